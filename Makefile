@@ -1,0 +1,19 @@
+PYTHON ?= python3
+RUN = .venv/bin
+.PHONY: setup demo check test bench lock
+setup: .venv/ready
+.venv/ready: requirements-dev.txt pyproject.toml
+	$(PYTHON) -m venv .venv && $(RUN)/pip install --quiet --require-virtualenv uv && $(RUN)/uv pip sync --quiet --python $(RUN)/python --require-hashes requirements-dev.txt
+	$(RUN)/uv pip install --quiet --python $(RUN)/python --no-deps --no-build-isolation -e . && touch $@
+demo: setup
+	$(RUN)/sweeps run sweeps/specs/quickstart.yaml
+	$(RUN)/sweeps report sweeps/specs/quickstart.yaml
+check: setup
+	$(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy && $(RUN)/lint-imports
+test: setup check
+	$(RUN)/pytest
+bench: setup
+	$(RUN)/python -m tests.benchmarks
+lock:
+	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.txt
+	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt

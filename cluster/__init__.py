@@ -1,0 +1,1 @@
+"""Where a sweep runs: store, shards, node cache, embedded server, Ray session."""

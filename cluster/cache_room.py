@@ -1,0 +1,216 @@
+"""Locks of the node cache, and the room it takes: left-overs, eviction, a full disk.
+
+Two kinds of `flock`, which the kernel lets go of however their holder ends:
+`<dataset>.lock` is held by whoever fetches or removes a dataset; a shared lock on each mapped
+array is held by its readers, so that nobody evicts what is in use. Lock files are never removed:
+two processes could then hold "the same" lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+from cluster.errors import Denied, Unavailable
+
+CACHE_VERSION: Final = 1
+_TEMPORARY: Final = ".tmp"
+_FOLDER = re.compile(r"v\d+-[0-9a-f]{64}")
+_POLL_SECONDS: Final = 0.1
+_REMIND_SECONDS: Final = 60.0
+_log = logging.getLogger(__name__)
+
+
+class DiskFull(Unavailable):
+    """The node's disk, or the limit set for its cache, has no room; another node may have."""
+
+
+def dataset_folder(cache_dir: Path, content_digest: str) -> Path:
+    """Where a dataset is cached; equal content is cached once whatever it is called."""
+    return cache_dir / f"v{CACHE_VERSION}-{content_digest}"
+
+
+def temporary_folder(folder: Path) -> Path:
+    """Where a dataset is built before it is renamed to `folder`."""
+    return folder.with_name(folder.name + _TEMPORARY)
+
+
+@contextmanager
+def held_lock(folder: Path, what: str, wait_seconds: float) -> Iterator[None]:
+    """Hold the lock of a dataset's folder, waiting for its holder with a log line a minute.
+
+    Raises:
+        Unavailable: the holder kept it for more than `wait_seconds`.
+        Denied: the lock file cannot be opened.
+    """
+    path = _lock_path(folder)
+    with _open_lock(path) as file:
+        started = time.monotonic()
+        reminder = started
+        while not _try_lock(file):
+            now = time.monotonic()
+            if now - started >= wait_seconds:
+                raise Unavailable(
+                    f"{what}: another process has held {path} for {wait_seconds:.0f} s; "
+                    "see whether it hangs"
+                )
+            if now >= reminder:
+                _log.info("%s: waiting for another process (%.0f s)", what, now - started)
+                reminder = now + _REMIND_SECONDS
+            time.sleep(_POLL_SECONDS)
+        yield
+
+
+def lock_shared(file: IO[bytes]) -> None:
+    """Mark an open file as in use until every descriptor of this opening is closed."""
+    fcntl.flock(file, fcntl.LOCK_SH)
+
+
+@contextmanager
+def make_room(folder: Path, needed: int, max_bytes: int | None) -> Iterator[None]:
+    """Evict what is not in use until `needed` bytes fit, and keep others from the room meanwhile.
+
+    The caller reserves its files inside the block: fetches of several datasets are let in one by
+    one, so they cannot all count on the same free bytes.
+
+    Raises:
+        DiskFull: they do not fit.
+    """
+    cache_dir = folder.parent
+    with held_lock(cache_dir / "room", f"room in cache {cache_dir}", wait_seconds=600):
+        _remove_leftovers(cache_dir, folder)
+        candidates = sorted(_others(cache_dir, folder), key=_last_opened)
+        for other in candidates:
+            if _shortage(folder, needed, max_bytes) is None:
+                break
+            _evict(other)
+        shortage = _shortage(folder, needed, max_bytes)
+        if shortage is not None:
+            raise DiskFull(shortage)
+        yield
+
+
+@contextmanager
+def disk_errors(cache_dir: Path, needed: int) -> Iterator[None]:
+    """Turn "no space left" from any depth, a store's download included, into DiskFull."""
+    try:
+        yield
+    except Exception as error:
+        if not _out_of_space(error):
+            raise
+        free = shutil.disk_usage(cache_dir).free
+        raise DiskFull(
+            f"the disk of cache folder {cache_dir} ran full: {needed} bytes needed, {free} free; "
+            "free some or use another folder"
+        ) from error
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder of the cache if it is there; the caller holds its lock."""
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def _shortage(folder: Path, needed: int, max_bytes: int | None) -> str | None:
+    """Why `needed` bytes do not fit now, or None."""
+    cache_dir = folder.parent
+    free = shutil.disk_usage(cache_dir).free
+    if needed > free:
+        return (
+            f"the disk of cache folder {cache_dir} is full: {needed} bytes needed, {free} free; "
+            "free some or use another folder"
+        )
+    used = 0 if max_bytes is None else sum(map(_size, _others(cache_dir, folder, building=True)))
+    if max_bytes is not None and used + needed > max_bytes:
+        return (
+            f"cache folder {cache_dir} is limited to {max_bytes} bytes: {needed} needed, {used} "
+            "taken by datasets in use; raise the limit"
+        )
+    return None
+
+
+def _others(cache_dir: Path, folder: Path, *, building: bool = False) -> list[Path]:
+    """Cached datasets other than `folder`, with those being built where asked."""
+    found = []
+    for path in cache_dir.iterdir():
+        name = path.name.removesuffix(_TEMPORARY) if building else path.name
+        # Only what the cache made itself: the folder may hold other things.
+        if _FOLDER.fullmatch(name) and name != folder.name and path.is_dir():
+            found.append(path)
+    return found
+
+
+def _remove_leftovers(cache_dir: Path, folder: Path) -> None:
+    """Remove what killed fetches of other datasets left."""
+    for path in _others(cache_dir, folder, building=True):
+        if path.name.endswith(_TEMPORARY):
+            with _open_lock(_lock_path(path.with_suffix(""))) as file:
+                if _try_lock(file):
+                    remove_folder(path)
+
+
+def _evict(folder: Path) -> None:
+    """Remove a cached dataset unless it is being fetched or somebody has it open."""
+    with ExitStack() as stack:
+        lock = stack.enter_context(_open_lock(_lock_path(folder)))
+        if not _try_lock(lock):
+            return
+        for path in folder.glob("*.npy"):
+            if not _try_lock(stack.enter_context(path.open("rb"))):
+                return
+        _log.info("evicting cached dataset %s", folder)
+        remove_folder(folder)
+
+
+def _last_opened(folder: Path) -> float:
+    try:
+        return (folder / "index.json").stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _size(folder: Path) -> int:
+    """Bytes of a folder's files; one that vanishes meanwhile counts as nothing."""
+    total = 0
+    for path in folder.glob("*"):
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def _out_of_space(error: BaseException | None) -> bool:
+    seen = 0
+    while error is not None and seen < 20:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error, seen = error.__cause__ or error.__context__, seen + 1
+    return False
+
+
+def _lock_path(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".lock")
+
+
+def _open_lock(path: Path) -> IO[bytes]:
+    try:
+        return path.open("ab")
+    except OSError as error:
+        raise Denied(f"cannot open lock file {path} of the node cache: {error}") from error
+
+
+def _try_lock(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

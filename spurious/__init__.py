@@ -1,0 +1,1 @@
+"""The science: datasets, supervision, methods, metrics. Knows neither Ray nor S3."""

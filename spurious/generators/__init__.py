@@ -1,0 +1,1 @@
+"""Synthetic datasets with a known truth."""

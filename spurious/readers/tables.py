@@ -1,0 +1,88 @@
+"""Reads the small CSV files that come with releases, with the line number of every row."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from spurious.errors import DataError
+from spurious.readers.problems import Problems
+
+
+def read_rows(
+    path: Path, columns: Sequence[str], problems: Problems, *, delimiter: str = ","
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line number from 1, cells by column name) of every non-empty row.
+
+    Spaces around names and cells are dropped, a byte-order mark is accepted, and columns beyond
+    `columns` are yielded too. A row with fewer cells than the header is reported and left out.
+
+    Args:
+        path: A UTF-8 CSV file with a header line.
+        columns: Names that the header must have.
+        problems: Receives one entry per bad line.
+        delimiter: The delimiter of the release.
+
+    Raises:
+        DataError: The file cannot be read, is empty, is not UTF-8, or lacks a column.
+    """
+    lines = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter)
+    header: list[str] = []
+    try:
+        for cells in lines:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if not header:
+                header = _header(path, cells, columns, delimiter)
+            elif len(cells) < len(header):
+                problems.add(
+                    f"{path.name} line {lines.line_num}: {len(cells)} cells instead of "
+                    f"{len(header)}; restore the line from the release"
+                )
+            else:
+                cells = [cell.strip() for cell in cells]
+                yield lines.line_num, dict(zip(header, cells, strict=False))
+    except csv.Error as error:
+        raise DataError(
+            f"{path.name} line {lines.line_num}: not a CSV line ({error}); "
+            "restore the file from the release"
+        ) from error
+    if not header:
+        raise DataError(
+            f"{path.name}: empty; expected a header with {_quoted(columns)}; "
+            "restore the file from the release"
+        )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(
+            f"{path.name}: cannot be read ({error.strerror}); check the path"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path.name}: not UTF-8 text (byte {error.start}); save it again as UTF-8 CSV"
+        ) from error
+
+
+def _header(path: Path, cells: list[str], columns: Sequence[str], delimiter: str) -> list[str]:
+    header = [cell.strip() for cell in cells]
+    missing = [column for column in columns if column not in header]
+    if not missing:
+        return header
+    hint = "restore the file from the release"
+    other = next((mark for mark in ";\t,|" if mark != delimiter and mark in header[0]), None)
+    if len(header) == 1 and other:
+        hint = f"its delimiter looks like {other!r}: save it again with {delimiter!r}"
+    raise DataError(
+        f"{path.name} line 1: no column {_quoted(missing)} in the header "
+        f"({_quoted(header)[:200]}); {hint}"
+    )
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)

@@ -1,0 +1,77 @@
+"""Named rules that choose one epoch of a trial from its per-epoch metrics."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from spurious.errors import ConfigError
+
+METRICS = ("auroc", "robust_auroc", "dice", "loss")
+LOWER_IS_BETTER = frozenset({"loss"})
+_RULE = re.compile(r"best (val|test)\.([a-z_]+)")
+
+
+@dataclass(frozen=True)
+class SelectionRule:
+    """`last`, or `best SPLIT.METRIC`; a rule that reads the test split is an oracle."""
+
+    split: str | None
+    metric: str | None
+
+    def __str__(self) -> str:
+        return "last" if self.metric is None else f"best {self.split}.{self.metric}"
+
+    @property
+    def oracle(self) -> bool:
+        """Whether the rule sees what a deployed model never would: the test split."""
+        return self.split == "test"
+
+    @property
+    def needs_spurious_labels(self) -> bool:
+        """Whether the rule needs spurious attributes annotated on the split it reads."""
+        return self.metric == "robust_auroc"
+
+
+def parse_rule(text: str) -> SelectionRule:
+    """Parse `last` or `best val.auroc` and the like.
+
+    Raises:
+        ConfigError: neither form, or an unknown metric.
+    """
+    if text == "last":
+        return SelectionRule(None, None)
+    match = _RULE.fullmatch(text)
+    if match is None or match[2] not in METRICS:
+        names = ", ".join(METRICS)
+        raise ConfigError(
+            f"'{text}' is no selection rule; expected 'last' or 'best SPLIT.METRIC' with SPLIT "
+            f"val or test and METRIC one of {names}"
+        )
+    return SelectionRule(match[1], match[2])
+
+
+def select_epoch(rule: SelectionRule, rows: Sequence[Mapping[str, float]]) -> int | None:
+    """The epoch that a rule chooses, ties going to the earliest (strictly better wins).
+
+    Args:
+        rule: The rule.
+        rows: One mapping per evaluated epoch with `epoch` and `val.auroc`-like keys, in order.
+
+    Returns:
+        The epoch's number, or None where the metric is absent or NaN in every row.
+    """
+    if not rows:
+        return None
+    if rule.metric is None:
+        return int(rows[-1]["epoch"])
+    key = f"{rule.split}.{rule.metric}"
+    sign = -1.0 if rule.metric in LOWER_IS_BETTER else 1.0
+    best: tuple[float, int] | None = None
+    for row in rows:
+        value = row.get(key, math.nan)
+        if not math.isnan(value) and (best is None or sign * value > best[0]):
+            best = (sign * value, int(row["epoch"]))
+    return None if best is None else best[1]

@@ -1,0 +1,223 @@
+"""The one training loop that every method composes.
+
+Every random draw of an epoch derives from (seed, purpose, epoch), so a loop that continues from a
+checkpoint at an epoch's end makes the draws that an undisturbed one would have made.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spurious import checkpoint
+from spurious.config import Train
+from spurious.errors import NumericalError
+from spurious.evaluate import Evaluation, Evaluator, MetricRow
+from spurious.randomness import derive, generator
+from spurious.selection import LOWER_IS_BETTER, SelectionRule, parse_rule
+from spurious.tasks import Task
+from spurious.training_set import TrainingSet
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """How a caller watches and persists a fit; the defaults do nothing.
+
+    Attributes:
+        resume: Bytes of an earlier checkpoint, or None.
+        save: Takes a checkpoint after every `save_every` epochs.
+        save_every: Epochs between checkpoints.
+        on_epoch: Told epoch, number of epochs and the evaluation's `val.auroc`-like values.
+    """
+
+    resume: bytes | None = None
+    save: Callable[[bytes], None] | None = None
+    save_every: int = 1
+    on_epoch: Callable[[int, int, dict[str, float]], None] | None = None
+
+
+@dataclass
+class Fit:
+    """The outcome of training.
+
+    Attributes:
+        rows: Every evaluated epoch's metrics, and the training loss of every epoch.
+        kept_epoch: Epoch of the kept checkpoint, from 1.
+        kept_state: The model's state dict at the kept epoch.
+        kept_scores: Image scores per split at the kept epoch, (n,) float64.
+        last_scores: The same at the last epoch.
+        seconds_training: Wall time of training steps, seconds.
+        images_trained: Images that went through training steps.
+        resumed_from_epoch: 0 where training began afresh.
+    """
+
+    rows: list[MetricRow] = field(default_factory=list)
+    kept_epoch: int = 0
+    kept_value: float = math.nan
+    kept_state: dict[str, torch.Tensor] = field(default_factory=dict)
+    kept_scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    last_scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    seconds_training: float = 0.0
+    images_trained: int = 0
+    resumed_from_epoch: int = 0
+
+
+def batches(count: int, size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Shuffled positions 0 .. count-1 in batches; a last single image joins the batch before it.
+
+    Batch normalisation is undefined, or noise, on one image.
+    """
+    order = rng.permutation(count)
+    starts = list(range(0, count, size))
+    if len(starts) > 1 and count - starts[-1] == 1:
+        starts.pop()
+    for start, stop in zip(starts, [*starts[1:], count], strict=True):
+        yield order[start:stop]
+
+
+def make_optimizer(model: torch.nn.Module, config: Train) -> torch.optim.Optimizer:
+    """The optimizer that the options name."""
+    rate, decay = config.learning_rate, config.weight_decay
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            model.parameters(), lr=rate, weight_decay=decay, momentum=config.momentum
+        )
+    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    return kind(model.parameters(), lr=rate, weight_decay=decay)
+
+
+class Loop:
+    """Model, optimizer and bookkeeping of one fit."""
+
+    def __init__(
+        self, model: torch.nn.Module, task: Task, config: Train, seed: int, device: torch.device
+    ) -> None:
+        self.model = model.to(device)
+        self.task, self.config, self.seed, self.device = task, config, seed, device
+        self.optimizer = make_optimizer(self.model, config)
+        self.rule: SelectionRule = parse_rule(config.keep)
+        self.fit = Fit()
+        self.epoch = 0
+
+    def run(self, training: TrainingSet, evaluator: Evaluator, hooks: Hooks) -> Fit:
+        """Train to the last epoch, from the checkpoint in `hooks` where there is one.
+
+        Raises:
+            NumericalError: the loss became NaN or infinite.
+        """
+        if hooks.resume is not None:
+            self.restore(hooks.resume)
+        while self.epoch < self.config.epochs:
+            self.epoch += 1
+            loss = self._train_epoch(training)
+            self.fit.rows.append(MetricRow(self.epoch, "train", "loss", None, loss))
+            last = self.epoch == self.config.epochs
+            values = {"train.loss": loss}
+            if last or self.epoch % self.config.evaluate_every == 0:
+                evaluation = evaluator(self.model, self.epoch)
+                self._keep(evaluation)
+                values |= evaluation.values()
+            if hooks.on_epoch is not None:
+                hooks.on_epoch(self.epoch, self.config.epochs, values)
+            if hooks.save is not None and not last and self.epoch % hooks.save_every == 0:
+                hooks.save(self.state())
+        return self.fit
+
+    def _train_epoch(self, training: TrainingSet) -> float:
+        """One pass; returns the mean loss over images."""
+        started = time.perf_counter()
+        self.model.train()
+        torch.manual_seed(derive("epoch", self.seed, self.epoch))  # dropout and the like
+        order = list(
+            batches(
+                len(training), self.config.batch_size, generator("order", self.seed, self.epoch)
+            )
+        )
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        for x, targets in training.batches(order, self.epoch):
+            total += self._step(x.to(self.device), targets.to(self.device)) * len(x)
+        loss = float(total) / len(training)
+        if not math.isfinite(loss):
+            raise NumericalError(
+                f"the training loss became {loss} in epoch {self.epoch}: lower the learning rate "
+                f"({self.config.learning_rate}) or use precision float32"
+            )
+        self.fit.seconds_training += time.perf_counter() - started
+        self.fit.images_trained += len(training)
+        return loss
+
+    def _step(self, x: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        bfloat16 = self.config.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
+            logits = self.model(x)
+        loss = self.task.losses(logits, targets).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    def _keep(self, evaluation: Evaluation) -> None:
+        """Keep the checkpoint where the rule prefers this epoch; the first one while undefined."""
+        self.fit.rows += evaluation.rows
+        self.fit.last_scores = evaluation.scores
+        fit, rule = self.fit, self.rule
+        if rule.metric is not None:
+            value = evaluation.values().get(f"{rule.split}.{rule.metric}", math.nan)
+            sign = -1.0 if rule.metric in LOWER_IS_BETTER else 1.0
+            better = not math.isnan(value) and not sign * fit.kept_value >= sign * value
+            if fit.kept_epoch and not better:
+                return
+            fit.kept_value = value
+        fit.kept_epoch = self.epoch
+        fit.kept_scores = evaluation.scores
+        fit.kept_state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+
+    def state(self) -> bytes:
+        """Everything that continuing needs, as a checkpoint."""
+        fit = self.fit
+        plain: dict[str, Any] = {
+            "epoch": self.epoch,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rows": [
+                [r.epoch, r.split, r.metric, r.attribute, r.value, *r.cells] for r in fit.rows
+            ],
+            "kept": [fit.kept_epoch, fit.kept_value],
+            "kept_state": fit.kept_state,
+            "kept_scores": {k: torch.from_numpy(v) for k, v in fit.kept_scores.items()},
+            "last_scores": {k: torch.from_numpy(v) for k, v in fit.last_scores.items()},
+            "work": [fit.seconds_training, fit.images_trained],
+        }
+        return checkpoint.pack(plain)
+
+    def restore(self, data: bytes) -> None:
+        """Take up a state that `state` gave.
+
+        Raises:
+            DataError: the bytes are no checkpoint.
+        """
+        state = checkpoint.unpack(data, self.device)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch = int(state["epoch"])
+        self.fit = Fit(
+            rows=[
+                MetricRow(e, s, m, a, v, (w, x, y, z))
+                for e, s, m, a, v, w, x, y, z in state["rows"]
+            ],
+            kept_epoch=state["kept"][0],
+            kept_value=state["kept"][1],
+            kept_state=state["kept_state"],
+            kept_scores={k: v.cpu().numpy() for k, v in state["kept_scores"].items()},
+            last_scores={k: v.cpu().numpy() for k, v in state["last_scores"].items()},
+            seconds_training=state["work"][0],
+            images_trained=state["work"][1],
+            resumed_from_epoch=self.epoch,
+        )

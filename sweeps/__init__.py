@@ -1,0 +1,1 @@
+"""What a sweep is: specification, plan, trials, results, report, command line."""

@@ -1,0 +1,5 @@
+"""`python -m sweeps` is the console script `sweeps`."""
+
+from sweeps.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,150 @@
+"""The command line: `sweeps stage | plan | run | pull | report | serve | phantom`.
+
+Every option overrides a field of the specification or says where output goes; nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cluster.errors import ClusterError
+from spurious.errors import SpuriousError
+from sweeps.errors import SweepError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="sweeps",
+        description="What to buy with annotation money: sweeps over spatial specificity, label "
+        "budget and training method, for robustness to spurious features.",
+    )
+    parser.add_argument("--verbose", action="store_true", help="log what the program does")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    stage = commands.add_parser("stage", help="put a dataset or pretrained weights into the store")
+    stage.add_argument("name", help="siim-acr, gaussian-squares, or weights")
+    stage.add_argument(
+        "origin", nargs="?", help="folder of the release, or weights file or hub:NAME"
+    )
+    stage.add_argument(
+        "--name", dest="dataset_name", help="name in the store; default: the dataset's"
+    )
+    _add_set(stage, "an option of the dataset, e.g. image_size=256")
+    _add_store(stage)
+
+    phantom = commands.add_parser("phantom", help="write a synthetic release in a real format")
+    phantom.add_argument("name", choices=["siim-acr"], help="the format")
+    phantom.add_argument("folder", type=Path, help="where to; must not exist or be empty")
+    _add_set(phantom, "an option of the phantom, e.g. n_train=200")
+
+    plan = commands.add_parser("plan", help="show cells, trials and dollars before anything runs")
+    _add_spec(plan, "the sweep YAML")
+    plan.add_argument("--json", action="store_true", help="print JSON")
+
+    run = commands.add_parser("run", help="run what has no result yet")
+    _add_spec(run, "the sweep YAML")
+
+    pull = commands.add_parser("pull", help="write a sweep's tables as one Parquet file each")
+    _add_spec(pull, "the sweep YAML, or the name of a sweep that was run")
+    pull.add_argument("--out", type=Path, help="folder; default: NAME-tables")
+
+    report = commands.add_parser("report", help="write the cost-robustness frontier report")
+    _add_spec(report, "the sweep YAML, or the name of a sweep that was run")
+    report.add_argument("--out", type=Path, help="folder; default: NAME-report")
+
+    serve = commands.add_parser("serve", help="run the embedded S3 server until interrupted")
+    serve.add_argument("--port", type=int, help="S3 port; default: any free one")
+    return parser
+
+
+def _add_spec(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("spec", help=text)
+    _add_set(parser, "override a field of the specification, e.g. train.epochs=2")
+    _add_store(parser)
+
+
+def _add_set(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+
+
+def _add_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--store",
+        help="a folder or s3://BUCKET/PREFIX (endpoint and keys from AWS_* variables); "
+        "default: the specification's, else the embedded server",
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status.
+
+    0 done, 1 some trials failed, 2 an error that the user can mend, 130 interrupted.
+    """
+    options = build_parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO if options.verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+    )
+    try:
+        return _dispatch(options)
+    except (SweepError, SpuriousError, ClusterError) as error:
+        print(f"sweeps: error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("sweeps: interrupted; the same command continues", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _overrides(pairs: Sequence[str]) -> Mapping[str, Any]:
+    from sweeps.spec import parse_override
+
+    return dict(parse_override(pair) for pair in pairs)
+
+
+def _dispatch(options: argparse.Namespace) -> int:
+    from sweeps import commands
+
+    overrides = _overrides(getattr(options, "set", []))
+    if options.command == "serve":
+        from sweeps.serving import serve
+
+        return serve(options.port)
+    if options.command == "phantom":
+        from sweeps.phantoms import write_phantom
+
+        return write_phantom(options.name, options.folder, overrides)
+    if options.command == "stage":
+        return _stage(options, overrides)
+    source = commands.SpecSource(options.spec, overrides)
+    if options.command == "plan":
+        return commands.plan(source, options.store, as_json=options.json)
+    if options.command == "run":
+        return commands.run(source, options.store)
+    from sweeps import outputs
+
+    action = outputs.pull if options.command == "pull" else outputs.report
+    return action(source, options.store, options.out)
+
+
+def _stage(options: argparse.Namespace, overrides: Mapping[str, Any]) -> int:
+    from sweeps import commands
+
+    if options.name == "weights":
+        if options.origin is None:
+            raise SweepError("sweeps stage weights FILE, or hub:NAME such as hub:resnet50")
+        return commands.stage_weights(options.origin, options.store)
+    folder = None if options.origin is None else Path(options.origin)
+    return commands.stage(options.name, folder, options.dataset_name, overrides, options.store)

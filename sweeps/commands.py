@@ -1,0 +1,254 @@
+"""What each command does; `sweeps.cli` parses, this module acts.
+
+Heavy imports (Ray, torch, pandas) stay inside the commands that need them: `plan` must answer at
+once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cluster.errors import ClusterError, NotFound
+from cluster.manifest import Manifest, find_manifest
+from cluster.store import Store, open_store
+from sweeps.archive import archive, read_archive
+from sweeps.errors import PlanError, SweepError
+from sweeps.identity import generator_digest
+from sweeps.plan import DatasetFacts, Plan, make_plan
+from sweeps.results import committed_ids
+from sweeps.spec import GeneratorDataset, Spec, load_spec, parse_spec
+
+if TYPE_CHECKING:
+    from sweeps.sources import Staging
+
+
+@dataclass(frozen=True)
+class SpecSource:
+    """A sweep by file, or by the name of one that has been run; with overrides of spec fields."""
+
+    target: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the target names a file rather than a sweep in the store."""
+        return self.target.endswith((".yaml", ".yml")) or os.sep in self.target
+
+
+@contextmanager
+def opened_store(url: str | None) -> Iterator[Store]:
+    """The store at a URL; without one the embedded server, started if need be.
+
+    Its address and keys go into the environment, where workers on this machine find them.
+    """
+    if url is not None:
+        yield open_store(url)
+        return
+    from cluster.embedded import embedded_server
+
+    with embedded_server() as endpoint:
+        os.environ.update(endpoint.environment())
+        yield open_store(f"s3://{endpoint.bucket}")
+
+
+def home() -> Path:
+    """Where this user's embedded server, token and cache lie."""
+    from cluster.embedded import default_home
+
+    return default_home()
+
+
+def facts_of(manifest: Manifest) -> DatasetFacts:
+    """A manifest as planning sees it."""
+    return DatasetFacts(
+        name=manifest.name,
+        digest=manifest.digest,
+        image_shape=manifest.image_shape,
+        counts={
+            split: {"n": c.n, "positives": c.positives, "abnormalities": c.abnormalities}
+            for split, c in manifest.splits.items()
+        },
+        attributes=manifest.attribute_names,
+    )
+
+
+def generator_facts(dataset: GeneratorDataset) -> DatasetFacts:
+    """What is known of a generator's dataset before it is staged: its digest and image side."""
+    side = getattr(dataset.options, "image_size", None)
+    return DatasetFacts(
+        name=dataset.name,
+        digest=generator_digest(dataset.name, dataset.options),
+        image_shape=None if side is None else (side, side, 1),
+        counts=None,
+    )
+
+
+def plan_on(spec: Spec, store: Store) -> Plan:
+    """The plan against a store's datasets and results."""
+    dataset = spec.dataset
+    if isinstance(dataset, GeneratorDataset):
+        digest = generator_digest(dataset.name, dataset.options)
+        try:
+            facts = facts_of(find_manifest(store, dataset.name, digest))
+        except NotFound:
+            unknown = f"'{dataset.name}' is not staged yet (`sweeps run` does it): counts unknown"
+            return make_plan(spec, generator_facts(dataset), committed_ids(store), unknown)
+    else:
+        facts = facts_of(find_manifest(store, dataset.name, dataset.digest_prefix))
+    return make_plan(spec, facts, committed_ids(store))
+
+
+def plan_anyway(spec: Spec, store_url: str | None) -> tuple[Plan, Mapping[str, float]]:
+    """The plan and seconds per trial so far, as far as the store can tell.
+
+    A store that cannot be reached, or a dataset that is not staged, leaves ids and counts out.
+    """
+    try:
+        with opened_store(store_url or spec.store) as store:
+            return plan_on(spec, store), read_archive(store, spec.name).seconds
+    except ClusterError as error:
+        dataset = spec.dataset
+        facts = generator_facts(dataset) if isinstance(dataset, GeneratorDataset) else None
+        return make_plan(spec, facts, unknown=str(error)), {}
+
+
+def loaded(source: SpecSource, store: Store | None = None) -> Spec:
+    """The spec of a file, or the one archived under a sweep's name in the store."""
+    if source.is_file or store is None:
+        return load_spec(Path(source.target), source.overrides)
+    archived = read_archive(store, source.target)
+    if archived.spec_text is None:
+        raise SweepError(
+            f"no sweep '{source.target}' in {store.url}; expected the name of one that was run "
+            "there, or a YAML file"
+        )
+    overrides = {**archived.overrides, **source.overrides}
+    return parse_spec(archived.spec_text, f"{source.target} (stored)", overrides)
+
+
+def staged(spec: Spec, store: Store) -> None:
+    """Stage a generator's dataset where it is not staged yet."""
+    from sweeps.sources import generator_staging
+
+    dataset = spec.dataset
+    if not isinstance(dataset, GeneratorDataset):
+        return
+    try:
+        find_manifest(store, dataset.name, generator_digest(dataset.name, dataset.options))
+    except NotFound:
+        stage_into(store, dataset.name, generator_staging(dataset.name, dataset.options))
+
+
+def stage_into(store: Store, name: str, staging: Staging) -> Manifest:
+    """Stage with progress on standard error; needs a Ray session."""
+    from sweeps.progress import make_console, staging_progress
+    from sweeps.stage import stage
+
+    with staging_progress(name, make_console()) as progress:
+        return stage(
+            store,
+            staging.source,
+            name,
+            digest=staging.digest,
+            options=staging.options,
+            progress=progress,
+        )
+
+
+def run(source: SpecSource, store_url: str | None) -> int:
+    """Run what is missing; returns the exit status (0 all done, 1 some failed, 130 interrupted)."""
+    spec = loaded(source)
+    with opened_store(store_url or spec.store) as store:
+        from sweeps.progress import make_console
+
+        console = make_console()
+        before = plan_on(spec, store)
+        if before.unknown is None and not before.missing:
+            archive(store, spec, before, source.overrides)
+            console.print(
+                f"sweep '{spec.name}': all {len(before.trials)} trials have a result; "
+                "nothing to run",
+                highlight=False,
+            )
+            return 0
+        return _run_on_ray(spec, store, console, source.overrides)
+
+
+def _run_on_ray(spec: Spec, store: Store, console: Any, overrides: Mapping[str, Any]) -> int:
+    from cluster.session import ray_session
+
+    with ray_session(home(), spec.name) as session:
+        from sweeps.runner import run_plan  # imports Ray, which the session must set up first
+
+        if session.dashboard:
+            token = f" (token in {session.token_file})" if session.token_file else ""
+            console.print(f"Ray dashboard: {session.dashboard}{token}", highlight=False)
+        staged(spec, store)
+        before = plan_on(spec, store)
+        archive(store, spec, before, overrides)
+        cache = Path(os.environ.get("SWEEPS_CACHE", home() / "cache"))
+        status = run_plan(spec, before, store, session, cache, console)
+        archive(store, spec, plan_on(spec, store), overrides)
+        return status
+
+
+def stage(
+    name: str,
+    folder: Path | None,
+    dataset_name: str | None,
+    options: Mapping[str, Any],
+    store_url: str | None,
+) -> int:
+    """`sweeps stage`: the index comes first, so that a broken folder is told before Ray starts."""
+    from cluster.layout import check_name
+    from cluster.session import ray_session
+    from sweeps.sources import staging_from_command
+
+    staging = staging_from_command(name, folder, options)
+    stored_as = check_name(dataset_name or name, "dataset")
+    staging.source.index()
+    with opened_store(store_url) as store, ray_session(home(), f"stage-{stored_as}"):
+        manifest = stage_into(store, stored_as, staging)
+        print(f"staged {manifest.name}@{manifest.digest} in {store.url}")
+    for split, counts in manifest.splits.items():
+        print(f"  {split}: {counts.n} images, {counts.positives} positive")
+    return 0
+
+
+def stage_weights(origin: str, store_url: str | None) -> int:
+    """`sweeps stage weights`: prints the SHA-256 that a spec names."""
+    from sweeps.weights import stage_weights as put
+
+    with opened_store(store_url) as store:
+        print(put(store, origin))
+    return 0
+
+
+def plan(source: SpecSource, store_url: str | None, *, as_json: bool) -> int:
+    """`sweeps plan`."""
+    import json
+
+    from sweeps.plan_text import as_dict, as_text
+
+    spec = loaded(source)
+    planned, seconds = plan_anyway(spec, store_url)
+    print(json.dumps(as_dict(planned), indent=1) if as_json else as_text(planned, spec, seconds))
+    return 0
+
+
+def trials_of(source: SpecSource, store: Store) -> tuple[Spec, Plan]:
+    """A sweep's spec and its plan against the store, for reading results.
+
+    Raises:
+        PlanError: its dataset is not in the store, so that its trials cannot be named.
+    """
+    spec = loaded(source, store)
+    planned = plan_on(spec, store)
+    if not planned.trials:
+        raise PlanError(f"sweep '{spec.name}' has no trials: {planned.unknown}")
+    return spec, planned

@@ -1,0 +1,19 @@
+"""Errors of the sweep layer, each one line that a user can act on."""
+
+from __future__ import annotations
+
+
+class SweepError(Exception):
+    """Root of every error that `sweeps` raises on purpose; the command line exits with 2."""
+
+
+class SpecError(SweepError):
+    """A sweep YAML that cannot be taken: line, dotted key, what was given, what is allowed."""
+
+
+class PlanError(SweepError):
+    """A valid spec that cannot be planned on this dataset or store."""
+
+
+class ResultError(SweepError):
+    """A result table that is missing, of an unknown schema, or contradicts its trial."""

@@ -1,0 +1,28 @@
+"""`sweeps phantom`: synthetic releases in the formats of real ones, for trying out a whole path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spurious.generators.chest_phantom import ChestPhantom
+from spurious.generators.siim_writer import write_siim_acr
+from sweeps.errors import SweepError
+from sweeps.progress import make_console, staging_progress
+from sweeps.sources import options_from_command
+
+
+def write_phantom(name: str, folder: Path, options: Mapping[str, Any]) -> int:
+    """Write a phantom release into a new or empty folder.
+
+    Raises:
+        SweepError: the folder holds something, or bad options.
+    """
+    config = options_from_command(ChestPhantom, options)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SweepError(f"{folder} holds something already; expected a new or empty folder")
+    with staging_progress(f"{name} phantom", make_console()) as progress:
+        write_siim_acr(folder, config, progress)
+    print(f"wrote {folder}; next: sweeps stage {name} {folder}")
+    return 0

@@ -1,0 +1,238 @@
+"""From a spec to trials: cells, ids, what is done, what is dropped and why, and what it costs.
+
+Pure: it is given facts about the dataset and the ids that have a result, and touches no store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from spurious.budget import maximum
+from spurious.config import METHODS, Budget, FitConfig, Specificity
+from spurious.cost import AnnotationCounts, Cost, cost
+from sweeps.errors import PlanError
+from sweeps.identity import trial_id
+from sweeps.spec import MethodChoice, Spec
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What planning needs to know of a dataset; counts are None before it is staged.
+
+    Attributes:
+        name: Dataset name.
+        digest: The manifest's digest.
+        image_shape: (H, W, C) in pixels.
+        counts: Per split `n`, `positives` and `abnormalities`.
+        attributes: Spurious attribute names.
+    """
+
+    name: str
+    digest: str
+    image_shape: tuple[int, int, int] | None
+    counts: Mapping[str, Mapping[str, int]] | None
+    attributes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (specificity, budget, method): what is compared; seeds are replicates of it."""
+
+    specificity: Specificity
+    budget: Budget
+    method: MethodChoice
+
+    def __str__(self) -> str:
+        return f"{self.specificity} / {self.budget} / {self.method}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run: a cell, a seed, and the id that its result is stored under."""
+
+    id: str
+    cell: Cell
+    config: FitConfig
+    dataset: str
+    dataset_digest: str
+
+    @property
+    def label(self) -> str:
+        """A short name for people: `mask-600-erm-s0`."""
+        cell = self.cell
+        return f"{cell.specificity}-{cell.budget}-{cell.method}-s{self.config.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a sweep will do.
+
+    Attributes:
+        name: The sweep's name.
+        cells: Cells in the spec's order.
+        seeds: Replicates of each cell.
+        trials: One per cell and seed; empty where the dataset's digest is unknown.
+        skipped: Cells that make no sense, each with the reason.
+        done: Ids of trials with a committed result.
+        unknown: Why ids or counts are missing, or None.
+    """
+
+    name: str
+    cells: tuple[Cell, ...]
+    seeds: tuple[int, ...]
+    trials: tuple[Trial, ...]
+    skipped: tuple[tuple[Cell, str], ...]
+    done: frozenset[str]
+    facts: DatasetFacts | None
+    unknown: str | None
+
+    @property
+    def missing(self) -> tuple[Trial, ...]:
+        """Trials without a result, in the plan's order."""
+        return tuple(trial for trial in self.trials if trial.id not in self.done)
+
+
+def skip_reason(specificity: Specificity, method: MethodChoice) -> str | None:
+    """Why a combination is dropped, or None where it makes sense."""
+    takes = METHODS[method.name].takes
+    if specificity.kind in takes:
+        return None
+    return f"{method.name} takes {', '.join(takes)}, not {specificity.kind}"
+
+
+def fit_config(spec: Spec, cell: Cell, seed: int) -> FitConfig:
+    """The fully resolved configuration of one trial."""
+    model_name, model = spec.model_for(cell.specificity)
+    return FitConfig(
+        specificity=cell.specificity,
+        budget=cell.budget,
+        method_name=cell.method.name,
+        method=cell.method.options,
+        model_name=model_name,
+        model=model,
+        readout=spec.readout_for(cell.specificity),
+        train=spec.train_for(cell.specificity, cell.method.name),
+        seed=seed,
+    )
+
+
+def make_plan(
+    spec: Spec,
+    facts: DatasetFacts | None,
+    done: Collection[str] = (),
+    unknown: str | None = None,
+) -> Plan:
+    """Expand a spec.
+
+    Args:
+        spec: The spec.
+        facts: The dataset, or None where it is not staged or the store cannot be reached.
+        done: Ids with a committed result, of this sweep or any other.
+        unknown: Why `facts` or `done` are incomplete.
+
+    Raises:
+        PlanError: the dataset cannot carry the spec; all reasons at once.
+    """
+    cells, skipped = [], []
+    for specificity, budget, method in product(
+        spec.axes.specificity, spec.budgets(), spec.axes.method
+    ):
+        cell = Cell(specificity, budget, method)
+        reason = skip_reason(specificity, method)
+        if reason is None:
+            cells.append(cell)
+        else:
+            skipped.append((cell, reason))
+    if facts is not None:
+        _check(spec, cells, facts)
+    trials = (
+        ()
+        if facts is None
+        else tuple(_trial(spec, cell, seed, facts) for cell in cells for seed in spec.axes.seed)
+    )
+    ids = {trial.id for trial in trials}
+    return Plan(
+        name=spec.name,
+        cells=tuple(cells),
+        seeds=tuple(spec.axes.seed),
+        trials=trials,
+        skipped=tuple(skipped),
+        done=frozenset(ids & set(done)),
+        facts=facts,
+        unknown=unknown,
+    )
+
+
+def _trial(spec: Spec, cell: Cell, seed: int, facts: DatasetFacts) -> Trial:
+    config = fit_config(spec, cell, seed)
+    return Trial(trial_id(config, facts.digest), cell, config, facts.name, facts.digest)
+
+
+def _check(spec: Spec, cells: list[Cell], facts: DatasetFacts) -> None:
+    """Refuse, all at once, what this dataset cannot carry."""
+    problems: dict[str, None] = {}  # ordered, without repeats
+    for cell in cells:
+        if facts.counts is not None and cell.budget.images is not None:
+            n, positives = facts.counts["train"]["n"], facts.counts["train"]["positives"]
+            most = maximum(positives, n - positives, cell.budget.balance)
+            if cell.budget.images > most:
+                problems[
+                    f"axes.budget: {cell.budget} (balance {cell.budget.balance}) is more than the "
+                    f"training split holds ({positives} positive, {n - positives} negative); "
+                    f"expected at most {most}"
+                ] = None
+        if facts.image_shape is not None:
+            problems |= dict.fromkeys(_shape_problems(spec, cell, facts.image_shape))
+    if problems:
+        raise PlanError(
+            f"sweep '{spec.name}' does not fit dataset '{facts.name}':\n  " + "\n  ".join(problems)
+        )
+
+
+def _shape_problems(spec: Spec, cell: Cell, shape: tuple[int, int, int]) -> list[str]:
+    height, width, _ = shape
+    problems = []
+    if cell.specificity.r is not None and cell.specificity.r > min(height, width):
+        problems.append(
+            f"axes.specificity: r={cell.specificity.r} is larger than the image side "
+            f"{min(height, width)}; expected 1 to {min(height, width)}"
+        )
+    name, options = spec.model_for(cell.specificity)
+    multiple: int = getattr(options, "side_multiple", 1)
+    if height % multiple or width % multiple:
+        problems.append(
+            f"model: '{name}' needs image sides that are multiples of {multiple}, these are "
+            f"{height} x {width}; stage the dataset at another size or choose another model"
+        )
+    return problems
+
+
+def expected_counts(cell: Cell, facts: DatasetFacts) -> AnnotationCounts | None:
+    """What a trial of this cell annotates, on average over draws; None before staging."""
+    if facts.counts is None:
+        return None
+    train, val = facts.counts["train"], facts.counts["val"]
+    images = train["n"] if cell.budget.images is None else cell.budget.images
+    share = train["positives"] / train["n"] if train["n"] else 0.0
+    equal = cell.budget.images is not None and cell.budget.balance == "equal"
+    positives = images / 2 if equal else images * share
+    per_positive = train["abnormalities"] / train["positives"] if train["positives"] else 0.0
+    method: Any = METHODS[cell.method.name]
+    return AnnotationCounts(
+        train_images=images,
+        train_abnormalities=round(positives * per_positive),
+        train_negatives=images - round(positives),
+        spurious_labels=images * len(facts.attributes) if method.needs_spurious_labels else 0,
+        val_images=val["n"],
+        val_abnormalities=val["abnormalities"],
+        val_negatives=val["n"] - val["positives"],
+    )
+
+
+def expected_cost(spec: Spec, cell: Cell, facts: DatasetFacts | None) -> Cost | None:
+    """Expected annotation dollars of one trial of a cell; None before staging."""
+    counts = None if facts is None else expected_counts(cell, facts)
+    return None if counts is None else cost(cell.specificity, counts, spec.prices)

@@ -1,0 +1,1 @@
+"""The report: tables, figure and page made from result tables alone."""

@@ -1,0 +1,105 @@
+"""`build_report`: from result tables to the four files of a report."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeps.errors import ResultError
+from sweeps.report.tables import REPORT_CELLS, REPORT_TRIALS, ReportInput, arrow_schema
+from sweeps.schemas import Column
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """The files of a report, all in one folder.
+
+    Attributes:
+        cells: Parquet, columns of `REPORT_CELLS`.
+        trials: Parquet, columns of `REPORT_TRIALS` and one per split and spurious attribute.
+        figure: PNG.
+        page: HTML, self-contained.
+    """
+
+    cells: Path
+    trials: Path
+    figure: Path
+    page: Path
+
+
+def build_report(given: ReportInput, out: Path) -> ReportFiles:
+    """Write the report; works with a partly finished sweep.
+
+    Each file appears whole or not at all, and replaces an older one. The same input and library
+    versions give the same bytes.
+
+    Args:
+        given: Result tables, plan, prices, provenance.
+        out: Folder, made where it is missing.
+
+    Raises:
+        ResultError: no committed trial, or tables that contradict each other or the plan.
+    """
+    if given.trials.empty:
+        raise ResultError(
+            f"sweep '{given.provenance.sweep}' has no finished trial yet "
+            f"({len(given.planned)} planned, {given.failures['trial_id'].nunique()} failed); run "
+            f"it, or see what failed with 'sweeps status'"
+        )
+    from sweeps.report.cells import cells
+    from sweeps.report.figure import frontier_png
+    from sweeps.report.page import render_page
+    from sweeps.report.trials import attribute_columns, priced_trials, selected_trials
+
+    selected = selected_trials(given.trials, given.epochs, given.rule)
+    priced = priced_trials(
+        selected, given.prices, given.rule, given.include_validation, given.search_metric
+    )
+    table = cells(priced, given.planned, given.failures)
+    png = frontier_png(table, priced)
+    files = ReportFiles(
+        cells=out / "cells.parquet",
+        trials=out / "trials.parquet",
+        figure=out / "frontier.png",
+        page=out / "report.html",
+    )
+    names = [path.name for path in (files.figure, files.cells, files.trials)]
+    page = render_page(given, priced, table, png, names)
+    out.mkdir(parents=True, exist_ok=True)
+    _write(files.cells, _parquet(table, REPORT_CELLS))
+    _write(files.trials, _parquet(priced, REPORT_TRIALS, attribute_columns(priced)))
+    _write(files.figure, png)
+    _write(files.page, page.encode())
+    return files
+
+
+def _parquet(table: pd.DataFrame, columns: Sequence[Column], extra: Sequence[str] = ()) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = arrow_schema(columns, extra)
+    arrow = pa.Table.from_pandas(table[schema.names], schema=schema, preserve_index=False)
+    buffer = io.BytesIO()
+    pq.write_table(arrow.replace_schema_metadata(None), buffer)
+    return buffer.getvalue()
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write beside the target, then rename over it, so that a reader never sees half a file."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise

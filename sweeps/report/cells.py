@@ -1,0 +1,185 @@
+"""The table of cells (what was bought, and how well it worked) and the trials without a result."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sweeps.errors import ResultError
+from sweeps.frontier import frontier_share, on_frontier
+from sweeps.report.tables import (
+    REPORT_CELLS,
+    REPORT_SCHEMA_VERSION,
+    PlannedTrial,
+    budget_order,
+    specificity_order,
+)
+from sweeps.statistics import Summary, summarize
+
+CELL = ["specificity", "budget", "method"]
+SECONDS_PER_HOUR = 3600.0
+_STATISTICS = ("mean", "sd", "low", "high", "min", "max")
+
+
+def cells(
+    priced: pd.DataFrame, planned: Sequence[PlannedTrial], failures: pd.DataFrame
+) -> pd.DataFrame:
+    """One row per planned cell with its statistics over seeds and its place on the frontier.
+
+    Args:
+        priced: The result of `priced_trials`: one dataset, trials of the plan only.
+        planned: Every trial of the plan.
+        failures: Columns of `sweeps.schemas.FAILURES`.
+
+    Returns:
+        Columns of `REPORT_CELLS`, from coarse to fine specificity, small to large budget.
+
+    Raises:
+        ResultError: a trial that is not planned, two trials of one seed in a cell, or trials of
+            several datasets, models or balances in one cell.
+    """
+    _check(priced, planned)
+    failed = set(failures["trial_id"])
+    seeds_planned = Counter(trial.cell for trial in planned)
+    seeds_failed = Counter(
+        trial.cell for trial in _missing(priced, planned) if trial.trial_id in failed
+    )
+    by_cell = dict(list(priced.sort_values("seed").groupby(CELL, sort=False)))
+    rows = []
+    for cell in _ordered(planned):
+        trials = by_cell.get(cell, priced.iloc[:0])
+        identity = {
+            "dataset": priced["dataset"].iloc[0],
+            "dataset_digest": priced["dataset_digest"].iloc[0],
+            **dict(zip(CELL, cell, strict=True)),
+            "balance": trials["balance"].iloc[0] if len(trials) else None,
+            "model": trials["model"].iloc[0] if len(trials) else None,
+            "seeds_planned": seeds_planned[cell],
+            "seeds_done": len(trials),
+            "seeds_failed": seeds_failed[cell],
+        }
+        rows.append(identity | _measures(trials))
+    table = pd.DataFrame(rows)
+    table["complete"] = table["robust_auroc_n"] == table["seeds_planned"]
+    table["on_frontier"] = on_frontier(table["dollars_mean"], table["robust_auroc_mean"])
+    keys = cell_keys(table)
+    table["frontier_share"] = frontier_share(
+        by_seed(priced, keys, "dollars"), by_seed(priced, keys, "test_robust_auroc")
+    )
+    table["schema_version"] = REPORT_SCHEMA_VERSION
+    return table[[column.name for column in REPORT_CELLS]]
+
+
+def cell_keys(table: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Specificity, budget and method of every row."""
+    return [(row["specificity"], row["budget"], row["method"]) for row in table.to_dict("records")]
+
+
+def by_seed(
+    priced: pd.DataFrame, keys: Sequence[tuple[str, str, str]], column: str
+) -> NDArray[np.float64]:
+    """(C, S) values of a column, cells in the order of `keys` by ascending seeds; NaN if absent."""
+    wide = priced.pivot(index=CELL, columns="seed", values=column).sort_index(axis=1)
+    return wide.reindex(pd.MultiIndex.from_tuples(keys, names=CELL)).to_numpy(dtype=np.float64)
+
+
+def unfinished(
+    priced: pd.DataFrame, planned: Sequence[PlannedTrial], failures: pd.DataFrame
+) -> pd.DataFrame:
+    """Planned trials without a result, each with its last failure where there is one.
+
+    Returns:
+        Columns `specificity`, `budget`, `method`, `seed`, `trial_id`, `failure_class`, `message`,
+        `node`, `failed_at` (these four null without a failure), `attempts` (failed ones).
+    """
+    attempts = failures["trial_id"].value_counts()
+    last = failures.sort_values("failed_at").drop_duplicates("trial_id", keep="last")
+    missing = pd.DataFrame(
+        [asdict(trial) for trial in _missing(priced, planned)],
+        columns=[*CELL, "seed", "trial_id"],
+    )
+    kept = ["trial_id", "failure_class", "message", "node", "failed_at"]
+    table = missing.merge(last[kept], on="trial_id", how="left")
+    return table.assign(attempts=table["trial_id"].map(attempts).fillna(0).astype(int))
+
+
+def _missing(priced: pd.DataFrame, planned: Sequence[PlannedTrial]) -> list[PlannedTrial]:
+    done = set(zip(*(priced[name] for name in [*CELL, "seed"]), strict=True))
+    return [trial for trial in planned if (*trial.cell, trial.seed) not in done]
+
+
+def _ordered(planned: Sequence[PlannedTrial]) -> list[tuple[str, str, str]]:
+    return sorted(
+        {trial.cell for trial in planned},
+        key=lambda cell: (specificity_order(cell[0]), budget_order(cell[1]), cell[2]),
+    )
+
+
+def _measures(trials: pd.DataFrame) -> dict[str, Any]:
+    """Everything in a cell's row that is computed from its finished trials, one per seed."""
+    robust = summarize(trials["test_robust_auroc"])
+    dollars = summarize(trials["dollars"])
+    hours = trials["seconds_total"] / SECONDS_PER_HOUR
+    on_cpu = trials["device"] == "cpu"
+    items = ("training_dollars", "spurious_label_dollars", "validation_dollars")
+    return {
+        "dollars_mean": dollars.mean,
+        "dollars_min": dollars.min,
+        "dollars_max": dollars.max,
+        **{item: summarize(trials[item]).mean for item in items},
+        "robust_auroc_n": robust.n,
+        "robust_auroc_undefined": robust.undefined,
+        **_named("robust_auroc", robust),
+        "auroc_n": summarize(trials["test_auroc"]).n,
+        **_named("auroc", summarize(trials["test_auroc"])),
+        "dice_mean": summarize(trials["test_dice"]).mean,
+        "gap_mean": summarize(trials["test_auroc"] - trials["test_robust_auroc"]).mean,
+        "gpu_hours": float(hours[~on_cpu].sum()),
+        "cpu_hours": float(hours[on_cpu].sum()),
+    }
+
+
+def _named(metric: str, summary: Summary) -> dict[str, float]:
+    return {f"{metric}_{name}": getattr(summary, name) for name in _STATISTICS}
+
+
+def _check(priced: pd.DataFrame, planned: Sequence[PlannedTrial]) -> None:
+    if priced["dataset_digest"].nunique() != 1:
+        names = sorted(set(priced["dataset"] + "@" + priced["dataset_digest"]))
+        raise ResultError(
+            f"a report covers one dataset, these trials are of {', '.join(names)}; "
+            f"report on one plan's trials at a time"
+        )
+    ids = {(*trial.cell, trial.seed): trial.trial_id for trial in planned}
+    for trial in priced.to_dict("records"):
+        key = (trial["specificity"], trial["budget"], trial["method"], trial["seed"])
+        if key not in ids or ids[key] not in (None, trial["trial_id"]):
+            raise ResultError(
+                f"trial {trial['trial_id']} ({_spoken(key)}) is not in the plan; report on the "
+                f"plan's own trials"
+            )
+    twice = priced[priced.duplicated([*CELL, "seed"])]
+    if len(twice):
+        key = tuple(twice.iloc[0][[*CELL, "seed"]])
+        raise ResultError(
+            f"two trials have the same {_spoken(key)}; a cell has one trial per seed, so report "
+            f"on one plan's trials"
+        )
+    mixed = priced.groupby(CELL)[["balance", "model"]].nunique().gt(1).any(axis=1)
+    if mixed.any():
+        cell = mixed[mixed].index[0]
+        raise ResultError(
+            f"the trials of {_spoken((*cell, 'any'))} differ in model or balance and cannot be "
+            f"averaged over seeds; report on one plan's trials"
+        )
+
+
+def _spoken(key: Sequence[Any]) -> str:
+    specificity, budget, method, seed = key
+    return f"specificity {specificity}, budget {budget}, method {method}, seed {seed}"

@@ -1,0 +1,237 @@
+"""The page: one self-contained HTML file without scripts or outside requests."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from spurious.config import Prices
+from spurious.selection import SelectionRule
+from sweeps.report.answer import CHANCE, answer, caveats
+from sweeps.report.cells import unfinished
+from sweeps.report.figure import CAPTION
+from sweeps.report.tables import ReportInput
+from sweeps.report.wording import (
+    NONE,
+    annotation,
+    count,
+    dollars,
+    images,
+    interval,
+    number,
+    purchase,
+)
+
+PRICE_MEANINGS = {
+    "wage_per_hour": "US dollars per annotator hour",
+    "seconds_per_click": "seconds per click",
+    "label": "clicks per image for a label, negative images too",
+    "box": "clicks per abnormality for a box, the label included",
+    "mask": "clicks per abnormality for a mask, the label included",
+    "r": "clicks per abnormality for a coarse mask of r >= 2 (r = 1 costs a label)",
+    "spurious_label": "clicks per image and spurious attribute",
+}
+
+
+def render_page(
+    given: ReportInput, priced: pd.DataFrame, cells: pd.DataFrame, png: bytes, files: Sequence[str]
+) -> str:
+    """The page's HTML; every text that comes from outside is escaped by the template.
+
+    Args:
+        given: The report's input.
+        priced: The result of `priced_trials`.
+        cells: The result of `cells`.
+        png: The figure.
+        files: Names of the files beside the page.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    without = unfinished(priced, given.planned, given.failures)
+    context = {
+        "provenance": given.provenance,
+        "answer": answer(cells, priced),
+        "caveats": caveats(cells, priced),
+        "status": _status(cells),
+        "figure": base64.b64encode(png).decode(),
+        "alt": _alternative_text(cells),
+        "caption": CAPTION,
+        "frontier": _frontier_rows(cells),
+        "cells": [_cell_row(cell) for cell in cells.to_dict("records")],
+        "failed": _failed_rows(without),
+        "missing": _missing_rows(without),
+        "undefined": _undefined_rows(priced),
+        "rule": _rule_text(given.rule, priced),
+        "oracle": given.rule is not None and given.rule.oracle,
+        "axis": _axis_text(given),
+        "prices": _price_rows(given.prices),
+        "price_version": Prices.VERSION,
+        "groups": _group_rows(given, priced),
+        "directions": bool(given.provenance.directions),
+        "software": _software_rows(priced),
+        "files": files,
+    }
+    return environment.get_template("template.html").render(context)
+
+
+def _status(cells: pd.DataFrame) -> str:
+    done, planned = int(cells["seeds_done"].sum()), int(cells["seeds_planned"].sum())
+    hours = _hours(cells["gpu_hours"].sum(), cells["cpu_hours"].sum())
+    return (
+        f"{done:,} of {count(planned, 'trial')} finished, {count(len(cells), 'purchase')} of "
+        f"{count(int(cells['seeds_planned'].max()), 'seed')}; {hours} hours"
+    )
+
+
+def _hours(gpu: float, cpu: float) -> str:
+    """Hours by kind of device, only the kinds that were used."""
+    parts = [f"{number(hours, 1)} {kind}" for hours, kind in ((gpu, "GPU"), (cpu, "CPU")) if hours]
+    return ", ".join(parts) or NONE
+
+
+def _alternative_text(cells: pd.DataFrame) -> str:
+    front = cells[cells["on_frontier"]].sort_values("dollars_mean")
+    points = "; ".join(
+        f"{purchase(cell)}, {dollars(cell['dollars_mean'])}, {number(cell['robust_auroc_mean'], 2)}"
+        for cell in front.to_dict("records")
+    )
+    return (
+        f"Scatter plot of robust AUROC against annotation cost in US dollars, one point for each "
+        f"of {count(int(cells['robust_auroc_mean'].notna().sum()), 'purchase')}. The frontier from "
+        f"cheap to dear: {points or 'empty'}."
+    )
+
+
+def _cell_row(cell: Mapping[Any, Any]) -> dict[str, Any]:
+    low, high = cell["dollars_min"], cell["dollars_max"]
+    share, finished = cell["frontier_share"], cell["robust_auroc_n"]
+    return {
+        "annotation": annotation(cell["specificity"]),
+        "images": images(cell["budget"]),
+        "method": cell["method"],
+        "model": cell["model"] or "",
+        "dollars": dollars(cell["dollars_mean"]),
+        "dollars_range": f"{dollars(low)} to {dollars(high)}" if high - low > 0.005 else "",
+        "training": dollars(cell["training_dollars"]),
+        "spurious": dollars(cell["spurious_label_dollars"]),
+        "validation": dollars(cell["validation_dollars"]),
+        "robust": number(cell["robust_auroc_mean"]),
+        "robust_interval": interval(cell["robust_auroc_low"], cell["robust_auroc_high"]),
+        "robust_range": interval(cell["robust_auroc_min"], cell["robust_auroc_max"]),
+        "robust_sd": number(cell["robust_auroc_sd"]),
+        "at_chance": cell["robust_auroc_mean"] <= CHANCE,
+        "auroc": number(cell["auroc_mean"]),
+        "auroc_sd": number(cell["auroc_sd"]),
+        "gap": number(cell["gap_mean"]),
+        "dice": number(cell["dice_mean"]),
+        "seeds": f"{cell['seeds_done']} of {cell['seeds_planned']}",
+        "failed": int(cell["seeds_failed"]),
+        "complete": bool(cell["complete"]),
+        "on_frontier": bool(cell["on_frontier"]),
+        "share": number(share, 2) if finished == 0 else f"{round(share * finished)} of {finished}",
+        "hours": _hours(cell["gpu_hours"], cell["cpu_hours"]),
+    }
+
+
+def _frontier_rows(cells: pd.DataFrame) -> list[dict[str, Any]]:
+    """The frontier from cheap to dear, each with its step from the one before."""
+    rows: list[dict[str, Any]] = []
+    before: Mapping[Any, Any] | None = None
+    for cell in cells[cells["on_frontier"]].sort_values("dollars_mean").to_dict("records"):
+        gain = price = ""
+        if before is not None:
+            gain = f"+{number(cell['robust_auroc_mean'] - before['robust_auroc_mean'])}"
+            price = f"for {dollars(cell['dollars_mean'] - before['dollars_mean'])} more"
+        rows.append(_cell_row(cell) | {"gain": gain, "price": price})
+        before = cell
+    return rows
+
+
+def _failed_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Trials without a result and with a failed attempt, one row each."""
+    failed = table[table["failure_class"].notna()]
+    return [{"purchase": purchase(row), **row} for row in _records(failed)]
+
+
+def _missing_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Trials of which nothing is known, one row per purchase with its seeds."""
+    seeds: dict[str, list[str]] = {}
+    for row in _records(table[table["failure_class"].isna()]):
+        seeds.setdefault(purchase(row), []).append(str(row["seed"]))
+    return [{"purchase": name, "seeds": ", ".join(found)} for name, found in seeds.items()]
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def _undefined_rows(priced: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {"purchase": purchase(row), "seed": row["seed"], "reason": row["undefined"]}
+        for row in priced[priced["undefined"].notna()].to_dict("records")
+    ]
+
+
+def _rule_text(rule: SelectionRule | None, priced: pd.DataFrame) -> str:
+    if rule is not None:
+        return f"'{rule}', the same rule for every trial"
+    kept = Counter(priced["rule"])
+    used = ", ".join(f"'{name}' ({count(n, 'trial')})" for name, n in sorted(kept.items()))
+    return f"the epoch that each trial kept, by its own rule: {used}"
+
+
+def _axis_text(given: ReportInput) -> str:
+    items = "training annotation plus spurious labels"
+    return f"{items} plus validation annotation" if given.include_validation else items
+
+
+def _price_rows(prices: Prices) -> list[tuple[str, str, str]]:
+    return [
+        (name, f"{value:g}", PRICE_MEANINGS[name])
+        for name, value in dataclasses.asdict(prices).items()
+    ]
+
+
+def _group_rows(given: ReportInput, priced: pd.DataFrame) -> list[dict[str, Any]]:
+    """Images per group of each split and attribute: what each robust AUROC rests on."""
+    epochs = given.epochs
+    mine = epochs["attempt"].isin(priced["attempt"]) & epochs["trial_id"].isin(priced["trial_id"])
+    counted = epochs[mine & (epochs["metric"] == "robust_auroc") & epochs["attribute"].notna()]
+    names = ("n_y0_s0", "n_y0_s1", "n_y1_s0", "n_y1_s1")
+    rows = []
+    for (attribute, split), group in counted.groupby(["attribute", "split"], sort=True):
+        direction = given.provenance.directions.get(str(attribute), 0)
+        used = {1: ("n_y0_s1", "n_y1_s0"), -1: ("n_y0_s0", "n_y1_s1")}.get(direction, ())
+        cells = [{"n": _counts(group[name]), "used": name in used} for name in names]
+        rows.append({"split": split, "attribute": attribute, "cells": cells})
+    return rows
+
+
+def _counts(column: pd.Series[Any]) -> str:
+    values = sorted({int(value) for value in column.dropna()})
+    if not values:
+        return "not recorded"
+    return f"{values[0]:,}" if len(values) == 1 else f"{values[0]:,} to {values[-1]:,}"
+
+
+def _software_rows(priced: pd.DataFrame) -> list[tuple[str, str]]:
+    """Every distinct set of versions and device that trials ran with, most frequent first."""
+    found = Counter(zip(priced["versions"], priced["device"], strict=True))
+    rows = []
+    for (versions, device), n in found.most_common():
+        parts = ", ".join(f"{name} {version}" for name, version in json.loads(versions).items())
+        rows.append((f"{count(n, 'trial')} on {device}", parts))
+    return rows

@@ -1,0 +1,218 @@
+"""What a report reads and writes: its inputs, and the columns of its two Parquet tables."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from spurious.config import Prices, Specificity
+from spurious.selection import SelectionRule
+from sweeps.errors import ResultError
+from sweeps.schemas import Column
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+REPORT_SCHEMA_VERSION = 1
+
+_FIXED = Specificity("label"), Specificity("box", box_per="image"), Specificity("box")
+_MASK = Specificity("mask")
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """One trial of the plan, in the strings of the `trials` table.
+
+    Attributes:
+        specificity: `label`, `box`, `box=image`, `mask` or `r=N`.
+        budget: Number of annotated training images, or `all`.
+        method: Training method.
+        seed: Seed.
+        trial_id: Content id, or None where it cannot be known yet; failures are found by it.
+    """
+
+    specificity: str
+    budget: str
+    method: str
+    seed: int
+    trial_id: str | None = None
+
+    @property
+    def cell(self) -> tuple[str, str, str]:
+        """Specificity, budget and method: what the trial shares with its other seeds."""
+        return self.specificity, self.budget, self.method
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the numbers of a report come from.
+
+    Attributes:
+        sweep: Sweep name.
+        dataset: Dataset name.
+        dataset_digest: Content digest of the dataset.
+        spec_text: The sweep YAML as it was run.
+        plan_counts: Counts of the plan by name (cells, trials, skipped, search trials ...).
+        versions: Versions of the software that makes the report.
+        created_at: When the report is made, ISO 8601 in UTC.
+        directions: Per spurious attribute +1 where it goes with the label in training and -1
+            where against, from the manifest; empty where unknown.
+    """
+
+    sweep: str
+    dataset: str
+    dataset_digest: str
+    spec_text: str
+    plan_counts: Mapping[str, int]
+    versions: Mapping[str, str]
+    created_at: str
+    directions: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """Everything a report is made from.
+
+    Attributes:
+        trials: Committed trials of this plan, columns of `sweeps.schemas.TRIALS`.
+        epochs: Their epochs, columns of `sweeps.schemas.EPOCHS`.
+        failures: Failed attempts, columns of `sweeps.schemas.FAILURES`; may be empty.
+        planned: Every trial of the plan, with or without a result.
+        prices: Price table in force.
+        provenance: Names, digests, versions.
+        rule: Selection rule for the epoch of every trial; None for each trial's kept epoch.
+        include_validation: Whether validation annotation is on the frontier's dollar axis.
+        search_metric: Metric that a hyper-parameter search maximised, e.g. `val.auroc`; spurious
+            labels that it read are charged.
+    """
+
+    trials: pd.DataFrame
+    epochs: pd.DataFrame
+    failures: pd.DataFrame
+    planned: Sequence[PlannedTrial]
+    prices: Prices
+    provenance: Provenance
+    rule: SelectionRule | None = None
+    include_validation: bool = False
+    search_metric: str | None = None
+
+
+def _columns(text: str) -> tuple[Column, ...]:
+    rows = (line.split("|") for line in text.strip().splitlines())
+    return tuple(Column(*(cell.strip() for cell in row)) for row in rows)  # type: ignore[arg-type]
+
+
+REPORT_TRIALS = _columns("""
+    schema_version | int64 | | version of this schema
+    trial_id | string | | the trial
+    attempt | string | | the attempt that committed
+    dataset | string | | dataset name
+    dataset_digest | string | | digest of the dataset
+    specificity | string | | label, box, box=image, mask or r=N
+    budget | string | | annotated training images asked for, or all
+    balance | string | | equal or natural
+    method | string | | training method
+    model | string | | model name
+    seed | int64 | | seed
+    rule | string | | rule that chose the epoch
+    epoch | int64 | | chosen epoch, from 1; null where the rule is undefined
+    undefined | string | | why the epoch or the robust AUROC is undefined; null where it is defined
+    val_auroc | float64 | | AUROC on validation at the chosen epoch
+    val_robust_auroc | float64 | | robust AUROC on validation, all attributes together
+    val_dice | float64 | | mean Dice on validation; NaN for classifiers
+    test_auroc | float64 | | AUROC on test at the chosen epoch
+    test_robust_auroc | float64 | | robust AUROC on test, all attributes together
+    test_dice | float64 | | mean Dice on test; NaN for classifiers
+    training_dollars | float64 | USD | annotation of the training images
+    spurious_label_dollars | float64 | USD | spurious labels that method, rule or search read
+    validation_dollars | float64 | USD | annotation of the validation images
+    dollars | float64 | USD | the frontier's axis: the first two, and the third where asked for
+    seconds_total | float64 | s | wall time of the attempt
+    device | string | | cpu or the GPU's name
+""")
+"""Followed by float64 columns `val_robust_auroc_NAME` and `test_robust_auroc_NAME` per spurious
+attribute, sorted by name."""
+
+REPORT_CELLS = _columns("""
+    schema_version | int64 | | version of this schema
+    dataset | string | | dataset name
+    dataset_digest | string | | digest of the dataset
+    specificity | string | | label, box, box=image, mask or r=N
+    budget | string | | annotated training images asked for, or all
+    balance | string | | equal or natural; null without a result
+    method | string | | training method
+    model | string | | model name; null without a result
+    seeds_planned | int64 | | seeds of the plan
+    seeds_done | int64 | | seeds with a committed result
+    seeds_failed | int64 | | seeds without a result and with a failed attempt
+    complete | bool | | whether every planned seed has a defined robust AUROC
+    dollars_mean | float64 | USD | annotation cost, mean over seeds (abnormalities differ by seed)
+    dollars_min | float64 | USD | smallest over seeds
+    dollars_max | float64 | USD | largest over seeds
+    training_dollars | float64 | USD | mean over seeds, annotation of training images
+    spurious_label_dollars | float64 | USD | mean over seeds, spurious labels
+    validation_dollars | float64 | USD | mean over seeds, annotation of validation images
+    robust_auroc_n | int64 | | seeds with a defined robust AUROC on test
+    robust_auroc_undefined | int64 | | finished seeds where it is NaN
+    robust_auroc_mean | float64 | | mean over seeds
+    robust_auroc_sd | float64 | | standard deviation over seeds, ddof = 1
+    robust_auroc_low | float64 | | lower end of the 95 % t-interval of the mean
+    robust_auroc_high | float64 | | upper end of the 95 % t-interval of the mean
+    robust_auroc_min | float64 | | smallest over seeds
+    robust_auroc_max | float64 | | largest over seeds
+    auroc_n | int64 | | seeds with a defined AUROC on test
+    auroc_mean | float64 | | mean over seeds
+    auroc_sd | float64 | | standard deviation over seeds, ddof = 1
+    auroc_low | float64 | | lower end of the 95 % t-interval of the mean
+    auroc_high | float64 | | upper end of the 95 % t-interval of the mean
+    auroc_min | float64 | | smallest over seeds
+    auroc_max | float64 | | largest over seeds
+    dice_mean | float64 | | mean Dice on test over seeds; NaN for classifiers
+    gap_mean | float64 | | mean over seeds of AUROC minus robust AUROC on test
+    on_frontier | bool | | no other cell costs no more and scores no less, one of them strictly
+    frontier_share | float64 | | share of its seeds in which the cell is on that seed's frontier
+    gpu_hours | float64 | h | wall time of finished trials on a GPU (a shared GPU counts in full)
+    cpu_hours | float64 | h | wall time of finished trials without a GPU
+""")
+
+
+def arrow_schema(columns: Sequence[Column], extra: Sequence[str] = ()) -> pa.Schema:
+    """The pyarrow schema of a report table; `extra` names float64 columns that follow."""
+    import pyarrow as pa
+
+    fields = [pa.field(column.name, pa.type_for_alias(column.type)) for column in columns]
+    return pa.schema(fields + [pa.field(name, pa.float64()) for name in extra])
+
+
+def parse_specificity(text: str) -> Specificity:
+    """The `Specificity` whose `str` is the given text.
+
+    Raises:
+        ResultError: no such specificity.
+    """
+    for specificity in (*_FIXED, _MASK):
+        if text == str(specificity):
+            return specificity
+    match = re.fullmatch(r"r=([1-9][0-9]*)", text)
+    if match is None:
+        raise ResultError(
+            f"'{text}' is no specificity; a trials table has label, box, box=image, mask or r=N"
+        )
+    return Specificity("r", r=int(match[1]))
+
+
+def specificity_order(text: str) -> tuple[int, int]:
+    """Sort key from coarse to fine: label, box=image, box, r = 1, 2, ..., mask."""
+    specificity = parse_specificity(text)
+    if specificity.kind == "r":
+        return len(_FIXED), specificity.r or 0
+    return (len(_FIXED) + 1 if specificity == _MASK else _FIXED.index(specificity)), 0
+
+
+def budget_order(text: str) -> float:
+    """Sort key of a budget: its number of images, `all` last."""
+    return math.inf if text == "all" else float(text)

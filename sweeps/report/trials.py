@@ -1,0 +1,179 @@
+"""One row per trial: the selected epoch's metrics and what its annotations cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from spurious.config import Prices
+from spurious.cost import AnnotationCounts, Cost, cost
+from spurious.errors import ConfigError
+from spurious.selection import SelectionRule, parse_rule, select_epoch
+from sweeps.errors import ResultError
+from sweeps.report.tables import REPORT_SCHEMA_VERSION, parse_specificity
+
+METRICS = ("auroc", "robust_auroc", "dice")
+SPLITS = ("val", "test")
+
+
+def selected_trials(
+    trials: pd.DataFrame, epochs: pd.DataFrame, rule: SelectionRule | None
+) -> pd.DataFrame:
+    """Each trial's selected epoch and its metrics, recomputed from the epochs table.
+
+    A trial whose rule is undefined (its metric NaN or absent in every epoch) keeps NaN metrics,
+    and `undefined` says why.
+
+    Args:
+        trials: One row per committed trial, columns of `sweeps.schemas.TRIALS`.
+        epochs: Columns of `sweeps.schemas.EPOCHS`; rows of other attempts are ignored.
+        rule: The rule for every trial, or None for each trial's kept epoch.
+
+    Returns:
+        The trials' columns with the six metric columns replaced, and `rule`, `epoch` (nullable),
+        `undefined`, and `SPLIT_robust_auroc_NAME` per spurious attribute. Sorted by trial id.
+
+    Raises:
+        ResultError: epochs are missing, double, or do not hold a trial's kept epoch.
+    """
+    wide = _by_trial(trials, epochs)
+    names = sorted(
+        column for column in wide.columns if column.split(".", 1)[1].startswith("robust_auroc.")
+    )
+    known = set(wide.index.get_level_values("trial_id"))
+    rows = []
+    for trial in trials.sort_values("trial_id").to_dict("records"):
+        if trial["trial_id"] not in known:
+            raise ResultError(
+                f"trial {trial['trial_id']} is committed but the epochs table has no rows of its "
+                f"attempt {trial['attempt']}; pull the sweep's tables again"
+            )
+        history = wide.loc[trial["trial_id"]].sort_index()
+        rows.append(trial | _selection(trial, history, rule, names))
+    selected = pd.DataFrame(rows)
+    selected["epoch"] = selected["epoch"].astype("Int64")
+    selected["schema_version"] = REPORT_SCHEMA_VERSION
+    return selected.reset_index(drop=True)
+
+
+def priced_trials(
+    selected: pd.DataFrame,
+    prices: Prices,
+    rule: SelectionRule | None,
+    include_validation: bool,
+    search_metric: str | None = None,
+) -> pd.DataFrame:
+    """Add dollars to selected trials: three items and `dollars`, the frontier's axis.
+
+    A rule or a search that reads robust AUROC on validation needs every validation image's
+    spurious attributes, so it is charged that many spurious labels, once. An oracle rule reads the
+    test split, which nobody could buy, and is charged nothing; the page marks it.
+
+    Args:
+        selected: The result of `selected_trials`.
+        prices: Price table in force.
+        rule: The rule that was given there; None charges each trial's own rule.
+        include_validation: Whether `dollars` includes validation annotation.
+        search_metric: Metric that a hyper-parameter search maximised.
+    """
+    searched = search_metric == "val.robust_auroc"
+    costs = [
+        _cost(trial, prices, searched or _reads_attributes(rule or _rule_of(trial)))
+        for trial in selected.to_dict("records")
+    ]
+    return selected.assign(
+        training_dollars=[item.training for item in costs],
+        spurious_label_dollars=[item.spurious_labels for item in costs],
+        validation_dollars=[item.validation for item in costs],
+        dollars=[item.total if include_validation else item.axis for item in costs],
+    )
+
+
+def attribute_columns(selected: pd.DataFrame) -> list[str]:
+    """The columns `SPLIT_robust_auroc_NAME`, sorted."""
+    prefixes = tuple(f"{split}_robust_auroc_" for split in SPLITS)
+    return sorted(column for column in selected.columns if column.startswith(prefixes))
+
+
+def _by_trial(trials: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
+    """Index (trial_id, epoch), columns `SPLIT.METRIC` and `SPLIT.robust_auroc.NAME`."""
+    keys = ["trial_id", "attempt"]
+    rows = epochs.merge(trials[keys], on=keys)
+    one_attribute = rows["attribute"].notna() & (rows["metric"] == "robust_auroc")
+    rows = rows[one_attribute | rows["attribute"].isna()]
+    name = rows["split"] + "." + rows["metric"]
+    rows = rows.assign(name=name.where(rows["attribute"].isna(), name + "." + rows["attribute"]))
+    double = rows.duplicated(["trial_id", "epoch", "name"])
+    if double.any():
+        first = rows[double].iloc[0]
+        raise ResultError(
+            f"the epochs table has {first['name']} of trial {first['trial_id']} twice at epoch "
+            f"{first['epoch']}; pull the sweep's tables again"
+        )
+    return rows.pivot(index=["trial_id", "epoch"], columns="name", values="value")
+
+
+def _selection(
+    trial: Mapping[Any, Any], history: pd.DataFrame, rule: SelectionRule | None, names: list[str]
+) -> dict[str, Any]:
+    used = str(trial["keep_rule"]) if rule is None else str(rule)
+    epoch = int(trial["kept_epoch"]) if rule is None else select_epoch(rule, _mappings(history))
+    if epoch is not None and epoch not in history.index:
+        raise ResultError(
+            f"trial {trial['trial_id']} kept epoch {epoch}, which its epochs table does not hold; "
+            f"pull the sweep's tables again"
+        )
+    at = {} if epoch is None else history.loc[epoch].to_dict()
+    values = {
+        f"{split}_{metric}": float(at.get(f"{split}.{metric}", np.nan))
+        for split in SPLITS
+        for metric in METRICS
+    }
+    for name in names:
+        split, metric, attribute = name.split(".", 2)
+        if split in SPLITS:
+            values[f"{split}_{metric}_{attribute}"] = float(at.get(name, np.nan))
+    reason = None
+    if epoch is None:
+        reason = f"rule '{used}': the metric is NaN or absent in all {len(history)} epochs"
+    elif np.isnan(values["test_robust_auroc"]):
+        reason = (
+            f"the robust AUROC on test is NaN at epoch {epoch}: one of the two groups it compares "
+            f"has no annotated image"
+        )
+    return {"rule": used, "epoch": epoch, "undefined": reason, **values}
+
+
+def _mappings(history: pd.DataFrame) -> list[dict[str, float]]:
+    rows = history.to_dict("records")
+    named = [{str(name): float(value) for name, value in row.items()} for row in rows]
+    return [{"epoch": float(e), **row} for e, row in zip(history.index, named, strict=True)]
+
+
+def _rule_of(trial: Mapping[Any, Any]) -> SelectionRule:
+    try:
+        return parse_rule(str(trial["keep_rule"]))
+    except ConfigError as error:
+        raise ResultError(f"trial {trial['trial_id']}: keep_rule {error}") from error
+
+
+def _reads_attributes(rule: SelectionRule) -> bool:
+    return rule.needs_spurious_labels and not rule.oracle
+
+
+def _cost(trial: Mapping[Any, Any], prices: Prices, reads_attributes: bool) -> Cost:
+    read = int(trial["val_images"]) * int(trial["attributes"]) if reads_attributes else 0
+    counts = AnnotationCounts(
+        train_images=int(trial["train_images"]),
+        train_abnormalities=int(trial["train_abnormalities"]),
+        train_negatives=int(trial["train_images"]) - int(trial["train_positives"]),
+        spurious_labels=int(trial["train_spurious_labels"]),
+        val_images=int(trial["val_images"]),
+        val_abnormalities=int(trial["val_abnormalities"]),
+        val_negatives=int(trial["val_images"]) - int(trial["val_positives"]),
+        val_spurious_labels=read,
+    )
+    return cost(parse_specificity(str(trial["specificity"])), counts, prices)

@@ -1,0 +1,170 @@
+"""Result tables in the store: written once per trial, believed only when committed.
+
+A trial's epochs and predictions are written under its attempt's id first; the commit is one
+conditional put of `results/trials/<id>.parquet`, whose row names the attempt.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from sweeps.errors import ResultError
+from sweeps.schemas import SCHEMA_VERSION, arrow_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from cluster.store import Store
+
+_TRIALS = "results/trials/"
+_SUFFIX = ".parquet"
+_READERS = 16
+"""Concurrent reads: result objects are small, so latency decides."""
+
+
+def trial_key(trial_id: str) -> str:
+    """The commit object of a trial."""
+    return f"{_TRIALS}{trial_id}{_SUFFIX}"
+
+
+def attempt_key(table: str, trial_id: str, attempt: str) -> str:
+    """An attempt's object of `epochs`, `predictions` or `failures`."""
+    return f"results/{table}/{trial_id}/{attempt}{_SUFFIX}"
+
+
+def checkpoint_key(trial_id: str) -> str:
+    """A trial's training state."""
+    return f"checkpoints/{trial_id}/state.pt"
+
+
+def committed_ids(store: Store) -> set[str]:
+    """Ids of all trials with a result, from one listing."""
+    return {
+        key.removeprefix(_TRIALS).removesuffix(_SUFFIX)
+        for key in store.list(_TRIALS)
+        if key.endswith(_SUFFIX)
+    }
+
+
+def encode(
+    table: str, rows: Sequence[Mapping[str, Any]], attributes: tuple[str, ...] = ()
+) -> bytes:
+    """Rows as one Parquet object of the table's schema; `schema_version` is filled in."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    full = [{"schema_version": SCHEMA_VERSION, **row} for row in rows]
+    buffer = io.BytesIO()
+    pq.write_table(
+        pa.Table.from_pylist(full, schema=arrow_schema(table, attributes)),
+        buffer,
+        compression="zstd",
+    )
+    return buffer.getvalue()
+
+
+def decode(data: bytes, key: str) -> pa.Table:
+    """Read one result object.
+
+    Raises:
+        ResultError: it is no Parquet file, or of a newer schema than this version knows.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(io.BytesIO(data))
+    except (pa.ArrowException, OSError) as error:
+        raise ResultError(f"{key} is no readable Parquet object ({error})") from None
+    versions = set(table.column("schema_version").to_pylist())
+    if not versions <= {SCHEMA_VERSION}:
+        raise ResultError(
+            f"{key} has schema version {sorted(versions)}, this program knows {SCHEMA_VERSION}: "
+            "use a program at least as new as the one that wrote it"
+        )
+    return table
+
+
+def commit(
+    store: Store,
+    trial: Mapping[str, Any],
+    epochs: Sequence[Mapping[str, Any]],
+    predictions: Sequence[Mapping[str, Any]],
+    attributes: tuple[str, ...],
+    lost: type[Exception],
+) -> bool:
+    """Write an attempt's tables, then commit it; the second of two attempts loses cleanly.
+
+    Args:
+        store: Where to.
+        trial: The row of `trials`, with `trial_id` and `attempt`.
+        epochs: Rows of `epochs`.
+        predictions: Rows of `predictions`.
+        attributes: Spurious attribute names.
+        lost: The store's exception for a lost conditional put.
+
+    Returns:
+        Whether this attempt is the trial's result. A lost attempt's tables are removed.
+    """
+    trial_id, attempt = trial["trial_id"], trial["attempt"]
+    written = {
+        attempt_key("epochs", trial_id, attempt): encode("epochs", epochs),
+        attempt_key("predictions", trial_id, attempt): encode(
+            "predictions", predictions, attributes
+        ),
+    }
+    for key, data in written.items():
+        store.put(key, data)
+    try:
+        store.create(trial_key(trial_id), encode("trials", [trial]))
+        return True
+    except lost:  # perhaps against an own put whose answer was lost on the way
+        winner = decode(store.get(trial_key(trial_id)), trial_key(trial_id))
+        if winner.column("attempt").to_pylist() == [attempt]:
+            return True
+    for key in written:
+        store.delete(key)
+    return False
+
+
+def record_failure(store: Store, failure: Mapping[str, Any]) -> None:
+    """Write one row of `failures`."""
+    key = attempt_key("failures", failure["trial_id"], failure["attempt"])
+    store.put(key, encode("failures", [failure]))
+
+
+def read_trials(store: Store, ids: Collection[str]) -> pa.Table:
+    """The committed rows of some trials, ordered by trial id; ids without a result are left out."""
+    keys = [trial_key(trial_id) for trial_id in sorted(set(ids) & committed_ids(store))]
+    return _read(store, "trials", keys)
+
+
+def read_attempts(store: Store, table: str, trials: pa.Table) -> pa.Table:
+    """`epochs` or `predictions` of the committed attempts in `trials`."""
+    pairs = zip(
+        trials.column("trial_id").to_pylist(), trials.column("attempt").to_pylist(), strict=True
+    )
+    return _read(
+        store, table, [attempt_key(table, trial_id, attempt) for trial_id, attempt in pairs]
+    )
+
+
+def read_failures(store: Store, ids: Iterable[str]) -> pa.Table:
+    """All recorded failures of some trials, also of those that succeeded later."""
+    wanted = set(ids)
+    keys = [key for key in store.list("results/failures/") if key.split("/")[2] in wanted]
+    return _read(store, "failures", keys)
+
+
+def _read(store: Store, table: str, keys: Sequence[str]) -> pa.Table:
+    import pyarrow as pa
+
+    read: Callable[[str], pa.Table] = lambda key: decode(store.get(key), key)  # noqa: E731
+    with ThreadPoolExecutor(_READERS) as pool:
+        tables = list(pool.map(read, keys))
+    if not tables:
+        return arrow_schema(table).empty_table()
+    return pa.concat_tables(tables, promote_options="default")

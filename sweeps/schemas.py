@@ -1,0 +1,141 @@
+"""The result tables, column by column: name, type, unit, meaning. A golden test holds them.
+
+`SCHEMA_VERSION` counts up with any change; readers migrate older tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+ColumnType = Literal["string", "int64", "float64", "bool", "timestamp"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a result table; `unit` is empty for names, counts and ratios."""
+
+    name: str
+    type: ColumnType
+    unit: str
+    meaning: str
+
+
+def _columns(text: str) -> tuple[Column, ...]:
+    rows = (line.split("|") for line in text.strip().splitlines())
+    return tuple(Column(*(cell.strip() for cell in row)) for row in rows)  # type: ignore[arg-type]
+
+
+TRIALS = _columns("""
+    schema_version | int64 | | version of this schema
+    trial_id | string | | first 16 hex digits of SHA-256 over the canonical trial configuration
+    attempt | string | | id of the attempt that committed; names its epochs and predictions objects
+    dataset | string | | dataset name
+    dataset_digest | string | | digest of the dataset's content, or of a generator's options
+    specificity | string | | label, box, box=image, mask or r=N
+    budget | string | | annotated training images asked for, or all
+    balance | string | | equal or natural
+    method | string | | training method
+    model | string | | model name
+    seed | int64 | | seed that every random choice of the trial derives from
+    science_version | int64 | | raised when the same options give other numbers
+    config | string | | canonical JSON of the fully resolved configuration (what trial_id hashes)
+    keep_rule | string | | rule of the kept checkpoint
+    kept_epoch | int64 | | epoch of the kept checkpoint, from 1
+    epochs | int64 | | epochs trained
+    train_images | int64 | images | annotated training images
+    train_positives | int64 | images | annotated training images with the abnormality
+    train_abnormalities | int64 | abnormalities | abnormalities on the annotated training images
+    train_spurious_labels | int64 | labels | spurious labels the method trained with
+    val_images | int64 | images | validation images
+    val_positives | int64 | images | validation images with the abnormality
+    val_abnormalities | int64 | abnormalities | abnormalities on the validation images
+    attributes | int64 | | number of spurious attributes of the dataset
+    val_auroc | float64 | | AUROC on validation at the kept epoch
+    val_robust_auroc | float64 | | robust AUROC on validation at the kept epoch
+    val_dice | float64 | | mean Dice on validation at the kept epoch; NaN for classifiers
+    test_auroc | float64 | | AUROC on test at the kept epoch
+    test_robust_auroc | float64 | | robust AUROC on test at the kept epoch
+    test_dice | float64 | | mean Dice on test at the kept epoch; NaN for classifiers
+    seconds_total | float64 | s | wall time of the attempt, resumed parts included
+    seconds_training | float64 | s | wall time in training steps
+    images_per_second | float64 | images/s | training images over seconds_training
+    resumed_from_epoch | int64 | | epoch this attempt continued from, 0 when it began afresh
+    started_at | timestamp | UTC | start of the attempt
+    finished_at | timestamp | UTC | commit of the attempt
+    node | string | | host name
+    device | string | | cpu or the GPU's name
+    threads | int64 | | torch threads
+    versions | string | | JSON: versions of this project, Python, torch, CUDA and numpy
+""")
+
+EPOCHS = _columns("""
+    schema_version | int64 | | version of this schema
+    trial_id | string | | the trial
+    attempt | string | | the attempt
+    epoch | int64 | | epoch, from 1
+    split | string | | train, val or test
+    metric | string | | loss, auroc, robust_auroc or dice
+    attribute | string | | spurious attribute of a robust_auroc; null for all attributes together
+    value | float64 | | the metric; NaN where undefined
+    n_y0_s0 | int64 | images | label 0 without the attribute (robust_auroc of one attribute only)
+    n_y0_s1 | int64 | images | label 0 with the attribute
+    n_y1_s0 | int64 | images | label 1 without the attribute
+    n_y1_s1 | int64 | images | label 1 with the attribute
+""")
+
+PREDICTIONS = _columns("""
+    schema_version | int64 | | version of this schema
+    trial_id | string | | the trial
+    attempt | string | | the attempt
+    epoch | int64 | | epoch, from 1
+    kept | bool | | whether this is the kept epoch
+    last | bool | | whether this is the last epoch
+    sample_id | string | | image id
+    patient_id | string | | patient id
+    split | string | | val or test
+    label | int64 | | 1 with the abnormality, else 0
+    score | float64 | | image score, higher is more abnormal
+""")
+"""Followed by one nullable bool column `spurious_NAME` per spurious attribute of the dataset."""
+
+FAILURES = _columns("""
+    schema_version | int64 | | version of this schema
+    trial_id | string | | the trial
+    attempt | string | | the attempt
+    failure_class | string | | data, numerical, out_of_memory, infrastructure or unexpected
+    message | string | | the error's message
+    traceback | string | | the full traceback
+    log_tail | string | | last log lines of the trial
+    node | string | | host name
+    failed_at | timestamp | UTC | when
+""")
+
+TABLES = {
+    "trials": TRIALS,
+    "epochs": EPOCHS,
+    "predictions": PREDICTIONS,
+    "failures": FAILURES,
+}
+
+
+def arrow_schema(table: str, attributes: tuple[str, ...] = ()) -> pa.Schema:
+    """The pyarrow schema of a table; `attributes` adds the spurious columns of predictions."""
+    import pyarrow as pa
+
+    types = {
+        "string": pa.string(),
+        "int64": pa.int64(),
+        "float64": pa.float64(),
+        "bool": pa.bool_(),
+        "timestamp": pa.timestamp("us", tz="UTC"),
+    }
+    fields = [pa.field(column.name, types[column.type]) for column in TABLES[table]]
+    if table == "predictions":
+        fields += [pa.field(f"spurious_{name}", pa.bool_()) for name in attributes]
+    return pa.schema(fields)

@@ -1,0 +1,261 @@
+"""The sweep YAML as a frozen `Spec`: what is swept, on which data, at which prices.
+
+`parse_spec` refuses, all at once, everything that is wrong with a text: unknown keys, values out
+of range, and combinations that can have no result. What depends on a staged dataset is left to
+the plan.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from spurious.config import Balance, Budget, Prices, Readout, Specificity, Train
+from spurious.selection import SelectionRule
+from sweeps import spec_sections as sections
+from sweeps.errors import SpecError
+from sweeps.spec_fields import Field, Problems, Refused
+from sweeps.spec_sections import (
+    Axes,
+    Checkpoint,
+    CostOptions,
+    DatasetRef,
+    FoundAxes,
+    GeneratorDataset,
+    MethodChoice,
+    Models,
+    Resources,
+    StagedDataset,
+    Training,
+)
+from sweeps.yaml_lines import MAX_BYTES, override, read, to_python
+
+__all__ = [
+    "Axes",
+    "Checkpoint",
+    "CostOptions",
+    "DatasetRef",
+    "GeneratorDataset",
+    "MethodChoice",
+    "Models",
+    "Resources",
+    "Spec",
+    "StagedDataset",
+    "Training",
+    "load_spec",
+    "parse_override",
+    "parse_spec",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """One sweep.
+
+    Attributes:
+        name: The sweep's name.
+        dataset: What it trains on.
+        axes: Specificities, budgets, methods and seeds.
+        balance: How annotated images are drawn, except for a budget of all images.
+        model: Models and read-out.
+        train: Training options.
+        select: The rule by which the report selects epochs, or None for each trial's own.
+        cost: What annotations cost.
+        resources: CPUs, GPUs and threads of one trial.
+        checkpoint: When training state is stored.
+        store: A folder, `s3://bucket/prefix`, or None for the default.
+        text: The YAML as it was written, without overrides; no part of equality.
+    """
+
+    name: str
+    dataset: DatasetRef
+    axes: Axes
+    balance: Balance = "equal"
+    model: Models = field(default_factory=Models)
+    train: Training = field(default_factory=Training)
+    select: SelectionRule | None = None
+    cost: CostOptions = field(default_factory=CostOptions)
+    resources: Resources = field(default_factory=Resources)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    store: str | None = None
+    text: str = field(default="", compare=False, repr=False)
+
+    @property
+    def select_rule(self) -> SelectionRule | None:
+        """The rule by which the report selects epochs; None is each trial's kept epoch."""
+        return self.select
+
+    @property
+    def prices(self) -> Prices:
+        """What annotations cost."""
+        return self.cost.prices
+
+    def budgets(self) -> tuple[Budget, ...]:
+        """The budgets with their balance; all images have their natural prevalence."""
+        return tuple(
+            Budget(None, "natural") if images is None else Budget(images, self.balance)
+            for images in self.axes.budget
+        )
+
+    def train_for(self, specificity: Specificity, method_name: str) -> Train:
+        """Training options of a cell: method over specificity over base, `keep` resolved."""
+        return _train_for(self.train, specificity, method_name)
+
+    def model_for(self, specificity: Specificity) -> tuple[str, Any]:
+        """Name and options of the model that a specificity trains."""
+        return self.model.classifier if specificity.kind == "label" else self.model.segmenter
+
+    def readout_for(self, specificity: Specificity) -> Readout | None:
+        """How the model's output becomes an image score; None for a classifier."""
+        return None if specificity.kind == "label" else self.model.readout
+
+
+def load_spec(path: Path, overrides: Mapping[str, Any] = MappingProxyType({})) -> Spec:
+    """Read a sweep YAML from a file; see `parse_spec`.
+
+    Raises:
+        SpecError: the file cannot be read, or its text cannot be taken.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SpecError(f"{path}: cannot be read ({reason}); expected a sweep YAML") from error
+    return parse_spec(text, str(path), overrides)
+
+
+def parse_spec(
+    text: str | bytes,
+    source: str = "<string>",
+    overrides: Mapping[str, Any] = MappingProxyType({}),
+) -> Spec:
+    """Read a sweep YAML.
+
+    Args:
+        text: UTF-8, at most 256 KiB.
+        source: What error messages call the text, usually its path.
+        overrides: Dotted keys of mappings (`train.epochs`) to the values that replace the text's.
+
+    Raises:
+        SpecError: all problems, one a line, as `SOURCE:LINE: dotted.key: given; expected`.
+    """
+    tree, found = read(text)
+    problems = Problems(source, found)
+    values: dict[str, Any] = {}
+    if tree is not None:
+        wrong = [override(tree, key, value) for key, value in overrides.items()]
+        problems.found += [problem for problem in wrong if problem is not None]
+        root = Field(tree, "", problems)
+        with suppress(Refused):
+            values = _values(root)
+            _check_together(root, values)
+    problems.raise_if_any()
+    axes = {name: tuple(value for _, value in items) for name, items in values["axes"].items()}
+    decoded = text if isinstance(text, str) else text.decode("utf-8")
+    return Spec(**{**values, "axes": Axes(**axes)}, text=decoded.removeprefix("\ufeff"))
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """`train.epochs=2` as a dotted key and a value, which is read as YAML.
+
+    Raises:
+        SpecError: no key, no `=`, or no YAML after it.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise SpecError(f"override {text!r}: expected KEY=VALUE, e.g. train.epochs=2")
+    tree, found = read(value or "null")
+    Problems(f"override {key}", found).raise_if_any()
+    return key, None if tree is None else to_python(tree)
+
+
+def _values(root: Field) -> dict[str, Any]:
+    """Every section that can be taken, by its key; what is wrong with the others is noted."""
+    readers: dict[str, Callable[[Field], Any]] = {
+        "name": lambda field: field.value(sections.NAME),
+        "dataset": sections.dataset,
+        "axes": sections.axes,
+        "balance": lambda field: field.value(Balance, Spec.balance),
+        "model": sections.model,
+        "train": sections.train,
+        "select": sections.select,
+        "cost": sections.cost,
+        "resources": sections.resources,
+        "checkpoint": lambda field: field.options(Checkpoint),
+        "store": lambda field: field.value(sections.STORE | None, Spec.store),
+    }
+    children = root.mapping(readers, ("name", "dataset", "axes"), ("search", "prune", "limits"))
+    values: dict[str, Any] = {} if "balance" in children else {"balance": Spec.balance}
+    for name, child in children.items():
+        with suppress(Refused):
+            values[name] = readers[name](child)
+    return values
+
+
+def _check_together(root: Field, values: Mapping[str, Any]) -> None:
+    """Note combinations of sections that can have no result."""
+    axes: FoundAxes = values.get("axes", {})
+    if values.get("balance") == "equal":
+        for item, images in axes.get("budget", []):
+            if images is not None and images % 2:
+                remedy = f"did you mean '{images - 1}' or '{images + 1}', or balance: natural?"
+                item.refuse("an even number with balance: equal, half of it positive", remedy)
+    chosen = values.get("dataset")
+    side = (
+        getattr(chosen.options, "image_size", None)
+        if isinstance(chosen, GeneratorDataset)
+        else None
+    )
+    if side is not None:
+        for item, specificity in axes.get("specificity", []):
+            if specificity.r is not None and specificity.r > side:
+                place = item.at("r") or item
+                place.refuse(f"an integer from 1 to {side}, the image side of the generator")
+    if any(specificity.kind == "label" for _, specificity in axes.get("specificity", [])):
+        _check_dice_of_labels(root, values, axes)
+
+
+def _check_dice_of_labels(root: Field, values: Mapping[str, Any], axes: FoundAxes) -> None:
+    """Note rules on Dice that specificity `label` would be under: a classifier has none."""
+    select = values.get("select")
+    if select is not None and select.metric == "dice":
+        (root.at("select", "epoch") or root).refuse(
+            "a rule for every specificity on axes.specificity, and label has no dice",
+            f"did you mean 'best {select.split}.auroc', or kept?",
+        )
+    if "train" not in values:
+        return
+    label = Specificity("label")
+    places: dict[str, Field] = {}
+    for method in dict.fromkeys(choice.name for _, choice in axes["method"]):
+        if _train_for(values["train"], label, method).keep.endswith(".dice"):
+            place = (
+                root.at("train", "per_method", method, "keep")
+                or root.at("train", "per_specificity", "label", "keep")
+                or root.at("train", "keep")
+                or root
+            )
+            places[place.key] = place
+    for place in places.values():
+        place.refuse(
+            "a rule that label on axes.specificity has, and label has no dice",
+            "did you mean 'auto', or train.per_specificity.label.keep: best val.auroc?",
+        )
+
+
+def _train_for(training: Training, specificity: Specificity, method: str) -> Train:
+    changes = {
+        **dict(dict(training.per_specificity).get(specificity.kind, ())),
+        **dict(dict(training.per_method).get(method, ())),
+    }
+    resolved = dataclasses.replace(training.base, **changes)
+    if resolved.keep != "auto":
+        return resolved
+    metric = "auroc" if specificity.kind == "label" else "dice"
+    return dataclasses.replace(resolved, keep=f"best val.{metric}")

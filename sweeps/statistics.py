@@ -1,0 +1,97 @@
+"""Summaries over seeds. The seed is the replication unit; images and epochs are not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sweeps.errors import ResultError
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One metric of one cell over its seeds.
+
+    Attributes:
+        n: Seeds with a defined value.
+        undefined: Seeds whose value is NaN; counted here and left out of everything else.
+        mean: Mean over the n seeds; NaN for n = 0.
+        sd: Sample standard deviation (ddof = 1); NaN for n < 2.
+        low: Lower end of the t-interval of the mean; NaN for n < 2.
+        high: Upper end of the t-interval of the mean; NaN for n < 2.
+        min: Smallest value; NaN for n = 0.
+        max: Largest value; NaN for n = 0.
+    """
+
+    n: int
+    undefined: int
+    mean: float
+    sd: float
+    low: float
+    high: float
+    min: float
+    max: float
+
+
+def summarize(values: ArrayLike, confidence: float = 0.95) -> Summary:
+    """Mean, spread and Student-t interval of the mean over seeds.
+
+    The interval is mean -+ t(n - 1) sd / sqrt(n): not 1.96, which at n = 3 would be less than half
+    as wide. It is not clipped to the metric's range; a figure may clip what it draws.
+
+    Args:
+        values: (S,), one value per seed, NaN where the metric is undefined.
+        confidence: Coverage of the interval, between 0 and 1.
+
+    Raises:
+        ResultError: not one-dimensional, or an infinite value.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1:
+        raise ResultError(f"summarize expects one value per seed, shape (S,), got {array.shape}")
+    if np.isinf(array).any():
+        raise ResultError("a value is infinite; a result table is damaged, pull it again")
+    defined = array[~np.isnan(array)]
+    n = len(defined)
+    if n == 0:
+        nan = float("nan")
+        return Summary(0, len(array), nan, nan, nan, nan, nan, nan)
+    mean = float(defined.mean())
+    sd = float(defined.std(ddof=1)) if n > 1 else float("nan")
+    half = _t_quantile(n - 1, confidence) * sd / np.sqrt(n) if n > 1 else float("nan")
+    return Summary(
+        n=n,
+        undefined=len(array) - n,
+        mean=mean,
+        sd=sd,
+        low=float(mean - half),
+        high=float(mean + half),
+        min=float(defined.min()),
+        max=float(defined.max()),
+    )
+
+
+def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Summary:
+    """Summary of second - first over the seeds that both have.
+
+    Trials of one seed see the same images and the same random streams, so the difference per seed
+    varies less than either mean.
+
+    Args:
+        first: (S,), one value per seed, NaN where missing.
+        second: (S,), the same seeds in the same order.
+        confidence: Coverage of the interval.
+    """
+    difference: NDArray[np.float64] = np.asarray(second, dtype=np.float64) - np.asarray(
+        first, dtype=np.float64
+    )
+    return summarize(difference, confidence)
+
+
+def _t_quantile(degrees: int, confidence: float) -> float:
+    """Two-sided Student-t quantile; scipy is imported here to keep `sweeps` quick to start."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, 0.5 + confidence / 2.0))

@@ -1,0 +1,183 @@
+"""One trial on one worker: open the dataset, fit, write the tables, commit once."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from cluster.errors import AlreadyExists, ClusterError, Corrupt, NotFound, Unavailable
+from cluster.manifest import Manifest, find_manifest
+from cluster.node_cache import open_dataset
+from cluster.store import Store, open_store
+from spurious.dataset import Dataset
+from spurious.errors import ConfigError, DataError, NumericalError
+from spurious.fit import fit
+from spurious.train import Fit, Hooks
+from sweeps import results
+from sweeps.rows import Rows, Task
+from sweeps.watching import Outcome
+from sweeps.weights import load_weights
+
+_LOG_LINES = 40
+_log = logging.getLogger("sweeps.trial")
+
+Progress = Callable[[int, int, Mapping[str, float]], None]
+
+
+FitFunction = Callable[[Dataset, Task, Hooks, Store], Fit]
+
+
+def fit_for_real(dataset: Dataset, task: Task, hooks: Hooks, store: Store) -> Fit:
+    """Train; a benchmark passes another function to measure everything around this."""
+    return fit(dataset, task.config, task.machine, hooks, load_weights(store))
+
+
+def classify(error: BaseException) -> str:
+    """The failure class that the retry policy and the failures table use."""
+    if isinstance(error, NumericalError):
+        return "numerical"
+    if isinstance(error, DataError | ConfigError | Corrupt | NotFound):
+        return "data"
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return "out_of_memory"
+    if isinstance(error, Unavailable | ClusterError | OSError):
+        return "infrastructure"
+    return "unexpected"
+
+
+def run_trial(
+    task: Task, attempt: str, progress: Progress, fit_function: FitFunction = fit_for_real
+) -> Outcome:
+    """Run one attempt to its commit.
+
+    Args:
+        task: The trial.
+        attempt: A fresh id.
+        progress: Told epoch, number of epochs and metric values.
+        fit_function: What trains.
+
+    Raises:
+        SpuriousError, ClusterError: as the dataset, store or training raise them; the failure is
+            recorded in the store before, where the store can still be reached.
+    """
+    started = time.perf_counter()
+    store = _open_store(task.store_url)
+    with _failure_recorded(store, task, attempt):
+        if store.exists(results.trial_key(task.trial_id)):
+            return Outcome(task.trial_id, "already done", time.perf_counter() - started)
+        began = datetime.now(UTC)
+        dataset = _open(store, task)
+        fitted = fit_function(dataset, task, _hooks(store, task, progress), store)
+        rows = Rows(dataset, task, attempt, fitted)
+        trial = rows.trial(began, time.perf_counter() - started)
+        won = results.commit(
+            store,
+            trial,
+            rows.epochs(),
+            rows.predictions(),
+            dataset.attribute_names,
+            AlreadyExists,
+        )
+        if not task.keep_checkpoint:
+            store.delete(results.checkpoint_key(task.trial_id))
+    return Outcome(
+        task.trial_id,
+        "committed" if won else "lost the race",
+        time.perf_counter() - started,
+        images=fitted.images_trained,
+        robust_auroc=trial["test_robust_auroc"],
+    )
+
+
+@lru_cache(maxsize=4)
+def _open_store(url: str) -> Store:
+    """One client per worker process: a reused worker pays for it once."""
+    return open_store(url)
+
+
+@lru_cache(maxsize=4)
+def _manifest(url: str, name: str, digest: str) -> Manifest:
+    return find_manifest(_open_store(url), name, digest)
+
+
+def _open(store: Store, task: Task) -> Dataset:
+    manifest = _manifest(task.store_url, task.dataset, task.dataset_digest)
+    arrays = open_dataset(store, manifest, Path(task.cache_dir))
+    return Dataset(
+        images=arrays.images,
+        masks=arrays.masks,
+        labels=arrays.labels,
+        attributes=arrays.attributes,
+        splits=arrays.splits,
+        sample_ids=arrays.sample_ids,
+        patient_ids=arrays.patient_ids,
+        abnormalities=arrays.abnormalities,
+        attribute_names=tuple(attribute.name for attribute in manifest.attributes),
+        directions=tuple(attribute.direction for attribute in manifest.attributes),
+        digest=manifest.digest,
+    )
+
+
+def _hooks(store: Store, task: Task, progress: Progress) -> Hooks:
+    key = results.checkpoint_key(task.trial_id)
+    try:
+        resume = store.get(key)
+        _log.info("%s continues from its checkpoint", task.label)
+    except NotFound:
+        resume = None
+    return Hooks(
+        resume=resume,
+        save=lambda data: store.put(key, data),
+        save_every=task.checkpoint_every,
+        on_epoch=progress,
+    )
+
+
+class _Tail(logging.Handler):
+    """Keeps the last log lines for the failures table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: deque[str] = deque(maxlen=_LOG_LINES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{record.levelname} {record.name}: {record.getMessage()}")
+
+
+@contextmanager
+def _failure_recorded(store: Store, task: Task, attempt: str) -> Iterator[None]:
+    """Write a row of `failures` for an exception on its way out."""
+    import traceback
+
+    tail = _Tail()
+    root = logging.getLogger()
+    root.addHandler(tail)
+    try:
+        yield
+    except Exception as error:
+        failure = {
+            "trial_id": task.trial_id,
+            "attempt": attempt,
+            "failure_class": classify(error),
+            "message": str(error),
+            "traceback": traceback.format_exc(),
+            "log_tail": "\n".join(tail.lines),
+            "node": socket.gethostname(),
+            "failed_at": datetime.now(UTC),
+        }
+        try:
+            results.record_failure(store, failure)
+        except ClusterError as unrecorded:
+            _log.error("the failure of %s could not be recorded: %s", task.label, unrecorded)
+        raise
+    finally:
+        root.removeHandler(tail)

@@ -1,0 +1,63 @@
+"""How trials end and who is told; imports neither Ray nor torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class TaskName:
+    """A trial as progress shows it."""
+
+    trial_id: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended: `committed`, `already done`, `lost the race` or `failed`."""
+
+    trial_id: str
+    state: str
+    seconds: float
+    failure_class: str = ""
+    message: str = ""
+    images: int = 0
+    robust_auroc: float = float("nan")
+
+
+@dataclass
+class Tally:
+    """How the trials of a run ended."""
+
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
+    """Trial id to message, where no worker could tell an outcome."""
+
+    @property
+    def ended(self) -> set[str]:
+        """Ids of trials that ended, one way or another."""
+        return {*self.outcomes, *self.lost}
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Trial id to failure class and message."""
+        told = {
+            outcome.trial_id: f"{outcome.failure_class}: {outcome.message}"
+            for outcome in self.outcomes.values()
+            if outcome.state == "failed"
+        }
+        return {**told, **self.lost}
+
+
+class Watcher:
+    """What wants to know how a run goes; every method does nothing by default."""
+
+    def started(self, task: TaskName) -> None:
+        """A trial was placed on a worker."""
+
+    def epoch(self, task: TaskName, epoch: int, epochs: int, values: dict[str, float]) -> None:
+        """A trial reached an epoch; told at most every two seconds a trial."""
+
+    def ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
+        """A trial ended; without an outcome the worker was lost for good."""

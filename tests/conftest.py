@@ -1,0 +1,70 @@
+"""Fixtures that every package's tests share: stores, and an environment that is the same anywhere.
+
+The settings below are read when Ray and Albumentations are imported, so they come first.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["RAY_AUTH_MODE"] = "disabled"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.embedded import Endpoint, embedded_server
+from cluster.folder_store import FolderStore
+from cluster.s3_store import S3Store
+from cluster.store import Store
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sweeps_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """$SWEEPS_HOME for the whole run: no test touches the embedded store of whoever runs it."""
+    home = tmp_path_factory.mktemp("sweeps-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SWEEPS_HOME", str(home))
+        yield home
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(sweeps_home: Path) -> Iterator[Endpoint]:
+    """One SeaweedFS for the whole run, in $SWEEPS_HOME."""
+    with embedded_server(sweeps_home) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def s3_environment(s3_endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Endpoint:
+    """The endpoint, with AWS_* variables that lead to it and nothing else of the user's setup."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    for name, value in s3_endpoint.environment().items():
+        monkeypatch.setenv(name, value)
+    return s3_endpoint
+
+
+@pytest.fixture
+def s3_store(s3_environment: Endpoint) -> S3Store:
+    """An empty store: a prefix of its own in the bucket of the run's server."""
+    return S3Store.open(f"s3://{s3_environment.bucket}/test-{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def folder_store(tmp_path: Path) -> FolderStore:
+    """An empty store in a temporary folder."""
+    return FolderStore(tmp_path / "store")
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest) -> Store:
+    """An empty store of each kind in turn."""
+    found: Store = request.getfixturevalue(f"{request.param}_store")
+    return found

@@ -1,0 +1,171 @@
+"""Decoding of radiographs from DICOM files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    UID,
+    ComputedRadiographyImageStorage,
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+)
+
+from spurious.errors import DataError
+from spurious.readers.dicom import read_film
+
+RAMP = np.arange(48, dtype=np.uint16).reshape(6, 8)
+
+
+def write(
+    path: Path, pixels: NDArray[Any], bits: int = 8, *, compressed: bool = False, **tags: object
+) -> Path:
+    """Write a film; `tags` replace or, when None, remove header fields."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
+    meta.MediaStorageSOPInstanceUID = UID("1.2.3")
+    header = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
+    wide = bits > 8
+    data = tags.pop("PixelData", pixels.astype(np.uint16 if wide else np.uint8).tobytes())
+    fields: dict[str, object] = {
+        "SOPInstanceUID": "1.2.3", "StudyInstanceUID": "1.2.4", "PatientID": "p1",
+        "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2",
+        "Rows": pixels.shape[-2], "Columns": pixels.shape[-1],
+        "BitsAllocated": 16 if wide else 8, "BitsStored": bits, "HighBit": bits - 1,
+        "PixelRepresentation": 0, "PixelData": data,
+    }  # fmt: skip
+    for name, value in {**fields, **tags}.items():
+        if value is not None:
+            setattr(header, name, value)
+    if compressed:
+        meta.TransferSyntaxUID = JPEGBaseline8Bit
+        header["PixelData"].VR = "OB"
+    header.save_as(path, enforce_file_format=True)
+    return path
+
+
+def write_jpeg(path: Path, pixels: NDArray[np.uint8], **tags: object) -> Path:
+    """Write a film with JPEG-baseline compression, as the release has it."""
+    jpeg = io.BytesIO()
+    Image.fromarray(pixels).save(jpeg, "JPEG", quality=95)
+    data = encapsulate([jpeg.getvalue()])
+    return write(path, pixels, compressed=True, PixelData=data, **tags)
+
+
+def test_eight_bit_pixels_and_identity_come_back(tmp_path: Path) -> None:
+    """Stored bytes are the film, unchanged."""
+    film = read_film(write(tmp_path / "a.dcm", RAMP))
+    assert (film.pixels == RAMP).all()
+    assert film.pixels.dtype == np.uint8
+    assert (film.patient_id, film.study_uid, film.sop_uid) == ("p1", "1.2.4", "1.2.3")
+
+
+def test_jpeg_baseline_is_decoded(tmp_path: Path) -> None:
+    """The release's compression; JPEG is lossy, so within a few levels."""
+    pixels = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (64, 1))
+    film = read_film(write_jpeg(tmp_path / "a.dcm", pixels))
+    assert np.abs(film.pixels.astype(int) - pixels).max() <= 4
+
+
+def test_monochrome1_is_inverted(tmp_path: Path) -> None:
+    """There 0 is white; a reader that ignores it hands over negatives."""
+    film = read_film(write(tmp_path / "a.dcm", RAMP, PhotometricInterpretation="MONOCHROME1"))
+    assert (film.pixels == 255 - RAMP).all()
+
+
+@pytest.mark.parametrize(("bits", "largest"), [(12, 4095), (16, 65535), (10, 1023)])
+def test_deeper_pixels_are_scaled_by_bits_stored(tmp_path: Path, bits: int, largest: int) -> None:
+    """The full scale of the header becomes 0 to 255, not the range of this film or 16 bits."""
+    pixels = np.array([[0, largest // 2, largest, largest // 255]], np.uint16)
+    film = read_film(write(tmp_path / "a.dcm", pixels, bits))
+    assert film.pixels.tolist() == [[0, 127, 255, 1]]
+
+
+def test_missing_identity_is_empty(tmp_path: Path) -> None:
+    """Absent and empty tags read alike; the dataset decides what stands in."""
+    path = write(tmp_path / "a.dcm", RAMP, PatientID="", StudyInstanceUID=None)
+    assert (read_film(path).patient_id, read_film(path).study_uid) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("tags", "what"),
+    [
+        ({"PixelData": None}, "no pixel data"),
+        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "SamplesPerPixel is 3"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "PhotometricInterpretation is PALETTE"),
+        ({"NumberOfFrames": 2}, "NumberOfFrames is 2"),
+        ({"PixelRepresentation": 1}, "PixelRepresentation is 1"),
+        ({"Rows": 60_000, "Columns": 60_000}, "Rows is 60000, expected 1 to 8192"),
+        ({"Rows": 0}, "Rows is 0"),
+        ({"BitsStored": None}, "BitsStored is None"),
+        ({"Rows": 7}, "cannot be decoded"),
+    ],
+)
+def test_what_is_not_one_grey_frame_is_refused(
+    tmp_path: Path, tags: dict[str, object], what: str
+) -> None:
+    """The file and the field are named."""
+    path = write(tmp_path / "film.dcm", RAMP, **tags)
+    with pytest.raises(DataError, match=rf"film\.dcm: .*{what}"):
+        read_film(path)
+
+
+def test_jpeg_of_another_size_than_its_header_is_refused(tmp_path: Path) -> None:
+    """A mask by the header's size would not fit the film."""
+    for rows in (32, 128):
+        path = write_jpeg(tmp_path / "film.dcm", np.zeros((64, 64), np.uint8), Rows=rows)
+        with pytest.raises(DataError, match=r"film\.dcm: cannot be decoded"):
+            read_film(path)
+
+
+def test_compression_without_a_decoder_is_refused(tmp_path: Path) -> None:
+    """The compression and the remedy are named, not "cut off"."""
+    path = write_jpeg(tmp_path / "film.dcm", np.zeros((64, 64), np.uint8))
+    data = path.read_bytes()
+    old, new = str(JPEGBaseline8Bit).encode(), str(JPEGLosslessSV1).encode()
+    assert old in data
+    path.write_bytes(data.replace(old, new))
+    with pytest.raises(DataError, match=r"film\.dcm: compressed as JPEG Lossless.*pylibjpeg"):
+        read_film(path)
+
+
+@pytest.mark.filterwarnings("ignore:End of file reached")
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_film_cut_off_anywhere_is_refused(tmp_path: Path, compressed: bool) -> None:
+    """No length of a truncated file gives a film, or anything but a clear error."""
+    pixels = np.tile(np.arange(64, dtype=np.uint8), (64, 1))
+    path = tmp_path / "film.dcm"
+    if compressed:
+        write_jpeg(path, pixels)
+    else:
+        write(path, pixels)
+    data = path.read_bytes()
+    for length in (0, 100, 131, 140, 300, len(data) // 2, int(len(data) * 0.9)):
+        path.write_bytes(data[:length])
+        with pytest.raises(DataError, match=r"film\.dcm: "):
+            read_film(path)
+
+
+@pytest.mark.parametrize("data", [b"not a film", b"\xff\xd8\xff\xe0" * 64])
+def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
+    """Text or a bare JPEG under a .dcm name."""
+    path = tmp_path / "film.dcm"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"film\.dcm: not a DICOM file"):
+        read_film(path)
+
+
+def test_missing_file_is_refused(tmp_path: Path) -> None:
+    """Removed between indexing and loading."""
+    with pytest.raises(DataError, match=r"gone\.dcm: cannot be decoded \(FileNotFoundError"):
+        read_film(tmp_path / "gone.dcm")

@@ -1,0 +1,58 @@
+"""Down-sampling of images and masks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spurious.errors import DataError
+from spurious.readers.resize import shrink_image, shrink_mask
+
+
+def test_one_pixel_survives_max_pooling() -> None:
+    """A thin positive must not vanish: 1024 to 256 keeps a single pixel, in its cell only."""
+    mask = np.zeros((1024, 1024), bool)
+    mask[515, 1023] = True
+    assert np.argwhere(shrink_mask(mask, 256, 256)).tolist() == [[128, 255]]
+
+
+@given(st.integers(1, 13), st.integers(1, 13), st.integers(1, 13), st.integers(1, 13), st.data())
+def test_pooling_marks_exactly_the_touched_cells(
+    height: int, width: int, rows: int, columns: int, data: st.DataObject
+) -> None:
+    """For any sizes a cell is True if and only if a positive pixel overlaps it (brute force)."""
+    rows, columns = min(rows, height), min(columns, width)
+    bits = data.draw(st.lists(st.booleans(), min_size=height * width, max_size=height * width))
+    mask = np.array(bits).reshape(height, width)
+    expected = np.zeros((rows, columns), bool)
+    for y, x in np.argwhere(mask).tolist():
+        for i in range(rows):
+            for j in range(columns):
+                beside = (i + 1) * height <= y * rows or i * height >= (y + 1) * rows
+                above = (j + 1) * width <= x * columns or j * width >= (x + 1) * columns
+                expected[i, j] |= not (beside or above)
+    assert (shrink_mask(mask, rows, columns) == expected).all()
+
+
+def test_images_are_averaged_over_area() -> None:
+    """Each output pixel is the mean of its cell; sub-sampling would return one of its corners."""
+    image = np.array([[0, 100, 8, 8], [200, 100, 8, 8]], np.uint8)
+    assert shrink_image(image, 1, 2).tolist() == [[100, 8]]
+
+
+def test_sizes_that_do_not_divide_keep_the_mean() -> None:
+    """1000 to 384 by area leaves the mean brightness of a ramp within one level."""
+    image = np.tile(np.linspace(0, 255, 1000).astype(np.uint8), (1000, 1))
+    small = shrink_image(image, 384, 384)
+    assert small.shape == (384, 384)
+    assert abs(small.mean() - image.mean()) < 1
+
+
+def test_enlarging_is_refused() -> None:
+    """Staging invents no detail."""
+    with pytest.raises(DataError, match="smaller than the staged size 8 x 8"):
+        shrink_mask(np.zeros((4, 4), bool), 8, 8)
+    with pytest.raises(DataError, match="smaller than the staged size 4 x 8"):
+        shrink_image(np.zeros((4, 4), np.uint8), 4, 8)
