@@ -13,7 +13,7 @@ check: setup
 test: setup check
 	$(RUN)/pytest
 bench: setup
-	$(RUN)/python -m tests.benchmarks
+	$(RUN)/python tests/benchmarks/trial_overhead.py
 lock:
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.txt
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt

@@ -204,10 +204,10 @@ class S3Store:
 def make_client(**options: str) -> Any:
     """A boto3 S3 client without retries of its own; `options` as boto3's (endpoint_url, keys).
 
-    A region is filled in where none is set, and a server on loopback is never sought by a proxy.
+    Where no region is set boto3 takes us-east-1. A server on loopback is never sought by a proxy.
     """
     session = boto3.Session()  # boto3's default one keeps the first credentials it found
-    region = os.environ.get("AWS_REGION") or session.region_name or "us-east-1"
+    region = os.environ.get("AWS_REGION") or session.region_name
     endpoint = options.get("endpoint_url") or _configured_endpoint()
     loopback = urlsplit(endpoint).hostname in _LOOPBACK
     config = Config(

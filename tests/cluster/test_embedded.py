@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -46,9 +48,9 @@ with embedded_server(Path(sys.argv[1])) as endpoint:
 
 
 @contextmanager
-def user(home: Path) -> Iterator[subprocess.Popen[str]]:
+def user(home: Path, script: str = USER) -> Iterator[subprocess.Popen[str]]:
     """Another command that uses the server of `home`, killed at the end of the block."""
-    command = [sys.executable, "-c", USER, str(home)]
+    command = [sys.executable, "-c", script, str(home)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield process
@@ -58,12 +60,12 @@ def user(home: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def url_of(process: subprocess.Popen[str]) -> str:
-    """The URL that a user prints as soon as the server answers it."""
+    """The next line of a user's output: the URL, as soon as the server answers it."""
     assert process.stdout is not None
     return process.stdout.readline().strip()
 
 
-def client_of(endpoint: Endpoint) -> object:
+def client_of(endpoint: Endpoint) -> Any:
     """A boto3 client with the endpoint's keys."""
     return make_client(
         endpoint_url=endpoint.url,
@@ -192,14 +194,34 @@ def test_stays_for_the_next_command(tmp_path: Path) -> None:
 
 
 def test_children_do_not_keep_it(tmp_path: Path) -> None:
-    """A daemon that a command leaves behind holds no lock of the command's."""
-    with embedded_server(tmp_path, grace_s=0):
-        child = subprocess.Popen(["sleep", "60"], close_fds=False)
-    try:
-        wait_until(lambda: not processes_of(tmp_path))
-    finally:
-        child.kill()
-        child.wait()
+    """A daemon that a killed command leaves behind holds no lock of the command's."""
+    daemon = "subprocess.Popen(['sleep', '60'], close_fds=False, stdout=subprocess.DEVNULL)"
+    script = USER.replace(
+        "    print", f"    import subprocess; print({daemon}.pid, flush=True)\n    print"
+    )
+    with user(tmp_path, script) as process:
+        child = int(url_of(process))
+        kill(process.pid)
+        try:
+            wait_until(lambda: not processes_of(tmp_path))
+        finally:
+            kill(child)
+
+
+def test_waits_for_others_with_a_bound(tmp_path: Path) -> None:
+    """While another starts or stops the server a command waits, and says so at the bound."""
+    for name, kind, doing in (
+        ("start.lock", fcntl.LOCK_SH, "starts the server"),
+        ("users.lock", fcntl.LOCK_EX, "is being stopped"),
+    ):
+        with (tmp_path / name).open("w") as held:
+            fcntl.flock(held, kind)
+            with (
+                pytest.raises(ServerError, match=f"{name}.*{doing}"),
+                embedded_server(tmp_path, timeout_s=0.5),
+            ):
+                raise AssertionError("it started")
+    assert not processes_of(tmp_path)
 
 
 def test_killed_parts_are_replaced(tmp_path: Path) -> None:

@@ -64,9 +64,15 @@ def test_no_such_bucket(s3_environment: Endpoint) -> None:
 
 
 def test_region_is_optional(s3_store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any region set the store opens all the same."""
-    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+    """Without any region set the store opens all the same; either variable sets it."""
+    names = ("AWS_REGION", "AWS_DEFAULT_REGION")
+    for name in names:
         monkeypatch.delenv(name)
+    for name in names:
+        monkeypatch.setenv(name, "eu-west-1")
+        assert make_client().meta.region_name == "eu-west-1"
+        monkeypatch.delenv(name)
+        assert make_client().meta.region_name == "us-east-1"
     assert not open_store(s3_store.url).exists("x")
 
 
