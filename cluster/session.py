@@ -5,16 +5,27 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import signal
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
-from cluster.errors import Unavailable
+from cluster.errors import Denied, Unavailable
 
 _OBJECT_STORE_BYTES = 256 * 2**20
 """Trials read memory-mapped files, so Ray's object store carries next to nothing."""
+
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a sweep tells them itself, one line each
+}
 
 
 @dataclass(frozen=True)
@@ -24,25 +35,42 @@ class Session:
     Attributes:
         dashboard: URL of the Ray dashboard, or empty where there is none.
         token_file: File with the token that the dashboard asks for, or None.
-        cpus: CPUs of the whole session.
-        gpus: GPUs of the whole session.
+        nodes: CPUs and GPUs of each node.
+        folder: Ray's own folder of the session on this machine: logs, and what may end with them.
     """
 
     dashboard: str
     token_file: Path | None
-    cpus: float
-    gpus: float
+    nodes: tuple[tuple[float, float], ...]
+    folder: Path
+
+
+def on_cluster() -> bool:
+    """Whether the environment leads to a running cluster, so that no local session is started."""
+    return os.environ.get("RAY_ADDRESS", "") not in ("", "local")
 
 
 def ensure_token(path: Path) -> Path:
-    """The file with this user's Ray token (0600), made on first use."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """The file with this user's Ray token (0600), made on first use, whole or not at all.
+
+    Raises:
+        Denied: its folder cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(32))
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if path.exists():
+            return path
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as f:
+            f.write(secrets.token_hex(32))
+        with suppress(FileExistsError):  # another command was first: its token counts
+            os.link(unfinished, path)
+        unfinished.unlink()
+    except OSError as error:
+        raise Denied(
+            f"cannot keep the Ray token in {path.parent} ({error.strerror}): set SWEEPS_HOME to a "
+            "folder that you can write, or RAY_AUTH_TOKEN_PATH to a file with a token"
+        ) from error
     return path
 
 
@@ -55,11 +83,10 @@ def prepare_environment(home: Path) -> Path | None:
     Raises:
         Unavailable: Ray was imported before, so that it would not see them.
     """
-    if "RAY_ADDRESS" in os.environ:
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    if on_cluster():
         return None
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     # Ray's own default differs from version to version, and with files in HOME
     if "ray" in sys.modules and "RAY_AUTH_MODE" not in os.environ:
         raise Unavailable("set RAY_AUTH_MODE before Ray is imported: Ray reads it only then")
@@ -76,6 +103,8 @@ def prepare_environment(home: Path) -> Path | None:
 def ray_session(home: Path, job_name: str, cpus: int | None = None) -> Iterator[Session]:
     """Connect to the cluster in RAY_ADDRESS, else start Ray here; shut down on leaving.
 
+    SIGTERM then acts as Ctrl-C does. Logs of workers are shown where this process logs at INFO.
+
     Args:
         home: Folder for the local session's token.
         job_name: Shown with the job on the dashboard.
@@ -83,37 +112,63 @@ def ray_session(home: Path, job_name: str, cpus: int | None = None) -> Iterator[
 
     Raises:
         Unavailable: Ray could not be started or reached.
+        Denied: `home` cannot be written.
     """
-    on_cluster = "RAY_ADDRESS" in os.environ
     token = prepare_environment(home)
     import ray
 
-    metadata = {"sweep": job_name}
+    address = os.environ["RAY_ADDRESS"] if on_cluster() else "local"
+    if "://" in address:
+        raise Unavailable(
+            f"RAY_ADDRESS={address}: expected HOST:PORT of the cluster's head, from a process on "
+            "the cluster; from elsewhere submit the command as a Ray job"
+        )
+    local: dict[str, Any] = {
+        "num_cpus": cpus,
+        "include_dashboard": True,
+        "dashboard_host": "127.0.0.1",
+        "object_store_memory": _OBJECT_STORE_BYTES,
+    }
     try:
-        if on_cluster:
-            context = ray.init(log_to_driver=False)
-        else:
-            context = ray.init(
-                address="local",
-                num_cpus=cpus,
-                include_dashboard=True,
-                dashboard_host="127.0.0.1",
-                object_store_memory=_OBJECT_STORE_BYTES,
-                log_to_driver=False,
-                logging_level=logging.WARNING,
-                job_config=ray.job_config.JobConfig(metadata=metadata),
-            )
+        context: Any = ray.init(
+            address=address,
+            log_to_driver=logging.getLogger().isEnabledFor(logging.INFO),
+            logging_level=logging.WARNING,
+            job_config=ray.job_config.JobConfig(metadata={"sweep": job_name}),
+            **(local if address == "local" else {}),
+        )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        where = os.environ.get("RAY_ADDRESS", "this machine")
+        where = "this machine" if address == "local" else address
         raise Unavailable(f"Ray could not be started or reached on {where}: {error}") from error
     try:
-        resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        url = context.dashboard_url
-        yield Session(
-            dashboard=f"http://{url}" if url else "",
-            token_file=token,
-            cpus=float(resources.get("CPU", 0.0)),
-            gpus=float(resources.get("GPU", 0.0)),
-        )
+        with _terminated_as_interrupted():
+            url = context.dashboard_url
+            yield Session(
+                dashboard=f"http://{url}" if url else "",
+                token_file=token,
+                nodes=tuple(
+                    (node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+                    for node in ray.nodes()  # type: ignore[no-untyped-call]
+                    if node["Alive"]
+                ),
+                folder=Path(context.address_info["session_dir"]),
+            )
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does: Ray's own handler would abort the process."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    if threading.current_thread() is not threading.main_thread():  # only that one has handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

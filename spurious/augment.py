@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spurious.errors import ConfigError
-from spurious.randomness import derive
+from spurious.randomness import derive, generator
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else every import asks the network
 
@@ -20,7 +21,9 @@ _LOCAL = threading.local()
 
 def _compose(name: str) -> Any:
     import albumentations as A
+    import cv2
 
+    cv2.setNumThreads(0)  # a trial's threads are its `workers`; else each warp takes every core
     if name == "flip":
         return A.Compose([A.HorizontalFlip(p=0.5)])
     intensity = A.OneOf(
@@ -42,6 +45,7 @@ def _compose(name: str) -> Any:
     pose = A.Affine(
         translate_percent=(-0.0625, 0.0625),
         scale=(0.9, 1.1),
+        keep_ratio=True,
         rotate=(-45, 45),
         border_mode=_BORDER_CONSTANT,
         p=0.5,
@@ -93,7 +97,10 @@ def augmented(
         Image and target of the same shapes; targets are warped with nearest-neighbour sampling.
     """
     pipeline = _pipeline(name)
-    pipeline.set_random_seed(derive("augment", seed, epoch, sample) % 2**32)
+    # one stream for all steps: `set_random_seed` would give each step the same draws, so that flips
+    # and rotations came together
+    purpose = ("augment", seed, epoch, sample)
+    pipeline.set_random_state(generator(*purpose), random.Random(derive(*purpose)))
     if target is None:
         out = pipeline(image=image)
         return out["image"].reshape(image.shape), None

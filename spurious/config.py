@@ -233,8 +233,8 @@ class Readout:
 
     `mean_prob` mean of p; `mean_logit` sigmoid of the mean logit margin; `max_prob` maximum of p;
     `area_fraction` share of pixels with p >= threshold; `top_fraction` mean of the largest share
-    of p. All but `area_fraction` and `mean_logit` are the mean, maximum or part of p, so they do
-    not change under nearest-neighbour up-sampling.
+    of p. None of them changes under nearest-neighbour up-sampling of the logits (`top_fraction` up
+    to rounding of the number of pixels).
     """
 
     name: Literal["mean_prob", "mean_logit", "max_prob", "area_fraction", "top_fraction"] = (

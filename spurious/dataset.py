@@ -100,7 +100,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         n = len(self.labels)
-        for name in ("images", "masks", "attributes", "splits", "sample_ids", "patient_ids"):
+        columns = ("images", "masks", "attributes", "splits", "sample_ids", "patient_ids")
+        for name in (*columns, "abnormalities"):
             if len(getattr(self, name)) != n:
                 raise DataError(f"dataset array '{name}' has another length than labels ({n})")
         if self.attributes.shape[1] != len(self.attribute_names):

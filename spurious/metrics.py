@@ -38,8 +38,9 @@ def auroc(labels: NDArray[np.int64], scores: NDArray[np.floating]) -> float:
 class RobustAuroc:
     """A robust AUROC with the sizes of the groups behind it.
 
-    `attribute` is None for the value over all attributes together; then the cells count the
-    images on which more attributes contradict the label than agree with it.
+    `attribute` is None for the value over all attributes together. Its cells are those of a single
+    attribute; of several, they count the images on which more attributes contradict the label than
+    agree with it, as (y=0, s=1) and (y=1, s=0).
     """
 
     attribute: str | None

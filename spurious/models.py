@@ -105,15 +105,19 @@ def _load(module: nn.Module, weights: str | None, load: LoadWeights, drop: tuple
     if weights is None:
         return
     state = {key: value for key, value in load(weights).items() if not key.startswith(drop)}
-    outcome = module.load_state_dict(state, strict=False)
-    missing = [key for key in outcome.missing_keys if not key.startswith(drop)]
-    if missing or outcome.unexpected_keys:
-        odd = (missing + outcome.unexpected_keys)[:3]
+    own = {key: value for key, value in module.state_dict().items() if not key.startswith(drop)}
+    # files from before torch 0.4.1 do not count batches
+    missing = [key for key in own.keys() - state.keys() if not key.endswith("num_batches_tracked")]
+    unknown = list(state.keys() - own.keys())
+    misshapen = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
+    if odd := missing + unknown + misshapen:
         raise ConfigError(
             f"weights {weights[:12]} do not fit this model: {len(missing)} tensors missing, "
-            f"{len(outcome.unexpected_keys)} unknown, e.g. {', '.join(odd)}; stage the weights of "
-            "the same architecture"
+            f"{len(unknown)} unknown, {len(misshapen)} of another shape, e.g. "
+            f"{', '.join(sorted(odd)[:3])}; stage the weights of the same architecture"
         )
+    # the encoders of segmentation-models-pytorch override `load_state_dict` with other signatures
+    nn.Module.load_state_dict(module, state, strict=False)
 
 
 def _resnet50(in_channels: int, options: ResNet50, load: LoadWeights) -> nn.Module:

@@ -53,11 +53,11 @@ def dilate(mask: NDArray[np.bool_], r: int) -> NDArray[np.bool_]:
         r: 1 <= r <= min(H, W).
 
     Raises:
-        ConfigError: r is larger than the image, which would leave an empty target.
+        ConfigError: r is below 1, or larger than the image, which would leave an empty target.
     """
-    if r > min(mask.shape):
+    if not 1 <= r <= min(mask.shape):
         raise ConfigError(
-            f"r={r} is larger than the image side {min(mask.shape)}: expected 1 <= r <= "
+            f"r={r} does not fit an image side of {min(mask.shape)}: expected 1 <= r <= "
             f"{min(mask.shape)}; use 'mask' for the finest target"
         )
     reach = [2 * (side // r - 1) + 1 for side in mask.shape]

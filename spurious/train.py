@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from spurious import checkpoint
 from spurious.config import Train
-from spurious.errors import NumericalError
+from spurious.errors import DataError, NumericalError
 from spurious.evaluate import Evaluation, Evaluator, MetricRow
 from spurious.randomness import derive, generator
 from spurious.selection import LOWER_IS_BETTER, SelectionRule, parse_rule
@@ -50,6 +50,7 @@ class Fit:
     Attributes:
         rows: Every evaluated epoch's metrics, and the training loss of every epoch.
         kept_epoch: Epoch of the kept checkpoint, from 1.
+        kept_value: What the rule's metric was there; NaN for `last` or where it is undefined.
         kept_state: The model's state dict at the kept epoch.
         kept_scores: Image scores per split at the kept epoch, (n,) float64.
         last_scores: The same at the last epoch.
@@ -201,9 +202,21 @@ class Loop:
         """Take up a state that `state` gave.
 
         Raises:
-            DataError: the bytes are no checkpoint.
+            DataError: the bytes are no checkpoint, or one of another model or optimizer.
         """
-        state = checkpoint.unpack(data, self.device)
+        state = checkpoint.unpack(data)
+        try:
+            self._take_up(state)
+        except torch.OutOfMemoryError:
+            raise
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+            raise DataError(
+                "the checkpoint is of another model or optimizer; delete it to start anew "
+                f"({type(error).__name__}: {error})"
+            ) from None
+
+    def _take_up(self, state: dict[str, Any]) -> None:
+        # from the CPU, where Adam keeps its step counts: on a GPU each would be waited for
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch = int(state["epoch"])
@@ -215,8 +228,8 @@ class Loop:
             kept_epoch=state["kept"][0],
             kept_value=state["kept"][1],
             kept_state=state["kept_state"],
-            kept_scores={k: v.cpu().numpy() for k, v in state["kept_scores"].items()},
-            last_scores={k: v.cpu().numpy() for k, v in state["last_scores"].items()},
+            kept_scores={k: v.numpy() for k, v in state["kept_scores"].items()},
+            last_scores={k: v.numpy() for k, v in state["last_scores"].items()},
             seconds_training=state["work"][0],
             images_trained=state["work"][1],
             resumed_from_epoch=self.epoch,

@@ -25,7 +25,7 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 class TrainingSet:
-    """Images and supervision of some training rows; holds nothing of the other splits.
+    """Images and supervision of some training rows; gives out nothing of the other splits.
 
     Args:
         dataset: The dataset.
@@ -84,7 +84,7 @@ class TrainingSet:
         )
         if np.issubdtype(stored.dtype, np.integer):
             image = standardised(image, self.config.normalise)
-        x = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        x = torch.from_numpy(image.transpose(2, 0, 1).copy())  # never a view of the stored image
         if warped is None:
             return x, torch.tensor(int(self.labels[position]))
         return x, torch.from_numpy(warped.astype(np.int64))

@@ -6,6 +6,7 @@ Written by `run`, read by `plan`, `pull` and `report`; no trial depends on it.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ from sweeps.spec import Spec
 
 if TYPE_CHECKING:
     from cluster.store import Store
+
+_TIMED = 500
+"""Trials whose duration is read: an estimate needs no more of a sweep of thousands."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,19 @@ def plan_key(name: str) -> str:
 
 
 def archive(store: Store, spec: Spec, plan: Plan, overrides: Mapping[str, Any]) -> None:
-    """Write a sweep's YAML and plan, with the durations of its finished trials."""
+    """Write a sweep's YAML and plan, with the durations of its finished trials.
+
+    The plan holds all that is read again, so that two commands at once cannot mix; the YAML beside
+    it is for people.
+    """
     document = {
         **as_dict(plan),
+        "spec": spec.text,
         "overrides": dict(overrides),
         "seconds": _seconds(store, plan),
     }
-    store.put(spec_key(spec.name), spec.text.encode())
     store.put(plan_key(spec.name), (json.dumps(document, indent=1) + "\n").encode())
+    store.put(spec_key(spec.name), spec.text.encode())
 
 
 def read_archive(store: Store, name: str) -> Archived:
@@ -63,9 +72,8 @@ def read_archive(store: Store, name: str) -> Archived:
         ResultError: the plan is no JSON of this program.
     """
     try:
-        text = store.get(spec_key(name)).decode()
         plan = json.loads(store.get(plan_key(name)))
-        return Archived(text, plan["overrides"], plan["seconds"])
+        return Archived(plan["spec"], plan["overrides"], plan["seconds"])
     except NotFound:
         return Archived()
     except (ValueError, KeyError, TypeError) as error:
@@ -75,11 +83,16 @@ def read_archive(store: Store, name: str) -> Archived:
 
 
 def _seconds(store: Store, plan: Plan) -> dict[str, float]:
-    """Mean seconds of the finished trials of each cell, and of all under ''."""
+    """Mean seconds of some finished trials of each cell, and of all of them under ''."""
     from sweeps.results import read_trials
 
-    cells: dict[str, Cell] = {trial.id: trial.cell for trial in plan.trials}
-    table = read_trials(store, plan.done)
+    cells: dict[str, Cell] = {}
+    taken: Counter[Cell] = Counter()
+    for trial in plan.trials:
+        if trial.id in plan.done and taken[trial.cell] < max(1, _TIMED // len(plan.cells)):
+            cells[trial.id] = trial.cell
+            taken[trial.cell] += 1
+    table = read_trials(store, cells)
     durations: dict[str, list[float]] = {}
     for trial_id, seconds in zip(
         table.column("trial_id").to_pylist(), table.column("seconds_total").to_pylist(), strict=True

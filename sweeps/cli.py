@@ -96,16 +96,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         format="%(levelname)s %(name)s: %(message)s",
     )
     try:
-        return _dispatch(options)
-    except (SweepError, SpuriousError, ClusterError) as error:
+        status = _dispatch(options)
+        sys.stdout.flush()  # here, where a reader that went away can still be told apart
+        return status
+    except BrokenPipeError:  # as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (SweepError, SpuriousError, ClusterError, OSError) as error:
+        logging.getLogger(__name__).info("where it came from", exc_info=True)
         print(f"sweeps: error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print("sweeps: interrupted; the same command continues", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _overrides(pairs: Sequence[str]) -> Mapping[str, Any]:

@@ -14,17 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.errors import ClusterError, NotFound
+from cluster.layout import shard_key
 from cluster.manifest import Manifest, find_manifest
 from cluster.store import Store, open_store
 from sweeps.archive import archive, read_archive
 from sweeps.errors import PlanError, SweepError
 from sweeps.identity import generator_digest
 from sweeps.plan import DatasetFacts, Plan, make_plan
-from sweeps.results import committed_ids
+from sweeps.results import committed_ids, drop_checkpoints
 from sweeps.spec import GeneratorDataset, Spec, load_spec, parse_spec
 
 if TYPE_CHECKING:
     from sweeps.sources import Staging
+
+PLAN_TIMEOUT_S = "5"
+"""Seconds that `plan` waits for a store that is down: it can answer without."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,32 @@ def opened_store(url: str | None) -> Iterator[Store]:
 
 
 def home() -> Path:
-    """Where this user's embedded server, token and cache lie."""
+    """Where this user's embedded server, token and cache lie: absolute, for workers elsewhere."""
     from cluster.embedded import default_home
 
-    return default_home()
+    return default_home().expanduser().absolute()
+
+
+def cache_folder() -> Path:
+    """The node cache, at the same place on every node."""
+    chosen = os.environ.get("SWEEPS_CACHE")
+    return Path(chosen).expanduser().absolute() if chosen else home() / "cache"
+
+
+def check_reachable(store_url: str | None) -> None:
+    """Refuse the embedded server where workers run on other machines.
+
+    Raises:
+        SweepError: no store is named, and RAY_ADDRESS leads to a cluster.
+    """
+    from cluster.session import on_cluster
+
+    if store_url is None and on_cluster():
+        raise SweepError(
+            f"RAY_ADDRESS={os.environ['RAY_ADDRESS']} leads to a cluster, whose workers cannot "
+            "reach the embedded server of this machine: name a store that they can, "
+            "--store s3://BUCKET/PREFIX or a shared folder"
+        )
 
 
 def facts_of(manifest: Manifest) -> DatasetFacts:
@@ -138,10 +164,21 @@ def staged(spec: Spec, store: Store) -> None:
     dataset = spec.dataset
     if not isinstance(dataset, GeneratorDataset):
         return
+    staging = generator_staging(dataset.name, dataset.options)
+    if whole_manifest(store, dataset.name, staging.digest) is None:
+        stage_into(store, dataset.name, staging)
+
+
+def whole_manifest(store: Store, name: str, digest: str | None) -> Manifest | None:
+    """The manifest of a generator's dataset, None where it or one of its shards is missing."""
+    if digest is None:
+        return None
     try:
-        find_manifest(store, dataset.name, generator_digest(dataset.name, dataset.options))
+        manifest = find_manifest(store, name, digest)
     except NotFound:
-        stage_into(store, dataset.name, generator_staging(dataset.name, dataset.options))
+        return None
+    keys = [shard_key(name, entry.sha256) for entry in manifest.shards]
+    return manifest if all(store.exists(key) for key in keys) else None
 
 
 def stage_into(store: Store, name: str, staging: Staging) -> Manifest:
@@ -163,13 +200,14 @@ def stage_into(store: Store, name: str, staging: Staging) -> Manifest:
 def run(source: SpecSource, store_url: str | None) -> int:
     """Run what is missing; returns the exit status (0 all done, 1 some failed, 130 interrupted)."""
     spec = loaded(source)
+    check_reachable(store_url or spec.store)
     with opened_store(store_url or spec.store) as store:
         from sweeps.progress import make_console
 
         console = make_console()
         before = plan_on(spec, store)
         if before.unknown is None and not before.missing:
-            archive(store, spec, before, source.overrides)
+            _tidy(spec, store, before, source.overrides)
             console.print(
                 f"sweep '{spec.name}': all {len(before.trials)} trials have a result; "
                 "nothing to run",
@@ -177,6 +215,13 @@ def run(source: SpecSource, store_url: str | None) -> int:
             )
             return 0
         return _run_on_ray(spec, store, console, source.overrides)
+
+
+def _tidy(spec: Spec, store: Store, plan: Plan, overrides: Mapping[str, Any]) -> None:
+    """After a run: what the store remembers of the sweep, and no checkpoint without a use."""
+    archive(store, spec, plan, overrides)
+    if not spec.checkpoint.keep:
+        drop_checkpoints(store, plan.done)
 
 
 def _run_on_ray(spec: Spec, store: Store, console: Any, overrides: Mapping[str, Any]) -> int:
@@ -187,13 +232,14 @@ def _run_on_ray(spec: Spec, store: Store, console: Any, overrides: Mapping[str, 
 
         if session.dashboard:
             token = f" (token in {session.token_file})" if session.token_file else ""
-            console.print(f"Ray dashboard: {session.dashboard}{token}", highlight=False)
+            console.print(
+                f"Ray dashboard: {session.dashboard}{token}", highlight=False, markup=False
+            )
         staged(spec, store)
         before = plan_on(spec, store)
         archive(store, spec, before, overrides)
-        cache = Path(os.environ.get("SWEEPS_CACHE", home() / "cache"))
-        status = run_plan(spec, before, store, session, cache, console)
-        archive(store, spec, plan_on(spec, store), overrides)
+        status = run_plan(spec, before, store, session, cache_folder(), console)
+        _tidy(spec, store, plan_on(spec, store), overrides)
         return status
 
 
@@ -211,9 +257,13 @@ def stage(
 
     staging = staging_from_command(name, folder, options)
     stored_as = check_name(dataset_name or name, "dataset")
+    check_reachable(store_url)
     staging.source.index()
-    with opened_store(store_url) as store, ray_session(home(), f"stage-{stored_as}"):
-        manifest = stage_into(store, stored_as, staging)
+    with opened_store(store_url) as store:
+        manifest = whole_manifest(store, stored_as, staging.digest)
+        if manifest is None:
+            with ray_session(home(), f"stage-{stored_as}"):
+                manifest = stage_into(store, stored_as, staging)
         print(f"staged {manifest.name}@{manifest.digest} in {store.url}")
     for split, counts in manifest.splits.items():
         print(f"  {split}: {counts.n} images, {counts.positives} positive")
@@ -236,9 +286,24 @@ def plan(source: SpecSource, store_url: str | None, *, as_json: bool) -> int:
     from sweeps.plan_text import as_dict, as_text
 
     spec = loaded(source)
-    planned, seconds = plan_anyway(spec, store_url)
+    with _short_of_patience():
+        planned, seconds = plan_anyway(spec, store_url)
     print(json.dumps(as_dict(planned), indent=1) if as_json else as_text(planned, spec, seconds))
     return 0
+
+
+@contextmanager
+def _short_of_patience() -> Iterator[None]:
+    """Give an unavailable store PLAN_TIMEOUT_S, unless the user has set another time."""
+    from cluster.retry import TIMEOUT_VARIABLE
+
+    chosen = os.environ.get(TIMEOUT_VARIABLE)
+    os.environ[TIMEOUT_VARIABLE] = chosen or PLAN_TIMEOUT_S
+    try:
+        yield
+    finally:
+        if chosen is None:
+            del os.environ[TIMEOUT_VARIABLE]
 
 
 def trials_of(source: SpecSource, store: Store) -> tuple[Spec, Plan]:

@@ -15,7 +15,17 @@ ID_DIGITS = 16
 HASHED = ("dataset", "axes", "balance", "model", "train")
 """Fields of a spec that reach the identity, resolved."""
 
-NOT_HASHED = ("name", "store", "resources", "checkpoint", "select", "cost", "limits", "search")
+NOT_HASHED = (
+    "name",
+    "text",
+    "store",
+    "resources",
+    "checkpoint",
+    "select",
+    "cost",
+    "limits",
+    "search",
+)
 """Fields that change where, when or how results are read, never a trial's numbers."""
 
 ADDED_LATER: Mapping[str, Any] = {}

@@ -54,8 +54,11 @@ def pull(source: SpecSource, store_url: str | None, out: Path | None) -> int:
     for name, table in tables.items():
         path = folder / f"{name}.parquet"
         unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        pq.write_table(table, unfinished, compression="zstd")
-        os.replace(unfinished, path)
+        try:
+            pq.write_table(table, unfinished, compression="zstd")
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
         print(f"{path}: {table.num_rows} rows")
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -58,9 +59,9 @@ def as_text(plan: Plan, spec: Spec, seconds: Mapping[str, float]) -> str:
         "",
         f"{'specificity':<12} {'budget':>8} {'method':<16} {'done':>7}  annotation $ per seed",
     ]
+    done_in = Counter(trial.cell for trial in plan.trials if trial.id in plan.done)
     for cell in plan.cells:
-        ids = [trial.id for trial in plan.trials if trial.cell == cell]
-        done = f"{len(plan.done.intersection(ids))}/{len(plan.seeds)}" if ids else "?"
+        done = f"{done_in[cell]}/{len(plan.seeds)}" if plan.trials else "?"
         text = cell_dict(cell)
         lines.append(
             f"{text['specificity']:<12} {text['budget']:>8} {text['method']:<16} {done:>7}  "

@@ -55,6 +55,12 @@ class RunProgress(Watcher):
         if self.bar is None and time.monotonic() - self.last_line > _HEARTBEAT_S:
             self._line(f"running {', '.join(self.running.values())}")
 
+    def retried(self, task: TaskName, message: str) -> None:
+        """See `Watcher`."""
+        self.running.pop(task.trial_id, None)
+        self._line(f"{task.trial_id[:8]} {task.label} tried again after {message}")
+        self._refresh()
+
     def ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """See `Watcher`."""
         self.running.pop(task.trial_id, None)

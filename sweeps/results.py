@@ -7,6 +7,7 @@ conditional put of `results/trials/<id>.parquet`, whose row names the attempt.
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
     from cluster.store import Store
 
+CHECKPOINT_FORMAT = 1
 _TRIALS = "results/trials/"
+_CHECKPOINTS = "checkpoints/"
 _SUFFIX = ".parquet"
 _READERS = 16
 """Concurrent reads: result objects are small, so latency decides."""
@@ -37,7 +40,7 @@ def attempt_key(table: str, trial_id: str, attempt: str) -> str:
 
 def checkpoint_key(trial_id: str) -> str:
     """A trial's training state."""
-    return f"checkpoints/{trial_id}/state.pt"
+    return f"{_CHECKPOINTS}{trial_id}/state.pt"
 
 
 def committed_ids(store: Store) -> set[str]:
@@ -70,16 +73,19 @@ def decode(data: bytes, key: str) -> pa.Table:
     """Read one result object.
 
     Raises:
-        ResultError: it is no Parquet file, or of a newer schema than this version knows.
+        ResultError: it is no result table, or of a newer schema than this version knows.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         table = pq.read_table(io.BytesIO(data))
-    except (pa.ArrowException, OSError) as error:
-        raise ResultError(f"{key} is no readable Parquet object ({error})") from None
-    versions = set(table.column("schema_version").to_pylist())
+        versions = set(table.column("schema_version").to_pylist())
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise ResultError(
+            f"{key} is no readable result table ({error}); delete {_TRIALS}ID{_SUFFIX} of that "
+            "trial, and run the sweep again"
+        ) from None
     if not versions <= {SCHEMA_VERSION}:
         raise ResultError(
             f"{key} has schema version {sorted(versions)}, this program knows {SCHEMA_VERSION}: "
@@ -128,6 +134,39 @@ def commit(
     for key in written:
         store.delete(key)
     return False
+
+
+def pack_checkpoint(state: bytes, seconds: float) -> bytes:
+    """A checkpoint object: a line of JSON with what the trial adds, then the training state.
+
+    Args:
+        state: The training state, which vouches for itself.
+        seconds: Wall time that the trial has taken so far.
+    """
+    return json.dumps({"format": CHECKPOINT_FORMAT, "seconds": seconds}).encode() + b"\n" + state
+
+
+def unpack_checkpoint(data: bytes) -> tuple[bytes, float]:
+    """Training state and seconds so far, as `pack_checkpoint` took them.
+
+    Raises:
+        ResultError: the first line is none of this format.
+    """
+    line, _, state = data.partition(b"\n")
+    try:
+        head = json.loads(line)
+        if head["format"] == CHECKPOINT_FORMAT:
+            return state, float(head["seconds"])
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise ResultError(f"the checkpoint does not begin with a line of format {CHECKPOINT_FORMAT}")
+
+
+def drop_checkpoints(store: Store, ids: Collection[str]) -> None:
+    """Remove training state that trials with a result have left, as a killed driver does."""
+    left = {key.split("/")[1]: key for key in store.list(_CHECKPOINTS)}
+    for trial_id in left.keys() & set(ids):
+        store.delete(left[trial_id])
 
 
 def record_failure(store: Store, failure: Mapping[str, Any]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import uuid
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,10 @@ from cluster.store import Store
 from spurious.fit import Machine
 from sweeps.plan import Plan, Trial
 from sweeps.progress import RunProgress
+from sweeps.results import committed_ids, record_failure
 from sweeps.rows import Task
 from sweeps.spec import Spec
+from sweeps.trial import FitFunction, fit_for_real
 from sweeps.tuner import how_many_at_once, run_tasks
 from sweeps.watching import Tally
 
@@ -39,16 +44,31 @@ def task_for(trial: Trial, spec: Spec, store_url: str, cache: Path) -> Task:
 
 
 def run_plan(
-    spec: Spec, plan: Plan, store: Store, session: Session, cache: Path, console: Any
+    spec: Spec,
+    plan: Plan,
+    store: Store,
+    session: Session,
+    cache: Path,
+    console: Any,
+    fit_function: FitFunction = fit_for_real,
 ) -> int:
     """Run a plan's missing trials.
+
+    Args:
+        spec: The sweep.
+        plan: Its plan against the store.
+        store: Where results go.
+        session: The Ray session to run on.
+        cache: Folder of the node cache, the same on every node.
+        console: A rich console for progress.
+        fit_function: What trains.
 
     Returns:
         0 where all have a result, 1 where some failed, 130 where the user interrupted it.
     """
     tasks = [task_for(trial, spec, store.url, cache) for trial in plan.missing]
     resources = spec.resources
-    concurrent = how_many_at_once(resources.cpus, resources.gpus, session.cpus, session.gpus)
+    concurrent = how_many_at_once(resources.cpus, resources.gpus, session.nodes)
     console.print(
         f"sweep '{spec.name}': {len(plan.trials)} trials, {len(plan.done)} done, "
         f"{len(tasks)} to run, {min(concurrent, len(tasks))} at once",
@@ -62,13 +82,37 @@ def run_plan(
             gpus=resources.gpus,
             concurrent=concurrent,
             watcher=progress,
+            scratch=session.folder if os.access(session.folder, os.W_OK) else None,
+            fit_function=fit_function,
         )
-    return _conclude(spec, tasks, tally, console)
+    _record_lost_workers(store, tally)
+    return _conclude(spec, tasks, tally, committed_ids(store), console)
 
 
-def _conclude(spec: Spec, tasks: list[Task], tally: Tally, console: Any) -> int:
-    missing = [task for task in tasks if task.trial_id not in tally.ended]
-    failed = tally.failed
+def _record_lost_workers(store: Store, tally: Tally) -> None:
+    """Rows of `failures` for workers that died: they could write none themselves."""
+    for worker in tally.workers:
+        record_failure(
+            store,
+            {
+                "trial_id": worker.trial_id,
+                "attempt": uuid.uuid4().hex[:12],
+                "failure_class": "infrastructure",
+                "message": worker.message,
+                "traceback": worker.details,
+                "log_tail": "",
+                "node": "",
+                "failed_at": worker.at,
+            },
+        )
+
+
+def _conclude(
+    spec: Spec, tasks: list[Task], tally: Tally, done: Collection[str], console: Any
+) -> int:
+    """Say how it went; what has a result is done, whoever committed it."""
+    failed = {key: reason for key, reason in tally.failed.items() if key not in done}
+    missing = [task for task in tasks if task.trial_id not in {*done, *failed}]
     good = len(tasks) - len(missing) - len(failed)
     console.print(f"sweep '{spec.name}': {good} trials finished", highlight=False)
     labels = {task.trial_id: task.label for task in tasks}

@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 
+from cluster.errors import ClusterError, Unavailable
 from cluster.layout import shard_key
 from cluster.manifest import Manifest, commit_manifest, find_manifest, list_datasets
 from cluster.manifest_build import build_manifest
@@ -22,6 +23,7 @@ CHUNK_BYTES = 64 * 2**20
 """Raw bytes per staging task, the lower end of a shard's size."""
 
 _SHOWN = 20
+_END_S = 60.0
 _log = logging.getLogger("sweeps.stage")
 
 Progress = Callable[[int, int], None]
@@ -68,9 +70,13 @@ def stage(
             generator=None if options is None else asdict(options),
             digest=digest,
         )
-        commit_manifest(store, manifest)
+        if not commit_manifest(store, manifest):  # staged before, perhaps in other shards
+            _remove_new_shards(store, name, before)
     except BaseException:
-        _remove_new_shards(store, name, before)
+        try:
+            _remove_new_shards(store, name, before)
+        except ClusterError as error:
+            _log.warning("shards of dataset '%s' without a manifest may be left: %s", name, error)
         raise
     return find_manifest(store, name, manifest.digest)
 
@@ -131,16 +137,16 @@ def _run(
     problems: list[str] = []
     done = 0
     progress(done, total)
-    while pending:
-        ready, pending = ray.wait(pending, num_returns=1)
-        try:
-            found, bad, count = ray.get(ready[0])
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from None
-        shards += found
-        problems += bad
-        done += count
-        progress(done, total)
+    try:
+        while pending:
+            ready, pending = ray.wait(pending, num_returns=1)
+            found, bad, count = _result(ready[0])
+            shards += found
+            problems += bad
+            done += count
+            progress(done, total)
+    finally:
+        _end(pending)
     if problems:
         more = f"\n  ... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise DataError(
@@ -149,6 +155,34 @@ def _run(
             + more
         )
     return shards
+
+
+def _result(task: Any) -> tuple[list[StagedShard], list[str], int]:
+    """What a staging task returned, or the error that it raised.
+
+    Raises:
+        Unavailable: its worker was lost, also on the last of its retries.
+    """
+    try:
+        result: tuple[list[StagedShard], list[str], int] = ray.get(task)
+        return result
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, Exception):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayError as error:
+        raise Unavailable(
+            f"a worker that staged images was lost ({str(error).splitlines()[0]}): stage again, "
+            "and if it is memory that lacks, on a larger machine"
+        ) from error
+
+
+def _end(tasks: Sequence[Any]) -> None:
+    """Stop tasks and wait for it: a shard that arrives later would not be taken back."""
+    for task in tasks:
+        ray.cancel(task, force=True)
+    if tasks:
+        ray.wait(list(tasks), num_returns=len(tasks), timeout=_END_S)
 
 
 def _shards_in(store: Store, name: str) -> set[str]:

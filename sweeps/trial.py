@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,16 +19,19 @@ from cluster.errors import AlreadyExists, ClusterError, Corrupt, NotFound, Unava
 from cluster.manifest import Manifest, find_manifest
 from cluster.node_cache import open_dataset
 from cluster.store import Store, open_store
+from spurious import checkpoint
 from spurious.dataset import Dataset
-from spurious.errors import ConfigError, DataError, NumericalError
+from spurious.errors import ConfigError, DataError, NumericalError, SpuriousError
 from spurious.fit import fit
 from spurious.train import Fit, Hooks
 from sweeps import results
+from sweeps.errors import ResultError
 from sweeps.rows import Rows, Task
 from sweeps.watching import Outcome
 from sweeps.weights import load_weights
 
 _LOG_LINES = 40
+_PACKAGES = ("sweeps", "spurious", "cluster")
 _log = logging.getLogger("sweeps.trial")
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
@@ -54,6 +58,13 @@ def classify(error: BaseException) -> str:
     return "unexpected"
 
 
+def described(error: BaseException) -> str:
+    """The message for people; an error that is none of ours is named by its type."""
+    if isinstance(error, SpuriousError | ClusterError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
+
+
 def run_trial(
     task: Task, attempt: str, progress: Progress, fit_function: FitFunction = fit_for_real
 ) -> Outcome:
@@ -69,16 +80,16 @@ def run_trial(
         SpuriousError, ClusterError: as the dataset, store or training raise them; the failure is
             recorded in the store before, where the store can still be reached.
     """
-    started = time.perf_counter()
+    clock = _Clock()
     store = _open_store(task.store_url)
     with _failure_recorded(store, task, attempt):
         if store.exists(results.trial_key(task.trial_id)):
-            return Outcome(task.trial_id, "already done", time.perf_counter() - started)
+            return Outcome(task.trial_id, "already done", clock.attempt())
         began = datetime.now(UTC)
         dataset = _open(store, task)
-        fitted = fit_function(dataset, task, _hooks(store, task, progress), store)
+        fitted = fit_function(dataset, task, _hooks(store, task, progress, clock), store)
         rows = Rows(dataset, task, attempt, fitted)
-        trial = rows.trial(began, time.perf_counter() - started)
+        trial = rows.trial(began, clock.trial())
         won = results.commit(
             store,
             trial,
@@ -92,7 +103,7 @@ def run_trial(
     return Outcome(
         task.trial_id,
         "committed" if won else "lost the race",
-        time.perf_counter() - started,
+        clock.attempt(),
         images=fitted.images_trained,
         robust_auroc=trial["test_robust_auroc"],
     )
@@ -127,16 +138,34 @@ def _open(store: Store, task: Task) -> Dataset:
     )
 
 
-def _hooks(store: Store, task: Task, progress: Progress) -> Hooks:
+class _Clock:
+    """Wall seconds of an attempt, and of its trial: with those up to the checkpoint it took up."""
+
+    def __init__(self) -> None:
+        self.started, self.before = time.perf_counter(), 0.0
+
+    def attempt(self) -> float:
+        return time.perf_counter() - self.started
+
+    def trial(self) -> float:
+        return self.before + self.attempt()
+
+
+def _hooks(store: Store, task: Task, progress: Progress, clock: _Clock) -> Hooks:
     key = results.checkpoint_key(task.trial_id)
+    resume = None
     try:
-        resume = store.get(key)
-        _log.info("%s continues from its checkpoint", task.label)
+        state, seconds = results.unpack_checkpoint(store.get(key))
+        checkpoint.unpack(state)
+        resume, clock.before = state, seconds
+        _log.info("continues from its checkpoint")
     except NotFound:
-        resume = None
+        pass
+    except (ResultError, DataError) as error:  # it saves time, and the trial can do without
+        _log.warning("%s is not used, the trial starts anew: %s", key, error)
     return Hooks(
         resume=resume,
-        save=lambda data: store.put(key, data),
+        save=lambda state: store.put(key, results.pack_checkpoint(state, clock.trial())),
         save_every=task.checkpoint_every,
         on_epoch=progress,
     )
@@ -154,30 +183,49 @@ class _Tail(logging.Handler):
 
 
 @contextmanager
+def _logged(task: Task) -> Iterator[_Tail]:
+    """Log lines of this project from INFO on, to the worker's log with the trial's name, and kept.
+
+    Ray shows the worker's log on its dashboard, where a reused worker serves many trials.
+    """
+    tail, shown = _Tail(), logging.StreamHandler()
+    shown.setFormatter(
+        logging.Formatter(f"{task.label} {task.trial_id}: %(levelname)s %(name)s: %(message)s")
+    )
+    root, ours = logging.getLogger(), [logging.getLogger(name) for name in _PACKAGES]
+    levels = [logger.level for logger in ours]
+    for logger in ours:
+        logger.setLevel(logging.INFO)
+    for handler in (tail, shown):
+        root.addHandler(handler)
+    try:
+        yield tail
+    finally:
+        for handler in (tail, shown):
+            root.removeHandler(handler)
+        for logger, level in zip(ours, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
 def _failure_recorded(store: Store, task: Task, attempt: str) -> Iterator[None]:
     """Write a row of `failures` for an exception on its way out."""
-    import traceback
-
-    tail = _Tail()
-    root = logging.getLogger()
-    root.addHandler(tail)
-    try:
-        yield
-    except Exception as error:
-        failure = {
-            "trial_id": task.trial_id,
-            "attempt": attempt,
-            "failure_class": classify(error),
-            "message": str(error),
-            "traceback": traceback.format_exc(),
-            "log_tail": "\n".join(tail.lines),
-            "node": socket.gethostname(),
-            "failed_at": datetime.now(UTC),
-        }
+    with _logged(task) as tail:
         try:
-            results.record_failure(store, failure)
-        except ClusterError as unrecorded:
-            _log.error("the failure of %s could not be recorded: %s", task.label, unrecorded)
-        raise
-    finally:
-        root.removeHandler(tail)
+            yield
+        except Exception as error:
+            failure = {
+                "trial_id": task.trial_id,
+                "attempt": attempt,
+                "failure_class": classify(error),
+                "message": described(error),
+                "traceback": traceback.format_exc(),
+                "log_tail": "\n".join(tail.lines),
+                "node": socket.gethostname(),
+                "failed_at": datetime.now(UTC),
+            }
+            try:
+                results.record_failure(store, failure)
+            except ClusterError as unrecorded:
+                _log.error("this failure could not be recorded: %s", unrecorded)
+            raise

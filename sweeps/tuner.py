@@ -13,15 +13,18 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.exceptions import RayError
 
 from sweeps.errors import SweepError
 from sweeps.rows import Task
-from sweeps.trial import FitFunction, classify, fit_for_real, run_trial
-from sweeps.watching import Outcome, Tally, TaskName, Watcher
+from sweeps.trial import FitFunction, classify, described, fit_for_real, run_trial
+from sweeps.watching import LostWorker, Outcome, Tally, TaskName, Watcher
 
 WAVE = 200
 """Trials per Tuner: the driver's memory and state grow with the trials of one."""
@@ -45,6 +48,7 @@ class _Callback(tune.Callback):
 
     def __init__(self, names: Mapping[str, TaskName], watcher: Watcher, tally: Tally) -> None:
         self.names, self.watcher, self.tally = names, watcher, tally
+        self.reasons: dict[str, str] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Tune pickles its callbacks for a restore that is never asked for; a console has locks
@@ -59,6 +63,8 @@ class _Callback(tune.Callback):
         name = self.names[trial.config[_CONFIG_KEY]]
         if "outcome" in result:
             self.tally.outcomes[name.trial_id] = Outcome(**result["outcome"])
+        elif "reason" in result:
+            self.reasons[name.trial_id] = result["reason"]
         elif "epoch" in result:
             self.watcher.epoch(name, result["epoch"], result["epochs"], result["values"])
 
@@ -67,11 +73,24 @@ class _Callback(tune.Callback):
         outcome = self.tally.outcomes.get(name.trial_id)
         self.watcher.ended(name, outcome, "" if outcome is None else outcome.message)
 
+    def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.watcher.retried(self.names[trial.config[_CONFIG_KEY]], self._lost(trial))
+
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         name = self.names[trial.config[_CONFIG_KEY]]
-        message = "infrastructure: the worker was lost, or the store could not be reached"
+        message = self._lost(trial)
         self.tally.lost[name.trial_id] = message
         self.watcher.ended(name, None, message)
+
+    def _lost(self, trial: Any) -> str:
+        """Failure class and message of an attempt that raised or died; notes a dead worker."""
+        trial_id = trial.config[_CONFIG_KEY]
+        if reason := self.reasons.pop(trial_id, None):
+            return reason
+        message = "the worker process was lost (killed, out of memory, or with its node)"
+        details = Path(trial.error_file).read_text() if trial.error_file else ""
+        self.tally.workers.append(LostWorker(trial_id, message, details, datetime.now(UTC)))
+        return f"infrastructure: {message}"
 
 
 def _trainable(
@@ -80,7 +99,6 @@ def _trainable(
     """The function that Tune runs for each task, named after the sweep for the dashboard."""
 
     def attempt(config: dict[str, Any]) -> None:
-        _exempt_imports()
         task = tasks[config[_CONFIG_KEY]]
         last = time.monotonic()
 
@@ -95,8 +113,9 @@ def _trainable(
         except Exception as error:
             failure_class = classify(error)
             if failure_class in RETRIED:
+                tune.report({"reason": f"{failure_class}: {described(error)}"})
                 raise
-            outcome = Outcome(task.trial_id, "failed", 0.0, failure_class, str(error))
+            outcome = Outcome(task.trial_id, "failed", 0.0, failure_class, described(error))
         finally:
             _free_memory()
         tune.report({"outcome": asdict(outcome)})
@@ -107,8 +126,7 @@ def _trainable(
 
 @lru_cache(maxsize=1)
 def _exempt_imports() -> None:
-    """Once per worker: collections then look at trials' objects only, 1 ms instead of 400 ms."""
-    gc.collect()
+    """Once per worker: later collections look at later trials' objects only, not at libraries'."""
     gc.freeze()
 
 
@@ -117,6 +135,7 @@ def _free_memory() -> None:
     import torch
 
     gc.collect()
+    _exempt_imports()  # after a first trial, which imports what trials need
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
 
@@ -129,6 +148,7 @@ def run_tasks(
     gpus: float,
     concurrent: int,
     watcher: Watcher,
+    scratch: Path | None = None,
     fit_function: FitFunction = fit_for_real,
 ) -> Tally:
     """Run tasks in waves on the Ray session of this process.
@@ -140,15 +160,16 @@ def run_tasks(
         gpus: GPUs per trial, may be a fraction.
         concurrent: Trials at once.
         watcher: Told of progress.
+        scratch: Existing folder for Tune's own files, which nothing reads; a temporary one else.
         fit_function: What trains; a benchmark passes another.
 
     Raises:
-        SweepError: a resource request that the session can never meet.
+        SweepError: Ray or Tune itself failed.
     """
     tally = Tally()
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)  # its summary warns of absent log files
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it tells, our progress tells
     resources = {"cpu": cpus, "gpu": gpus} if gpus else {"cpu": cpus}
-    scratch = tempfile.mkdtemp(prefix="spurious-sweeps-tune-")
+    folder = tempfile.mkdtemp(prefix="spurious-sweeps-tune-", dir=scratch)
     try:
         for start in range(0, len(tasks), WAVE):
             wave = tasks[start : start + WAVE]
@@ -159,15 +180,15 @@ def run_tasks(
                 tune.with_resources(_trainable(name, by_id, fit_function), resources),
                 names,
                 concurrent,
-                scratch,
+                folder,
                 _Callback(names, watcher, tally),
             )
             if any(task.trial_id not in tally.ended for task in wave):
                 break  # Tune returns early, without an exception, when the user interrupts it
-    except tune.TuneError as error:
+    except (tune.TuneError, RayError) as error:
         raise SweepError(f"Ray Tune gave up on sweep '{name}': {error}") from error
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
     return tally
 
 
@@ -176,7 +197,7 @@ def _fit(
     trainable: Any,
     names: Mapping[str, TaskName],
     concurrent: int,
-    scratch: str,
+    folder: str,
     callback: tune.Callback,
 ) -> None:
     """One Tuner over a wave of trials."""
@@ -196,7 +217,7 @@ def _fit(
         ),
         run_config=tune.RunConfig(
             name=name,
-            storage_path=scratch,
+            storage_path=folder,
             verbose=0,
             callbacks=[callback],
             failure_config=tune.FailureConfig(max_failures=RETRIES),
@@ -204,21 +225,31 @@ def _fit(
     ).fit()
 
 
-def how_many_at_once(cpus: float, gpus: float, session_cpus: float, session_gpus: float) -> int:
-    """Trials that fit into a session at once.
+def how_many_at_once(cpus: float, gpus: float, nodes: Sequence[tuple[float, float]]) -> int:
+    """Trials that fit onto the nodes of a session at once; a trial stays on one node.
+
+    Args:
+        cpus: CPUs of a trial.
+        gpus: GPUs of a trial, may be a fraction.
+        nodes: CPUs and GPUs of each node.
 
     Raises:
         SweepError: not even one does.
     """
-    fits = int(session_cpus // cpus)
-    if gpus:
-        per_gpu = int(1 // gpus) if gpus < 1 else 0
-        by_gpu = int(session_gpus) * per_gpu if gpus < 1 else int(session_gpus // gpus)
-        fits = min(fits, by_gpu)
-    if fits < 1:
+    total = sum(_on_node(cpus, gpus, *node) for node in nodes)
+    if total < 1:
+        offered = ", ".join(f"{c:g} CPUs and {g:g} GPUs" for c, g in sorted(set(nodes)))
         raise SweepError(
-            f"resources: a trial asks for {cpus:g} CPUs and {gpus:g} GPUs, the Ray session has "
-            f"{session_cpus:g} CPUs and {session_gpus:g} GPUs; lower resources.cpus or "
-            "resources.gpus, or run on a larger cluster"
+            f"resources: a trial asks for {cpus:g} CPUs and {gpus:g} GPUs, no node of the Ray "
+            f"session has them ({offered}); lower resources.cpus or resources.gpus, or run on "
+            "larger nodes"
         )
-    return fits
+    return total
+
+
+def _on_node(cpus: float, gpus: float, node_cpus: float, node_gpus: float) -> int:
+    fits = int(node_cpus // cpus)
+    if not gpus:
+        return fits
+    per_gpu = int(1 / gpus + 1e-9)  # Ray splits no trial's share of a GPU over two
+    return min(fits, int(node_gpus) * per_gpu if gpus <= 1 else int(node_gpus // gpus))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,29 @@ class Outcome:
     robust_auroc: float = float("nan")
 
 
+@dataclass(frozen=True)
+class LostWorker:
+    """A worker that died with a trial, so that only the driver can tell of it."""
+
+    trial_id: str
+    message: str
+    details: str
+    at: datetime
+
+
 @dataclass
 class Tally:
-    """How the trials of a run ended."""
+    """How the trials of a run ended.
+
+    Attributes:
+        outcomes: By trial id, as the workers told them.
+        lost: Trial id to failure class and message, where no attempt could tell an outcome.
+        workers: Every loss of a worker, also where the trial ended well on another one.
+    """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
-    """Trial id to message, where no worker could tell an outcome."""
+    workers: list[LostWorker] = field(default_factory=list)
 
     @property
     def ended(self) -> set[str]:
@@ -59,5 +76,8 @@ class Watcher:
     def epoch(self, task: TaskName, epoch: int, epochs: int, values: dict[str, float]) -> None:
         """A trial reached an epoch; told at most every two seconds a trial."""
 
+    def retried(self, task: TaskName, message: str) -> None:
+        """An attempt was lost, another one follows."""
+
     def ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
-        """A trial ended; without an outcome the worker was lost for good."""
+        """A trial ended; without an outcome no attempt came to an end of its own."""

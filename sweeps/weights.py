@@ -36,7 +36,7 @@ def read_state_dict(data: bytes, origin: str) -> Mapping[str, torch.Tensor]:
     except Exception as error:  # noqa: BLE001 (both libraries raise many types for broken files)
         raise DataError(
             f"{origin} is no PyTorch state dict or safetensors file "
-            f"({type(error).__name__}: {str(error).splitlines()[0]})"
+            f"({type(error).__name__}: {str(error).partition(chr(10))[0]})"
         ) from None
     if isinstance(state, dict) and "state_dict" in state:
         state = state["state_dict"]

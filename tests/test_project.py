@@ -70,7 +70,10 @@ def test_every_package_is_listed() -> None:
 
 def test_the_three_imports_come_from_this_project() -> None:
     """No other distribution's `cluster` or `sweeps` shadows ours, from any working folder."""
-    code = "import cluster, spurious, sweeps as s; print(*(m.__file__ for m in (cluster, spurious, s)))"
+    code = (
+        "import cluster, spurious, sweeps; "
+        "print(cluster.__file__, spurious.__file__, sweeps.__file__)"
+    )
     out = subprocess.run(
         [sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True
     ).stdout.split()

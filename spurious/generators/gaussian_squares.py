@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spurious.config import GaussianSquares, problems
-from spurious.dataset import Record
+from spurious.dataset import SPLITS, Record
 from spurious.errors import ConfigError, DataError
 from spurious.randomness import generator
 
@@ -51,6 +51,10 @@ def _free_starts(config: GaussianSquares, top: int, left: int) -> NDArray[np.int
     return np.asarray(starts[apart])
 
 
+def _sample_id(split: str, number: int) -> str:
+    return f"{split}-{number:0{_WIDTH}d}"
+
+
 class GaussianSquaresSource:
     """`RecordSource` of Gaussian squares; each record has a random generator of its own."""
 
@@ -65,12 +69,25 @@ class GaussianSquaresSource:
 
     def index(self) -> Sequence[str]:
         """All sample ids, ascending."""
-        sizes = (("test", "n_test"), ("train", "n_train"), ("val", "n_val"))
         return [
-            f"{split}-{number:0{_WIDTH}d}"
-            for split, size in sizes
-            for number in range(getattr(self.config, size))
+            _sample_id(split, number)
+            for split in sorted(SPLITS)
+            for number in range(self._size(split))
         ]
+
+    def _size(self, split: str) -> int:
+        return int(getattr(self.config, f"n_{split}"))
+
+    def _place(self, sample_id: str) -> tuple[str, int]:
+        split, _, digits = sample_id.partition("-")
+        if split in SPLITS and digits.isdecimal():
+            number = int(digits)
+            if number < self._size(split) and sample_id == _sample_id(split, number):
+                return split, number
+        raise DataError(
+            f"unknown sample id '{sample_id}' of {self.name}; expected SPLIT-NUMBER as `index` "
+            f"gives them, e.g. '{_sample_id('train', 0)}'"
+        )
 
     def _draw_labels(self, split: str, rng: np.random.Generator) -> tuple[int, int]:
         config = self.config
@@ -88,12 +105,10 @@ class GaussianSquaresSource:
         Raises:
             DataError: no such sample id.
         """
-        split, _, number = sample_id.partition("-")
-        if split not in ("train", "val", "test") or not number.isdigit():
-            raise DataError(f"unknown sample id '{sample_id}' of gaussian-squares")
+        split, number = self._place(sample_id)
         config = self.config
         n, a, b = config.image_size, config.abnormality_size, config.spurious_size
-        rng = generator("gaussian-squares", config.seed, split, int(number))
+        rng = generator("gaussian-squares", config.seed, split, number)
         y, s = self._draw_labels(split, rng)
         image = config.noise_sd * rng.standard_normal((n, n), dtype=np.float32)
         mask = np.zeros((n, n), dtype=bool)

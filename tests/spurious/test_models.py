@@ -1,0 +1,143 @@
+"""Models: shapes, seeds and refusals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from small_data import no_weights
+
+from spurious.config import CLASSIFIERS, SEGMENTERS, ResNet50, SmallCnn, SmallUnet, Unet
+from spurious.errors import ConfigError
+from spurious.models import BUILDERS, build
+
+OPTIONS = {**CLASSIFIERS, **SEGMENTERS}
+LIGHT: dict[str, Any] = {"unet": Unet(encoder="resnet18")}
+"""Options where the default would take seconds to build."""
+
+
+def weights_of(model: torch.nn.Module) -> bytes:
+    """All parameters and buffers as bytes."""
+    return b"".join(value.numpy().tobytes() for value in model.state_dict().values())
+
+
+def make(name: str, shape: tuple[int, int, int] = (32, 64, 1), seed: int = 0) -> torch.nn.Module:
+    """A model with light options and random weights."""
+    return build(name, LIGHT.get(name, OPTIONS[name]()), shape, seed, no_weights)
+
+
+def test_every_model_has_options_and_a_builder() -> None:
+    """The registry of the specification and the builders hold the same names, each once."""
+    assert set(BUILDERS) == set(OPTIONS)
+    assert not set(CLASSIFIERS) & set(SEGMENTERS)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", sorted(OPTIONS))
+def test_two_logits_per_image_or_pixel(name: str, channels: int) -> None:
+    """Classifiers give (B, 2), segmenters (B, 2, H, W), for grey and colour, oblong images too."""
+    model = make(name, (32, 64, channels)).eval()
+    with torch.no_grad():
+        logits = model(torch.zeros(2, channels, 32, 64))
+    assert logits.shape == ((2, 2) if name in CLASSIFIERS else (2, 2, 32, 64))
+    assert logits.dtype == torch.float32
+
+
+def test_grey_is_repeated_to_three_channels() -> None:
+    """A grey image scores as the colour image with equal channels does."""
+    model = make("resnet50").eval()
+    x = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(model(x), model(x.repeat(1, 3, 1, 1)))
+
+
+@pytest.mark.parametrize("name", ["small-cnn", "small-unet", "resnet50"])
+def test_weights_depend_on_the_seed_only(name: str) -> None:
+    """Same seed, same bytes, whatever was drawn before; the global generator is left alone."""
+    torch.manual_seed(1)
+    first = weights_of(make(name))
+    drawn = torch.rand(3)
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(3), drawn)
+    torch.manual_seed(2)
+    assert weights_of(make(name)) == first
+    assert weights_of(make(name, seed=1)) != first
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "multiple"),
+    [
+        ("small-cnn", SmallCnn(levels=2), 4),
+        ("small-unet", SmallUnet(levels=3), 8),
+        ("unet", Unet(), 32),
+    ],
+)
+@pytest.mark.parametrize("shape", [(32, 30, 1), (30, 32, 1)])
+def test_sides_that_cannot_be_halved_are_refused(
+    name: str, options: Any, multiple: int, shape: tuple[int, int, int]
+) -> None:
+    """Before anything is built; the message names the multiple and the image's sides."""
+    assert options.side_multiple == multiple
+    with pytest.raises(ConfigError, match=rf"'{name}' .* multiples of {multiple}; .* {shape[0]} x"):
+        build(name, options, shape, 0, no_weights)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 4])
+def test_small_models_take_their_own_multiple(levels: int) -> None:
+    """Sides that are a multiple of 2 ** levels work, down to a single deepest pixel."""
+    side = 2**levels
+    for name, options in (
+        ("small-cnn", SmallCnn(channels=2, levels=levels)),
+        ("small-unet", SmallUnet(channels=2, levels=levels)),
+    ):
+        logits = build(name, options, (side, 3 * side, 1), 0, no_weights)(
+            torch.zeros(2, 1, side, 3 * side)
+        )
+        assert logits.shape[:2] == (2, 2)
+
+
+def test_small_models_share_their_encoder() -> None:
+    """`small-cnn` is `small-unet`'s encoder with a head, so that specificities compare."""
+    shapes = [
+        {k: v.shape for k, v in make(name).state_dict().items() if k.startswith("encoder.")}
+        for name in ("small-cnn", "small-unet")
+    ]
+    assert shapes[0] == shapes[1]
+
+
+def test_small_unet_sees_the_whole_image() -> None:
+    """A pixel's logit depends on far pixels through the deep levels, and on near ones in detail."""
+    model = make("small-unet", (16, 16, 1)).eval()
+    x = torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    model(x)[0, 1, 8, 8].backward()
+    assert x.grad is not None
+    touched = x.grad[0, 0] != 0
+    assert touched[8, 8]
+    assert touched.float().mean() > 0.8
+
+
+def test_every_level_of_small_unet_joins_deep_and_skipped_features() -> None:
+    """In each decoder block the weights of both halves of the input get a gradient."""
+    model: Any = make("small-unet", (16, 16, 1))
+    model(torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)))[
+        :, 1
+    ].sum().backward()
+    assert len(model.blocks) == SmallUnet().levels
+    for block in model.blocks:
+        skip = block[0].out_channels
+        gradient = block[0].weight.grad
+        assert gradient[:, :-skip].abs().sum() > 0
+        assert gradient[:, -skip:].abs().sum() > 0
+
+
+def test_an_unknown_encoder_is_refused() -> None:
+    """The name of the encoder is in the message."""
+    with pytest.raises(ConfigError, match="no encoder 'resnet-9000'"):
+        build("unet", Unet(encoder="resnet-9000"), (32, 32, 3), 0, no_weights)
+
+
+def test_options_without_weights_load_none() -> None:
+    """Random weights ask nobody: neither a store nor a hub."""
+    assert ResNet50().weights is None
+    make("fcn-resnet50")  # `no_weights` would raise

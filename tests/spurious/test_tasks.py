@@ -1,0 +1,124 @@
+"""Losses per image and read-outs of pixel logits."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from spurious.config import Readout, Specificity
+from spurious.tasks import Classification, Segmentation, read_out, task_for
+
+READOUTS = ["mean_prob", "mean_logit", "max_prob", "area_fraction", "top_fraction"]
+
+
+def logits_of(margins: Any, offset: float = 0.0) -> torch.Tensor:
+    """(B, 2, H, W) logits whose class-1 minus class-0 margin is given as (B, H, W)."""
+    margin = torch.as_tensor(margins, dtype=torch.float32)
+    return torch.stack([torch.full_like(margin, offset), margin + offset], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("readout", "expected"),
+    [
+        (Readout(), 0.620503),
+        (Readout(name="mean_logit"), 0.731059),
+        (Readout(name="max_prob"), 0.982014),
+        (Readout(name="area_fraction"), 0.75),  # p = 0.5 counts
+        (Readout(name="area_fraction", threshold=0.51), 0.5),
+        (Readout(name="top_fraction", fraction=0.5), (0.982014 + 0.880797) / 2),
+        (Readout(name="top_fraction", fraction=0.01), 0.982014),  # at least one pixel
+        (Readout(name="top_fraction", fraction=1.0), 0.620503),
+    ],
+)
+def test_read_outs_by_hand(readout: Readout, expected: float) -> None:
+    """Four pixels with margins 2, -2, 0 and 4."""
+    for offset in (0.0, -30.0):
+        found = read_out(logits_of([[[2.0, -2.0], [0.0, 4.0]]], offset), readout)
+        assert found.shape == (1,)
+        assert found.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_read_outs_of_probabilities() -> None:
+    """p = .9, .1, .2, .4: mean .4, maximum .9, a quarter at or above one half."""
+    p = np.array([[[0.9, 0.1], [0.2, 0.4]]])
+    logits = logits_of(np.log(p / (1 - p)))
+    found = [read_out(logits, Readout(name=name)).item() for name in READOUTS[:1] + READOUTS[2:4]]  # type: ignore[arg-type]
+    assert found == pytest.approx([0.4, 0.9, 0.25])
+
+
+@pytest.mark.parametrize("name", READOUTS)
+def test_scores_do_not_depend_on_resolution(name: Any) -> None:
+    """Nearest-neighbour up-sampling by two leaves every read-out as it is."""
+    margins = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 10, 12))) * 3
+    readout = Readout(name=name)
+    fine = margins.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
+    np.testing.assert_allclose(
+        read_out(logits_of(margins), readout), read_out(logits_of(fine), readout), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", READOUTS)
+def test_images_of_a_batch_are_scored_apart(name: Any) -> None:
+    """An image's score does not change with its neighbours in the batch."""
+    margins = np.random.default_rng(1).normal(size=(4, 6, 6)) * 3
+    readout = Readout(name=name)
+    together = read_out(logits_of(margins), readout)
+    apart = [read_out(logits_of(margins[i : i + 1]), readout).item() for i in range(4)]
+    assert together.tolist() == pytest.approx(apart)
+
+
+def test_the_score_is_the_softmax_probability() -> None:
+    """The margin's sigmoid is the softmax of two logits, without overflow at extremes."""
+    logits = torch.tensor([[1.0, 3.0], [0.0, 0.0], [500.0, -500.0]])
+    expected = [1 / (1 + math.exp(-2.0)), 0.5, 0.0]
+    assert Classification().scores(logits).tolist() == pytest.approx(expected)
+    pixels = logits[:, :, None, None].expand(3, 2, 4, 4)
+    assert Segmentation(Readout()).scores(pixels).tolist() == pytest.approx(expected)
+
+
+def test_cross_entropy_by_hand() -> None:
+    """Undecided logits lose ln 2 whatever the target; else -log of the target's probability."""
+    labels = Classification().losses(torch.zeros(2, 2), torch.tensor([0, 1]))
+    assert labels.tolist() == pytest.approx([math.log(2)] * 2, abs=1e-6)
+    pixels = Segmentation(Readout()).losses(torch.zeros(1, 2, 3, 5), torch.ones(1, 3, 5).long())
+    assert pixels.tolist() == pytest.approx([0.693147], abs=1e-6)
+    found = Classification().losses(torch.tensor([[0.0, 2.0]] * 2), torch.tensor([0, 1]))
+    assert found.tolist() == pytest.approx([math.log(1 + math.exp(2)), math.log(1 + math.exp(-2))])
+
+
+def test_an_image_s_loss_is_the_mean_over_its_pixels() -> None:
+    """(B,) losses: half the pixels wrong by margin 2, half right by it; images stay apart."""
+    target = torch.tensor([[[1, 1], [0, 0]]] * 2)
+    logits = logits_of([[[2.0, 2.0], [2.0, 2.0]], [[2.0, 2.0], [-2.0, -2.0]]])
+    right, wrong = math.log(1 + math.exp(-2)), math.log(1 + math.exp(2))
+    found = Segmentation(Readout()).losses(logits, target)
+    assert found.tolist() == pytest.approx([(right + wrong) / 2, right])
+
+
+def test_half_precision_logits_are_scored_in_single() -> None:
+    """Scores of bfloat16 logits are float32: at eight bits of mantissa many images would tie."""
+    logits = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
+    task = Segmentation(Readout())
+    assert task.scores(logits).dtype == torch.float32
+    assert task.losses(logits, torch.zeros(2, 4, 4).long()).dtype == torch.float32
+    assert Classification().scores(logits[:, :, 0, 0]).dtype == torch.float32
+    expected = logits.double().softmax(dim=1)[:, 1].mean(dim=(1, 2))
+    np.testing.assert_allclose(task.scores(logits), expected, rtol=1e-6)
+
+
+def test_task_of_each_specificity() -> None:
+    """Labels are classified, everything else is segmented with the given read-out."""
+    assert not task_for(Specificity("label"), None).segments
+    readout = Readout(name="max_prob")
+    for specificity in (Specificity("box"), Specificity("mask"), Specificity("r", r=1)):
+        task = task_for(specificity, readout)
+        assert isinstance(task, Segmentation)
+        assert task.segments
+        assert task.readout == readout
+    default = task_for(Specificity("mask"), None)
+    assert isinstance(default, Segmentation)
+    assert default.readout == Readout()

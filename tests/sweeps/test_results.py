@@ -1,0 +1,176 @@
+"""Committing, believing and refusing results in a store."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cluster.errors import AlreadyExists
+from cluster.folder_store import FolderStore
+from cluster.store import Store
+from sweeps import results
+from sweeps.errors import ResultError
+from sweeps.schemas import SCHEMA_VERSION, TRIALS
+
+TRIAL = "00112233445566ff"
+
+
+def row(attempt: str, **values: Any) -> dict[str, Any]:
+    """A row of `trials` with something of the right type everywhere."""
+    samples = {"string": "x", "int64": 1, "float64": 0.5, "timestamp": datetime(2026, 1, 2)}
+    full = {column.name: samples[column.type] for column in TRIALS}
+    return {
+        **full,
+        "schema_version": SCHEMA_VERSION,
+        "trial_id": TRIAL,
+        "attempt": attempt,
+    } | values
+
+
+def epochs(attempt: str) -> list[dict[str, Any]]:
+    """One row of `epochs`, undefined."""
+    return [
+        {"trial_id": TRIAL, "attempt": attempt, "epoch": 1, "split": "val", "metric": "auroc"}
+        | {"value": math.nan}
+    ]
+
+
+def predictions(attempt: str) -> list[dict[str, Any]]:
+    """One row of `predictions`, of an image whose attribute nobody labelled."""
+    return [
+        {"trial_id": TRIAL, "attempt": attempt, "epoch": 1, "kept": True, "last": True}
+        | {"sample_id": "i", "patient_id": "p", "split": "val", "label": 1, "score": 0.25}
+        | {"spurious_tube": None}
+    ]
+
+
+def commit(store: Store, attempt: str) -> bool:
+    """Commit an attempt of `TRIAL`."""
+    return results.commit(
+        store, row(attempt), epochs(attempt), predictions(attempt), ("tube",), AlreadyExists
+    )
+
+
+class AnswerLost:
+    """A store whose conditional put is repeated, as a client does after a lost answer."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    def create(self, key: str, data: bytes) -> None:
+        self.store.create(key, data)
+        self.store.create(key, data)
+
+
+def test_what_is_committed_is_read_back(store: Store) -> None:
+    """The rows of all three tables come back, NaN and unknown as they were, on either store."""
+    assert results.committed_ids(store) == set()
+    assert commit(store, "a")
+    assert results.committed_ids(store) == {TRIAL}
+    trials = results.read_trials(store, [TRIAL, "another"])
+    expected = row("a", started_at=datetime(2026, 1, 2, tzinfo=UTC))
+    expected["finished_at"] = expected["started_at"]
+    assert trials.to_pylist() == [expected]
+    [epoch] = results.read_attempts(store, "epochs", trials).to_pylist()
+    assert math.isnan(epoch["value"])
+    assert epoch["attribute"] is None
+    [prediction] = results.read_attempts(store, "predictions", trials).to_pylist()
+    assert prediction["spurious_tube"] is None
+    assert prediction["score"] == 0.25
+
+
+def test_the_second_attempt_loses_and_leaves_nothing(store: Store) -> None:
+    """One row a trial: the first commit stays, byte for byte, and the loser's tables go."""
+    assert commit(store, "first")
+    before = store.get(results.trial_key(TRIAL))
+    assert not commit(store, "second")
+    assert store.get(results.trial_key(TRIAL)) == before
+    assert list(store.list("results/epochs/")) == [results.attempt_key("epochs", TRIAL, "first")]
+    assert len(list(store.list("results/predictions/"))) == 1
+
+
+def test_a_commit_whose_answer_was_lost_is_ours(store: Store) -> None:
+    """A retried put meets its own first try: the attempt has won, and its tables stay."""
+    assert commit(AnswerLost(store), "first")  # type: ignore[arg-type]
+    trials = results.read_trials(store, [TRIAL])
+    assert trials.column("attempt").to_pylist() == ["first"]
+    assert results.read_attempts(store, "predictions", trials).num_rows == 1
+
+
+def test_tables_without_a_commit_are_not_believed(folder_store: FolderStore) -> None:
+    """What an attempt wrote before it died is no result."""
+    key = results.attempt_key("epochs", TRIAL, "dead")
+    folder_store.put(key, results.encode("epochs", epochs("dead")))
+    assert results.committed_ids(folder_store) == set()
+    trials = results.read_trials(folder_store, [TRIAL])
+    assert trials.num_rows == 0
+    assert results.read_attempts(folder_store, "epochs", trials).num_rows == 0
+
+
+def test_a_newer_schema_is_refused(folder_store: FolderStore) -> None:
+    """A table of a later version is named with both versions, not misread."""
+    later = pq.read_table(pa.BufferReader(results.encode("trials", [row("a")])))
+    column = pa.array([SCHEMA_VERSION + 1], pa.int64())
+    later = later.set_column(0, "schema_version", column)
+    sink = pa.BufferOutputStream()
+    pq.write_table(later, sink)
+    folder_store.put(results.trial_key(TRIAL), sink.getvalue().to_pybytes())
+    with pytest.raises(ResultError, match=f"{TRIAL}.parquet has schema version .2., .*knows 1"):
+        results.read_trials(folder_store, [TRIAL])
+
+
+@pytest.mark.parametrize("data", [b"", b"PAR1 no more", b"x" * 100])
+def test_a_damaged_object_is_named(folder_store: FolderStore, data: bytes) -> None:
+    """Bytes that are no Parquet file are refused with the object's key."""
+    folder_store.put(results.trial_key(TRIAL), data)
+    with pytest.raises(ResultError, match=f"results/trials/{TRIAL}.parquet is no readable"):
+        results.read_trials(folder_store, [TRIAL])
+
+
+def test_a_foreign_table_is_named(folder_store: FolderStore) -> None:
+    """A Parquet file that is none of ours is refused with the object's key."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"a": [1]}), sink)
+    folder_store.put(results.trial_key(TRIAL), sink.getvalue().to_pybytes())
+    with pytest.raises(ResultError, match=f"results/trials/{TRIAL}.parquet is no readable"):
+        results.read_trials(folder_store, [TRIAL])
+
+
+def test_failures_are_read_by_trial(folder_store: FolderStore) -> None:
+    """Every recorded failure of the trials asked for, and of no other."""
+    for trial, attempt in ((TRIAL, "a"), (TRIAL, "b"), ("other", "c")):
+        failure = {"trial_id": trial, "attempt": attempt, "failure_class": "data", "node": "n"}
+        text = {"message": "m", "traceback": "t", "log_tail": "l"}
+        results.record_failure(folder_store, {**failure, **text, "failed_at": datetime.now(UTC)})
+    table = results.read_failures(folder_store, [TRIAL])
+    assert sorted(table.column("attempt").to_pylist()) == ["a", "b"]
+    assert results.read_failures(folder_store, []).num_rows == 0
+
+
+def test_a_checkpoint_comes_back_with_its_seconds() -> None:
+    """State and wall time so far are what was put in, whatever bytes the state holds."""
+    state = b"\n{}\x00" * 50
+    assert results.unpack_checkpoint(results.pack_checkpoint(state, 12.5)) == (state, 12.5)
+
+
+@pytest.mark.parametrize("other", [b"", b"no head at all", b"[]\nstate", b'{"format": 0}\nx'])
+def test_another_object_is_no_checkpoint(other: bytes) -> None:
+    """What does not begin with this format's line is refused."""
+    with pytest.raises(ResultError, match="does not begin with a line of format 1"):
+        results.unpack_checkpoint(other)
+
+
+def test_checkpoints_of_finished_trials_go(folder_store: FolderStore) -> None:
+    """What a killed driver left of a finished trial is removed, of another one is not."""
+    for trial in (TRIAL, "unfinished"):
+        folder_store.put(results.checkpoint_key(trial), b"state")
+    results.drop_checkpoints(folder_store, {TRIAL, "without"})
+    assert list(folder_store.list("checkpoints/")) == [results.checkpoint_key("unfinished")]

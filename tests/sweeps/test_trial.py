@@ -1,0 +1,220 @@
+"""One attempt of a trial, in this process: what it commits, continues from and records."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_sweeps import DIVERGES, assert_same, run_here, stage_here, tables, tiny
+
+from cluster.errors import AlreadyExists, Corrupt, Denied, NotFound, Unavailable
+from cluster.folder_store import FolderStore
+from cluster.store import Store
+from spurious import checkpoint
+from spurious.errors import ConfigError, DataError, NumericalError
+from sweeps import results
+from sweeps.commands import plan_on
+from sweeps.plan import Plan
+from sweeps.rows import Task
+from sweeps.runner import task_for
+from sweeps.spec import Spec
+from sweeps.trial import classify, run_trial
+
+
+def one(**overrides: Any) -> Spec:
+    """A spec of a single trial."""
+    return tiny(**{"axes__specificity": ["mask"], "axes__seed": [0], **overrides})
+
+
+def prepared(store: Store, spec: Spec, cache: Path) -> tuple[Plan, Task]:
+    """Stage, plan, and the task of the only trial."""
+    stage_here(store, spec)
+    plan = plan_on(spec, store)
+    [trial] = plan.trials
+    return plan, task_for(trial, spec, store.url, cache)
+
+
+def failures(store: Store, task: Task) -> list[dict[str, Any]]:
+    """The recorded failures of a trial."""
+    rows: list[dict[str, Any]] = results.read_failures(store, [task.trial_id]).to_pylist()
+    return rows
+
+
+class Stopped(Exception):
+    """What a test raises to end an attempt in the middle."""
+
+
+def stop_at(epoch: int) -> Any:
+    """Progress that ends the attempt when it is told of an epoch."""
+
+    def progress(reached: int, epochs: int, values: Any) -> None:
+        if reached == epoch:
+            raise Stopped(f"stopped at {epoch}")
+
+    return progress
+
+
+def test_a_trial_commits_its_tables_once(store: Store, tmp_path: Path) -> None:
+    """One row, every epoch's metrics, a score per image; no checkpoint left; a second run is none.
+
+    On either store.
+    """
+    _, task = prepared(store, one(), tmp_path)
+    outcome = run_trial(task, "first", lambda *_: None)
+    assert (outcome.state, outcome.images) == ("committed", 3 * 20)
+    trials = results.read_trials(store, [task.trial_id])
+    [row] = trials.to_pylist()
+    assert row["test_robust_auroc"] == pytest.approx(outcome.robust_auroc, nan_ok=True)
+    assert (row["attempt"], row["train_images"], row["train_positives"]) == ("first", 20, 10)
+    assert row["resumed_from_epoch"] == 0
+    epochs = results.read_attempts(store, "epochs", trials).to_pylist()
+    assert {(e["epoch"], e["split"]) for e in epochs if e["metric"] == "dice"} == {
+        (epoch, split) for epoch in (1, 2, 3) for split in ("val", "test")
+    }
+    scores = results.read_attempts(store, "predictions", trials).to_pylist()
+    assert sum(score["last"] for score in scores) == 60
+    assert list(store.list("checkpoints/")) == []
+    assert run_trial(task, "second", lambda *_: None).state == "already done"
+    assert results.read_trials(store, [task.trial_id]).column("attempt").to_pylist() == ["first"]
+
+
+def test_a_stopped_trial_continues_and_gives_the_same_numbers(store: Store, tmp_path: Path) -> None:
+    """From its last checkpoint, with the seconds of the part before; to the last bit."""
+    spec = one(train__epochs=6)
+    _, task = prepared(store, spec, tmp_path)
+    with pytest.raises(Stopped):
+        run_trial(task, "first", stop_at(4))
+    _, before = results.unpack_checkpoint(store.get(results.checkpoint_key(task.trial_id)))
+    seen: list[int] = []
+    run_trial(task, "second", lambda epoch, *_: seen.append(epoch))
+    assert seen == [4, 5, 6]
+    [row] = results.read_trials(store, [task.trial_id]).to_pylist()
+    assert row["resumed_from_epoch"] == 3
+    assert row["seconds_total"] > before > 0
+    undisturbed = FolderStore(tmp_path / "undisturbed")
+    expected = tables(undisturbed, run_here(undisturbed, spec, tmp_path))
+    assert_same(tables(store, plan_on(spec, store)), expected)
+
+
+def test_a_checkpoint_is_kept_where_the_spec_says_so(
+    folder_store: FolderStore, tmp_path: Path
+) -> None:
+    """`checkpoint.keep` leaves the training state, `every_epochs` says how often it is written."""
+    spec = one(checkpoint__keep=True, checkpoint__every_epochs=2, train__epochs=5)
+    _, task = prepared(folder_store, spec, tmp_path)
+    run_trial(task, "first", lambda *_: None)
+    state, _ = results.unpack_checkpoint(folder_store.get(results.checkpoint_key(task.trial_id)))
+    assert checkpoint.unpack(state)["epoch"] == 4
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
+def test_a_damaged_checkpoint_is_told_and_not_used(
+    folder_store: FolderStore, tmp_path: Path, damage: bytes | None, caplog: Any
+) -> None:
+    """The trial starts anew instead of failing for ever."""
+    _, task = prepared(folder_store, one(), tmp_path)
+    key = results.checkpoint_key(task.trial_id)
+    with pytest.raises(Stopped):
+        run_trial(task, "first", stop_at(3))
+    torn = folder_store.get(key)[:-100]
+    folder_store.put(key, torn if damage is None else damage)
+    assert run_trial(task, "second", lambda *_: None).state == "committed"
+    [row] = results.read_trials(folder_store, [task.trial_id]).to_pylist()
+    assert row["resumed_from_epoch"] == 0
+    assert f"{key} is not used, the trial starts anew" in caplog.text
+
+
+def test_the_slower_of_two_attempts_loses_the_race(store: Store, tmp_path: Path) -> None:
+    """An attempt that finds another's result at its end leaves that one alone."""
+    _, task = prepared(store, one(), tmp_path)
+    inner: list[str] = []
+
+    def overtake(epoch: int, *_: Any) -> None:
+        if epoch == 2:
+            inner.append(run_trial(task, "fast", lambda *_: None).state)
+
+    assert run_trial(task, "slow", overtake).state == "lost the race"
+    assert inner == ["committed"]
+    trials = results.read_trials(store, [task.trial_id])
+    assert trials.column("attempt").to_pylist() == ["fast"]
+    assert len(list(store.list("results/epochs/"))) == 1
+    assert list(store.list("checkpoints/")) == []
+
+
+def test_a_loss_that_is_no_number_is_recorded(folder_store: FolderStore, tmp_path: Path) -> None:
+    """Class numerical, with message, traceback and the log's last lines; nothing committed."""
+    spec = one(**{f"train__{key}": value for key, value in DIVERGES.items()}, train__epochs=8)
+    _, task = prepared(folder_store, spec, tmp_path)
+    with pytest.raises(NumericalError):
+        run_trial(task, "first", lambda *_: logging.getLogger("anything").warning("near the end"))
+    [row] = failures(folder_store, task)
+    assert (row["failure_class"], row["attempt"]) == ("numerical", "first")
+    assert "the training loss became" in row["message"]
+    assert "Traceback (most recent call last)" in row["traceback"]
+    assert "WARNING anything: near the end" in row["log_tail"]
+    assert "INFO cluster.cache_fill: fetching dataset" in row["log_tail"]
+    assert results.committed_ids(folder_store) == set()
+
+
+def test_a_corrupted_shard_is_refused_by_name(folder_store: FolderStore, tmp_path: Path) -> None:
+    """No training on bad data: class data, the shard's key in the message."""
+    _, task = prepared(folder_store, one(), tmp_path / "cache")
+    [key] = folder_store.list("datasets/gaussian-squares/shards/")
+    shard = bytearray(folder_store.get(key))
+    shard[len(shard) // 2] ^= 1
+    folder_store.put(key, bytes(shard))
+    with pytest.raises(Corrupt, match=key):
+        run_trial(task, "first", lambda *_: None)
+    [row] = failures(folder_store, task)
+    assert row["failure_class"] == "data"
+    assert key in row["message"]
+
+
+def test_a_missing_shard_is_refused_by_name(folder_store: FolderStore, tmp_path: Path) -> None:
+    """Class data: another attempt would miss it too."""
+    _, task = prepared(folder_store, one(), tmp_path / "cache")
+    [key] = folder_store.list("datasets/gaussian-squares/shards/")
+    folder_store.delete(key)
+    with pytest.raises(NotFound, match=key):
+        run_trial(task, "first", lambda *_: None)
+    assert [row["failure_class"] for row in failures(folder_store, task)] == ["data"]
+
+
+def test_an_error_of_nobodys_is_named_by_its_type(
+    folder_store: FolderStore, tmp_path: Path
+) -> None:
+    """What no class fits is unexpected, and its message is more than a bare word."""
+    _, task = prepared(folder_store, one(), tmp_path)
+
+    def broken(*_: Any) -> None:
+        raise KeyError("surprise")
+
+    with pytest.raises(KeyError):
+        run_trial(task, "first", broken)
+    [row] = failures(folder_store, task)
+    assert (row["failure_class"], row["message"]) == ("unexpected", "KeyError: 'surprise'")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (NumericalError("x"), "numerical"),
+        (DataError("x"), "data"),
+        (ConfigError("x"), "data"),
+        (Corrupt("x"), "data"),
+        (NotFound("x"), "data"),
+        (torch.OutOfMemoryError("x"), "out_of_memory"),
+        (MemoryError(), "out_of_memory"),
+        (Unavailable("x"), "infrastructure"),
+        (Denied("x"), "infrastructure"),
+        (AlreadyExists("x"), "infrastructure"),
+        (OSError(5, "Input/output error"), "infrastructure"),
+        (ValueError("x"), "unexpected"),
+    ],
+)
+def test_every_error_has_a_class(error: Exception, expected: str) -> None:
+    """The retry policy goes by the class."""
+    assert classify(error) == expected

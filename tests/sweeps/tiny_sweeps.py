@@ -1,0 +1,220 @@
+"""Sweeps small enough to run many times in a test, and what their runs leave behind."""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from cluster.errors import Unavailable
+from cluster.manifest import commit_manifest
+from cluster.manifest_build import build_manifest
+from cluster.shards import write_shards
+from cluster.store import Store
+from spurious.dataset import Dataset
+from spurious.train import Fit, Hooks
+from sweeps import results
+from sweeps.commands import plan_on
+from sweeps.plan import Plan
+from sweeps.rows import Task
+from sweeps.runner import task_for
+from sweeps.sources import generator_staging
+from sweeps.spec import GeneratorDataset, Spec, parse_spec
+from sweeps.trial import fit_for_real, run_trial
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = """
+name: tiny
+dataset: {name: gaussian-squares, image_size: 16, abnormality_size: 4, spurious_size: 4,
+          prevalence: 0.5, n_train: 40, n_val: 30, n_test: 30}
+axes: {specificity: [label, mask], budget: [20], method: [erm], seed: [0, 1]}
+model: {classifier: {name: small-cnn, channels: 4, levels: 1},
+        segmenter: {name: small-unet, channels: 4, levels: 1}}
+train: {epochs: 3, batch_size: 10}
+checkpoint: {every_epochs: 1}
+"""
+"""Four trials of some milliseconds each; an epoch takes about 15 ms."""
+
+PROVENANCE = (
+    *("attempt", "seconds_total", "seconds_training", "images_per_second", "resumed_from_epoch"),
+    *("started_at", "finished_at", "node"),
+)
+"""Columns that say how a result came about: they differ between runs that agree."""
+
+DIVERGES = {"optimizer": "sgd", "learning_rate": 100.0, "weight_decay": 100.0}
+"""Training options that multiply the weights by -9999 a step: infinite in ten."""
+
+
+def tiny(**overrides: Any) -> Spec:
+    """The spec, with `train__epochs=5` for the override `train.epochs=5`."""
+    return parse_spec(
+        TEXT, overrides={key.replace("__", "."): value for key, value in overrides.items()}
+    )
+
+
+def stage_here(store: Store, spec: Spec) -> None:
+    """Stage a spec's generator in this process, without Ray."""
+    assert isinstance(spec.dataset, GeneratorDataset)
+    staging = generator_staging(spec.dataset.name, spec.dataset.options)
+    source = staging.source
+    records = (source.load(sample_id) for sample_id in source.index())
+    shards = write_shards(store, spec.dataset.name, records, source.attribute_names)
+    commit_manifest(
+        store,
+        build_manifest(
+            spec.dataset.name,
+            shards,
+            declared_directions=source.declared_directions,
+            digest=staging.digest,
+        ),
+    )
+
+
+def run_here(store: Store, spec: Spec, cache: Path) -> Plan:
+    """Run what is missing in this process, one trial after the other, without Ray."""
+    stage_here(store, spec)
+    for trial in plan_on(spec, store).missing:
+        run_trial(task_for(trial, spec, store.url, cache), uuid.uuid4().hex[:12], lambda *_: None)
+    return plan_on(spec, store)
+
+
+def tables(store: Store, plan: Plan) -> dict[str, pd.DataFrame]:
+    """The committed tables of a sweep, ordered, without the columns of `PROVENANCE`."""
+    trials = results.read_trials(store, plan.done)
+    read = {
+        "trials": trials,
+        "epochs": results.read_attempts(store, "epochs", trials),
+        "predictions": results.read_attempts(store, "predictions", trials),
+    }
+    frames = {}
+    for name, table in read.items():
+        frame = table.to_pandas()
+        frames[name] = frame.drop(columns=[c for c in PROVENANCE if c in frame])
+    return frames
+
+
+def assert_same(found: Mapping[str, pd.DataFrame], expected: Mapping[str, pd.DataFrame]) -> None:
+    """Both hold the same tables, to the last bit."""
+    assert found.keys() == expected.keys()
+    for name, frame in found.items():
+        pd.testing.assert_frame_equal(frame, expected[name], check_exact=True, obj=name)
+
+
+class Place:
+    """Where `sweeps` runs as a user runs it: a folder of its own, and all that it starts."""
+
+    def __init__(self, folder: Path, temporary: Path, **environment: str) -> None:
+        self.folder, self.temporary = folder, temporary
+        self.store = folder / "store"
+        self.spec = folder / "tiny.yaml"
+        self.spec.write_text(TEXT)
+        self.environment = {
+            **os.environ,
+            "SWEEPS_HOME": str(folder / "home"),
+            "RAY_TMPDIR": str(temporary),
+            **environment,
+        }
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """Start `sweeps` with arguments, in a session of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "sweeps", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            **options,
+        )
+
+    def sweeps(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run `sweeps` to its end, which must have this exit status."""
+        process = self.start(*arguments)
+        out, errors = process.communicate(timeout=280)
+        assert process.returncode == status, f"{process.returncode}\n{out}\n{errors}"
+        return subprocess.CompletedProcess(process.args, status, out, errors)
+
+    def processes(self) -> dict[int, str]:
+        """Process id to command line of all that runs with this place's environment."""
+        mark = f"RAY_TMPDIR={self.temporary}".encode()
+        found = {}
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    command = (entry / "cmdline").read_bytes()
+                    found[int(entry.name)] = command.replace(b"\0", b" ").decode()
+            except OSError:  # it ended while we looked, or is another user's
+                continue
+        return {pid: command for pid, command in found.items() if command}  # a zombie has none
+
+
+@contextmanager
+def made_place(folder: Path, **environment: str) -> Iterator[Place]:
+    """A place with a short path for Ray's sockets; whatever still runs in it is killed after."""
+    temporary = Path(tempfile.mkdtemp(prefix="sw", dir="/tmp"))
+    place = Place(folder, temporary, **environment)
+    try:
+        yield place
+    finally:
+        for pid in place.processes():
+            try:
+                os.kill(pid, 9)
+            except ProcessLookupError:
+                continue
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 200.0) -> Any:
+    """Poll until a condition gives something true, and return that."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.05)
+    return found
+
+
+def fit_and_tell(dataset: Dataset, task: Task, hooks: Hooks, store: Store) -> Fit:
+    """Train, and leave a note in the cache folder of what the worker was and still held.
+
+    The note: process id, datasets in memory, and maps of a dataset's images; one is the trial's.
+    """
+    gc.collect()
+    held = sum(isinstance(each, Dataset) for each in gc.get_objects())
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    mapped = sum(line.endswith("images.npy") for line in maps)
+    note = Path(task.cache_dir) / f"note-{task.trial_id}-{uuid.uuid4().hex}.json"
+    note.write_text(json.dumps({"pid": os.getpid(), "datasets": held, "maps": mapped}))
+    return fit_for_real(dataset, task, hooks, store)
+
+
+def fit_unless_unlucky(dataset: Dataset, task: Task, hooks: Hooks, store: Store) -> Fit:
+    """Train, except `mask` of seed 1, whose store is never there."""
+    if task.label == "mask-20-erm-s1":
+        raise Unavailable("the store went away")
+    return fit_for_real(dataset, task, hooks, store)
+
+
+def quiet_console() -> Console:
+    """A console that keeps what it is told, as `run` prints it where there is no terminal."""
+    return Console(file=io.StringIO(), soft_wrap=True, width=200)
+
+
+def printed(console: Console) -> str:
+    """What a quiet console was told so far."""
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
