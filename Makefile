@@ -3,7 +3,7 @@ RUN = .venv/bin
 .PHONY: setup demo check test bench lock
 setup: .venv/ready
 .venv/ready: requirements-dev.txt pyproject.toml
-	$(PYTHON) -m venv .venv && $(RUN)/pip install --quiet --require-virtualenv uv && $(RUN)/uv pip sync --quiet --python $(RUN)/python --require-hashes requirements-dev.txt
+	$(PYTHON) -m venv .venv && $(RUN)/pip install --quiet --require-virtualenv uv && $(RUN)/uv pip sync --quiet --compile-bytecode --python $(RUN)/python --require-hashes requirements-dev.txt
 	$(RUN)/uv pip install --quiet --python $(RUN)/python --no-deps --no-build-isolation -e . && touch $@
 demo: setup
 	$(RUN)/sweeps run sweeps/specs/quickstart.yaml

@@ -181,7 +181,7 @@ class Loop:
         fit.kept_state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
     def state(self) -> bytes:
-        """Everything that continuing needs, as a checkpoint."""
+        """Everything that continuing needs, as a checkpoint; the last epoch is still to come."""
         fit = self.fit
         plain: dict[str, Any] = {
             "epoch": self.epoch,
@@ -193,7 +193,6 @@ class Loop:
             "kept": [fit.kept_epoch, fit.kept_value],
             "kept_state": fit.kept_state,
             "kept_scores": {k: torch.from_numpy(v) for k, v in fit.kept_scores.items()},
-            "last_scores": {k: torch.from_numpy(v) for k, v in fit.last_scores.items()},
             "work": [fit.seconds_training, fit.images_trained],
         }
         return checkpoint.pack(plain)
@@ -229,7 +228,6 @@ class Loop:
             kept_value=state["kept"][1],
             kept_state=state["kept_state"],
             kept_scores={k: v.numpy() for k, v in state["kept_scores"].items()},
-            last_scores={k: v.numpy() for k, v in state["last_scores"].items()},
             seconds_training=state["work"][0],
             images_trained=state["work"][1],
             resumed_from_epoch=self.epoch,

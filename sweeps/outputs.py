@@ -39,14 +39,14 @@ def pull(source: SpecSource, store_url: str | None, out: Path | None) -> int:
     """`sweeps pull`: one Parquet file per table; each appears whole or not at all.
 
     Raises:
-        ResultError: no trial of the sweep has a result yet.
+        ResultError: no trial of the sweep has a result, nor has one failed.
     """
     import pyarrow.parquet as pq
 
     with opened_store(_url(source, store_url)) as store:
         spec, plan = trials_of(source, store)
         tables = dict(read_tables(store, plan))
-        if not tables["trials"].num_rows:
+        if not tables["trials"].num_rows and not tables["failures"].num_rows:
             raise ResultError(f"sweep '{spec.name}' has no finished trial yet; run it first")
         tables["predictions"] = results.read_attempts(store, "predictions", tables["trials"])
     folder = out or Path(f"{spec.name}-tables")

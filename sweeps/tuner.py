@@ -88,7 +88,8 @@ class _Callback(tune.Callback):
         if reason := self.reasons.pop(trial_id, None):
             return reason
         message = "the worker process was lost (killed, out of memory, or with its node)"
-        details = Path(trial.error_file).read_text() if trial.error_file else ""
+        told = Path(trial.error_file).read_text() if trial.error_file else ""
+        details = told.rpartition("Failure # ")[2]  # the file has all of the trial's
         self.tally.workers.append(LostWorker(trial_id, message, details, datetime.now(UTC)))
         return f"infrastructure: {message}"
 

@@ -20,7 +20,8 @@ from spurious.fit import (
     count_annotations,
     fit,
 )
-from spurious.train import Hooks
+from spurious.methods.base import Problem
+from spurious.train import Fit, Hooks
 from sweeps.sources import GENERATOR_SOURCES, READER_SOURCES
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
@@ -129,6 +130,30 @@ def test_what_does_not_fit_is_refused_before_training(dataset: Dataset) -> None:
     for message, config in bad.items():
         with pytest.raises(ConfigError, match=message):
             fitted(dataset, config)
+
+
+def test_a_method_is_given_the_configuration(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed, options and annotated images reach the method, its images and its evaluator."""
+    given: list[tuple[Problem, object]] = []
+
+    def method(problem: Problem, options: object, model: torch.nn.Module, hooks: Hooks) -> Fit:
+        given.append((problem, options))
+        return Fit()
+
+    monkeypatch.setitem(IMPLEMENTATIONS, "erm", method)  # type: ignore[arg-type]
+    config = fit_config("mask", seed=7, normalise="imagenet", precision="bfloat16")
+    fit(dataset, config, Machine(workers=3), Hooks(), no_weights)
+    ((problem, options),) = given
+    assert options is config.method
+    assert problem.train == problem.training.config == config.train
+    assert problem.seed == problem.training.seed == 7
+    assert problem.training.workers == 3
+    assert problem.training.rows.tolist() == annotated_rows(dataset, config).tolist()
+    assert problem.evaluator.task is problem.task
+    assert problem.evaluator.normalise == "imagenet"
+    assert problem.evaluator.precision == "bfloat16"
 
 
 def test_threads_are_set_and_operations_deterministic(dataset: Dataset) -> None:

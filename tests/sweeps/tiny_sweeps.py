@@ -129,17 +129,16 @@ class Place:
             **environment,
         }
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, stderr: Any = subprocess.PIPE) -> subprocess.Popen[str]:
         """Start `sweeps` with arguments, in a session of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "sweeps", *arguments],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             start_new_session=True,
-            **options,
         )
 
     def sweeps(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:

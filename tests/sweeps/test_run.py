@@ -1,0 +1,167 @@
+"""`sweeps run` in processes of its own, as users run it: killed, doubled, interrupted, repeated."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_sweeps import Place, assert_same, made_place, run_here, tables, tiny, wait_until
+
+from cluster.folder_store import FolderStore
+from sweeps import results
+from sweeps.commands import plan_on
+
+LONG = "train.per_specificity={mask: {epochs: 600}}"
+"""Two of the four trials then take some ten seconds each."""
+
+OUR_LINE = re.compile(
+    r"Ray dashboard: http://127\.0\.0\.1:\d+( \(token in \S+\))?"
+    r"|staging gaussian-squares: \d+ of 100 images"
+    r"|sweep 'tiny': 4 trials, \d done, \d to run, \d at once"
+    r"|sweep 'tiny': \d trials finished"
+    r"|sweep 'tiny': all 4 trials have a result; nothing to run"
+    r"|interrupted: \d trials are not done; the same command continues"
+    r"| *\d+ s  \[\d/\d\] [0-9a-f]{8} (label|mask)-20-erm-s[01] "
+    r"(robust AUROC ([\d.]+|nan) in [\d.]+ s|already done|lost the race)"
+    r"| *\d+ s  running .*"
+)
+"""All that `run` may say of a sweep that goes well."""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """A place for subprocesses, left without one."""
+    with made_place(tmp_path) as made:
+        yield made
+
+
+def run_command(place: Place, *more: str) -> tuple[str, ...]:
+    """Arguments of `sweeps run` on the place's folder store."""
+    return ("run", str(place.spec), "--store", str(place.store), *more)
+
+
+def assert_only_ours(errors: str) -> None:
+    """Nothing of Ray or Tune is mixed into what the user sees."""
+    foreign = [line for line in errors.splitlines() if not OUR_LINE.fullmatch(line)]
+    assert foreign == []
+
+
+def sessions(place: Place) -> set[str]:
+    """Ray sessions that were ever started in a place."""
+    return {path.name for path in place.temporary.glob("ray/session_2*")}
+
+
+def test_a_killed_driver_costs_the_trials_in_flight_nothing_but_time(place: Place) -> None:
+    """After `kill -9` the same command runs what has no result, from checkpoints, and no more.
+
+    A third time it runs nothing and never starts Ray. The numbers are those of a quiet run.
+    """
+    command = run_command(place, "--set", LONG)
+    store = FolderStore(place.store)
+    driver = place.start(*command)
+    wait_until(lambda: results.committed_ids(store) and list(store.list("checkpoints/")))
+    driver.kill()
+    driver.communicate()
+    committed = {key: store.get(key) for key in store.list("results/trials/")}
+    assert 1 <= len(committed) < 4
+
+    orphans = set(place.processes())  # Ray's own agents end some time after their driver
+    second = place.sweeps(*command)
+    assert second.stdout == ""
+    assert_only_ours(second.stderr)
+    assert f"4 trials, {len(committed)} done" in second.stderr
+    assert {key: store.get(key) for key in committed} == committed
+    wait_until(lambda: set(place.processes()) <= orphans)
+    spec = tiny(train__per_specificity={"mask": {"epochs": 600}})
+    plan = plan_on(spec, store)
+    rows = results.read_trials(store, plan.done).to_pylist()
+    assert max(row["resumed_from_epoch"] for row in rows) >= 1
+    assert list(store.list("checkpoints/")) == []
+    quiet = FolderStore(place.folder / "quiet")
+    assert_same(tables(store, plan), tables(quiet, run_here(quiet, spec, place.folder / "cache")))
+
+    before = sessions(place)
+    code = (
+        "import sys; from sweeps.cli import main; status = main(sys.argv[1:]);"
+        "print(status, [m for m in ('ray', 'torch', 'pandas') if m in sys.modules])"
+    )
+    third = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        env=place.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert third.stdout == "0 []\n"
+    assert third.stderr == "sweep 'tiny': all 4 trials have a result; nothing to run\n"
+    assert sessions(place) == before
+
+
+def test_two_drivers_at_once_give_one_result_a_trial(place: Place) -> None:
+    """Both end well, no trial has two rows, and no lost attempt leaves its tables."""
+    drivers = [place.start(*run_command(place, "--set", "train.epochs=40")) for _ in range(2)]
+    for driver in drivers:
+        _, errors = driver.communicate(timeout=280)
+        assert driver.returncode == 0, errors
+        assert_only_ours(errors)
+    store = FolderStore(place.store)
+    spec = tiny(train__epochs=40)
+    plan = plan_on(spec, store)
+    assert len(plan.done) == len(list(store.list("results/trials/"))) == 4
+    for table in ("epochs", "predictions"):
+        assert len(list(store.list(f"results/{table}/"))) == 4
+    assert list(store.list("results/failures/")) == []
+    assert list(store.list("checkpoints/")) == []
+    assert len(list(store.list("datasets/"))) == 2  # a shard and the manifest
+    quiet = FolderStore(place.folder / "quiet")
+    assert_same(tables(store, plan), tables(quiet, run_here(quiet, spec, place.folder / "cache")))
+
+
+def asked(url: str, token: str) -> Any:
+    """JSON from the dashboard."""
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def test_ctrl_c_stops_everything_and_says_how_to_go_on(place: Place) -> None:
+    """Status 130, and no process is left; until then the dashboard knows the sweep by its name.
+
+    Ray is behind a token in a file that only its owner can read.
+    """
+    del place.environment["RAY_AUTH_MODE"]
+    errors = place.folder / "errors"
+    with errors.open("w") as file:
+        driver = place.start(*run_command(place, "--set", "train.epochs=100000"), stderr=file)
+    wait_until(lambda: list(FolderStore(place.store).list("checkpoints/")))
+    found = re.search(r"Ray dashboard: (http://\S+) \(token in (\S+)\)", errors.read_text())
+    assert found is not None
+    token_file = Path(found[2])
+    assert stat.S_IMODE(token_file.stat().st_mode) == 0o600
+    token = token_file.read_text()
+    actors = asked(f"{found[1]}/api/v0/actors?detail=1", token)["data"]["result"]["result"]
+    jobs = asked(f"{found[1]}/api/v0/jobs?detail=1", token)["data"]["result"]["result"]
+    assert {actor["repr_name"] for actor in actors} == {"tiny"}
+    assert [job["metadata"] for job in jobs] == [{"sweep": "tiny"}]
+    with pytest.raises(urllib.error.HTTPError, match=r"HTTP Error 40[13]"):
+        asked(f"{found[1]}/api/v0/actors", "wrong")
+
+    os.killpg(driver.pid, signal.SIGINT)  # a terminal sends it to the whole group
+    assert driver.wait(timeout=120) == 130
+    assert errors.read_text().endswith(
+        "interrupted: 4 trials are not done; the same command continues\n"
+    )
+    assert_only_ours(errors.read_text())
+    wait_until(lambda: not place.processes())
+    assert list(FolderStore(place.store).list("results/")) == []

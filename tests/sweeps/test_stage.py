@@ -1,0 +1,186 @@
+"""Staging with Ray: whole or not at all, the same whatever the number of tasks, and only once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import ray
+from ray_here import RayHere
+from tiny_sweeps import made_place, stage_here, tiny
+
+from cluster.errors import ClusterError
+from cluster.folder_store import FolderStore
+from cluster.manifest import find_manifest
+from cluster.store import Store
+from spurious.dataset import Record
+from spurious.errors import DataError
+from spurious.generators.chest_phantom import ChestPhantom
+from spurious.generators.siim_writer import write_siim_acr
+from spurious.readers.siim_acr import SiimAcr
+from sweeps import stage as staging
+from sweeps.commands import plan_on, staged, whole_manifest
+from sweeps.sources import generator_staging
+from sweeps.spec import GeneratorDataset
+
+SMALL = {"n_train": 24, "n_val": 12, "n_test": 12, "size": 128, "prevalence": 0.5}
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A phantom release of 48 films."""
+    folder = tmp_path_factory.mktemp("release") / "siim"
+    write_siim_acr(folder, ChestPhantom(**SMALL))
+    return folder
+
+
+def contents(store: Store) -> dict[str, bytes]:
+    """Everything under `datasets/`."""
+    return {key: store.get(key) for key in store.list("datasets/")}
+
+
+def test_a_generator_is_staged_once(ray_here: RayHere, folder_store: FolderStore) -> None:
+    """Under the digest that planning knew before, as without Ray; again changes no byte."""
+    spec = tiny()
+    unstaged = plan_on(spec, folder_store)
+    assert unstaged.unknown is not None
+    staged(spec, folder_store)
+    before = contents(folder_store)
+    plan = plan_on(spec, folder_store)
+    assert [trial.id for trial in plan.trials] == [trial.id for trial in unstaged.trials]
+    assert plan.unknown is None
+    stage_here(folder_store, spec)
+    staged(spec, folder_store)
+    assert isinstance(spec.dataset, GeneratorDataset)
+    made = generator_staging(spec.dataset.name, spec.dataset.options)
+    staging.stage(
+        folder_store, made.source, spec.dataset.name, digest=made.digest, options=made.options
+    )
+    assert contents(folder_store) == before
+    assert len(before) == 2
+
+
+def test_a_lost_shard_is_staged_again(ray_here: RayHere, folder_store: FolderStore) -> None:
+    """`run` mends a generator's dataset that is not whole any more."""
+    spec = tiny()
+    staged(spec, folder_store)
+    before = contents(folder_store)
+    [shard] = folder_store.list("datasets/gaussian-squares/shards/")
+    folder_store.delete(shard)
+    digest = plan_on(spec, folder_store).trials[0].dataset_digest
+    assert whole_manifest(folder_store, "gaussian-squares", digest) is None
+    staged(spec, folder_store)
+    assert contents(folder_store)[shard] == before[shard]
+
+
+def test_the_digest_does_not_depend_on_the_number_of_tasks(
+    ray_here: RayHere, folder_store: FolderStore, release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many tasks with a shard each or one: the same dataset; staging it again writes nothing."""
+    source = SiimAcr(release, image_size=64)
+    whole = staging.stage(folder_store, source, "siim-acr")
+    before = contents(folder_store)
+    monkeypatch.setattr(staging, "CHUNK_BYTES", 20 * 64 * 64)
+    parts = staging.stage(FolderStore(Path(folder_store.url) / "other"), source, "siim-acr")
+    assert len(whole.shards) == 1
+    assert len(parts.shards) == 3
+    assert parts.digest == whole.digest
+    assert staging.stage(folder_store, source, "siim-acr") == whole
+    assert contents(folder_store) == before  # not even shards that no manifest names
+
+
+def test_bad_images_are_told_at_once_and_nothing_is_staged(
+    ray_here: RayHere, folder_store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every bad file is named in one error; no manifest and no new shard, good ones stay."""
+    release = tmp_path / "release"
+    write_siim_acr(release, ChestPhantom(**{**SMALL, "n_train": 8}))
+    source = SiimAcr(release, image_size=64)
+    staging.stage(folder_store, SiimAcr(release, image_size=32), "siim-acr")
+    before = contents(folder_store)
+    films = sorted(release.rglob("*.dcm"))
+    bad = [films[0], films[9], films[-1]]
+    bad[0].write_bytes(b"no DICOM at all")
+    for film in bad[1:]:
+        film.write_bytes(film.read_bytes()[:-3000])
+    monkeypatch.setattr(staging, "CHUNK_BYTES", 10 * 64 * 64)  # some tasks have no bad file
+    with pytest.raises(DataError, match="3 of 32 images cannot be staged; nothing") as caught:
+        staging.stage(folder_store, source, "siim-acr")
+    assert [film.name in str(caught.value) for film in bad] == [True] * 3
+    assert contents(folder_store) == before
+
+
+class Empty:
+    """A source without an image."""
+
+    name = "empty"
+    attribute_names: tuple[str, ...] = ("block",)
+    declared_directions: Mapping[str, int] = {"block": 1}
+
+    def index(self) -> Sequence[str]:
+        return []
+
+    def provenance(self) -> dict[str, str]:
+        return {}
+
+    def load(self, sample_id: str) -> Record:
+        raise DataError(f"no {sample_id}")
+
+
+def test_a_worker_that_is_lost_is_told(ray_here: RayHere, folder_store: FolderStore) -> None:
+    """One clear error after Ray's retries, and nothing staged."""
+
+    class Crashing(Empty):  # here, so that workers get its code
+        def index(self) -> Sequence[str]:
+            return ["a"]
+
+        def load(self, sample_id: str) -> Record:
+            if ray.is_initialized() and ray.get_runtime_context().get_task_id():
+                os._exit(1)
+            return super().load(sample_id)
+
+    with pytest.raises(ClusterError, match="a worker that staged images was lost"):
+        staging.stage(folder_store, Crashing(), "crashing")
+    assert contents(folder_store) == {}
+
+
+def test_the_phantom_path_as_a_user_goes_it(ray_here: RayHere, tmp_path: Path) -> None:
+    """From `phantom` to `report`, on a cluster that is already there: RAY_ADDRESS leads to it."""
+    with made_place(tmp_path, RAY_ADDRESS=ray_here.address) as place:
+        options = [item for key, value in SMALL.items() for item in ("--set", f"{key}={value}")]
+        place.sweeps("phantom", "siim-acr", "films", *options)
+        store = ("--store", str(place.store))
+        told = place.sweeps("stage", "siim-acr", "films", "--set", "image_size=64", *store).stdout
+        assert "train: 24 images, 12 positive" in told
+        place.spec.write_text(PHANTOM_SPEC)
+        plan = place.sweeps("plan", "tiny.yaml", *store).stdout
+        assert "3 trials = 3 cells x 1 seeds; 0 done, 3 to run" in plan
+        place.sweeps("run", "tiny.yaml", *store)
+        told = place.sweeps("report", "films", *store).stdout
+        assert (place.folder / "films-report" / "report.html").stat().st_size > 10_000
+        assert "films-report/report.html" in told
+        refused = place.sweeps("run", "tiny.yaml", status=2)
+        assert "cannot reach the embedded server of this machine" in refused.stderr
+        assert list(place.temporary.iterdir()) == []  # no session of its own was started
+        assert pq.read_table(place.folder / "films-report" / "cells.parquet").num_rows == 3
+        manifest = find_manifest(FolderStore(place.store), "siim-acr")
+        assert manifest.image_shape == (64, 64, 1)
+        assert manifest.provenance["images"] == "48"
+
+
+PHANTOM_SPEC = """
+name: films
+dataset: siim-acr
+axes: {specificity: [label, box, mask], budget: [12], method: [erm], seed: [0]}
+model: {classifier: {name: small-cnn, channels: 4}, segmenter: {name: small-unet, channels: 4}}
+train: {epochs: 2, batch_size: 6}
+"""
+
+
+def test_an_empty_source_is_refused(folder_store: FolderStore) -> None:
+    """Nothing to stage is an error, told before Ray is needed."""
+    with pytest.raises(DataError, match="has no image: nothing to stage"):
+        staging.stage(folder_store, Empty(), "empty")
