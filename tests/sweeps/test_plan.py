@@ -1,0 +1,244 @@
+"""What a sweep will do, told before anything runs and wherever the store is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from tiny_sweeps import TEXT, run_here, stage_here, tiny
+
+from cluster.folder_store import FolderStore
+from spurious.config import METHODS
+from sweeps.archive import archive, read_archive
+from sweeps.cli import main
+from sweeps.commands import plan_on
+from sweeps.errors import PlanError, ResultError
+from sweeps.identity import trial_id
+from sweeps.plan import DatasetFacts, expected_cost, fit_config, make_plan
+from sweeps.plan_text import as_dict, as_text
+from sweeps.spec import parse_spec
+
+COUNTS = {
+    "train": {"n": 100, "positives": 40, "abnormalities": 60},
+    "val": {"n": 30, "positives": 10, "abnormalities": 12},
+    "test": {"n": 30, "positives": 10, "abnormalities": 12},
+}
+FACTS = DatasetFacts("films", "ab" * 32, (96, 64, 1), COUNTS, ("tube", "ink"))
+FILMS = TEXT.replace(TEXT[TEXT.index("dataset:") : TEXT.index("axes:")], "dataset: films\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsOnly:
+    """A method that takes labels and nothing else."""
+
+    takes: ClassVar[tuple[str, ...]] = ("label",)
+    needs_spurious_labels: ClassVar[bool] = True
+
+
+@pytest.fixture
+def labels_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registers `labels-only`, as a new file in `spurious/methods` would."""
+    monkeypatch.setitem(METHODS, "labels-only", LabelsOnly)  # type: ignore[arg-type]
+
+
+def test_a_plan_has_a_trial_per_cell_and_seed() -> None:
+    """Cells in the order of the spec, a trial per seed with the id that its result will have."""
+    spec = parse_spec(FILMS)
+    plan = make_plan(spec, FACTS)
+    assert [str(cell) for cell in plan.cells] == ["label / 20 / erm", "mask / 20 / erm"]
+    assert [trial.label for trial in plan.trials] == [
+        *("label-20-erm-s0", "label-20-erm-s1", "mask-20-erm-s0", "mask-20-erm-s1")
+    ]
+    for trial in plan.trials:
+        config = fit_config(spec, trial.cell, trial.config.seed)
+        assert trial.id == trial_id(config, FACTS.digest)
+    done = [plan.trials[1].id, "of another sweep"]
+    again = make_plan(spec, FACTS, done)
+    assert again.done == {plan.trials[1].id}
+    assert [trial.label for trial in again.missing] == [
+        *("label-20-erm-s0", "mask-20-erm-s0", "mask-20-erm-s1")
+    ]
+
+
+def test_combinations_without_sense_are_dropped_with_the_reason(labels_only: None) -> None:
+    """They are no trials, and both forms of the plan say why."""
+    spec = parse_spec(FILMS, overrides={"axes.method": ["erm", "labels-only"]})
+    plan = make_plan(spec, FACTS)
+    assert [str(cell) for cell in plan.cells] == [
+        *("label / 20 / erm", "label / 20 / labels-only", "mask / 20 / erm")
+    ]
+    reason = "labels-only takes label, not mask"
+    assert f"skipped: mask / 20 / labels-only: {reason}" in as_text(plan, spec, {})
+    assert as_dict(plan)["skipped"] == [
+        {"specificity": "mask", "budget": "20", "method": "labels-only", "reason": reason}
+    ]
+
+
+def test_what_a_dataset_cannot_carry_is_refused_all_at_once() -> None:
+    """A budget, a resolution and image sides that do not fit, each with what would."""
+    overrides = {
+        "axes.budget": [20, 82],
+        "axes.specificity": ["mask", {"r": 65}],
+        "model.segmenter.levels": 6,
+    }
+    with pytest.raises(PlanError) as caught:
+        make_plan(parse_spec(FILMS, overrides=overrides), FACTS)
+    assert str(caught.value).splitlines() == [
+        "sweep 'tiny' does not fit dataset 'films':",
+        "  model: 'small-unet' needs image sides that are multiples of 64, these are 96 x 64; "
+        "stage the dataset at another size or choose another model",
+        "  axes.budget: 82 (balance equal) is more than the training split holds (40 positive, 60 "
+        "negative); expected at most 80",
+        "  axes.specificity: r=65 is larger than the image side 64; expected 1 to 64",
+    ]
+
+
+def test_a_budget_of_the_natural_prevalence_may_be_larger() -> None:
+    """The most is what can be drawn with the balance asked for."""
+    overrides = {"axes.budget": [100], "balance": "natural"}
+    assert len(make_plan(parse_spec(FILMS, overrides=overrides), FACTS).trials) == 4
+    with pytest.raises(PlanError, match="expected at most 100"):
+        make_plan(parse_spec(FILMS, overrides={**overrides, "axes.budget": [101]}), FACTS)
+
+
+@pytest.mark.parametrize(
+    ("specificity", "budget", "method", "clicks"),
+    [
+        ("label", 20, "erm", 20),
+        ("mask", 20, "erm", 10 * 1.5 * 45 + 10),  # 1.5 abnormalities per positive image
+        ("mask", "all", "erm", 60 * 45 + 60),
+        ("box", 20, "erm", 10 * 1.5 * 2 + 10),
+        ("label", 20, "labels-only", 20 + 20 * 2),  # two attributes
+    ],
+)
+def test_dollars_are_told_before_anything_runs(
+    labels_only: None, specificity: str, budget: Any, method: str, clicks: float
+) -> None:
+    """Expected counts times clicks, at one second a click and 100 dollars an hour."""
+    spec = parse_spec(
+        FILMS,
+        overrides={
+            **{"axes.specificity": [specificity], "axes.budget": [budget]},
+            **{"axes.method": [method]},
+        },
+    )
+    plan = make_plan(spec, FACTS)
+    found = expected_cost(spec, plan.cells[0], FACTS)
+    assert found is not None
+    assert found.axis == pytest.approx(clicks * 100 / 3600)
+    assert f"{found.axis:,.2f} (+ {found.validation:,.2f} validation)" in as_text(plan, spec, {})
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What `sweeps plan` prints; it must succeed and say nothing else."""
+    assert main(["plan", *arguments]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[str, str]:
+    """A spec on a staged dataset, and one on a generator."""
+    for name, text in (("films.yaml", FILMS), ("tiny.yaml", TEXT)):
+        (tmp_path / name).write_text(text)
+    return str(tmp_path / "films.yaml"), str(tmp_path / "tiny.yaml")
+
+
+def test_an_unstaged_dataset_has_cells_but_no_ids(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The plan says what is missing and why, and is no failure."""
+    text = told(capsys, files[0], "--store", str(tmp_path / "store"))
+    assert "4 trials = 2 cells x 2 seeds; 0 done, 4 to run" in text
+    assert "dataset unknown" in text
+    assert "note: dataset 'films' is not staged in" in text
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_generator_has_ids_before_it_is_staged(
+    files: tuple[str, str], folder_store: FolderStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its digest is that of its options; counts come with staging."""
+    store = ("--store", folder_store.url)
+    document = json.loads(told(capsys, files[1], "--json", *store))
+    assert len(document["trials"]) == 4
+    assert "counts unknown" in document["unknown"]
+    assert "(dataset not staged)" in told(capsys, files[1], *store)
+    stage_here(folder_store, tiny())
+    staged = json.loads(told(capsys, files[1], "--json", *store))
+    assert staged == {**document, "unknown": None}
+    assert "validation)" in told(capsys, files[1], *store)
+
+
+@pytest.mark.parametrize("patience", [None, "0"])
+def test_a_store_out_of_reach_is_no_failure_of_the_plan(
+    files: tuple[str, str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    patience: str | None,
+) -> None:
+    """Cells, and ids of a generator, with the reason; in seconds, whatever `run` would wait."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # the discard port: nobody listens
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "k")
+    monkeypatch.delenv("SWEEPS_STORE_TIMEOUT_S", raising=False)
+    if patience is not None:
+        monkeypatch.setenv("SWEEPS_STORE_TIMEOUT_S", patience)
+    document = json.loads(told(capsys, files[1], "--json", "--store", "s3://bucket/prefix"))
+    assert "cannot open s3://bucket/prefix at http://127.0.0.1:9" in document["unknown"]
+    assert f"(now {patience or 5})" in document["unknown"]
+    assert len(document["trials"]) == 4
+    assert os.environ.get("SWEEPS_STORE_TIMEOUT_S") == patience
+    if patience is not None:
+        assert "dataset unknown" in told(capsys, files[0], "--store", "s3://bucket/prefix")
+
+
+def test_planning_starts_without_torch_and_ray(files: tuple[str, str], tmp_path: Path) -> None:
+    """Neither the command line nor a whole plan imports them, on a laptop it answers at once."""
+    code = (
+        "import sys, sweeps.cli; heavy = ('torch', 'ray', 'pandas', 'boto3');"
+        "first = [m for m in heavy if m in sys.modules];"
+        "status = sweeps.cli.main(sys.argv[1:]);"
+        "print(status, first, [m for m in heavy if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "plan", files[1], "--store", str(tmp_path / "store")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == "0 [] []\n"
+    assert "4 trials" in done.stdout
+
+
+def test_a_plan_estimates_compute_from_finished_trials(
+    folder_store: FolderStore, tmp_path: Path
+) -> None:
+    """What is left takes as long as the same cell took; nothing is guessed before."""
+    spec = tiny(axes__seed=[0])
+    plan = run_here(folder_store, spec, tmp_path / "cache")
+    archive(folder_store, spec, plan, {})
+    seconds = read_archive(folder_store, "tiny").seconds
+    assert seconds.keys() == {"", "label / 20 / erm", "mask / 20 / erm"}
+    assert min(seconds.values()) > 0
+    larger = tiny(resources__cpus=2)
+    left = plan_on(larger, folder_store)
+    hours = {"label / 20 / erm": 3600.0, "mask / 20 / erm": 7200.0, "": 5400.0}
+    assert "compute left: 6.00 CPU-hours, 0.00 GPU-hours" in as_text(left, larger, hours)
+    assert "no estimate before" in as_text(left, larger, {})
+    assert "nothing left to run" in as_text(plan, spec, seconds)
+
+
+def test_a_damaged_archive_is_named(folder_store: FolderStore) -> None:
+    """The next run rewrites it."""
+    folder_store.put("sweeps/tiny/plan.json", b'{"spec": "name: x"')
+    with pytest.raises(ResultError, match=r"tiny/plan.json is damaged .*run the sweep again"):
+        read_archive(folder_store, "tiny")
