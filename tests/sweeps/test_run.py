@@ -22,8 +22,8 @@ from cluster.folder_store import FolderStore
 from sweeps import results
 from sweeps.commands import plan_on
 
-LONG = "train.per_specificity={mask: {epochs: 600}}"
-"""Two of the four trials then take some ten seconds each."""
+LONG = "train.per_specificity={mask: {epochs: 300}}"
+"""Two of the four trials then take some five seconds each."""
 
 OUR_LINE = re.compile(
     r"Ray dashboard: http://127\.0\.0\.1:\d+( \(token in \S+\))?"
@@ -68,9 +68,16 @@ def test_a_killed_driver_costs_the_trials_in_flight_nothing_but_time(place: Plac
     A third time it runs nothing and never starts Ray. The numbers are those of a quiet run.
     """
     command = run_command(place, "--set", LONG)
+    long = tiny(train__per_specificity={"mask": {"epochs": 300}})
     store = FolderStore(place.store)
     driver = place.start(*command)
-    wait_until(lambda: results.committed_ids(store) and list(store.list("checkpoints/")))
+    masks = [t for t in plan_on(long, store).trials if t.cell.specificity.kind == "mask"]
+    wait_until(
+        lambda: (
+            results.committed_ids(store)
+            and any(store.exists(results.checkpoint_key(trial.id)) for trial in masks)
+        )
+    )
     driver.kill()
     driver.communicate()
     committed = {key: store.get(key) for key in store.list("results/trials/")}
@@ -83,18 +90,17 @@ def test_a_killed_driver_costs_the_trials_in_flight_nothing_but_time(place: Plac
     assert f"4 trials, {len(committed)} done" in second.stderr
     assert {key: store.get(key) for key in committed} == committed
     wait_until(lambda: set(place.processes()) <= orphans)
-    spec = tiny(train__per_specificity={"mask": {"epochs": 600}})
-    plan = plan_on(spec, store)
+    plan = plan_on(long, store)
     rows = results.read_trials(store, plan.done).to_pylist()
     assert max(row["resumed_from_epoch"] for row in rows) >= 1
     assert list(store.list("checkpoints/")) == []
     quiet = FolderStore(place.folder / "quiet")
-    assert_same(tables(store, plan), tables(quiet, run_here(quiet, spec, place.folder / "cache")))
+    assert_same(tables(store, plan), tables(quiet, run_here(quiet, long, place.folder / "cache")))
 
     before = sessions(place)
     code = (
         "import sys; from sweeps.cli import main; status = main(sys.argv[1:]);"
-        "print(status, [m for m in ('ray', 'torch', 'pandas') if m in sys.modules])"
+        "print(status, [m for m in ('ray', 'torch') if m in sys.modules])"
     )
     third = subprocess.run(
         [sys.executable, "-c", code, *command],
