@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from cluster.errors import Denied, Unavailable
 
 _OBJECT_STORE_BYTES = 256 * 2**20
 """Trials read memory-mapped files, so Ray's object store carries next to nothing."""
-
+_CONNECT_S = 10.0
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -94,9 +95,9 @@ def prepare_environment(home: Path) -> Path | None:
         return None
     if "RAY_AUTH_TOKEN" in os.environ:
         return None
-    token = ensure_token(home / "ray_auth_token")
-    path = os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(token))
-    return Path(path)
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(ensure_token(home / "ray_auth_token"))
+    return Path(os.environ["RAY_AUTH_TOKEN_PATH"])
 
 
 @contextmanager
@@ -118,33 +119,14 @@ def ray_session(home: Path, job_name: str, cpus: int | None = None) -> Iterator[
     import ray
 
     address = os.environ["RAY_ADDRESS"] if on_cluster() else "local"
-    if "://" in address:
-        raise Unavailable(
-            f"RAY_ADDRESS={address}: expected HOST:PORT of the cluster's head, from a process on "
-            "the cluster; from elsewhere submit the command as a Ray job"
-        )
-    local: dict[str, Any] = {
-        "num_cpus": cpus,
-        "include_dashboard": True,
-        "dashboard_host": "127.0.0.1",
-        "object_store_memory": _OBJECT_STORE_BYTES,
-    }
-    try:
-        context: Any = ray.init(
-            address=address,
-            log_to_driver=logging.getLogger().isEnabledFor(logging.INFO),
-            logging_level=logging.WARNING,
-            job_config=ray.job_config.JobConfig(metadata={"sweep": job_name}),
-            **(local if address == "local" else {}),
-        )
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        where = "this machine" if address == "local" else address
-        raise Unavailable(f"Ray could not be started or reached on {where}: {error}") from error
-    try:
+    _check_address(address)
+    if ray.is_initialized():
+        raise Unavailable("this process has a Ray session already, and takes one at a time")
+    try:  # from here on, so that an interrupted start leaves no process either
+        context = _connected(address, job_name, cpus)
         with _terminated_as_interrupted():
-            url = context.dashboard_url
             yield Session(
-                dashboard=f"http://{url}" if url else "",
+                dashboard=f"http://{context.dashboard_url}" if context.dashboard_url else "",
                 token_file=token,
                 nodes=tuple(
                     (node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
@@ -155,6 +137,52 @@ def ray_session(home: Path, job_name: str, cpus: int | None = None) -> Iterator[
             )
     finally:
         ray.shutdown()
+
+
+def _connected(address: str, job_name: str, cpus: int | None) -> Any:
+    """Ray's context of a new local session, or of the cluster at an address."""
+    import ray
+
+    local: dict[str, Any] = {
+        "num_cpus": cpus,
+        "include_dashboard": True,
+        "dashboard_host": "127.0.0.1",
+        "object_store_memory": _OBJECT_STORE_BYTES,
+    }
+    try:
+        return ray.init(
+            address=address,
+            log_to_driver=logging.getLogger().isEnabledFor(logging.INFO),
+            logging_level=logging.WARNING,
+            job_config=ray.job_config.JobConfig(metadata={"sweep": job_name}),
+            **(local if address == "local" else {}),
+        )
+    except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
+        if address == "local":
+            raise Unavailable(f"Ray could not be started on this machine: {error}") from error
+        raise Unavailable(
+            f"the Ray cluster at {address} cannot be used ({error}): check RAY_ADDRESS and the "
+            "cluster's token (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH)"
+        ) from error
+
+
+def _check_address(address: str) -> None:
+    """Refuse an address that leads nowhere: Ray itself would try for minutes."""
+    if "://" in address:
+        raise Unavailable(
+            f"RAY_ADDRESS={address}: expected HOST:PORT of the cluster's head, from a process on "
+            "the cluster; from elsewhere submit the command as a Ray job"
+        )
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        return  # `local` or `auto`
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise Unavailable(
+            f"no Ray cluster at RAY_ADDRESS={address} ({error}): correct it, or unset it to run on "
+            "this machine"
+        ) from error
 
 
 @contextmanager

@@ -104,11 +104,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (SweepError, SpuriousError, ClusterError, OSError) as error:
         logging.getLogger(__name__).info("where it came from", exc_info=True)
-        print(f"sweeps: error: {error}", file=sys.stderr)
+        print(f"sweeps: error: {_told(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print("sweeps: interrupted; the same command continues", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _told(error: Exception) -> str:
+    """The message of an error; the system's own are told as ours are, the place first."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _overrides(pairs: Sequence[str]) -> Mapping[str, Any]:

@@ -117,7 +117,7 @@ def test_a_killed_worker_and_an_absent_store_cost_an_attempt_each(
 ) -> None:
     """Both trials go on from their checkpoints on other workers; the numbers do not show it."""
     store = S3Store.open(f"s3://{s3_environment.bucket}/{tmp_path.name}")
-    spec = tiny(axes__specificity=["mask"], train__epochs=600, checkpoint__every_epochs=5)
+    spec = tiny(axes__specificity=["mask"], train__epochs=400, checkpoint__every_epochs=5)
     stage_here(store, spec)
     plan, cache, console = plan_on(spec, store), tmp_path / "cache", quiet_console()
     ids = {trial.config.seed: trial.id for trial in plan.trials}

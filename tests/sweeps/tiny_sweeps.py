@@ -191,8 +191,8 @@ def fit_and_tell(dataset: Dataset, task: Task, hooks: Hooks, store: Store) -> Fi
     """Train, and leave a note in the cache folder of what the worker was and still held.
 
     The note: process id, datasets in memory, and maps of a dataset's images; one is the trial's.
+    Nothing is collected here: that is what a worker does between trials.
     """
-    gc.collect()
     held = sum(isinstance(each, Dataset) for each in gc.get_objects())
     maps = Path("/proc/self/maps").read_text().splitlines()
     mapped = sum(line.endswith("images.npy") for line in maps)

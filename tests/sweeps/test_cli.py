@@ -1,0 +1,255 @@
+"""The command line: statuses, one-line errors, and sweeps by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from tiny_sweeps import DIVERGES, TEXT, Place, made_place, run_here, stage_here, tiny, wait_until
+
+from cluster.folder_store import FolderStore
+from spurious.errors import NumericalError
+from sweeps.cli import build_parser, main
+from sweeps.commands import cache_folder, home
+
+COMMANDS = ("stage", "phantom", "plan", "run", "pull", "report", "serve")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with `tiny.yaml` in it."""
+    (tmp_path / "tiny.yaml").write_text(TEXT)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def failed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The error of a command that must end with status 2 and print nothing else."""
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("sweeps: error: ")
+    assert "Traceback" not in captured.err
+    return captured.err.removeprefix("sweeps: error: ").rstrip("\n")
+
+
+@pytest.mark.parametrize("command", [(), *((command,) for command in COMMANDS)])
+def test_help_of_every_command(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Status 0, on standard output, with every option explained."""
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--help"])
+    assert caught.value.code == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("usage: sweeps")
+    assert captured.err == ""
+
+
+def test_the_commands_are_the_documented_ones() -> None:
+    """A new command is added to the tests of this file."""
+    [choices] = [
+        action.choices for action in build_parser()._actions if isinstance(action.choices, dict)
+    ]
+    assert tuple(choices) == COMMANDS
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("plam",), ("plan",), ("run", "tiny.yaml", "--fast"), ("serve", "--port", "x")],
+)
+def test_a_command_line_that_is_none_shows_its_usage(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Status 2, as for every error that the user can mend."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: sweeps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("run nowhere.yaml", "nowhere.yaml: cannot be read (No such file or directory)"),
+        ("run tiny.yaml --set train.epochs", "override 'train.epochs': expected KEY=VALUE"),
+        ("run tiny.yaml --set train.epoch=2", "train.epoch"),
+        ("run tiny.yaml --set train.epochs=0", "train.epochs"),
+        ("run tiny.yaml --store ftp://x", "unknown store 'ftp://x'"),
+        ("run tiny.yaml --store tiny.yaml", "is a file: give a folder"),
+        ("plan tiny.yaml --set axes.budget=[21]", "an even number with balance: equal"),
+        ("report unknown --store store", "no sweep 'unknown' in"),
+        ("pull unknown --store store", "expected the name of one that was run there, or a YAML"),
+        ("pull tiny.yaml --store store", "sweep 'tiny' has no finished trial yet; run it first"),
+        ("stage mnist", "'mnist' cannot be staged; expected one of gaussian-squares, siim-acr"),
+        ("stage siim-acrr", "did you mean 'siim-acr'?"),
+        ("stage siim-acr", "sweeps stage siim-acr DIR"),
+        ("stage gaussian-squares films", "takes no folder; leave 'films' out"),
+        ("stage gaussian-squares --set sise=2", "sise"),
+        ("stage gaussian-squares --name a/b --store store", "bad dataset name 'a/b'"),
+        ("stage siim-acr nowhere --store store", "siim-acr: "),
+        ("stage weights", "sweeps stage weights FILE, or hub:NAME"),
+        ("stage weights nowhere.pth --store store", "nowhere.pth: cannot be read"),
+        ("phantom siim-acr .", "holds something already; expected a new or empty folder"),
+        ("phantom siim-acr films --set n_trian=2", "n_trian"),
+    ],
+)
+def test_an_error_is_one_clear_line(
+    here: Path, capsys: pytest.CaptureFixture[str], arguments: str, message: str
+) -> None:
+    """Status 2, no traceback, and Ray is not started for it."""
+    assert message in failed(capsys, *arguments.split())
+
+
+def test_a_sweep_is_known_by_name_with_its_overrides(
+    here: Path, folder_store: FolderStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`run` archives the YAML and its overrides; `pull` and `report` need the name only."""
+    run_here(folder_store, tiny(axes__seed=[3]), here / "cache")
+    store = ("--store", folder_store.url)
+    assert main(["run", "tiny.yaml", "--set", "axes.seed=[3]", *store]) == 0
+    assert "all 2 trials have a result; nothing to run" in capsys.readouterr().err
+    assert folder_store.get("sweeps/tiny/spec.yaml").decode() == TEXT
+    (here / "tiny.yaml").unlink()
+
+    assert main(["pull", "tiny", "--out", "tables/new", *store]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "tables/new/trials.parquet: 2 rows"
+    assert sorted(path.name for path in (here / "tables" / "new").iterdir()) == [
+        *("epochs.parquet", "failures.parquet", "predictions.parquet", "trials.parquet")
+    ]
+    trials = pq.read_table(here / "tables" / "new" / "trials.parquet")
+    assert trials.column("seed").to_pylist() == [3, 3]
+    assert main(["report", "tiny", *store]) == 0
+    assert f"{capsys.readouterr().out.splitlines()[-1]}" == "tiny-report/report.html"
+    stored = list(folder_store.list("sweeps/tiny/report/"))
+    assert "sweeps/tiny/report/report.html" in stored
+
+
+def test_failures_can_be_pulled_where_no_trial_finished(
+    here: Path, folder_store: FolderStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tracebacks of a sweep that failed as a whole are what its user wants to see."""
+    training = {f"train__{key}": value for key, value in DIVERGES.items()}
+    spec = tiny(axes__seed=[0], axes__specificity=["label"], train__epochs=8, **training)
+    with pytest.raises(NumericalError):
+        run_here(folder_store, spec, here / "cache")
+    overrides = ["axes.seed=[0]", "axes.specificity=[label]", "train.epochs=8"]
+    overrides += [f"train.{key}={value}" for key, value in DIVERGES.items()]
+    options = [item for override in overrides for item in ("--set", override)]
+    assert main(["pull", "tiny.yaml", *options, "--store", folder_store.url]) == 0
+    table = pq.read_table(here / "tiny-tables" / "failures.parquet")
+    assert table.column("failure_class").to_pylist() == ["numerical"]
+
+
+def test_output_that_cannot_be_written_is_an_error(
+    here: Path, folder_store: FolderStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line that names the path."""
+    run_here(folder_store, tiny(axes__seed=[0]), here / "cache")
+    store = ("--set", "axes.seed=[0]", "--store", folder_store.url)
+    capsys.readouterr()
+    for command, out, reason in (
+        ("pull", "tiny.yaml", "File exists"),
+        ("report", "tiny.yaml/x", "Not a directory"),
+    ):
+        error = failed(capsys, command, "tiny.yaml", "--out", out, *store)
+        assert error == f"{out}: {reason}"
+
+
+def test_a_home_that_cannot_be_written_is_an_error(
+    here: Path, folder_store: FolderStore, tmp_path: Path
+) -> None:
+    """Told before Ray starts, and what to set."""
+    stage_here(folder_store, tiny())
+    environment = {**os.environ, "SWEEPS_HOME": str(here / "tiny.yaml")}
+    del environment["RAY_AUTH_MODE"]
+    arguments = ["run", "tiny.yaml", "--store", folder_store.url]
+    done = subprocess.run(
+        [sys.executable, "-m", "sweeps", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "cannot keep the Ray token in" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_places_are_absolute(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers run in other folders, and must find the same cache."""
+    monkeypatch.setenv("SWEEPS_HOME", "relative")
+    assert home() == here / "relative"
+    assert cache_folder() == here / "relative" / "cache"
+    monkeypatch.setenv("SWEEPS_CACHE", "elsewhere")
+    assert cache_folder() == here / "elsewhere"
+
+
+def test_a_reader_that_goes_away_is_no_error(here: Path) -> None:
+    """As with `sweeps plan --json | head -1`."""
+    (here / "tiny.yaml").write_text(f"{TEXT}store: store\n")
+    seeds = f"axes.seed=[{','.join(map(str, range(2000)))}]"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sweeps", "plan", "tiny.yaml", "--json", "--set", seeds],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == b"{\n"
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=60) == 0
+
+
+def test_verbose_tells_where_an_error_came_from(here: Path) -> None:
+    """The traceback that a bug report wants, on request."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sweeps", "--verbose", "run", "nowhere.yaml"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("sweeps: error: nowhere.yaml: cannot be read")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_stops_cleanly(tmp_path: Path, number: int) -> None:
+    """The server is up until a signal, tells no key, and nothing of it is left."""
+    with made_place(tmp_path) as place:
+        server = place.start("serve")
+        assert server.stdout is not None
+        lines = [server.stdout.readline() for _ in range(3)]
+        assert lines[0].startswith("S3 endpoint: http://127.0.0.1:")
+        assert lines[1] == f"keys: {place.folder / 'home' / 'keys.json'}\n"
+        keys = place.folder / "home" / "keys.json"
+        assert stat.S_IMODE(keys.stat().st_mode) == 0o600
+        server.send_signal(number)
+        out, errors = server.communicate(timeout=60)
+        assert (server.returncode, out, errors) == (0, "", "")
+        wait_until(lambda: not served(place))
+
+
+def served(place: Place) -> list[str]:
+    """What runs in the home of a place: the server and its supervisor."""
+    home = str(place.folder / "home")
+    return [
+        entry.name
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and _works_in(entry, home)
+    ]
+
+
+def _works_in(entry: Path, folder: str) -> bool:
+    try:
+        return os.readlink(entry / "cwd") == folder
+    except OSError:  # it ended while we looked, or is another user's
+        return False
