@@ -191,10 +191,11 @@ def test_places_are_absolute(here: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert cache_folder() == here / "elsewhere"
 
 
-def test_a_reader_that_goes_away_is_no_error(here: Path) -> None:
-    """As with `sweeps plan --json | head -1`."""
+@pytest.mark.parametrize(("trials", "read"), [(2000, 1), (1, 0)])
+def test_a_reader_that_goes_away_is_no_error(here: Path, trials: int, read: int) -> None:
+    """As with `sweeps plan --json | head -1`, whether more is to come or all is still buffered."""
     (here / "tiny.yaml").write_text(f"{TEXT}store: store\n")
-    seeds = f"axes.seed=[{','.join(map(str, range(2000)))}]"
+    seeds = f"axes.seed=[{','.join(map(str, range(trials)))}]"
     process = subprocess.Popen(
         [sys.executable, "-m", "sweeps", "plan", "tiny.yaml", "--json", "--set", seeds],
         stdout=subprocess.PIPE,
@@ -202,7 +203,7 @@ def test_a_reader_that_goes_away_is_no_error(here: Path) -> None:
     )
     assert process.stdout is not None
     assert process.stderr is not None
-    assert process.stdout.readline() == b"{\n"
+    assert [process.stdout.readline() for _ in range(read)] == [b"{\n"] * read
     process.stdout.close()
     assert process.stderr.read() == b""
     process.stderr.close()
