@@ -86,6 +86,7 @@ def run_trial(
         if store.exists(results.trial_key(task.trial_id)):
             return Outcome(task.trial_id, "already done", clock.attempt())
         began = datetime.now(UTC)
+        _log.info("attempt %s begins", attempt)
         dataset = _open(store, task)
         fitted = fit_function(dataset, task, _hooks(store, task, progress, clock), store)
         rows = Rows(dataset, task, attempt, fitted)
@@ -98,6 +99,7 @@ def run_trial(
             dataset.attribute_names,
             AlreadyExists,
         )
+        _log.info("attempt %s %s", attempt, "committed" if won else "lost the race")
         if not task.keep_checkpoint:
             store.delete(results.checkpoint_key(task.trial_id))
     return Outcome(

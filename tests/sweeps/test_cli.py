@@ -198,6 +198,7 @@ def test_a_reader_that_goes_away_is_no_error(here: Path, trials: int, read: int)
     seeds = f"axes.seed=[{','.join(map(str, range(trials)))}]"
     process = subprocess.Popen(
         [sys.executable, "-m", "sweeps", "plan", "tiny.yaml", "--json", "--set", seeds],
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
