@@ -37,6 +37,11 @@ class Task:
     checkpoint_every: int = 10
     keep_checkpoint: bool = False
 
+    @property
+    def has_checkpoints(self) -> bool:
+        """Whether training is long enough to save any: a short trial asks the store for none."""
+        return bool(self.config.train.epochs > self.checkpoint_every)
+
 
 @lru_cache(maxsize=1)
 def _versions() -> str:

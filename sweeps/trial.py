@@ -100,7 +100,7 @@ def run_trial(
             AlreadyExists,
         )
         _log.info("attempt %s %s", attempt, "committed" if won else "lost the race")
-        if not task.keep_checkpoint:
+        if task.has_checkpoints and not task.keep_checkpoint:
             store.delete(results.checkpoint_key(task.trial_id))
     return Outcome(
         task.trial_id,
@@ -154,6 +154,8 @@ class _Clock:
 
 
 def _hooks(store: Store, task: Task, progress: Progress, clock: _Clock) -> Hooks:
+    if not task.has_checkpoints:
+        return Hooks(on_epoch=progress)
     key = results.checkpoint_key(task.trial_id)
     resume = None
     try:
