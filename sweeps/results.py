@@ -24,6 +24,9 @@ CHECKPOINT_FORMAT = 1
 _TRIALS = "results/trials/"
 _CHECKPOINTS = "checkpoints/"
 _SUFFIX = ".parquet"
+_LARGE = 100
+"""Rows from which on compressing a column saves more than setting up its encoder costs."""
+
 _READERS = 16
 """Concurrent reads: result objects are small, so latency decides."""
 
@@ -61,10 +64,12 @@ def encode(
 
     full = [{"schema_version": SCHEMA_VERSION, **row} for row in rows]
     buffer = io.BytesIO()
+    large = len(full) >= _LARGE
     pq.write_table(
         pa.Table.from_pylist(full, schema=arrow_schema(table, attributes)),
         buffer,
-        compression="zstd",
+        compression="zstd" if large else "none",
+        use_dictionary=large,
     )
     return buffer.getvalue()
 
@@ -122,8 +127,8 @@ def commit(
             "predictions", predictions, attributes
         ),
     }
-    for key, data in written.items():
-        store.put(key, data)
+    with ThreadPoolExecutor(len(written)) as pool:  # a distant store's latency is paid once
+        list(pool.map(store.put, *zip(*written.items(), strict=True)))
     try:
         store.create(trial_key(trial_id), encode("trials", [trial]))
         return True

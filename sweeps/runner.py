@@ -80,7 +80,6 @@ def run_plan(
             tasks,
             cpus=resources.cpus,
             gpus=resources.gpus,
-            concurrent=concurrent,
             watcher=progress,
             scratch=session.folder if os.access(session.folder, os.W_OK) else None,
             fit_function=fit_function,

@@ -16,8 +16,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import ray
 from ray import tune
 from ray.exceptions import RayError
 
@@ -94,13 +96,41 @@ class _Callback(tune.Callback):
         return f"infrastructure: {message}"
 
 
+class _Shown:
+    """A trial's name for Tune and the dashboard."""
+
+    def __init__(self, names: Mapping[str, TaskName] = MappingProxyType({})) -> None:
+        self.names = names
+
+    def __call__(self, trial: Any) -> str:
+        found = self.names[trial.config[_CONFIG_KEY]]
+        return f"{found.label}_{found.trial_id[:8]}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Shown, ()  # Tune pickles it twice a trial, with all names if it could
+
+    def __deepcopy__(self, memo: Any) -> _Shown:
+        return self
+
+
+@lru_cache(maxsize=1)
+def _tasks_of(wave: ray.ObjectRef[dict[str, Task]]) -> dict[str, Task]:
+    """A wave's tasks, fetched once per worker."""
+    return ray.get(wave)
+
+
 def _trainable(
-    name: str, tasks: Mapping[str, Task], fit_function: FitFunction
+    name: str, tasks: dict[str, Task], fit_function: FitFunction
 ) -> Callable[[dict[str, Any]], None]:
-    """The function that Tune runs for each task, named after the sweep for the dashboard."""
+    """The function that Tune runs for each task, named after the sweep for the dashboard.
+
+    Tune unpickles it on the driver for every trial, so it refers to the tasks and holds none.
+    """
+    wave = ray.put(tasks)
 
     def attempt(config: dict[str, Any]) -> None:
-        task = tasks[config[_CONFIG_KEY]]
+        _exempt_imports()
+        task = _tasks_of(wave)[config[_CONFIG_KEY]]
         last = time.monotonic()
 
         def progress(epoch: int, epochs: int, values: Any) -> None:
@@ -127,7 +157,13 @@ def _trainable(
 
 @lru_cache(maxsize=1)
 def _exempt_imports() -> None:
-    """Once per worker: later collections look at later trials' objects only, not at libraries'."""
+    """Once per worker: collections look at trials' objects only, not at libraries'."""
+    gc.freeze()
+
+
+@lru_cache(maxsize=1)
+def _exempt_later_imports() -> None:
+    """Once more per worker, after its first trial, which imports what trials need."""
     gc.freeze()
 
 
@@ -136,7 +172,7 @@ def _free_memory() -> None:
     import torch
 
     gc.collect()
-    _exempt_imports()  # after a first trial, which imports what trials need
+    _exempt_later_imports()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
 
@@ -147,7 +183,6 @@ def run_tasks(
     *,
     cpus: float,
     gpus: float,
-    concurrent: int,
     watcher: Watcher,
     scratch: Path | None = None,
     fit_function: FitFunction = fit_for_real,
@@ -159,7 +194,6 @@ def run_tasks(
         tasks: What to run.
         cpus: CPUs per trial.
         gpus: GPUs per trial, may be a fraction.
-        concurrent: Trials at once.
         watcher: Told of progress.
         scratch: Existing folder for Tune's own files, which nothing reads; a temporary one else.
         fit_function: What trains; a benchmark passes another.
@@ -180,7 +214,6 @@ def run_tasks(
                 f"{name}-{start // WAVE}",
                 tune.with_resources(_trainable(name, by_id, fit_function), resources),
                 names,
-                concurrent,
                 folder,
                 _Callback(names, watcher, tally),
             )
@@ -197,22 +230,19 @@ def _fit(
     name: str,
     trainable: Any,
     names: Mapping[str, TaskName],
-    concurrent: int,
     folder: str,
     callback: tune.Callback,
 ) -> None:
-    """One Tuner over a wave of trials."""
+    """One Tuner over a wave of trials; resources alone say how many run at once.
 
-    def shown(trial: Any) -> str:
-        found = names[trial.config[_CONFIG_KEY]]
-        return f"{found.label}_{found.trial_id[:8]}"
-
+    So some trials always wait for an actor, and Tune keeps both of two that end at the same time.
+    """
+    shown = _Shown(names)
     tune.Tuner(
         trainable,
         param_space={_CONFIG_KEY: tune.grid_search(list(names))},
         tune_config=tune.TuneConfig(
             reuse_actors=True,
-            max_concurrent_trials=concurrent,
             trial_name_creator=shown,
             trial_dirname_creator=shown,
         ),
