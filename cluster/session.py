@@ -27,6 +27,7 @@ _SETTINGS = {
     "RAY_DEDUP_LOGS": "0",  # it takes lines of different trials for one
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_MAX_PENDING_TRIALS_PG": "16",  # enough for an autoscaler to see a demand
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # a sweep has one of its own, with checkpoints
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a sweep tells them itself, one line each
 }
 
@@ -192,7 +193,10 @@ def _terminated_as_interrupted() -> Iterator[None]:
     """SIGTERM ends the block as Ctrl-C does: Ray's own handler would abort the process."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        signal.raise_signal(signal.SIGINT)
+        handler = signal.getsignal(signal.SIGINT)
+        if not callable(handler):  # a shell's background job ignores SIGINT
+            raise KeyboardInterrupt
+        handler(signal.SIGINT, frame)
 
     if threading.current_thread() is not threading.main_thread():  # only that one has handlers
         yield

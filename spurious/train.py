@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,20 @@ from numpy.typing import NDArray
 
 from spurious import checkpoint
 from spurious.config import Train
-from spurious.errors import DataError, NumericalError
+from spurious.errors import DataError, NumericalError, Stopped
 from spurious.evaluate import Evaluation, Evaluator, MetricRow
 from spurious.randomness import derive, generator
 from spurious.selection import LOWER_IS_BETTER, SelectionRule, parse_rule
 from spurious.tasks import Task
 from spurious.training_set import TrainingSet
+
+
+class Wish(Enum):
+    """What a caller wants after an epoch: nothing special, a checkpoint now, or that and an end."""
+
+    CONTINUE = "continue"
+    SAVE = "save"
+    STOP = "stop"
 
 
 @dataclass(frozen=True)
@@ -35,12 +44,14 @@ class Hooks:
         save: Takes a checkpoint after every `save_every` epochs.
         save_every: Epochs between checkpoints.
         on_epoch: Told epoch, number of epochs and the evaluation's `val.auroc`-like values.
+        wish: Asked after every epoch but the last.
     """
 
     resume: bytes | None = None
     save: Callable[[bytes], None] | None = None
     save_every: int = 1
     on_epoch: Callable[[int, int, dict[str, float]], None] | None = None
+    wish: Callable[[], Wish] = lambda: Wish.CONTINUE
 
 
 @dataclass
@@ -112,6 +123,7 @@ class Loop:
 
         Raises:
             NumericalError: the loss became NaN or infinite.
+            Stopped: the caller wished so, and the checkpoint is saved.
         """
         if hooks.resume is not None:
             self.restore(hooks.resume)
@@ -127,9 +139,18 @@ class Loop:
                 values |= evaluation.values()
             if hooks.on_epoch is not None:
                 hooks.on_epoch(self.epoch, self.config.epochs, values)
-            if hooks.save is not None and not last and self.epoch % hooks.save_every == 0:
-                hooks.save(self.state())
+            if not last:
+                self._between_epochs(hooks)
         return self.fit
+
+    def _between_epochs(self, hooks: Hooks) -> None:
+        """Save a checkpoint where one is due or wished for, and stop where that is wished."""
+        wish = hooks.wish()
+        due = self.epoch % hooks.save_every == 0 or wish is not Wish.CONTINUE
+        if hooks.save is not None and due:
+            hooks.save(self.state())
+        if wish is Wish.STOP:
+            raise Stopped(f"stopped after epoch {self.epoch} of {self.config.epochs}, as asked")
 
     def _train_epoch(self, training: TrainingSet) -> float:
         """One pass; returns the mean loss over images."""

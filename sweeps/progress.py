@@ -61,9 +61,19 @@ class RunProgress(Watcher):
         self._line(f"{task.trial_id[:8]} {task.label} tried again after {message}")
         self._refresh()
 
+    def stopping(self) -> None:
+        """See `Watcher`."""
+        self._line(
+            "stopping: running trials save a checkpoint at the end of their epoch; "
+            "the same signal again (Ctrl-C) stops at once"
+        )
+
     def ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """See `Watcher`."""
         self.running.pop(task.trial_id, None)
+        if outcome is not None and outcome.state == "stopped":
+            self._refresh()
+            return
         self.ended_count += 1
         if outcome is None or outcome.state == "failed":
             self.failed_count += 1

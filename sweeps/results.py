@@ -167,11 +167,15 @@ def unpack_checkpoint(data: bytes) -> tuple[bytes, float]:
     raise ResultError(f"the checkpoint does not begin with a line of format {CHECKPOINT_FORMAT}")
 
 
+def checkpointed_ids(store: Store) -> set[str]:
+    """Ids of all trials with a checkpoint, from one listing."""
+    return {key.split("/")[1] for key in store.list(_CHECKPOINTS)}
+
+
 def drop_checkpoints(store: Store, ids: Collection[str]) -> None:
     """Remove training state that trials with a result have left, as a killed driver does."""
-    left = {key.split("/")[1]: key for key in store.list(_CHECKPOINTS)}
-    for trial_id in left.keys() & set(ids):
-        store.delete(left[trial_id])
+    for trial_id in checkpointed_ids(store) & set(ids):
+        store.delete(checkpoint_key(trial_id))
 
 
 def record_failure(store: Store, failure: Mapping[str, Any]) -> None:

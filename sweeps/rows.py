@@ -24,7 +24,10 @@ from sweeps.spec import MethodChoice
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker is sent: a trial and where it runs. Nothing but `config` decides numbers."""
+    """What a worker is sent: a trial and where it runs. Nothing but `config` decides numbers.
+
+    `has_checkpoint` says whether the store held one when the run began.
+    """
 
     trial_id: str
     label: str
@@ -36,11 +39,7 @@ class Task:
     machine: Machine
     checkpoint_every: int = 10
     keep_checkpoint: bool = False
-
-    @property
-    def has_checkpoints(self) -> bool:
-        """Whether training is long enough to save any: a short trial asks the store for none."""
-        return bool(self.config.train.epochs > self.checkpoint_every)
+    has_checkpoint: bool = False
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from cluster.store import Store
 from spurious.fit import Machine
 from sweeps.plan import Plan, Trial
 from sweeps.progress import RunProgress
-from sweeps.results import committed_ids, record_failure
+from sweeps.results import checkpointed_ids, committed_ids, record_failure
 from sweeps.rows import Task
 from sweeps.spec import Spec
 from sweeps.trial import FitFunction, fit_for_real
@@ -21,7 +21,9 @@ from sweeps.tuner import how_many_at_once, run_tasks
 from sweeps.watching import Tally
 
 
-def task_for(trial: Trial, spec: Spec, store_url: str, cache: Path) -> Task:
+def task_for(
+    trial: Trial, spec: Spec, store_url: str, cache: Path, has_checkpoint: bool = False
+) -> Task:
     """What a worker is sent for a trial."""
     resources = spec.resources
     machine = Machine(
@@ -40,6 +42,7 @@ def task_for(trial: Trial, spec: Spec, store_url: str, cache: Path) -> Task:
         machine=machine,
         checkpoint_every=spec.checkpoint.every_epochs,
         keep_checkpoint=spec.checkpoint.keep,
+        has_checkpoint=has_checkpoint,
     )
 
 
@@ -66,7 +69,8 @@ def run_plan(
     Returns:
         0 where all have a result, 1 where some failed, 130 where the user interrupted it.
     """
-    tasks = [task_for(trial, spec, store.url, cache) for trial in plan.missing]
+    saved = checkpointed_ids(store)
+    tasks = [task_for(t, spec, store.url, cache, t.id in saved) for t in plan.missing]
     resources = spec.resources
     concurrent = how_many_at_once(resources.cpus, resources.gpus, session.nodes)
     console.print(
@@ -96,7 +100,7 @@ def _record_lost_workers(store: Store, tally: Tally) -> None:
             {
                 "trial_id": worker.trial_id,
                 "attempt": uuid.uuid4().hex[:12],
-                "failure_class": "infrastructure",
+                "failure_class": worker.failure_class,
                 "message": worker.message,
                 "traceback": worker.details,
                 "log_tail": "",

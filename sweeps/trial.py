@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -19,15 +18,14 @@ from cluster.errors import AlreadyExists, ClusterError, Corrupt, NotFound, Unava
 from cluster.manifest import Manifest, find_manifest
 from cluster.node_cache import open_dataset
 from cluster.store import Store, open_store
-from spurious import checkpoint
 from spurious.dataset import Dataset
-from spurious.errors import ConfigError, DataError, NumericalError, SpuriousError
+from spurious.errors import ConfigError, DataError, NumericalError, SpuriousError, Stopped
 from spurious.fit import fit
 from spurious.train import Fit, Hooks
 from sweeps import results
-from sweeps.errors import ResultError
 from sweeps.rows import Rows, Task
-from sweeps.watching import Outcome
+from sweeps.training_state import Clock, TrainingState
+from sweeps.watching import Control, Outcome
 from sweeps.weights import load_weights
 
 _LOG_LINES = 40
@@ -66,7 +64,11 @@ def described(error: BaseException) -> str:
 
 
 def run_trial(
-    task: Task, attempt: str, progress: Progress, fit_function: FitFunction = fit_for_real
+    task: Task,
+    attempt: str,
+    progress: Progress,
+    fit_function: FitFunction = fit_for_real,
+    control: Control = Control(),  # noqa: B008 (it has no state)
 ) -> Outcome:
     """Run one attempt to its commit.
 
@@ -75,12 +77,15 @@ def run_trial(
         attempt: A fresh id.
         progress: Told epoch, number of epochs and metric values.
         fit_function: What trains.
+        control: Asked between epochs whether to save or to stop.
 
     Raises:
         SpuriousError, ClusterError: as the dataset, store or training raise them; the failure is
             recorded in the store before, where the store can still be reached.
     """
-    clock = _Clock()
+    clock = Clock()
+    if control.stop():
+        return Outcome(task.trial_id, "stopped", clock.attempt())
     store = _open_store(task.store_url)
     with _failure_recorded(store, task, attempt):
         if store.exists(results.trial_key(task.trial_id)):
@@ -88,7 +93,13 @@ def run_trial(
         began = datetime.now(UTC)
         _log.info("attempt %s begins", attempt)
         dataset = _open(store, task)
-        fitted = fit_function(dataset, task, _hooks(store, task, progress, clock), store)
+        state = TrainingState(store, task, clock, control)
+        hooks = Hooks(state.resume(), state.save, task.checkpoint_every, progress, state.wish)
+        try:
+            fitted = fit_function(dataset, task, hooks, store)
+        except Stopped as stopped:
+            _log.info("attempt %s %s", attempt, stopped)
+            return Outcome(task.trial_id, "stopped", clock.attempt())
         rows = Rows(dataset, task, attempt, fitted)
         trial = rows.trial(began, clock.trial())
         won = results.commit(
@@ -100,8 +111,7 @@ def run_trial(
             AlreadyExists,
         )
         _log.info("attempt %s %s", attempt, "committed" if won else "lost the race")
-        if task.has_checkpoints and not task.keep_checkpoint:
-            store.delete(results.checkpoint_key(task.trial_id))
+        state.forget()
     return Outcome(
         task.trial_id,
         "committed" if won else "lost the race",
@@ -137,41 +147,6 @@ def _open(store: Store, task: Task) -> Dataset:
         attribute_names=tuple(attribute.name for attribute in manifest.attributes),
         directions=tuple(attribute.direction for attribute in manifest.attributes),
         digest=manifest.digest,
-    )
-
-
-class _Clock:
-    """Wall seconds of an attempt, and of its trial: with those up to the checkpoint it took up."""
-
-    def __init__(self) -> None:
-        self.started, self.before = time.perf_counter(), 0.0
-
-    def attempt(self) -> float:
-        return time.perf_counter() - self.started
-
-    def trial(self) -> float:
-        return self.before + self.attempt()
-
-
-def _hooks(store: Store, task: Task, progress: Progress, clock: _Clock) -> Hooks:
-    if not task.has_checkpoints:
-        return Hooks(on_epoch=progress)
-    key = results.checkpoint_key(task.trial_id)
-    resume = None
-    try:
-        state, seconds = results.unpack_checkpoint(store.get(key))
-        checkpoint.unpack(state)
-        resume, clock.before = state, seconds
-        _log.info("continues from its checkpoint")
-    except NotFound:
-        pass
-    except (ResultError, DataError) as error:  # it saves time, and the trial can do without
-        _log.warning("%s is not used, the trial starts anew: %s", key, error)
-    return Hooks(
-        resume=resume,
-        save=lambda state: store.put(key, results.pack_checkpoint(state, clock.trial())),
-        save_every=task.checkpoint_every,
-        on_epoch=progress,
     )
 
 

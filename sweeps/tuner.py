@@ -21,10 +21,12 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.exceptions import RayError
+from ray.exceptions import RayActorError, RayError
 
+from cluster.notices import Notices
 from sweeps.errors import SweepError
 from sweeps.rows import Task
+from sweeps.stopping import Stopping, WorkerControl
 from sweeps.trial import FitFunction, classify, described, fit_for_real, run_trial
 from sweeps.watching import LostWorker, Outcome, Tally, TaskName, Watcher
 
@@ -46,15 +48,21 @@ _CONFIG_KEY = "trial_id"
 
 
 class _Callback(tune.Callback):
-    """Turns Tune's events into a watcher's, and keeps the tally."""
+    """Turns Tune's events into a watcher's, keeps the tally, and passes a wish to stop on."""
 
-    def __init__(self, names: Mapping[str, TaskName], watcher: Watcher, tally: Tally) -> None:
-        self.names, self.watcher, self.tally = names, watcher, tally
+    def __init__(
+        self, names: Mapping[str, TaskName], watcher: Watcher, tally: Tally, stopping: Stopping
+    ) -> None:
+        self.names, self.watcher, self.tally, self.stopping = names, watcher, tally, stopping
         self.reasons: dict[str, str] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Tune pickles its callbacks for a restore that is never asked for; a console has locks
-        return _Callback, ({}, Watcher(), Tally())
+        return _Callback, ({}, Watcher(), Tally(), Stopping(Notices("")))
+
+    def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
+        if self.stopping.newly_asked():
+            self.watcher.stopping()
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self.watcher.started(self.names[trial.config[_CONFIG_KEY]])
@@ -76,6 +84,7 @@ class _Callback(tune.Callback):
         self.watcher.ended(name, outcome, "" if outcome is None else outcome.message)
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.stopping.notices.lost(trial.config[_CONFIG_KEY])
         self.watcher.retried(self.names[trial.config[_CONFIG_KEY]], self._lost(trial))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
@@ -89,11 +98,23 @@ class _Callback(tune.Callback):
         trial_id = trial.config[_CONFIG_KEY]
         if reason := self.reasons.pop(trial_id, None):
             return reason
-        message = "the worker process was lost (killed, out of memory, or with its node)"
+        failure_class, message = _loss(trial)
         told = Path(trial.error_file).read_text() if trial.error_file else ""
         details = told.rpartition("Failure # ")[2]  # the file has all of the trial's
-        self.tally.workers.append(LostWorker(trial_id, message, details, datetime.now(UTC)))
-        return f"infrastructure: {message}"
+        now = datetime.now(UTC)
+        self.tally.workers.append(LostWorker(trial_id, message, details, now, failure_class))
+        return f"{failure_class}: {message}"
+
+
+def _loss(trial: Any) -> tuple[str, str]:
+    """Failure class and message of a lost worker; Tune counts no preemption as a failure."""
+    error = trial.get_pickled_error()
+    if isinstance(error, RayActorError) and error.preempted:
+        return "preempted", "the worker's node went away after a notice (spot, drain)"
+    return (
+        "infrastructure",
+        "the worker process was lost (killed, out of memory, or with its node)",
+    )
 
 
 class _Shown:
@@ -120,7 +141,7 @@ def _tasks_of(wave: ray.ObjectRef[dict[str, Task]]) -> dict[str, Task]:
 
 
 def _trainable(
-    name: str, tasks: dict[str, Task], fit_function: FitFunction
+    name: str, tasks: dict[str, Task], fit_function: FitFunction, notices: Notices
 ) -> Callable[[dict[str, Any]], None]:
     """The function that Tune runs for each task, named after the sweep for the dashboard.
 
@@ -140,7 +161,8 @@ def _trainable(
                 tune.report({"epoch": epoch, "epochs": epochs, "values": dict(values)})
 
         try:
-            outcome = run_trial(task, uuid.uuid4().hex[:12], progress, fit_function)
+            control = WorkerControl(notices)
+            outcome = run_trial(task, uuid.uuid4().hex[:12], progress, fit_function, control)
         except Exception as error:
             failure_class = classify(error)
             if failure_class in RETRIED:
@@ -201,24 +223,29 @@ def run_tasks(
     Raises:
         SweepError: Ray or Tune itself failed.
     """
-    tally = Tally()
+    tally, stopping = Tally(), Stopping(Notices(uuid.uuid4().hex))
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it tells, our progress tells
     resources = {"cpu": cpus, "gpu": gpus} if gpus else {"cpu": cpus}
     folder = tempfile.mkdtemp(prefix="spurious-sweeps-tune-", dir=scratch)
     try:
-        for start in range(0, len(tasks), WAVE):
-            wave = tasks[start : start + WAVE]
-            by_id = {task.trial_id: task for task in wave}
-            names = {task.trial_id: TaskName(task.trial_id, task.label) for task in wave}
-            _fit(
-                f"{name}-{start // WAVE}",
-                tune.with_resources(_trainable(name, by_id, fit_function), resources),
-                names,
-                folder,
-                _Callback(names, watcher, tally),
-            )
-            if any(task.trial_id not in tally.ended for task in wave):
-                break  # Tune returns early, without an exception, when the user interrupts it
+        with stopping.on_interrupt():
+            for start in range(0, len(tasks), WAVE):
+                wave = tasks[start : start + WAVE]
+                by_id = {task.trial_id: task for task in wave}
+                names = {task.trial_id: TaskName(task.trial_id, task.label) for task in wave}
+                trainable = _trainable(name, by_id, fit_function, stopping.notices)
+                _fit(
+                    f"{name}-{start // WAVE}",
+                    tune.with_resources(trainable, resources),
+                    names,
+                    folder,
+                    _Callback(names, watcher, tally, stopping),
+                )
+                if stopping.asked:
+                    break
+            stopping.notices.clear()
+    except KeyboardInterrupt:  # the second one; what is done is in the store
+        pass
     except (tune.TuneError, RayError) as error:
         raise SweepError(f"Ray Tune gave up on sweep '{name}': {error}") from error
     finally:

@@ -16,7 +16,7 @@ class TaskName:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended: `committed`, `already done`, `lost the race` or `failed`."""
+    """How an attempt ended: `committed`, `already done`, `lost the race`, `failed` or `stopped`."""
 
     trial_id: str
     state: str
@@ -35,6 +35,7 @@ class LostWorker:
     message: str
     details: str
     at: datetime
+    failure_class: str = "infrastructure"
 
 
 @dataclass
@@ -53,8 +54,9 @@ class Tally:
 
     @property
     def ended(self) -> set[str]:
-        """Ids of trials that ended, one way or another."""
-        return {*self.outcomes, *self.lost}
+        """Ids of trials that ended, one way or another; stopped ones did not."""
+        told = {key for key, outcome in self.outcomes.items() if outcome.state != "stopped"}
+        return {*told, *self.lost}
 
     @property
     def failed(self) -> dict[str, str]:
@@ -65,6 +67,22 @@ class Tally:
             if outcome.state == "failed"
         }
         return {**told, **self.lost}
+
+
+class Control:
+    """What a trial asks of the outside between epochs; by default nothing ever comes."""
+
+    def stop(self) -> bool:
+        """Whether to save a checkpoint and end."""
+        return False
+
+    def leaving(self) -> bool:
+        """Whether this node will go away, so that every epoch is worth a checkpoint."""
+        return False
+
+    def retried(self, trial_id: str) -> bool:
+        """Whether an earlier attempt of the trial was lost in this run."""
+        return False
 
 
 class Watcher:
@@ -78,6 +96,9 @@ class Watcher:
 
     def retried(self, task: TaskName, message: str) -> None:
         """An attempt was lost, another one follows."""
+
+    def stopping(self) -> None:
+        """The user asked to stop: running trials save a checkpoint at the end of their epoch."""
 
     def ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """A trial ended; without an outcome no attempt came to an end of its own."""

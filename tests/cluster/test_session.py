@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -124,11 +125,18 @@ def test_an_address_that_leads_nowhere_is_told_at_once(
         pass
 
 
-def test_sigterm_acts_as_ctrl_c() -> None:
-    """A process that is asked to end gets the chance to, and the handler before comes back."""
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), _terminated_as_interrupted():
-        os.kill(os.getpid(), signal.SIGTERM)
+@pytest.mark.parametrize("sigint", [signal.SIG_IGN, signal.default_int_handler])
+def test_sigterm_acts_as_ctrl_c(sigint: Any) -> None:
+    """A process that is asked to end gets the chance to, and the handler before comes back.
+
+    Also one that a shell put into the background, where SIGINT is ignored.
+    """
+    before, others = signal.getsignal(signal.SIGTERM), signal.signal(signal.SIGINT, sigint)
+    try:
+        with pytest.raises(KeyboardInterrupt), _terminated_as_interrupted():
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGINT, others)
     assert signal.getsignal(signal.SIGTERM) is before
 
 

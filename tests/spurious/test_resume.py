@@ -18,8 +18,8 @@ from small_data import fit_config, fitted, grey_squares, squares
 from spurious import checkpoint
 from spurious.config import FitConfig
 from spurious.dataset import Dataset
-from spurious.errors import DataError
-from spurious.train import Fit, Hooks
+from spurious.errors import DataError, Stopped
+from spurious.train import Fit, Hooks, Wish
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 EPOCHS = 6
@@ -144,6 +144,24 @@ def test_how_often_checkpoints_are_saved() -> None:
     saved: list[bytes] = []
     fitted(squares(), fit_config("label", epochs=6), Hooks(save=saved.append, save_every=2))
     assert [checkpoint.unpack(data)["epoch"] for data in saved] == [2, 4]
+
+
+def test_a_wish_saves_between_due_checkpoints() -> None:
+    """SAVE trains on, STOP raises once the checkpoint is saved; neither is asked at the end."""
+    wishes = iter([Wish.CONTINUE, Wish.SAVE, Wish.CONTINUE, Wish.STOP])
+    saved: list[bytes] = []
+    hooks = Hooks(save=saved.append, save_every=100, wish=lambda: next(wishes))
+    with pytest.raises(Stopped, match="after epoch 4 of 6"):
+        fitted(squares(), fit_config("label", epochs=6), hooks)
+    assert [checkpoint.unpack(data)["epoch"] for data in saved] == [2, 4]
+    asked: list[int] = []
+
+    def wish() -> Wish:
+        asked.append(1)
+        return Wish.CONTINUE
+
+    fitted(squares(), fit_config("label", epochs=3), Hooks(wish=wish))
+    assert len(asked) == 2
 
 
 def test_states_survive_packing() -> None:

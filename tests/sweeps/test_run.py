@@ -35,6 +35,7 @@ OUR_LINE = re.compile(
     r"| *\d+ s  \[\d/\d\] [0-9a-f]{8} (label|mask)-20-erm-s[01] "
     r"(robust AUROC ([\d.]+|nan) in [\d.]+ s|already done|lost the race)"
     r"| *\d+ s  running .*"
+    r"| *\d+ s  stopping: running trials save a checkpoint at the end of their epoch; .*"
 )
 """All that `run` may say of a sweep that goes well."""
 
@@ -80,6 +81,7 @@ def test_a_killed_driver_costs_the_trials_in_flight_nothing_but_time(place: Plac
     )
     driver.kill()
     driver.communicate()
+    wait_until(lambda: not place.workers())  # one may commit before it notices
     committed = {key: store.get(key) for key in store.list("results/trials/")}
     assert 1 <= len(committed) < 4
 
@@ -170,4 +172,6 @@ def test_ctrl_c_stops_everything_and_says_how_to_go_on(place: Place) -> None:
     )
     assert_only_ours(errors.read_text())
     wait_until(lambda: not place.processes())
-    assert list(FolderStore(place.store).list("results/")) == []
+    store = FolderStore(place.store)
+    assert list(store.list("results/")) == []
+    assert 1 <= len(results.checkpointed_ids(store)) <= 2  # two at once, if both had begun

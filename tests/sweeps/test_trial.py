@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from sweeps.rows import Task
 from sweeps.runner import task_for
 from sweeps.spec import Spec
 from sweeps.trial import classify, run_trial
+from sweeps.watching import Control
 
 
 def one(**overrides: Any) -> Spec:
@@ -43,7 +45,7 @@ def failures(store: Store, task: Task) -> list[dict[str, Any]]:
     return rows
 
 
-class Stopped(Exception):
+class Killed(Exception):
     """What a test raises to end an attempt in the middle."""
 
 
@@ -52,7 +54,7 @@ def stop_at(epoch: int) -> Any:
 
     def progress(reached: int, epochs: int, values: Any) -> None:
         if reached == epoch:
-            raise Stopped(f"stopped at {epoch}")
+            raise Killed(f"killed at {epoch}")
 
     return progress
 
@@ -81,19 +83,21 @@ def test_a_trial_commits_its_tables_once(store: Store, tmp_path: Path) -> None:
     assert results.read_trials(store, [task.trial_id]).column("attempt").to_pylist() == ["first"]
 
 
-def test_a_stopped_trial_continues_and_gives_the_same_numbers(store: Store, tmp_path: Path) -> None:
+def test_a_killed_trial_continues_and_gives_the_same_numbers(store: Store, tmp_path: Path) -> None:
     """From its last checkpoint, with the seconds of the part before; to the last bit."""
     spec = one(train__epochs=6)
     _, task = prepared(store, spec, tmp_path)
-    with pytest.raises(Stopped):
+    with pytest.raises(Killed):
         run_trial(task, "first", stop_at(4))
     key = results.checkpoint_key(task.trial_id)
     state, before = results.unpack_checkpoint(store.get(key))
     assert before > 0
     store.put(key, results.pack_checkpoint(state, 5000.0))
     seen: list[int] = []
+    task = replace(task, has_checkpoint=True)
     run_trial(task, "second", lambda epoch, *_: seen.append(epoch))
     assert seen == [4, 5, 6]
+    assert list(store.list("checkpoints/")) == []
     [row] = results.read_trials(store, [task.trial_id]).to_pylist()
     assert row["resumed_from_epoch"] == 3
     assert 5000 < row["seconds_total"] < 10000
@@ -120,14 +124,87 @@ def test_a_damaged_checkpoint_is_told_and_not_used(
     """The trial starts anew instead of failing for ever."""
     _, task = prepared(folder_store, one(), tmp_path)
     key = results.checkpoint_key(task.trial_id)
-    with pytest.raises(Stopped):
+    with pytest.raises(Killed):
         run_trial(task, "first", stop_at(3))
     torn = folder_store.get(key)[:-100]
     folder_store.put(key, torn if damage is None else damage)
+    task = replace(task, has_checkpoint=True)
     assert run_trial(task, "second", lambda *_: None).state == "committed"
     [row] = results.read_trials(folder_store, [task.trial_id]).to_pylist()
     assert row["resumed_from_epoch"] == 0
     assert f"{key} is not used, the trial starts anew" in caplog.text
+
+
+class Told(Control):
+    """Answers from an epoch on; a clock of epochs stands for time."""
+
+    def __init__(self, stop_after: int = 99, leaves_after: int = 99, lost: bool = False) -> None:
+        self.stop_after, self.leaves_after, self.lost = stop_after, leaves_after, lost
+        self.epoch = 0
+
+    def stop(self) -> bool:
+        return self.epoch >= self.stop_after
+
+    def leaving(self) -> bool:
+        return self.epoch >= self.leaves_after
+
+    def retried(self, trial_id: str) -> bool:
+        return self.lost
+
+    def reached(self, epoch: int, *_: Any) -> None:
+        self.epoch = epoch
+
+
+def test_a_stopped_trial_loses_nothing(store: Store, tmp_path: Path) -> None:
+    """Asked to stop, it saves at the end of its epoch, also between two due checkpoints.
+
+    It records no failure; the next attempt goes on there and gives an undisturbed one's numbers.
+    """
+    spec = one(train__epochs=6, checkpoint__every_epochs=100)
+    _, task = prepared(store, spec, tmp_path)
+    control = Told(stop_after=4)
+    outcome = run_trial(task, "first", control.reached, control=control)
+    assert (outcome.state, control.epoch) == ("stopped", 4)
+    assert results.checkpointed_ids(store) == {task.trial_id}
+    assert failures(store, task) == []
+    assert results.committed_ids(store) == set()
+    later = Told(lost=True)
+    assert run_trial(task, "second", later.reached, control=later).state == "committed"
+    [row] = results.read_trials(store, [task.trial_id]).to_pylist()
+    assert row["resumed_from_epoch"] == 4
+    assert list(store.list("checkpoints/")) == []
+    undisturbed = FolderStore(tmp_path / "undisturbed")
+    expected = tables(undisturbed, run_here(undisturbed, spec, tmp_path))
+    assert_same(tables(store, plan_on(spec, store)), expected)
+
+
+def test_a_trial_on_a_node_that_goes_away_loses_one_epoch_at_most(
+    folder_store: FolderStore, tmp_path: Path
+) -> None:
+    """From the notice on it saves after every epoch and trains on until it is killed."""
+    _, task = prepared(folder_store, one(train__epochs=6, checkpoint__every_epochs=100), tmp_path)
+    control = Told(leaves_after=2)
+
+    def until_five(epoch: int, *_: Any) -> None:
+        control.reached(epoch)
+        stop_at(5)(epoch, 6, {})
+
+    with pytest.raises(Killed):
+        run_trial(task, "first", until_five, control=control)
+    later = Told(lost=True)
+    run_trial(task, "second", later.reached, control=later)
+    [row] = results.read_trials(folder_store, [task.trial_id]).to_pylist()
+    assert row["resumed_from_epoch"] == 4
+
+
+def test_a_trial_that_waits_does_not_begin_a_stopped_run(
+    folder_store: FolderStore, tmp_path: Path
+) -> None:
+    """A stop that came first leaves no trace of the trial."""
+    _, task = prepared(folder_store, one(), tmp_path)
+    before = list(folder_store.list(""))
+    assert run_trial(task, "first", lambda *_: None, control=Told(0)).state == "stopped"
+    assert list(folder_store.list("")) == before
 
 
 def test_the_slower_of_two_attempts_loses_the_race(store: Store, tmp_path: Path) -> None:

@@ -161,6 +161,10 @@ class Place:
                 continue
         return {pid: command for pid, command in found.items() if command}  # a zombie has none
 
+    def workers(self) -> list[int]:
+        """Process ids of Ray's workers that run with this place's environment."""
+        return [pid for pid, command in self.processes().items() if command.startswith("ray::")]
+
 
 @contextmanager
 def made_place(folder: Path, **environment: str) -> Iterator[Place]:

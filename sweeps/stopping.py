@@ -1,0 +1,70 @@
+"""Stopping a run: the first interrupt lets trials save a checkpoint, the second ends at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from cluster.notices import Drain, Notices
+from sweeps.watching import Control
+
+_ASK_EVERY_S = 1.0
+
+
+class Stopping:
+    """The driver's side: remembers an interrupt, and tells the trials from its own loop."""
+
+    def __init__(self, notices: Notices) -> None:
+        self.notices = notices
+        self.asked = False
+        self._told = False
+
+    @contextmanager
+    def on_interrupt(self) -> Iterator[None]:
+        """While the block runs the first SIGINT asks for a stop, a second one interrupts."""
+        if threading.current_thread() is not threading.main_thread():  # no other may set handlers
+            yield
+            return
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            # no call to Ray from here: the interrupted code may hold its locks
+            if self.asked:
+                raise KeyboardInterrupt
+            self.asked = True
+
+        before = signal.signal(signal.SIGINT, ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def newly_asked(self) -> bool:
+        """Whether a stop was asked for since the last call; the trials are then told."""
+        if not self.asked or self._told:
+            return False
+        self._told = True
+        self.notices.ask_to_stop()
+        return True
+
+
+class WorkerControl(Control):
+    """The trial's side: asks Ray between epochs, at most once a second."""
+
+    def __init__(self, notices: Notices) -> None:
+        self.notices = notices
+        self.drain = Drain()
+
+    def stop(self) -> bool:
+        """See `Control`."""
+        return self.notices.read(_ASK_EVERY_S).stop
+
+    def leaving(self) -> bool:
+        """See `Control`."""
+        return self.drain.coming(_ASK_EVERY_S)
+
+    def retried(self, trial_id: str) -> bool:
+        """See `Control`."""
+        return trial_id in self.notices.read(_ASK_EVERY_S).retried
