@@ -41,12 +41,14 @@ class Session:
         token_file: File with the token that the dashboard asks for, or None.
         nodes: CPUs and GPUs of each node.
         folder: Ray's own folder of the session on this machine: logs, and what may end with them.
+        may_grow: Whether nodes may come later, as an autoscaler brings them.
     """
 
     dashboard: str
     token_file: Path | None
     nodes: tuple[tuple[float, float], ...]
     folder: Path
+    may_grow: bool = False
 
 
 def on_cluster() -> bool:
@@ -137,6 +139,7 @@ def ray_session(home: Path, job_name: str, cpus: int | None = None) -> Iterator[
                     if node["Alive"]
                 ),
                 folder=Path(context.address_info["session_dir"]),
+                may_grow=on_cluster(),
             )
     finally:
         ray.shutdown()
@@ -155,7 +158,8 @@ def _connected(address: str, job_name: str, cpus: int | None) -> Any:
     try:
         return ray.init(
             address=address,
-            log_to_driver=logging.getLogger().isEnabledFor(logging.INFO),
+            # a submitted driver's log is where people look for their trials' lines
+            log_to_driver=on_cluster() or logging.getLogger().isEnabledFor(logging.INFO),
             logging_level=logging.WARNING,
             job_config=ray.job_config.JobConfig(metadata={"sweep": job_name}),
             **(local if address == "local" else {}),

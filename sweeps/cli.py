@@ -1,4 +1,4 @@
-"""The command line: `sweeps stage | plan | run | pull | report | serve | phantom`.
+"""The command line: `sweeps stage | plan | run | submit | status | logs | stop | pull | ...`.
 
 Every option overrides a field of the specification or says where output goes; nothing else.
 """
@@ -11,11 +11,14 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cluster.errors import ClusterError
 from spurious.errors import SpuriousError
 from sweeps.errors import SweepError
+
+if TYPE_CHECKING:
+    from sweeps.commands import SpecSource
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -52,7 +55,9 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument("--json", action="store_true", help="print JSON")
 
     run = commands.add_parser("run", help="run what has no result yet")
-    _add_spec(run, "the sweep YAML")
+    _add_spec(run, "the sweep YAML, or stored:SHA256 of one in the store")
+
+    _add_cluster_commands(commands)
 
     pull = commands.add_parser("pull", help="write a sweep's tables as one Parquet file each")
     _add_spec(pull, "the sweep YAML, or the name of a sweep that was run")
@@ -65,6 +70,48 @@ def build_parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="run the embedded S3 server until interrupted")
     serve.add_argument("--port", type=int, help="S3 port; default: any free one")
     return parser
+
+
+def _add_cluster_commands(commands: Any) -> None:
+    """What acts on a cluster elsewhere."""
+    named = "the name of a sweep, or its YAML"
+    submit = commands.add_parser("submit", help="have a Ray cluster run what has no result yet")
+    _add_spec(submit, "the sweep YAML")
+    _add_address(submit)
+    submit.add_argument(
+        "--rayjob",
+        type=Path,
+        metavar="RAYCLUSTER.yaml",
+        help="have Kubernetes make such a cluster for the sweep alone (a KubeRay RayJob)",
+    )
+    submit.add_argument(
+        "--dry-run", action="store_true", help="print the request; write and send nothing"
+    )
+    submit.add_argument("--no-wait", action="store_true", help="do not follow the log to the end")
+
+    status = commands.add_parser("status", help="show what is done, failed and missing")
+    _add_spec(status, named)
+    _add_address(status)
+    status.add_argument("--json", action="store_true", help="print JSON")
+
+    logs = commands.add_parser("logs", help="show the log of a submitted sweep")
+    _add_spec(logs, named)
+    _add_address(logs)
+    logs.add_argument("--trial", metavar="ID", help="lines of one trial; its first digits will do")
+    logs.add_argument("--worker", metavar="IP-OR-PID", help="lines of one worker, or of one node")
+    logs.add_argument("--follow", action="store_true", help="go on until the job ends")
+
+    stop = commands.add_parser("stop", help="end a submitted sweep, with its checkpoints saved")
+    stop.add_argument("spec", help=named)
+    _add_address(stop)
+
+
+def _add_address(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--address",
+        metavar="URL",
+        help="the cluster's dashboard, http://HOST:8265; default: RAY_API_SERVER_ADDRESS",
+    )
 
 
 def _add_spec(parser: argparse.ArgumentParser, text: str) -> None:
@@ -143,10 +190,34 @@ def _dispatch(options: argparse.Namespace) -> int:
         return commands.plan(source, options.store, as_json=options.json)
     if options.command == "run":
         return commands.run(source, options.store)
+    if options.command in ("submit", "status", "logs", "stop"):
+        return _on_cluster(options, source)
     from sweeps import outputs
 
     action = outputs.pull if options.command == "pull" else outputs.report
     return action(source, options.store, options.out)
+
+
+def _on_cluster(options: argparse.Namespace, source: SpecSource) -> int:
+    if options.command == "submit":
+        from sweeps.submitting import Submission, submit
+
+        if options.rayjob is not None and options.address is not None:
+            raise SweepError("--rayjob makes a cluster of its own; leave --address out")
+        given = Submission(source, options.set, options.store, options.address, options.rayjob)
+        return submit(given, dry_run=options.dry_run, wait=not options.no_wait)
+    if options.command == "status":
+        from sweeps.status import status
+
+        return status(source, options.store, options.address, as_json=options.json)
+    if options.command == "stop":
+        from sweeps.attached import stop
+
+        return stop(source, options.address)
+    from sweeps.logs import Wanted, logs
+
+    wanted = Wanted(options.trial, options.worker)
+    return logs(source, options.store, options.address, wanted, follow=options.follow)
 
 
 def _stage(options: argparse.Namespace, overrides: Mapping[str, Any]) -> int:

@@ -23,6 +23,7 @@ from sweeps.identity import generator_digest
 from sweeps.plan import DatasetFacts, Plan, make_plan
 from sweeps.results import committed_ids, drop_checkpoints
 from sweeps.spec import GeneratorDataset, Spec, load_spec, parse_spec
+from sweeps.spec_store import STORED, get_spec
 
 if TYPE_CHECKING:
     from sweeps.sources import Staging
@@ -33,7 +34,10 @@ PLAN_TIMEOUT_S = "5"
 
 @dataclass(frozen=True)
 class SpecSource:
-    """A sweep by file, or by the name of one that has been run; with overrides of spec fields."""
+    """A sweep by file, by the name of one that has been run, or as `stored:` and a YAML's hash.
+
+    With overrides of spec fields.
+    """
 
     target: str
     overrides: Mapping[str, Any] = field(default_factory=dict)
@@ -42,6 +46,12 @@ class SpecSource:
     def is_file(self) -> bool:
         """Whether the target names a file rather than a sweep in the store."""
         return self.target.endswith((".yaml", ".yml")) or os.sep in self.target
+
+    @property
+    def digest(self) -> str | None:
+        """The hash of a YAML in the store, None for a file or a name."""
+        is_stored = self.target.startswith(STORED)
+        return self.target.removeprefix(STORED) if is_stored else None
 
 
 @contextmanager
@@ -144,7 +154,9 @@ def plan_anyway(spec: Spec, store_url: str | None) -> tuple[Plan, Mapping[str, f
 
 
 def loaded(source: SpecSource, store: Store | None = None) -> Spec:
-    """The spec of a file, or the one archived under a sweep's name in the store."""
+    """The spec of a file, or the one in the store under its hash or a sweep's name."""
+    if store is not None and source.digest is not None:
+        return parse_spec(get_spec(store, source.digest), source.target, source.overrides)
     if source.is_file or store is None:
         return load_spec(Path(source.target), source.overrides)
     archived = read_archive(store, source.target)
@@ -155,6 +167,13 @@ def loaded(source: SpecSource, store: Store | None = None) -> Spec:
         )
     overrides = {**archived.overrides, **source.overrides}
     return parse_spec(archived.spec_text, f"{source.target} (stored)", overrides)
+
+
+def url_of(source: SpecSource, store_url: str | None) -> str | None:
+    """The store to read: the option, else the file's own."""
+    if store_url is not None or not source.is_file:
+        return store_url
+    return loaded(source).store
 
 
 def staged(spec: Spec, store: Store) -> None:
@@ -199,11 +218,13 @@ def stage_into(store: Store, name: str, staging: Staging) -> Manifest:
 
 def run(source: SpecSource, store_url: str | None) -> int:
     """Run what is missing; returns the exit status (0 all done, 1 some failed, 130 interrupted)."""
-    spec = loaded(source)
-    check_reachable(store_url or spec.store)
-    with opened_store(store_url or spec.store) as store:
+    spec = loaded(source) if source.digest is None else None
+    url = store_url if spec is None else store_url or spec.store
+    check_reachable(url)
+    with opened_store(url) as store:
         from sweeps.progress import make_console
 
+        spec = spec or loaded(source, store)
         console = make_console()
         before = plan_on(spec, store)
         if before.unknown is None and not before.missing:

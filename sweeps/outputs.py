@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cluster.manifest import find_manifest
 from cluster.store import Store
 from sweeps import results
-from sweeps.commands import SpecSource, opened_store, trials_of
+from sweeps.commands import SpecSource, opened_store, trials_of, url_of
 from sweeps.errors import ResultError
 from sweeps.plan import Plan
 from sweeps.plan_text import cell_dict
@@ -43,7 +43,7 @@ def pull(source: SpecSource, store_url: str | None, out: Path | None) -> int:
     """
     import pyarrow.parquet as pq
 
-    with opened_store(_url(source, store_url)) as store:
+    with opened_store(url_of(source, store_url)) as store:
         spec, plan = trials_of(source, store)
         tables = dict(read_tables(store, plan))
         if not tables["trials"].num_rows and not tables["failures"].num_rows:
@@ -67,7 +67,7 @@ def report(source: SpecSource, store_url: str | None, out: Path | None) -> int:
     """`sweeps report`: the report's files here, and under `sweeps/NAME/report/` in the store."""
     from sweeps.report.build import build_report
 
-    with opened_store(_url(source, store_url)) as store:
+    with opened_store(url_of(source, store_url)) as store:
         spec, plan = trials_of(source, store)
         given = report_input(spec, plan, store)
         files = build_report(given, out or Path(f"{spec.name}-report"))
@@ -123,12 +123,3 @@ def report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
 def _frame(table: pa.Table) -> Any:
     """A pandas frame."""
     return table.to_pandas()
-
-
-def _url(source: SpecSource, store_url: str | None) -> str | None:
-    """The store to read: the option, else the file's own."""
-    if store_url is not None or not source.is_file:
-        return store_url
-    from sweeps.commands import loaded
-
-    return loaded(source).store

@@ -18,7 +18,10 @@ from spurious.errors import NumericalError
 from sweeps.cli import build_parser, main
 from sweeps.commands import cache_folder, home
 
-COMMANDS = ("stage", "phantom", "plan", "run", "pull", "report", "serve")
+COMMANDS = (
+    *("stage", "phantom", "plan", "run", "submit", "status", "logs", "stop"),
+    *("pull", "report", "serve"),
+)
 
 
 @pytest.fixture

@@ -1,0 +1,163 @@
+"""The Ray job that runs a sweep on a cluster: found by the sweep's name, followed, stopped."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cluster.errors import NotFound, Unavailable
+from cluster.jobs import Job, api_address
+from sweeps.commands import SpecSource, loaded
+from sweeps.errors import SweepError
+
+if TYPE_CHECKING:
+    from cluster.jobs_api import JobsApi
+
+STOP_WAIT_VARIABLE = "RAY_JOB_STOP_WAIT_TIME_S"
+_STOP_WAIT_S = 120.0
+_STOP_MARGIN_S = 30.0
+_TOLD_EVERY = 10
+EXIT_DETACHED = 130
+
+
+def note(text: str) -> None:
+    """A line for people: standard output is the job's."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def connected(address: str | None) -> JobsApi:
+    """The jobs of the cluster at an address, by default that of RAY_API_SERVER_ADDRESS.
+
+    Raises:
+        SweepError: no address is given.
+        ClusterError: it cannot be used; see `JobsApi`.
+    """
+    found = api_address(address)
+    if found is None:
+        raise SweepError(
+            "no cluster is named: give --address http://HOST:8265, where its dashboard is, or set "
+            "RAY_API_SERVER_ADDRESS"
+        )
+    from cluster.jobs import prepare_client
+
+    prepare_client()  # before Ray is imported
+    from cluster.jobs_api import JobsApi
+
+    return JobsApi(found)
+
+
+def name_of(source: SpecSource) -> str:
+    """The sweep's name, as it is given or from its file."""
+    return loaded(source).name if source.is_file else source.target
+
+
+def job_of(api: JobsApi, name: str) -> Job:
+    """The newest job of a sweep, a live one first.
+
+    Raises:
+        NotFound: the cluster remembers none.
+    """
+    job = api.newest("sweep", name)
+    if job is None:
+        raise NotFound(
+            f"{api.address} knows no job of sweep '{name}': it was not submitted to this cluster, "
+            "or the cluster was restarted since"
+        )
+    return job
+
+
+def follow(api: JobsApi, job: Job, name: str) -> int:
+    """Print the job's log until it ends; Ctrl-C leaves the job alone.
+
+    Returns:
+        The exit status of the job's outcome, 130 where the user left before.
+    """
+    try:
+        show(api.follow(job.id))
+        ended = api.job(job.id)
+    except KeyboardInterrupt:
+        note(f"\ndetached; the job goes on. {how_to_go_on(api, name)}")
+        return EXIT_DETACHED
+    except Unavailable as error:
+        raise Unavailable(f"{error}; the job may go on. {how_to_go_on(api, name)}") from error
+    note(f"job {ended.id} {ended.state}{_why(ended)}")
+    return ended.status
+
+
+def how_to_go_on(api: JobsApi, name: str) -> str:
+    """The commands that find the job again."""
+    at = f"--address {api.address}"
+    return f"Attach: sweeps logs {name} --follow {at}; stop: sweeps stop {name} {at}"
+
+
+def show(lines: Iterable[str], wanted: Callable[[str], bool] = lambda line: True) -> int:
+    """Print the lines that are wanted, each at once; returns how many."""
+    shown = 0
+    for line in lines:
+        if wanted(line):
+            print(line, flush=True)
+            shown += 1
+    return shown
+
+
+def stop(source: SpecSource, address: str | None) -> int:
+    """`sweeps stop`: ask the sweep's job to end, and wait until it has.
+
+    The driver lets its trials save a checkpoint, which takes up to an epoch.
+
+    Raises:
+        Unavailable: the job has not ended in the time that its cluster gives it.
+    """
+    name = name_of(source)
+    api = connected(address)
+    job = job_of(api, name)
+    if not job.live:
+        note(f"job {job.id} has ended already: {job.state}")
+        return 0
+    api.stop(job.id)
+    note(f"stopping job {job.id}: running trials save a checkpoint first")
+    bound = _stop_wait_s() + _STOP_MARGIN_S
+    looks = 0
+
+    def told(seen: Job) -> None:
+        nonlocal looks
+        looks += 1
+        if looks % _TOLD_EVERY == 0:
+            note(f"still {seen.state} after {looks} s of at most {bound:.0f} s")
+
+    ended = api.wait(job.id, bound, told)
+    if ended.live:
+        raise Unavailable(
+            f"job {job.id} is still {ended.state} after {bound:.0f} s: look at {api.address}, "
+            f"and stop it again; {STOP_WAIT_VARIABLE} is how long it gets"
+        )
+    note(f"job {ended.id} {ended.state}; submitting the sweep again continues it")
+    return 0
+
+
+def _stop_wait_s() -> float:
+    text = os.environ.get(STOP_WAIT_VARIABLE)
+    try:
+        return float(text) if text else _STOP_WAIT_S
+    except ValueError:
+        raise SweepError(f"{STOP_WAIT_VARIABLE}={text}: expected seconds") from None
+
+
+def _why(job: Job) -> str:
+    """Ray's first line on a job that failed."""
+    return f": {job.message.splitlines()[0]}" if job.state == "FAILED" and job.message else ""
+
+
+def read_text(path: Path) -> str:
+    """A file of the user's.
+
+    Raises:
+        SweepError: it is no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise SweepError(f"{path}: expected UTF-8 text") from None

@@ -1,0 +1,162 @@
+"""`sweeps submit`: put the YAML into the store by its hash, and ask a cluster to run that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cluster.jobs import api_address, is_loopback, job_id, job_request
+from cluster.rayjob import as_yaml, read_raycluster, render_rayjob
+from cluster.store import Store
+from sweeps.archive import archive
+from sweeps.attached import EXIT_DETACHED, connected, follow, how_to_go_on, note, read_text
+from sweeps.commands import SpecSource, loaded, opened_store, plan_on
+from sweeps.errors import SweepError
+from sweeps.spec import Spec
+from sweeps.spec_store import STORED, digest_of, put_spec
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is submitted, and where to.
+
+    Attributes:
+        source: The sweep's file and its overrides.
+        pairs: The overrides as they were written, KEY=VALUE.
+        store_url: The store, None for the specification's.
+        address: Where the cluster's dashboard is, None for RAY_API_SERVER_ADDRESS.
+        rayjob: File with the RayCluster of a RayJob, None for a cluster that runs already.
+    """
+
+    source: SpecSource
+    pairs: Sequence[str]
+    store_url: str | None
+    address: str | None
+    rayjob: Path | None
+
+
+def submit(given: Submission, *, dry_run: bool, wait: bool) -> int:
+    """Submit a sweep, or attach to the job that runs it already.
+
+    Returns:
+        0, or with `wait` the exit status of the job's outcome.
+
+    Raises:
+        SweepError: a cluster could not reach the store, or no cluster is named.
+    """
+    spec = loaded(given.source)
+    _check_reachable(given, given.store_url or spec.store)
+    cluster = None
+    if given.rayjob is not None:
+        cluster = read_raycluster(read_text(given.rayjob), str(given.rayjob))
+    if dry_run:
+        request = sweep_request(spec, given, _plain_url(given.store_url or spec.store))
+        print(json.dumps(request, indent=1) if cluster is None else _rayjob_yaml(cluster, request))
+        return 0
+    with opened_store(given.store_url or spec.store) as store:
+        request = sweep_request(spec, given, store.url)
+        if cluster is not None:
+            return _send_rayjob(spec, given, store, render_rayjob(cluster, request), wait=wait)
+        return _send_job(spec, given, store, request, wait=wait)
+
+
+def sweep_request(spec: Spec, given: Submission, store_url: str) -> dict[str, Any]:
+    """The request to the Jobs API; equal sweeps on one store make equal ones.
+
+    The store's endpoint and keys are in the cluster's environment and not in here.
+    """
+    digest = digest_of(spec.text)
+    overrides = json.dumps(dict(given.source.overrides), sort_keys=True, default=str)
+    both = hashlib.sha256(spec.text.encode() + b"\0" + overrides.encode()).hexdigest()
+    settings = [part for pair in given.pairs for part in ("--set", pair)]
+    return job_request(
+        job_id("sweep", spec.name, both),
+        ["sweeps", "run", f"{STORED}{digest}", "--store", store_url, *settings],
+        {"sweep": spec.name, "spec": digest, "version": version("spurious-sweeps")},
+    )
+
+
+def _check_reachable(given: Submission, store_url: str | None) -> None:
+    """Refuse this machine's embedded server for a cluster elsewhere."""
+    if store_url is not None:
+        return
+    address = None if given.rayjob is not None else api_address(given.address)
+    if address is None or not is_loopback(address):
+        raise SweepError(
+            "a cluster cannot reach the embedded server of this machine: name a store that both "
+            "can, --store s3://BUCKET/PREFIX"
+        )
+
+
+def _plain_url(url: str | None) -> str:
+    """A store's URL as the opened store would tell it."""
+    if url is None:
+        with opened_store(None) as store:
+            return store.url
+    return url.rstrip("/") if url.startswith("s3://") else str(Path(url).absolute())
+
+
+def _rayjob_yaml(cluster: Mapping[str, Any], request: Mapping[str, Any]) -> str:
+    return as_yaml(render_rayjob(cluster, request)).rstrip("\n")
+
+
+def _worth_it(spec: Spec, given: Submission, store: Store) -> bool:
+    """Whether anything is left to run; then the store gets the YAML and the sweep's plan."""
+    plan = plan_on(spec, store)
+    if plan.unknown is None and not plan.missing:
+        note(f"sweep '{spec.name}': all {len(plan.trials)} trials have a result; nothing to run")
+        return False
+    put_spec(store, spec.text)
+    archive(store, spec, plan, given.source.overrides)
+    left = len(plan.missing) if plan.trials else "unknown"
+    note(f"sweep '{spec.name}': {len(plan.trials)} trials, {len(plan.done)} done, {left} to run")
+    return True
+
+
+def _send_job(
+    spec: Spec, given: Submission, store: Store, request: Mapping[str, Any], *, wait: bool
+) -> int:
+    """To a running cluster; it is asked first, so that a wrong token leaves nothing behind."""
+    api = connected(given.address)
+    if not _worth_it(spec, given, store):
+        return 0
+    job, attached = api.submit(request)
+    note(f"{'attached to' if attached else 'submitted'} job {job.id} at {api.address}/#/jobs")
+    if wait:
+        return follow(api, job, spec.name)
+    note(how_to_go_on(api, spec.name))
+    return 0
+
+
+def _send_rayjob(
+    spec: Spec, given: Submission, store: Store, manifest: Mapping[str, Any], *, wait: bool
+) -> int:
+    """To Kubernetes, where KubeRay makes a cluster for it."""
+    from cluster.kubernetes_api import RayJobs, RayJobState
+
+    jobs = RayJobs()
+    if not _worth_it(spec, given, store):
+        return 0
+    job, attached = jobs.submit(manifest)
+    at = f"{job.name} -n {job.namespace}"
+    note(f"{'attached to' if attached else 'created'} RayJob {at} at {jobs.server}")
+    on_its_own = f"Look: kubectl get rayjob {at}; stop: kubectl delete rayjob {at}"
+    if not wait:
+        note(on_its_own)
+        return 0
+
+    def told(seen: RayJobState) -> None:
+        note(f"RayJob {seen.name}: {seen.deployment} {seen.job}".rstrip())
+
+    try:
+        ended = jobs.wait(job, told)
+    except KeyboardInterrupt:
+        note(f"\ndetached; the RayJob goes on. {on_its_own}")
+        return EXIT_DETACHED
+    note(f"RayJob {ended.name}: {ended.deployment} {ended.job} {ended.message}".rstrip())
+    return ended.status

@@ -1,0 +1,189 @@
+"""A Ray cluster of one node on this machine, behind a token, as processes of their own."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from tiny_sweeps import ROOT, TEXT, Place, made_place
+
+TOKEN = "0123456789abcdef" * 4
+_UNSET = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
+
+
+@dataclass(frozen=True)
+class ClusterHere:
+    """The cluster, and the user who submits to it.
+
+    Attributes:
+        address: Of its dashboard and Jobs API.
+        user: Where `sweeps` runs with a token and nothing else that leads to the cluster.
+        secrets: What must be in no request.
+    """
+
+    address: str
+    user: Place
+    secrets: tuple[str, ...]
+
+
+def free_ports(number: int) -> list[int]:
+    """TCP ports of loopback that nobody listened at a moment ago."""
+    with socket.socket() as first:
+        sockets = [first, *(socket.socket() for _ in range(number - 1))]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        ports = [each.getsockname()[1] for each in sockets]
+        for each in sockets[1:]:
+            each.close()
+    return ports
+
+
+@contextmanager
+def cluster_here(folder: Path, store: Mapping[str, str]) -> Iterator[ClusterHere]:
+    """Start a head of two CPUs, whose environment leads to a store; ended by its own ids.
+
+    Args:
+        folder: For the user's files.
+        store: AWS_* variables of the cluster and of the user.
+    """
+    port, dashboard, agent, metrics = free_ports(4)
+    programs = str(Path(sys.executable).parent)
+    settings = {
+        **store,
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "HOME": str(folder),
+        "SWEEPS_CACHE": str(folder / "cache"),
+    }
+    ray = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": TOKEN,
+        "RAY_JOB_STOP_SIGNAL": "SIGINT",
+        "RAY_JOB_STOP_WAIT_TIME_S": "60",
+    }
+    arguments = [
+        *("start", "--head", "--block", "--num-cpus=2", "--object-store-memory=100000000"),
+        *("--node-ip-address=127.0.0.1", f"--port={port}", "--dashboard-host=127.0.0.1"),
+        *(f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"),
+        *(f"--metrics-export-port={metrics}", "--disable-usage-stats"),
+    ]
+    address = f"http://127.0.0.1:{dashboard}"
+    with made_place(folder, **settings, **ray) as place:
+        subprocess.Popen(
+            [f"{programs}/ray", *arguments, f"--temp-dir={place.temporary}/r"],
+            cwd=folder,
+            env=place.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        _wait_for(address)
+        (folder / "token").write_text(TOKEN)
+        user = Place(folder, place.temporary, **settings)
+        for name in _UNSET:
+            user.environment.pop(name, None)
+        user.environment["RAY_AUTH_TOKEN_PATH"] = str(folder / "token")
+        secrets = [value for name, value in store.items() if "KEY" in name]
+        yield ClusterHere(address, user, (TOKEN, *secrets))
+
+
+def _wait_for(address: str) -> None:
+    """Until the Jobs API asks for a token."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"{address}/api/version", timeout=5)
+        except urllib.error.HTTPError as error:
+            if error.code == 401:
+                return
+        except OSError:
+            pass
+        time.sleep(0.2)
+    raise AssertionError(f"no Ray cluster at {address} within two minutes")
+
+
+def spec_text(name: str) -> str:
+    """The tiny sweep under another name, so that tests do not meet each other's jobs."""
+    return TEXT.replace("name: tiny", f"name: {name}", 1)
+
+
+@contextmanager
+def behind_tls(address: str, folder: Path) -> Iterator[tuple[str, Path]]:
+    """An https address on loopback that leads to an http one, and its certificate's file."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(_certificate(folder))
+    target = int(address.rpartition(":")[2])
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def forward(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def accept() -> None:
+        with suppress(OSError):  # the listener was closed
+            while True:
+                plain, _ = listener.accept()
+                try:
+                    near = context.wrap_socket(plain, server_side=True)
+                except OSError:  # a client that does not trust us
+                    continue
+                far = socket.create_connection(("127.0.0.1", target))
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=forward, args=ends, daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}", folder / "ca.pem"
+    finally:
+        listener.close()
+
+
+def _certificate(folder: Path) -> Path:
+    """Write a self-signed certificate of 127.0.0.1 (ca.pem), and it with its key (both.pem)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate = made.public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    (folder / "ca.pem").write_bytes(certificate)
+    (folder / "both.pem").write_bytes(certificate + private)
+    return folder / "both.pem"
