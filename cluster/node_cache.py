@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,8 @@ class CachedArrays:
         abnormalities: (N,) int64.
         hit: False where this call fetched the dataset.
         bytes_fetched: Bytes that this call downloaded.
+        seconds_waited: Wall time until no other process or thread was at the dataset, seconds.
+        seconds_fetching: Wall time of fetching and decoding, 0 on a hit, seconds.
     """
 
     images: NDArray[Any]
@@ -57,6 +60,8 @@ class CachedArrays:
     abnormalities: NDArray[np.int64]
     hit: bool
     bytes_fetched: int
+    seconds_waited: float
+    seconds_fetching: float
 
 
 def open_dataset(
@@ -93,15 +98,24 @@ def open_dataset(
     except OSError as error:
         raise Denied(f"cannot use {cache_dir} as cache folder: {error}") from error
     folder = dataset_folder(cache_dir, manifest.content_digest)
+    asked = time.monotonic()
     with held_lock(folder, f"dataset {manifest.name} being fetched", wait_seconds):
-        fetched = 0
+        free = time.monotonic()
+        fetched, fetching = 0, 0.0
         arrays = _map_if_sound(folder, manifest)
         hit = arrays is not None
         if arrays is None:
             fetched = fetch_dataset(store, manifest, folder, progress, max_bytes)
+            fetching = time.monotonic() - free
             arrays = _map(folder, manifest)
         os.utime(folder / INDEX)  # eviction goes by the time of the last opening
-    return CachedArrays(**arrays, hit=hit, bytes_fetched=fetched)
+    return CachedArrays(
+        **arrays,
+        hit=hit,
+        bytes_fetched=fetched,
+        seconds_waited=free - asked,
+        seconds_fetching=fetching,
+    )
 
 
 def _map_if_sound(folder: Path, manifest: Manifest) -> dict[str, NDArray[Any]] | None:

@@ -129,10 +129,12 @@ class Loop:
             self.restore(hooks.resume)
         while self.epoch < self.config.epochs:
             self.epoch += 1
+            before = self.fit.seconds_training
             loss = self._train_epoch(training)
             self.fit.rows.append(MetricRow(self.epoch, "train", "loss", None, loss))
             last = self.epoch == self.config.epochs
-            values = {"train.loss": loss}
+            speed = len(training) / (self.fit.seconds_training - before)
+            values = {"train.loss": loss, "train.images_per_second": speed}
             if last or self.epoch % self.config.evaluate_every == 0:
                 evaluation = evaluator(self.model, self.epoch)
                 self._keep(evaluation)

@@ -40,6 +40,7 @@ class Task:
     checkpoint_every: int = 10
     keep_checkpoint: bool = False
     has_checkpoint: bool = False
+    sweep: str = ""
 
 
 @lru_cache(maxsize=1)

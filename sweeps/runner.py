@@ -16,9 +16,10 @@ from sweeps.progress import RunProgress
 from sweeps.results import checkpointed_ids, committed_ids, record_failure
 from sweeps.rows import Task
 from sweeps.spec import Spec
+from sweeps.sweep_metrics import SweepMetrics
 from sweeps.trial import FitFunction, fit_for_real
 from sweeps.tuner import how_many_at_once, run_tasks
-from sweeps.watching import Tally
+from sweeps.watching import Tally, Watchers
 
 
 def task_for(
@@ -43,6 +44,7 @@ def task_for(
         checkpoint_every=spec.checkpoint.every_epochs,
         keep_checkpoint=spec.checkpoint.keep,
         has_checkpoint=has_checkpoint,
+        sweep=spec.name,
     )
 
 
@@ -72,19 +74,30 @@ def run_plan(
     saved = checkpointed_ids(store)
     tasks = [task_for(t, spec, store.url, cache, t.id in saved) for t in plan.missing]
     resources = spec.resources
-    concurrent = how_many_at_once(resources.cpus, resources.gpus, session.nodes)
+    concurrent = how_many_at_once(
+        resources.cpus, resources.gpus, session.nodes, may_grow=session.may_grow
+    )
     console.print(
         f"sweep '{spec.name}': {len(plan.trials)} trials, {len(plan.done)} done, "
         f"{len(tasks)} to run, {min(concurrent, len(tasks))} at once",
         highlight=False,
     )
-    with RunProgress(len(tasks), console).shown() as progress:
+    if not concurrent:
+        console.print(
+            f"no node of the cluster has {resources.cpus:g} CPUs and {resources.gpus:g} GPUs now: "
+            "waiting for one (an autoscaler's, or lower resources.cpus or resources.gpus)",
+            highlight=False,
+        )
+    with (
+        RunProgress(len(tasks), console).shown() as progress,
+        SweepMetrics(spec, plan, store).shown() as metrics,
+    ):
         tally = run_tasks(
             spec.name,
             tasks,
             cpus=resources.cpus,
             gpus=resources.gpus,
-            watcher=progress,
+            watcher=Watchers(progress, metrics),
             scratch=session.folder if os.access(session.folder, os.W_OK) else None,
             fit_function=fit_function,
         )

@@ -25,6 +25,7 @@ from spurious.train import Fit, Hooks
 from sweeps import results
 from sweeps.rows import Rows, Task
 from sweeps.training_state import Clock, TrainingState
+from sweeps.trial_metrics import TrialMetrics
 from sweeps.watching import Control, Outcome
 from sweeps.weights import load_weights
 
@@ -87,14 +88,16 @@ def run_trial(
     if control.stop():
         return Outcome(task.trial_id, "stopped", clock.attempt())
     store = _open_store(task.store_url)
-    with _failure_recorded(store, task, attempt):
+    shown = TrialMetrics(task.sweep, task.label, task.trial_id, task.dataset)
+    with _failure_recorded(store, task, attempt), shown:
         if store.exists(results.trial_key(task.trial_id)):
             return Outcome(task.trial_id, "already done", clock.attempt())
         began = datetime.now(UTC)
         _log.info("attempt %s begins", attempt)
-        dataset = _open(store, task)
+        dataset = _open(store, task, shown)
         state = TrainingState(store, task, clock, control)
-        hooks = Hooks(state.resume(), state.save, task.checkpoint_every, progress, state.wish)
+        told = shown.telling(progress)
+        hooks = Hooks(state.resume(), state.save, task.checkpoint_every, told, state.wish)
         try:
             fitted = fit_function(dataset, task, hooks, store)
         except Stopped as stopped:
@@ -132,9 +135,10 @@ def _manifest(url: str, name: str, digest: str) -> Manifest:
     return find_manifest(_open_store(url), name, digest)
 
 
-def _open(store: Store, task: Task) -> Dataset:
+def _open(store: Store, task: Task, shown: TrialMetrics) -> Dataset:
     manifest = _manifest(task.store_url, task.dataset, task.dataset_digest)
-    arrays = open_dataset(store, manifest, Path(task.cache_dir))
+    arrays = open_dataset(store, manifest, Path(task.cache_dir), progress=shown.fetching)
+    shown.opened(arrays)
     return Dataset(
         images=arrays.images,
         masks=arrays.masks,

@@ -102,3 +102,35 @@ class Watcher:
 
     def ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """A trial ended; without an outcome no attempt came to an end of its own."""
+
+
+class Watchers(Watcher):
+    """Tells several watchers, one after the other."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self.watchers = watchers
+
+    def started(self, task: TaskName) -> None:
+        """See `Watcher`."""
+        for watcher in self.watchers:
+            watcher.started(task)
+
+    def epoch(self, task: TaskName, epoch: int, epochs: int, values: dict[str, float]) -> None:
+        """See `Watcher`."""
+        for watcher in self.watchers:
+            watcher.epoch(task, epoch, epochs, values)
+
+    def retried(self, task: TaskName, message: str) -> None:
+        """See `Watcher`."""
+        for watcher in self.watchers:
+            watcher.retried(task, message)
+
+    def stopping(self) -> None:
+        """See `Watcher`."""
+        for watcher in self.watchers:
+            watcher.stopping()
+
+    def ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
+        """See `Watcher`."""
+        for watcher in self.watchers:
+            watcher.ended(task, outcome, message)

@@ -165,13 +165,17 @@ def test_the_second_open_is_a_hit(folder_store, tmp_path):
 
 
 def test_threads_fetch_once(folder_store, tmp_path):
-    """Threads that open at once share one fetch."""
+    """Threads that open at once share one fetch; each tells what it took or waited."""
     store = CountingStore(folder_store)
     manifest = stage(folder_store, make_records())
     with ThreadPoolExecutor(6) as pool:
         jobs = [pool.submit(open_dataset, store, manifest, tmp_path / "cache") for _ in range(6)]
         cached = [job.result(60) for job in jobs]
     assert sorted(c.hit for c in cached) == [False] + [True] * 5
+    least = 0.05 * len(manifest.shards)  # what the downloads took
+    [fetcher] = [c for c in cached if not c.hit]
+    assert fetcher.seconds_waited < least <= fetcher.seconds_fetching
+    assert all(c.seconds_waited >= least / 2 and c.seconds_fetching == 0 for c in cached if c.hit)
     assert len(store.downloads) == len(manifest.shards)
     check_arrays(cached[-1], make_records())
 
