@@ -1,6 +1,6 @@
 PYTHON ?= python3
 RUN = .venv/bin
-.PHONY: setup demo check test bench lock
+.PHONY: setup demo check test e2e manifests bench lock
 setup: .venv/ready
 .venv/ready: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv && $(RUN)/pip install --quiet --require-virtualenv uv && $(RUN)/uv pip sync --quiet --compile-bytecode --python $(RUN)/python --require-hashes requirements-dev.txt
@@ -9,11 +9,16 @@ demo: setup
 	$(RUN)/sweeps run sweeps/specs/quickstart.yaml
 	$(RUN)/sweeps report sweeps/specs/quickstart.yaml
 check: setup
-	$(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy && $(RUN)/lint-imports
+	$(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy && $(RUN)/lint-imports && $(RUN)/hadolint docker/Dockerfile
 test: setup check
 	$(RUN)/pytest
+e2e: setup
+	$(RUN)/pytest -m e2e -s tests/e2e
+manifests: setup
+	for o in cpu-tryout gpu-pool kueue; do $(RUN)/kubectl kustomize k8s/overlays/$$o | $(RUN)/python -m cluster.kube_lint --committed $(if $(CRDS),--crds $(CRDS)) - || exit 1; done
 bench: setup
 	$(RUN)/python tests/benchmarks/trial_overhead.py
 lock:
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.txt
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt
+	sed -n '/^uv==/,/^[a-z].*==/{/^uv==/p;/^    --hash/p}' requirements-dev.txt > docker/uv.txt

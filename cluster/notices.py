@@ -114,6 +114,5 @@ class Drain:
             except RayError as error:
                 _log.warning("Ray does not say which nodes go away: %s", error)
             else:
-                here = bytes.fromhex(ray.get_runtime_context().get_node_id())
-                self._coming = here in draining
+                self._coming = ray.get_runtime_context().get_node_id() in draining
         return self._coming

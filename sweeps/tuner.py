@@ -283,19 +283,22 @@ def _fit(
     ).fit()
 
 
-def how_many_at_once(cpus: float, gpus: float, nodes: Sequence[tuple[float, float]]) -> int:
+def how_many_at_once(
+    cpus: float, gpus: float, nodes: Sequence[tuple[float, float]], *, may_grow: bool = False
+) -> int:
     """Trials that fit onto the nodes of a session at once; a trial stays on one node.
 
     Args:
         cpus: CPUs of a trial.
         gpus: GPUs of a trial, may be a fraction.
         nodes: CPUs and GPUs of each node.
+        may_grow: Whether nodes may come later: then none now is no error.
 
     Raises:
         SweepError: not even one does.
     """
     total = sum(_on_node(cpus, gpus, *node) for node in nodes)
-    if total < 1:
+    if total < 1 and not may_grow:
         offered = ", ".join(f"{c:g} CPUs and {g:g} GPUs" for c, g in sorted(set(nodes)))
         raise SweepError(
             f"resources: a trial asks for {cpus:g} CPUs and {gpus:g} GPUs, no node of the Ray "
