@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ from typing import Any
 from cluster.session import Session
 from cluster.store import Store
 from spurious.fit import Machine
+from sweeps.losses import recorded_losses
 from sweeps.plan import Plan, Trial
 from sweeps.progress import RunProgress
-from sweeps.results import checkpointed_ids, committed_ids, record_failure
+from sweeps.results import checkpointed_ids, committed_ids
 from sweeps.rows import Task
 from sweeps.spec import Spec
 from sweeps.sweep_metrics import SweepMetrics
@@ -91,36 +91,18 @@ def run_plan(
     with (
         RunProgress(len(tasks), console).shown() as progress,
         SweepMetrics(spec, plan, store).shown() as metrics,
+        recorded_losses(store) as losses,
     ):
         tally = run_tasks(
             spec.name,
             tasks,
             cpus=resources.cpus,
             gpus=resources.gpus,
-            watcher=Watchers(progress, metrics),
+            watcher=Watchers(progress, metrics, losses),
             scratch=session.folder if os.access(session.folder, os.W_OK) else None,
             fit_function=fit_function,
         )
-    _record_lost_workers(store, tally)
     return _conclude(spec, tasks, tally, committed_ids(store), console)
-
-
-def _record_lost_workers(store: Store, tally: Tally) -> None:
-    """Rows of `failures` for workers that died: they could write none themselves."""
-    for worker in tally.workers:
-        record_failure(
-            store,
-            {
-                "trial_id": worker.trial_id,
-                "attempt": uuid.uuid4().hex[:12],
-                "failure_class": worker.failure_class,
-                "message": worker.message,
-                "traceback": worker.details,
-                "log_tail": "",
-                "node": "",
-                "failed_at": worker.at,
-            },
-        )
 
 
 def _conclude(

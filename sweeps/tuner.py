@@ -102,7 +102,7 @@ class _Callback(tune.Callback):
         told = Path(trial.error_file).read_text() if trial.error_file else ""
         details = told.rpartition("Failure # ")[2]  # the file has all of the trial's
         now = datetime.now(UTC)
-        self.tally.workers.append(LostWorker(trial_id, message, details, now, failure_class))
+        self.watcher.lost_worker(LostWorker(trial_id, message, details, now, failure_class))
         return f"{failure_class}: {message}"
 
 

@@ -45,12 +45,10 @@ class Tally:
     Attributes:
         outcomes: By trial id, as the workers told them.
         lost: Trial id to failure class and message, where no attempt could tell an outcome.
-        workers: Every loss of a worker, also where the trial ended well on another one.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
-    workers: list[LostWorker] = field(default_factory=list)
 
     @property
     def ended(self) -> set[str]:
@@ -97,6 +95,9 @@ class Watcher:
     def retried(self, task: TaskName, message: str) -> None:
         """An attempt was lost, another one follows."""
 
+    def lost_worker(self, loss: LostWorker) -> None:
+        """A worker died; its trial goes on elsewhere or has no attempt left."""
+
     def stopping(self) -> None:
         """The user asked to stop: running trials save a checkpoint at the end of their epoch."""
 
@@ -124,6 +125,11 @@ class Watchers(Watcher):
         """See `Watcher`."""
         for watcher in self.watchers:
             watcher.retried(task, message)
+
+    def lost_worker(self, loss: LostWorker) -> None:
+        """See `Watcher`."""
+        for watcher in self.watchers:
+            watcher.lost_worker(loss)
 
     def stopping(self) -> None:
         """See `Watcher`."""

@@ -1,0 +1,65 @@
+"""The image under test, built for real; and its base image, made here where none can be had."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+from podman_here import Podman
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = "docker.io/library/debian:bookworm-slim"
+IMAGE = "localhost/spurious-sweeps:e2e"
+BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+"""This machine's certificates: behind a proxy that ends TLS a build needs them, and no image."""
+
+_IN_BUILD = "/run/host-ca.crt"
+
+
+def have_base(podman: Podman, folder: Path) -> str:
+    """Debian's slim image: at hand, else pulled, else made by debootstrap; says which."""
+    if podman("images", "--quiet", BASE).strip():
+        return "at hand"
+    pulled = podman("pull", "--quiet", BASE, check=False, timeout=60)
+    if podman("images", "--quiet", BASE).strip():
+        return "pulled"
+    if shutil.which("debootstrap") is None:
+        raise RuntimeError(f"no {BASE} and no debootstrap to make one:\n{pulled}")
+    root = folder / "debian"
+    podman.program("debootstrap", "--variant=minbase", "bookworm", str(root))
+    with subprocess.Popen(["tar", "-C", root, "-c", "."], stdout=subprocess.PIPE) as archive:
+        subprocess.run(
+            ["podman", "import", "-", BASE],
+            stdin=archive.stdout,
+            env=podman.environment,
+            check=True,
+            capture_output=True,
+        )
+    shutil.rmtree(root)
+    return "made by debootstrap: no registry within reach"
+
+
+def build(podman: Podman) -> None:
+    """Build the image as the README says, with this commit in its label."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    behind_proxy = [
+        *("--volume", f"{BUNDLE}:{_IN_BUILD}:ro"),
+        *("--build-arg", f"SSL_CERT_FILE={_IN_BUILD}"),
+        *("--build-arg", f"PIP_CERT={_IN_BUILD}"),
+    ]
+    podman.program(
+        *("buildah", "bud", "--pull-never", "--network", "host", "--layers"),
+        *(behind_proxy if BUNDLE.exists() else []),
+        *(
+            "--build-arg",
+            f"COMMIT={commit}",
+            "--build-arg",
+            f"VERSION={version('spurious-sweeps')}",
+        ),
+        *("--file", str(ROOT / "docker/Dockerfile"), "--tag", IMAGE, str(ROOT)),
+        timeout=1500,
+    )
