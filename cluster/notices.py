@@ -55,6 +55,24 @@ class Notices:
         """Tell the next attempt of a trial that there was an earlier one."""
         self._write(Notice(self._told.stop, self._told.retried | {trial_id}))
 
+    def leaving(self, trial_id: str) -> None:
+        """From a trial: its node will go away, so that its end there is no failure.
+
+        Ray itself tells a drained node from a failed one only where the node outlives its deadline.
+        """
+        try:
+            internal_kv._internal_kv_put(self._leaving(trial_id), b"1", namespace=_NAMESPACE)
+        except RayError as error:
+            _log.warning("the driver could not be told that this node goes away: %s", error)
+
+    def left(self, trial_id: str) -> bool:
+        """For the driver: whether a trial told that its node goes away; told once."""
+        key = self._leaving(trial_id)
+        found = internal_kv._internal_kv_get(key, namespace=_NAMESPACE) is not None
+        if found:
+            internal_kv._internal_kv_del(key, namespace=_NAMESPACE)
+        return found
+
     def clear(self) -> None:
         """Remove the board, where the session still stands."""
         try:
@@ -79,6 +97,9 @@ class Notices:
     @property
     def _key(self) -> bytes:
         return f"notices/{self.run}".encode()
+
+    def _leaving(self, trial_id: str) -> bytes:
+        return f"leaving/{self.run}/{trial_id}".encode()
 
     def _write(self, notice: Notice) -> None:
         self._told = notice

@@ -53,17 +53,22 @@ class Stopping:
 class WorkerControl(Control):
     """The trial's side: asks Ray between epochs, at most once a second."""
 
-    def __init__(self, notices: Notices) -> None:
-        self.notices = notices
+    def __init__(self, notices: Notices, trial_id: str) -> None:
+        self.notices, self.trial_id = notices, trial_id
         self.drain = Drain()
+        self._told = False
 
     def stop(self) -> bool:
         """See `Control`."""
         return self.notices.read(_ASK_EVERY_S).stop
 
     def leaving(self) -> bool:
-        """See `Control`."""
-        return self.drain.coming(_ASK_EVERY_S)
+        """See `Control`; the driver is told, once."""
+        coming = self.drain.coming(_ASK_EVERY_S)
+        if coming and not self._told:
+            self._told = True
+            self.notices.leaving(self.trial_id)
+        return coming
 
     def retried(self, trial_id: str) -> bool:
         """See `Control`."""

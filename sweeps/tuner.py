@@ -43,6 +43,8 @@ _REPORT_EVERY_S = 2.0
 _log = logging.getLogger("sweeps.tuner")
 
 
+_LOST = "the worker process was lost (killed, out of memory, or with its node)"
+
 _CONFIG_KEY = "trial_id"
 """All that Tune is told of a trial: other values it would replace by references of its own."""
 
@@ -98,23 +100,22 @@ class _Callback(tune.Callback):
         trial_id = trial.config[_CONFIG_KEY]
         if reason := self.reasons.pop(trial_id, None):
             return reason
-        failure_class, message = _loss(trial)
+        failure_class, message = self._loss(trial)
         told = Path(trial.error_file).read_text() if trial.error_file else ""
         details = told.rpartition("Failure # ")[2]  # the file has all of the trial's
         now = datetime.now(UTC)
         self.watcher.lost_worker(LostWorker(trial_id, message, details, now, failure_class))
         return f"{failure_class}: {message}"
 
-
-def _loss(trial: Any) -> tuple[str, str]:
-    """Failure class and message of a lost worker; Tune counts no preemption as a failure."""
-    error = trial.get_pickled_error()
-    if isinstance(error, RayActorError) and error.preempted:
+    def _loss(self, trial: Any) -> tuple[str, str]:
+        """Failure class and message of a lost worker; a node that went away on notice is none."""
+        error = trial.get_pickled_error()
+        known = isinstance(error, RayActorError) and error.preempted
+        if not self.stopping.notices.left(trial.config[_CONFIG_KEY]) and not known:
+            return "infrastructure", _LOST
+        if not known:  # Tune has counted it, and takes it back like this
+            trial.run_metadata.num_failures -= 1
         return "preempted", "the worker's node went away after a notice (spot, drain)"
-    return (
-        "infrastructure",
-        "the worker process was lost (killed, out of memory, or with its node)",
-    )
 
 
 class _Shown:
@@ -161,7 +162,7 @@ def _trainable(
                 tune.report({"epoch": epoch, "epochs": epochs, "values": dict(values)})
 
         try:
-            control = WorkerControl(notices)
+            control = WorkerControl(notices, task.trial_id)
             outcome = run_trial(task, uuid.uuid4().hex[:12], progress, fit_function, control)
         except Exception as error:
             failure_class = classify(error)
