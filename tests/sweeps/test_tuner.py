@@ -14,6 +14,7 @@ from tiny_sweeps import (
     DIVERGES,
     assert_same,
     fit_and_tell,
+    fit_on_leaving_nodes,
     fit_unless_unlucky,
     printed,
     quiet_console,
@@ -148,6 +149,22 @@ def test_a_killed_worker_and_an_absent_store_cost_an_attempt_each(
     folder = FolderStore(tmp_path / "folder")
     expected = tables(folder, run_here(folder, spec, tmp_path / "other-cache"))
     assert_same(tables(store, plan_on(spec, store)), expected)
+
+
+def test_a_node_that_goes_away_on_notice_counts_no_failure(
+    ray_here: RayHere, tmp_path: Path
+) -> None:
+    """Three times in a row, one more than there are retries; the table calls each preempted."""
+    store = FolderStore(tmp_path / "store")
+    spec = tiny(axes__specificity=["label"], axes__seed=[0])
+    stage_here(store, spec)
+    cache, console = tmp_path / "cache", quiet_console()
+    plan = plan_on(spec, store)
+    status = run_plan(spec, plan, store, ray_here.session, cache, console, fit_on_leaving_nodes)
+    assert status == 0, printed(console)
+    classes = results.read_failures(store, [plan.trials[0].id]).column("failure_class").to_pylist()
+    assert classes == ["preempted"] * 3
+    assert printed(console).count("tried again after preempted") == 3
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,11 @@ from rich.console import Console
 from cluster.errors import Unavailable
 from cluster.manifest import commit_manifest
 from cluster.manifest_build import build_manifest
+from cluster.notices import Drain
 from cluster.shards import write_shards
 from cluster.store import Store
 from spurious.dataset import Dataset
-from spurious.train import Fit, Hooks
+from spurious.train import Fit, Hooks, Wish
 from sweeps import results
 from sweeps.commands import plan_on
 from sweeps.plan import Plan
@@ -223,3 +224,18 @@ def printed(console: Console) -> str:
     """What a quiet console was told so far."""
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+def fit_on_leaving_nodes(dataset: Dataset, task: Task, hooks: Hooks, store: Store) -> Fit:
+    """Train on the fourth attempt; before, the node says it goes away, and takes the worker along.
+
+    What Ray says of a node is set here: a whole node goes away in the end-to-end test.
+    """
+    lives = Path(task.cache_dir) / f"lives-{task.trial_id}"
+    lives.touch()
+    if (attempts := lives.stat().st_size) < 3:
+        lives.write_bytes(b"x" * (attempts + 1))
+        Drain.coming = lambda self, max_age_s=1.0: True  # type: ignore[method-assign]
+        assert hooks.wish() is Wish.SAVE
+        os._exit(1)
+    return fit_for_real(dataset, task, hooks, store)
