@@ -129,7 +129,7 @@ def test_progress_is_told() -> None:
     hooks = Hooks(on_epoch=lambda *news: told.append(news))
     outcome = fitted(squares(), fit_config("label", epochs=3, evaluate_every=2), hooks)
     assert [(epoch, epochs) for epoch, epochs, _ in told] == [(1, 3), (2, 3), (3, 3)]
-    assert set(told[0][2]) == {"train.loss"}
+    assert set(told[0][2]) == {"train.loss", "train.images_per_second"}
     assert told[1][2]["val.auroc"] == values(outcome, "val", "auroc")[0]
     assert told[2][2]["train.loss"] == values(outcome, "train", "loss")[2]
 
