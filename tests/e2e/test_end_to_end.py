@@ -37,6 +37,8 @@ PROVENANCE = (
     *("attempt", "seconds_total", "seconds_training", "images_per_second", "resumed_from_epoch"),
     *("started_at", "finished_at", "node", "versions"),
 )
+EVERY = 25
+"""Epochs between checkpoints in sweep.yaml; a trial waits until each is saved."""
 FAULTS_ONLY = {"sweeps_failures_total"}
 """Metrics of what never happens here: no trial is given up."""
 
@@ -186,11 +188,13 @@ def told_costs(user: User, protocol: Protocol) -> None:
     assert killed, "no trial was killed"
     for trial_id in killed:
         if trial_id in protocol.killed:
-            seen = protocol.killed[trial_id]
+            seen, row = protocol.killed[trial_id], trials.loc[trial_id]
             log(
-                f"kill of {trial_id[:8]}: its checkpoint was of epoch {seen.epoch}, at most 10 lost"
+                f"kill of {trial_id[:8]}: its checkpoint was of epoch {seen.epoch}, {seen.age:.0f} "
+                f"s old, the next would have been of {seen.epoch + EVERY}; resumed at "
+                f"{row.resumed_from_epoch}, so at most {EVERY} epochs were lost"
             )
-            assert trials.loc[trial_id].resumed_from_epoch >= seen.epoch
+            assert row.resumed_from_epoch >= seen.epoch
 
 
 def test_stop_is_graceful(user: User, cluster: Cluster) -> None:
