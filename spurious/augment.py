@@ -82,6 +82,7 @@ def augmented(
     seed: int,
     epoch: int,
     sample: int,
+    view: int = 0,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
     """Augment one image and, alike, its target.
 
@@ -92,6 +93,7 @@ def augmented(
         seed: The trial's seed.
         epoch: From 1.
         sample: The image's row in the dataset.
+        view: Another number gives other draws, for methods that compare two views.
 
     Returns:
         Image and target of the same shapes; targets are warped with nearest-neighbour sampling.
@@ -99,7 +101,8 @@ def augmented(
     pipeline = _pipeline(name)
     # one stream for all steps: `set_random_seed` would give each step the same draws, so that flips
     # and rotations came together
-    purpose = ("augment", seed, epoch, sample)
+    purpose: tuple[int | str, ...] = ("augment", seed, epoch, sample)
+    purpose += (view,) if view else ()
     pipeline.set_random_state(generator(*purpose), random.Random(derive(*purpose)))
     if target is None:
         out = pipeline(image=image)

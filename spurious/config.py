@@ -156,17 +156,6 @@ READERS: Mapping[str, type[Any]] = {"siim-acr": SiimAcrOptions}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Erm:
-    """Empirical risk minimisation: cross-entropy on whatever the specificity supervises."""
-
-    takes: ClassVar[tuple[Supervision, ...]] = ("label", "box", "mask", "r")
-    needs_spurious_labels: ClassVar[bool] = False
-
-
-METHODS: Mapping[str, type[Any]] = {"erm": Erm}
-
-
-@dataclass(frozen=True, kw_only=True)
 class ResNet50:
     """torchvision ResNet-50 with a two-logit head."""
 
@@ -269,6 +258,11 @@ class Train:
         normalise: `unit` maps integer images to (x / max - 0.5) / 0.25; `imagenet` uses the
             ImageNet channel mean and standard deviation; float images are taken as they are.
         precision: Arithmetic of the forward pass; explicit, since it changes numbers.
+        channels_last: Channels beside each other in memory: faster convolutions, other last bits.
+        fused: The optimizer's step in one kernel: faster, other last bits.
+        compile: Compile the model by `torch.compile`; needs a C++ compiler where it trains.
+        accumulate: Batches whose gradients are averaged into one optimizer step.
+        deterministic: Let torch use deterministic kernels only.
         evaluate_every: Epochs between evaluations; the last epoch is always evaluated.
         keep: Rule for the kept checkpoint; `auto` is `best val.auroc` for labels and
             `best val.dice` for everything segmented.
@@ -283,8 +277,37 @@ class Train:
     augment: Literal["none", "flip", "paper"] = "none"
     normalise: Literal["unit", "imagenet"] = "unit"
     precision: Literal["float32", "bfloat16"] = "float32"
+    channels_last: bool = False
+    fused: bool = False
+    compile: bool = False
+    accumulate: Annotated[int, Ge(1), Le(65_536)] = 1
+    deterministic: bool = True
     evaluate_every: Annotated[int, Ge(1), Le(100_000)] = 1
     keep: str = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unlabelled:
+    """The rest of the training split is not annotated; semi-supervised methods use its images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelRest:
+    """The rest of the training split has image labels, for one more term of a segmenter's loss.
+
+    A negative image is one whose mask is empty. Of a positive image the most abnormal pixels, by
+    the model itself, are to be abnormal (multiple-instance learning).
+
+    Attributes:
+        weight: Weight of the term.
+        fraction: Share of a positive image's pixels that are to be abnormal.
+    """
+
+    weight: Annotated[float, Ge(0.0), Le(1000.0)] = 1.0
+    fraction: Annotated[float, Gt(0.0), Le(1.0)] = 0.02
+
+
+RESTS: Mapping[str, type[Any]] = {"unlabelled": Unlabelled, "label": LabelRest}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,7 +339,8 @@ class Prices:
 class FitConfig:
     """Everything that decides a trial's numbers, besides the dataset: fully resolved.
 
-    `model_name` is a classifier where the specificity is `label`, a segmenter otherwise.
+    `model_name` is a classifier where the specificity is `label`, a segmenter otherwise. `rest` is
+    None where the rest of the training split carries no labels.
     """
 
     specificity: Specificity
@@ -328,4 +352,5 @@ class FitConfig:
     readout: Readout | None
     train: Train
     seed: Seed
+    rest: LabelRest | None = None
     science_version: int = field(default=SCIENCE_VERSION)

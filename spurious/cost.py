@@ -22,7 +22,8 @@ class AnnotationCounts:
         val_images: Validation images annotated at the same specificity.
         val_abnormalities: Abnormalities on them.
         val_negatives: Validation images without an abnormality.
-        val_spurious_labels: Spurious labels that the selection rule reads on validation.
+        val_spurious_labels: Those on validation that the method or the selection rule reads.
+        rest_labels: Image labels of the rest of the training split.
     """
 
     train_images: int
@@ -33,6 +34,7 @@ class AnnotationCounts:
     val_abnormalities: int
     val_negatives: int
     val_spurious_labels: int = 0
+    rest_labels: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def cost(specificity: Specificity, counts: AnnotationCounts, prices: Prices) -> 
     )
     spurious = prices.spurious_label * (counts.spurious_labels + counts.val_spurious_labels)
     return Cost(
-        training=training * dollars_per_click,
+        training=(training + prices.label * counts.rest_labels) * dollars_per_click,
         spurious_labels=spurious * dollars_per_click,
         validation=validation * dollars_per_click,
     )

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spurious.config import Specificity
+from spurious.config import Specificity, Train
 from spurious.dataset import Dataset
+from spurious.groups import known_groups
 from spurious.inputs import PackedTargets, normalised
-from spurious.metrics import auroc, mean_dice, robust_auroc
+from spurious.metrics import auroc, mean_dice, robust_auroc, worst_mean
 from spurious.tasks import Task
 
 SPLITS = ("val", "test")
@@ -47,25 +48,30 @@ class Evaluation:
 
 
 class Evaluator:
-    """Scores the validation and test splits at one specificity."""
+    """Scores the validation and test splits at one specificity.
+
+    Attributes:
+        clusters: (n,) int64, groups of the validation images that a method guessed; it then has
+            `worst_cluster_accuracy` on validation.
+    """
 
     def __init__(
         self,
         dataset: Dataset,
         specificity: Specificity,
         task: Task,
-        normalise: str,
+        train: Train,
         device: torch.device,
-        precision: str,
+        splits: tuple[str, ...] = SPLITS,
     ) -> None:
-        self.dataset, self.task, self.device = dataset, task, device
-        self.normalise, self.precision = normalise, precision
-        self.rows = {split: dataset.rows(split) for split in SPLITS}
+        self.dataset, self.task, self.device, self.train = dataset, task, device, train
+        self.rows = {split: dataset.rows(split) for split in splits}
         self.targets = (
             {s: PackedTargets(dataset.masks, rows, specificity) for s, rows in self.rows.items()}
             if task.segments
             else None
         )
+        self.clusters: NDArray[np.int64] | None = None
 
     def __call__(self, model: torch.nn.Module, epoch: int) -> Evaluation:
         """Evaluate in eval mode without gradients; the model's mode is put back."""
@@ -74,7 +80,7 @@ class Evaluator:
         rows: list[MetricRow] = []
         scores: dict[str, NDArray[np.float64]] = {}
         with torch.no_grad():
-            for split in SPLITS:
+            for split in self.rows:
                 scores[split], metrics = self._split(model, split, epoch)
                 rows += metrics
         model.train(was_training)
@@ -87,17 +93,27 @@ class Evaluator:
         scores = np.full(len(rows), np.nan)
         losses = np.full(len(rows), np.nan)
         pixels = np.zeros((3, len(rows)), dtype=np.int64)
+        right = np.zeros(len(rows), dtype=bool)
+        bfloat16 = self.train.precision == "bfloat16"
         for start in range(0, len(rows), _BATCH):
             part = np.arange(start, min(start + _BATCH, len(rows)))
-            x = normalised(self.dataset.images[rows[part]], self.normalise).to(self.device)
+            x = normalised(self.dataset.images[rows[part]], self.train.normalise)
+            x = x.to(self.device, memory_format=layout(self.train))
             targets = self._targets(split, part)
-            with torch.autocast(self.device.type, torch.bfloat16, self.precision == "bfloat16"):
+            with torch.autocast(self.device.type, torch.bfloat16, bfloat16):
                 logits = model(x)
             losses[part] = self.task.losses(logits, targets).cpu().numpy()
             scores[part] = self.task.scores(logits).cpu().numpy()
             if self.task.segments:
                 pixels[:, part] = _pixel_counts(logits, targets)
-        return scores, self._metrics(split, epoch, scores, losses, pixels)
+            else:
+                right[part] = (logits.argmax(dim=1) == targets).cpu().numpy()
+        found = self._metrics(split, epoch, scores, losses)
+        if self.task.segments:
+            found.append(MetricRow(epoch, split, "dice", None, mean_dice(*pixels)))
+        else:
+            found += self._accuracies(split, epoch, right)
+        return scores, found
 
     def _targets(self, split: str, part: NDArray[np.int64]) -> torch.Tensor:
         if self.targets is None:
@@ -107,12 +123,7 @@ class Evaluator:
         return torch.from_numpy(values).to(self.device)
 
     def _metrics(
-        self,
-        split: str,
-        epoch: int,
-        scores: NDArray[np.float64],
-        losses: NDArray[np.float64],
-        pixels: NDArray[np.int64],
+        self, split: str, epoch: int, scores: NDArray[np.float64], losses: NDArray[np.float64]
     ) -> list[MetricRow]:
         rows, data = self.rows[split], self.dataset
         labels = data.labels[rows]
@@ -127,9 +138,25 @@ class Evaluator:
             c = found.cells
             cells = (c.y0_s0, c.y0_s1, c.y1_s0, c.y1_s1)
             out.append(MetricRow(epoch, split, "robust_auroc", found.attribute, found.value, cells))
-        if self.task.segments:
-            out.append(MetricRow(epoch, split, "dice", None, mean_dice(*pixels)))
         return out
+
+    def _accuracies(self, split: str, epoch: int, right: NDArray[np.bool_]) -> list[MetricRow]:
+        rows, data = self.rows[split], self.dataset
+        accuracy = float(right.mean()) if len(rows) else math.nan
+        out = [MetricRow(epoch, split, "accuracy", None, accuracy)]
+        if data.attribute_names:
+            groups = known_groups(data.labels[rows], data.attributes[rows])
+            worst = worst_mean(right, groups)
+            out.append(MetricRow(epoch, split, "worst_group_accuracy", None, worst))
+        if split == "val" and self.clusters is not None:
+            worst = worst_mean(right, self.clusters)
+            out.append(MetricRow(epoch, split, "worst_cluster_accuracy", None, worst))
+        return out
+
+
+def layout(train: Train) -> torch.memory_format:
+    """How images lie in memory while a model sees them."""
+    return torch.channels_last if train.channels_last else torch.contiguous_format
 
 
 def _pixel_counts(logits: torch.Tensor, targets: torch.Tensor) -> NDArray[np.int64]:

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from spurious.budget import draw
-from spurious.config import METHODS, FitConfig
+from spurious.config import FitConfig, Specificity
 from spurious.cost import AnnotationCounts
 from spurious.dataset import Dataset
 from spurious.errors import ConfigError
 from spurious.evaluate import Evaluator
-from spurious.methods import erm
+from spurious.groups import known_groups, numbered
+from spurious.method_config import METHODS
 from spurious.methods.base import Method, Problem
 from spurious.models import LoadWeights, build
 from spurious.tasks import task_for
 from spurious.train import Fit, Hooks
 from spurious.training_set import TrainingSet
 
-IMPLEMENTATIONS: Mapping[str, Method] = {"erm": erm.fit}
+
+def implementation(name: str) -> Method:
+    """A method's function; its module, and the libraries it needs, are imported when it is used.
+
+    Raises:
+        ConfigError: no method of that name.
+    """
+    if name not in METHODS:
+        raise ConfigError(f"unknown method '{name}'; there are {', '.join(METHODS)}")
+    found: Method = import_module(f"spurious.methods.{name.replace('-', '_')}").fit
+    return found
 
 
 @dataclass(frozen=True)
@@ -47,21 +58,54 @@ def annotated_rows(dataset: Dataset, config: FitConfig) -> NDArray[np.int64]:
     return train[chosen]
 
 
-def count_annotations(
-    dataset: Dataset, rows: NDArray[np.int64], config: FitConfig
-) -> AnnotationCounts:
+def rest_rows(dataset: Dataset, config: FitConfig) -> NDArray[np.int64]:
+    """Rows of the other training images, ascending, (m,) int64."""
+    return np.setdiff1d(dataset.rows("train"), annotated_rows(dataset, config))
+
+
+def count_annotations(dataset: Dataset, config: FitConfig) -> AnnotationCounts:
     """What the trial's annotations are, to be priced when reporting."""
-    val = dataset.rows("val")
-    uses_spurious = METHODS[config.method_name].needs_spurious_labels
+    rows, val = annotated_rows(dataset, config), dataset.rows("val")
+    attributes = len(dataset.attribute_names)
+    split = config.method.spurious_labels
+    if getattr(config.method, "attribute", None) is not None:
+        attributes = 1
     return AnnotationCounts(
         train_images=len(rows),
         train_abnormalities=int(dataset.abnormalities[rows].sum()),
         train_negatives=int((dataset.labels[rows] == 0).sum()),
-        spurious_labels=len(rows) * len(dataset.attribute_names) if uses_spurious else 0,
+        rest_labels=0 if config.rest is None else len(rest_rows(dataset, config)),
+        spurious_labels=len(rows) * attributes if split == "train" else 0,
+        val_spurious_labels=len(val) * attributes if split == "val" else 0,
         val_images=len(val),
         val_abnormalities=int(dataset.abnormalities[val].sum()),
         val_negatives=int((dataset.labels[val] == 0).sum()),
     )
+
+
+def group_rows(
+    dataset: Dataset, rows: NDArray[np.int64], method: str, attribute: str | None
+) -> NDArray[np.int64]:
+    """Groups of label and spurious attributes, (n,) int64 from 0 to G - 1.
+
+    Raises:
+        ConfigError: the dataset lacks the attribute, or some of the images its annotation.
+    """
+    names = dataset.attribute_names
+    if not names or (attribute is not None and attribute not in names):
+        known = f"its attributes are {', '.join(names)}" if names else "it has none"
+        raise ConfigError(
+            f"method {method} needs spurious labels{f' of {attribute}' if attribute else ''}, and "
+            f"this dataset does not have them ({known}); use a method that does without"
+        )
+    columns = [names.index(attribute)] if attribute else list(range(len(names)))
+    groups = known_groups(dataset.labels[rows], dataset.attributes[rows][:, columns])
+    if unknown := int((groups < 0).sum()):
+        raise ConfigError(
+            f"method {method} needs spurious labels, and {unknown} of {len(rows)} images have "
+            "none; use a method that does without, or annotate them"
+        )
+    return numbered(groups)
 
 
 def fit(
@@ -81,32 +125,52 @@ def fit(
         load_weights: Gives the state dict for the SHA-256 of stored weights.
 
     Raises:
-        ConfigError: the budget, specificity or model does not fit the dataset.
+        ConfigError: the budget, specificity, method or model does not fit the dataset.
         NumericalError: the loss became NaN or infinite.
     """
     torch.set_num_threads(machine.threads)
     device = torch.device(machine.device)
     # some CUDA kernels have no deterministic form; on the CPU a missing one is an error
-    torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
-    if config.method_name not in IMPLEMENTATIONS:
-        raise ConfigError(f"unknown method '{config.method_name}'")
-    rows = annotated_rows(dataset, config)
+    torch.use_deterministic_algorithms(config.train.deterministic, warn_only=device.type != "cpu")
+    method = implementation(config.method_name)
+    return method(_problem(dataset, config, machine, load_weights), config.method, hooks)
+
+
+def _problem(
+    dataset: Dataset, config: FitConfig, machine: Machine, load_weights: LoadWeights
+) -> Problem:
+    device, workers, train, seed = (
+        torch.device(machine.device),
+        machine.workers,
+        config.train,
+        config.seed,
+    )
+    rows, others, val = (
+        annotated_rows(dataset, config),
+        rest_rows(dataset, config),
+        dataset.rows("val"),
+    )
     task = task_for(config.specificity, config.readout)
-    train = config.train
-    problem = Problem(
-        training=TrainingSet(
-            dataset, rows, config.specificity, train, config.seed, machine.workers
-        ),
-        evaluator=Evaluator(
-            dataset, config.specificity, task, train.normalise, device, train.precision
-        ),
-        task=task,
-        train=train,
-        seed=config.seed,
-        device=device,
-    )
+    label = Specificity("label")
+    hidden = config.rest is None
     height, width, channels = dataset.images.shape[1:]
-    model = build(
-        config.model_name, config.model, (height, width, channels), config.seed, load_weights
+    split = config.method.spurious_labels
+    groups = None
+    if split is not None:
+        of = rows if split == "train" else val
+        groups = group_rows(dataset, of, config.method_name, config.method.attribute)
+    return Problem(
+        config=config,
+        training=TrainingSet(dataset, rows, config.specificity, train, seed, workers),
+        rest=TrainingSet(dataset, others, label, train, seed, workers, hidden)
+        if len(others)
+        else None,
+        validation=TrainingSet(dataset, val, label, train, seed, workers),
+        evaluator=Evaluator(dataset, config.specificity, task, train, device),
+        task=task,
+        device=device,
+        build=lambda: build(
+            config.model_name, config.model, (height, width, channels), seed, load_weights
+        ),
+        groups=groups,
     )
-    return IMPLEMENTATIONS[config.method_name](problem, config.method, model, hooks)

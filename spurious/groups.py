@@ -65,3 +65,25 @@ def mostly_contradicts(
         contradicting = contradicts(labels, attributes[:, column], sign)
         against += np.where(contradicting, 1, np.where(known, -1, 0))
     return against > 0
+
+
+def known_groups(labels: NDArray[np.int64], attributes: NDArray[np.int8]) -> NDArray[np.int64]:
+    """Groups of label and attributes: g = 2 y + s for one attribute.
+
+    Args:
+        labels: (N,) in {0, 1}.
+        attributes: (N, A) in {0, 1, UNKNOWN}.
+
+    Returns:
+        (N,) int64: y times 2^A plus the attributes as binary digits, the first the highest;
+        UNKNOWN where any attribute is.
+    """
+    count = attributes.shape[1]
+    digits = 2 ** np.arange(count - 1, -1, -1, dtype=np.int64)
+    groups = labels * 2**count + attributes.astype(np.int64) @ digits
+    return np.where((attributes == UNKNOWN).any(axis=1), UNKNOWN, groups)
+
+
+def numbered(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Groups renumbered 0 to G - 1, in their order, those without an image left out."""
+    return np.unique(groups, return_inverse=True)[1].astype(np.int64)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,3 +108,14 @@ def mean_dice(
     if not defined.any():
         return float("nan")
     return float((2.0 * intersection[defined] / total[defined]).mean())
+
+
+def worst_mean(values: NDArray[Any], groups: NDArray[np.int64]) -> float:
+    """The smallest of the groups' means; groups below 0 are left out, NaN where none is left.
+
+    Args:
+        values: (N,), e.g. whether each image is right.
+        groups: (N,) int64.
+    """
+    found = [float(values[groups == group].mean()) for group in np.unique(groups) if group >= 0]
+    return min(found, default=float("nan"))

@@ -1,12 +1,16 @@
 """Classifiers and segmenters behind one `build`: images in, two logits per image or pixel out.
 
+Shape legend: B batch, C channels, H height, W width, D features of an image, P of a pixel.
+
 torchvision and segmentation-models-pytorch are imported only by the models that need them.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -19,17 +23,45 @@ CLASSES = 2
 LoadWeights = Callable[[str], Mapping[str, torch.Tensor]]
 
 
-class _ThreeChannels(nn.Module):
-    """Repeats a grey image to the three channels that ImageNet architectures take."""
+class Embedded(NamedTuple):
+    """A forward pass with what lies before the last layer.
 
-    def __init__(self, inner: nn.Module, output: str | None = None) -> None:
-        super().__init__()
-        self.inner = inner
-        self.output = output
+    Attributes:
+        logits: (B, 2) of a classifier, (B, 2, H, W) of a segmenter.
+        deep: (B, D, h, w), the deepest feature map, or (B, D) where it is pooled already.
+        pixels: (B, P, h, w) of a segmenter, what its `head` takes; None for a classifier.
+    """
+
+    logits: torch.Tensor
+    deep: torch.Tensor
+    pixels: torch.Tensor | None
+
+    @property
+    def images(self) -> torch.Tensor:
+        """(B, D): the deepest map's mean over pixels, what alignment and clusters work on.
+
+        A classifier's `head` maps it to the logits.
+        """
+        return self.deep if self.deep.ndim == 2 else self.deep.mean(dim=(2, 3))
+
+
+class Model(nn.Module):
+    """What every model here is: a body, and a last layer `head` over its embedding."""
+
+    head: nn.Module
+
+    def embedded(self, x: torch.Tensor) -> Embedded:
+        """(B, C, H, W) to logits and embeddings."""
+        raise NotImplementedError
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.inner(x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x)
-        return y if self.output is None else y[self.output]
+        """(B, C, H, W) to logits."""
+        return self.embedded(x).logits
+
+
+def _three_channels(x: torch.Tensor) -> torch.Tensor:
+    """A grey image repeated to the three channels that ImageNet architectures take."""
+    return x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
 
 
 def _double_convolution(channels_in: int, channels_out: int) -> nn.Sequential:
@@ -63,7 +95,7 @@ class _SmallEncoder(nn.Module):
         return features
 
 
-class SmallCnnModel(nn.Module):
+class SmallCnnModel(Model):
     """The small U-Net's encoder, global average pooling, one linear layer."""
 
     def __init__(self, in_channels: int, options: SmallCnn) -> None:
@@ -71,13 +103,13 @@ class SmallCnnModel(nn.Module):
         self.encoder = _SmallEncoder(in_channels, options.channels, options.levels)
         self.head = nn.Linear(self.encoder.widths[-1], CLASSES)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to (B, 2) logits."""
-        logits: torch.Tensor = self.head(self.encoder(x)[-1].mean(dim=(2, 3)))
-        return logits
+    def embedded(self, x: torch.Tensor) -> Embedded:
+        """(B, C, H, W) to (B, 2) logits and the pooled deepest map."""
+        images = self.encoder(x)[-1].mean(dim=(2, 3))
+        return Embedded(self.head(images), images, None)
 
 
-class SmallUnetModel(nn.Module):
+class SmallUnetModel(Model):
     """A plain U-Net with nearest-neighbour up-sampling and skip connections."""
 
     def __init__(self, in_channels: int, options: SmallUnet) -> None:
@@ -90,14 +122,65 @@ class SmallUnetModel(nn.Module):
         )
         self.head = nn.Conv2d(widths[0], CLASSES, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to (B, 2, H, W) logits."""
+    def embedded(self, x: torch.Tensor) -> Embedded:
+        """(B, C, H, W) to (B, 2, H, W) logits, the pooled deepest map and the decoder's output."""
         *skips, x = self.encoder(x)
+        deep = x
         for block, skip in zip(self.blocks, reversed(skips), strict=True):
             up = nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
             x = block(torch.cat([up, skip], dim=1))
-        logits: torch.Tensor = self.head(x)
-        return logits
+        return Embedded(self.head(x), deep, x)
+
+
+class ResNetModel(Model):
+    """torchvision's ResNet, whose embedding is what its `fc` takes."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.head = inner.fc
+        inner.fc = nn.Identity()
+        self.inner = inner
+
+    def embedded(self, x: torch.Tensor) -> Embedded:
+        """(B, C, H, W) to (B, 2) logits and 2048 pooled features."""
+        images = self.inner(_three_channels(x))
+        return Embedded(self.head(images), images, None)
+
+
+class SmpUnetModel(Model):
+    """segmentation-models-pytorch's U-Net: the decoder's output is the pixel embedding."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.head = inner.segmentation_head
+        self.encoder, self.decoder = inner.encoder, inner.decoder
+
+    def embedded(self, x: torch.Tensor) -> Embedded:
+        """(B, C, H, W) to (B, 2, H, W) logits, the encoder's pooled map, 16 channels a pixel."""
+        features = self.encoder(_three_channels(x))
+        pixels = self.decoder(features)
+        return Embedded(self.head(pixels), features[-1], pixels)
+
+
+class FcnModel(Model):
+    """torchvision's FCN: the 512 channels before its last convolution are the pixel embedding."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        *body, self.head = inner.classifier
+        self.backbone, self.body = inner.backbone, nn.Sequential(*body)
+
+    def embedded(self, x: torch.Tensor) -> Embedded:
+        """(B, C, H, W) to bilinearly up-sampled (B, 2, H, W) logits, 2048 pooled features, pixels.
+
+        The pixel embedding is at an eighth of the resolution.
+        """
+        deep = self.backbone(_three_channels(x))["out"]
+        pixels = self.body(deep)
+        logits = nn.functional.interpolate(
+            self.head(pixels), size=x.shape[-2:], mode="bilinear", align_corners=False
+        )
+        return Embedded(logits, deep, pixels)
 
 
 def _load(module: nn.Module, weights: str | None, load: LoadWeights, drop: tuple[str, ...]) -> None:
@@ -120,15 +203,15 @@ def _load(module: nn.Module, weights: str | None, load: LoadWeights, drop: tuple
     nn.Module.load_state_dict(module, state, strict=False)
 
 
-def _resnet50(in_channels: int, options: ResNet50, load: LoadWeights) -> nn.Module:
+def _resnet50(in_channels: int, options: ResNet50, load: LoadWeights) -> Model:
     from torchvision.models import resnet50
 
     model = resnet50(weights=None, num_classes=CLASSES)
     _load(model, options.weights, load, ("fc.",))
-    return _ThreeChannels(model)
+    return ResNetModel(model)
 
 
-def _unet(in_channels: int, options: Unet, load: LoadWeights) -> nn.Module:
+def _unet(in_channels: int, options: Unet, load: LoadWeights) -> Model:
     import segmentation_models_pytorch as smp
 
     if options.encoder not in smp.encoders.get_encoder_names():
@@ -138,18 +221,18 @@ def _unet(in_channels: int, options: Unet, load: LoadWeights) -> nn.Module:
     )
     # released encoders come with a classifier that smp's own encoders leave out
     _load(model.encoder, options.weights, load, ("fc.", "last_linear.", "classifier."))
-    return _ThreeChannels(model)
+    return SmpUnetModel(model)
 
 
-def _fcn_resnet50(in_channels: int, options: FcnResNet50, load: LoadWeights) -> nn.Module:
+def _fcn_resnet50(in_channels: int, options: FcnResNet50, load: LoadWeights) -> Model:
     from torchvision.models.segmentation import fcn_resnet50
 
     model = fcn_resnet50(weights=None, weights_backbone=None, num_classes=CLASSES)
     _load(model.backbone, options.weights, load, ("fc.",))
-    return _ThreeChannels(model, output="out")
+    return FcnModel(model)
 
 
-BUILDERS: Mapping[str, Callable[[int, Any, LoadWeights], nn.Module]] = {
+BUILDERS: Mapping[str, Callable[[int, Any, LoadWeights], Model]] = {
     "resnet50": _resnet50,
     "small-cnn": lambda in_channels, options, load: SmallCnnModel(in_channels, options),
     "unet": _unet,
@@ -160,7 +243,7 @@ BUILDERS: Mapping[str, Callable[[int, Any, LoadWeights], nn.Module]] = {
 
 def build(
     name: str, options: Any, image_shape: tuple[int, int, int], seed: int, load: LoadWeights
-) -> nn.Module:
+) -> Model:
     """A model with weights that depend on the seed (and pretrained weights) alone.
 
     Args:
@@ -186,3 +269,17 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive("model", name, seed))
         return BUILDERS[name](in_channels, options, load)
+
+
+def compile_model(model: Model) -> None:
+    """Compile a model's forward pass in place, when it is first called.
+
+    Raises:
+        ConfigError: there is no C++ compiler here, which `torch.compile` needs.
+    """
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        raise ConfigError(
+            "train.compile needs a C++ compiler where trials run, and there is no g++; install "
+            "one into the image (set CXX for another), or use compile: false"
+        )
+    model.compile()

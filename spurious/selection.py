@@ -9,7 +9,11 @@ from dataclasses import dataclass
 
 from spurious.errors import ConfigError
 
-METRICS = ("auroc", "robust_auroc", "dice", "loss")
+OF_LABELS = ("accuracy", "worst_group_accuracy", "worst_cluster_accuracy")
+"""Metrics that only a classifier has; the last one only where a method guesses groups."""
+OF_PIXELS = ("dice",)
+"""Metrics that only a segmenter has."""
+METRICS = ("auroc", "robust_auroc", "loss", *OF_LABELS, *OF_PIXELS)
 LOWER_IS_BETTER = frozenset({"loss"})
 _RULE = re.compile(r"best (val|test)\.([a-z_]+)")
 
@@ -32,7 +36,7 @@ class SelectionRule:
     @property
     def needs_spurious_labels(self) -> bool:
         """Whether the rule needs spurious attributes annotated on the split it reads."""
-        return self.metric == "robust_auroc"
+        return self.metric in ("robust_auroc", "worst_group_accuracy")
 
 
 def parse_rule(text: str) -> SelectionRule:

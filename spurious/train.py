@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -20,11 +20,14 @@ from numpy.typing import NDArray
 from spurious import checkpoint
 from spurious.config import Train
 from spurious.errors import DataError, NumericalError, Stopped
-from spurious.evaluate import Evaluation, Evaluator, MetricRow
-from spurious.randomness import derive, generator
+from spurious.evaluate import Evaluation, Evaluator, MetricRow, layout
+from spurious.feed import Feed
+from spurious.models import Model, compile_model
+from spurious.objective import Forward, Objective
+from spurious.randomness import derive
 from spurious.selection import LOWER_IS_BETTER, SelectionRule, parse_rule
-from spurious.tasks import Task
-from spurious.training_set import TrainingSet
+from spurious.stages import Stage, Stages
+from spurious.training_set import Batch
 
 
 class Wish(Enum):
@@ -33,6 +36,11 @@ class Wish(Enum):
     CONTINUE = "continue"
     SAVE = "save"
     STOP = "stop"
+
+
+def train_here(stage: Stage, make: Callable[[Hooks], bytes]) -> bytes:
+    """Stages without a place to keep them."""
+    return make(Hooks())
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,7 @@ class Hooks:
         save_every: Epochs between checkpoints.
         on_epoch: Told epoch, number of epochs and the evaluation's `val.auroc`-like values.
         wish: Asked after every epoch but the last.
+        stages: Keeps models that several trials begin with; by default each is trained here, anew.
     """
 
     resume: bytes | None = None
@@ -52,6 +61,7 @@ class Hooks:
     save_every: int = 1
     on_epoch: Callable[[int, int, dict[str, float]], None] | None = None
     wish: Callable[[], Wish] = lambda: Wish.CONTINUE
+    stages: Stages = train_here
 
 
 @dataclass
@@ -81,44 +91,40 @@ class Fit:
     resumed_from_epoch: int = 0
 
 
-def batches(count: int, size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Shuffled positions 0 .. count-1 in batches; a last single image joins the batch before it.
-
-    Batch normalisation is undefined, or noise, on one image.
-    """
-    order = rng.permutation(count)
-    starts = list(range(0, count, size))
-    if len(starts) > 1 and count - starts[-1] == 1:
-        starts.pop()
-    for start, stop in zip(starts, [*starts[1:], count], strict=True):
-        yield order[start:stop]
-
-
-def make_optimizer(model: torch.nn.Module, config: Train) -> torch.optim.Optimizer:
+def make_optimizer(
+    parameters: Iterable[torch.nn.Parameter], config: Train
+) -> torch.optim.Optimizer:
     """The optimizer that the options name."""
-    rate, decay = config.learning_rate, config.weight_decay
+    given: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    if config.fused:
+        given["fused"] = True
     if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            model.parameters(), lr=rate, weight_decay=decay, momentum=config.momentum
-        )
+        return torch.optim.SGD(parameters, momentum=config.momentum, **given)
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-    return kind(model.parameters(), lr=rate, weight_decay=decay)
+    return kind(parameters, **given)
 
 
 class Loop:
-    """Model, optimizer and bookkeeping of one fit."""
+    """Model, objective, optimizer and bookkeeping of one fit."""
 
     def __init__(
-        self, model: torch.nn.Module, task: Task, config: Train, seed: int, device: torch.device
+        self, model: Model, objective: Objective, config: Train, seed: int, device: torch.device
     ) -> None:
-        self.model = model.to(device)
-        self.task, self.config, self.seed, self.device = task, config, seed, device
-        self.optimizer = make_optimizer(self.model, config)
+        self.layout = layout(config)
+        self.model, self.objective = model, objective
+        for module in (model, objective.networks):
+            module.to(device).to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.config, self.seed, self.device = config, seed, device
+        self.forward = Forward(self.model, device, config.precision == "bfloat16")
+        self.parameters = [*self.model.parameters(), *objective.networks.parameters()]
+        self.optimizer = make_optimizer(self.parameters, config)
         self.rule: SelectionRule = parse_rule(config.keep)
         self.fit = Fit()
         self.epoch = 0
+        if config.compile:
+            compile_model(self.model)
 
-    def run(self, training: TrainingSet, evaluator: Evaluator, hooks: Hooks) -> Fit:
+    def run(self, feed: Feed, evaluator: Evaluator, hooks: Hooks) -> Fit:
         """Train to the last epoch, from the checkpoint in `hooks` where there is one.
 
         Raises:
@@ -129,11 +135,12 @@ class Loop:
             self.restore(hooks.resume)
         while self.epoch < self.config.epochs:
             self.epoch += 1
-            before = self.fit.seconds_training
-            loss = self._train_epoch(training)
+            before = self.fit.seconds_training, self.fit.images_trained
+            loss = self._train_epoch(feed)
             self.fit.rows.append(MetricRow(self.epoch, "train", "loss", None, loss))
             last = self.epoch == self.config.epochs
-            speed = len(training) / (self.fit.seconds_training - before)
+            images = self.fit.images_trained - before[1]
+            speed = images / (self.fit.seconds_training - before[0])
             values = {"train.loss": loss, "train.images_per_second": speed}
             if last or self.epoch % self.config.evaluate_every == 0:
                 evaluation = evaluator(self.model, self.epoch)
@@ -154,37 +161,42 @@ class Loop:
         if wish is Wish.STOP:
             raise Stopped(f"stopped after epoch {self.epoch} of {self.config.epochs}, as asked")
 
-    def _train_epoch(self, training: TrainingSet) -> float:
+    def _train_epoch(self, feed: Feed) -> float:
         """One pass; returns the mean loss over images."""
         started = time.perf_counter()
         self.model.train()
+        self.objective.networks.train()
+        self.objective.begin_epoch(self.epoch)
         torch.manual_seed(derive("epoch", self.seed, self.epoch))  # dropout and the like
-        order = list(
-            batches(
-                len(training), self.config.batch_size, generator("order", self.seed, self.epoch)
-            )
-        )
+        sizes, batches = feed.epoch(self.epoch)
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for x, targets in training.batches(order, self.epoch):
-            total += self._step(x.to(self.device), targets.to(self.device)) * len(x)
-        loss = float(total) / len(training)
+        for index, batch in enumerate(batches):
+            total += self._step(batch.to(self.device, self.layout), index, len(sizes)) * len(batch)
+        images = sum(sizes)
+        loss = float(total) / images
         if not math.isfinite(loss):
             raise NumericalError(
                 f"the training loss became {loss} in epoch {self.epoch}: lower the learning rate "
                 f"({self.config.learning_rate}) or use precision float32"
             )
         self.fit.seconds_training += time.perf_counter() - started
-        self.fit.images_trained += len(training)
+        self.fit.images_trained += images
         return loss
 
-    def _step(self, x: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        bfloat16 = self.config.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
-            logits = self.model(x)
-        loss = self.task.losses(logits, targets).mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+    def _step(self, batch: Batch, index: int, count: int) -> torch.Tensor:
+        """Add a batch's gradient; every `accumulate` batches, and at the end, step."""
+        parts = self.config.accumulate
+        loss = self.objective.loss(self.forward, batch)
+        if parts == 1:
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            return loss.detach()
+        first = index - index % parts
+        (loss / min(parts, count - first)).backward()  # the last group may be smaller
+        if index % parts == parts - 1 or index == count - 1:
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
         return loss.detach()
 
     def _keep(self, evaluation: Evaluation) -> None:
@@ -210,6 +222,8 @@ class Loop:
             "epoch": self.epoch,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "networks": self.objective.networks.state_dict(),
+            "objective": self.objective.state(),
             "rows": [
                 [r.epoch, r.split, r.metric, r.attribute, r.value, *r.cells] for r in fit.rows
             ],
@@ -241,6 +255,8 @@ class Loop:
         # from the CPU, where Adam keeps its step counts: on a GPU each would be waited for
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.objective.networks.load_state_dict(state.get("networks", {}))
+        self.objective.restore(state.get("objective", {}))
         self.epoch = int(state["epoch"])
         self.fit = Fit(
             rows=[

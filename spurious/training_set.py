@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,7 +22,33 @@ from spurious.inputs import PackedTargets, normalised, scaled, standardised
 _AHEAD = 2
 """Batches prepared while one is trained on."""
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one step.
+
+    Attributes:
+        x: (B, C, H, W) float32.
+        targets: (B,) int64 labels or (B, H, W) int64 pixels.
+        positions: (B,) int64, where the images stand in their `TrainingSet`; on the CPU.
+        rest: As many images of the rest of the training split, for methods that use them.
+    """
+
+    x: torch.Tensor
+    targets: torch.Tensor
+    positions: torch.Tensor
+    rest: Batch | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def to(self, device: torch.device, memory_format: torch.memory_format) -> Batch:
+        """Images and targets on a device, images in a memory format."""
+        rest = None if self.rest is None else self.rest.to(device, memory_format)
+        x = self.x.to(device, memory_format=memory_format, non_blocking=True)
+        return Batch(x, self.targets.to(device, non_blocking=True), self.positions, rest)
 
 
 class TrainingSet:
@@ -34,6 +61,7 @@ class TrainingSet:
         config: Augmentation and normalisation.
         seed: The trial's seed.
         workers: Threads that augment; results do not depend on it.
+        hide_labels: Give -1 for every label: nobody annotated these images.
     """
 
     def __init__(
@@ -44,9 +72,11 @@ class TrainingSet:
         config: Train,
         seed: int,
         workers: int = 1,
+        hide_labels: bool = False,
     ) -> None:
         augment.check(config.augment, dataset.images.dtype)
-        self.images, self.rows, self.labels = dataset.images, rows, dataset.labels[rows]
+        self.images, self.rows = dataset.images, rows
+        self.labels = np.full(len(rows), -1) if hide_labels else dataset.labels[rows]
         self.config, self.seed, self.workers = config, seed, workers
         self.targets = (
             None if specificity.kind == "label" else PackedTargets(dataset.masks, rows, specificity)
@@ -55,32 +85,48 @@ class TrainingSet:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def batches(self, order: Sequence[NDArray[np.int64]], epoch: int) -> Iterator[Batch]:
-        """Inputs (B, C, H, W) float32 and int64 targets for each array of positions."""
+    def batches(
+        self, order: Sequence[NDArray[np.int64]], epoch: int, view: int = 0
+    ) -> Iterator[Batch]:
+        """A batch for each array of positions; another `view` is augmented by other draws."""
         if self.config.augment == "none":
-            yield from (self._plain(positions) for positions in order)
+            for positions in order:
+                yield Batch(*self._plain(positions), torch.from_numpy(positions))
             return
         with ThreadPoolExecutor(self.workers) as pool:
-            pending: deque[list[Future[Batch]]] = deque()
+            pending: deque[tuple[NDArray[np.int64], list[Future[Pair]]]] = deque()
             for positions in order:
-                pending.append([pool.submit(self._augmented, int(p), epoch) for p in positions])
+                items = [pool.submit(self._augmented, int(p), epoch, view) for p in positions]
+                pending.append((positions, items))
                 if len(pending) > _AHEAD:
-                    yield _stack(pending.popleft())
+                    yield _stack(*pending.popleft())
             while pending:
-                yield _stack(pending.popleft())
+                yield _stack(*pending.popleft())
 
-    def _plain(self, positions: NDArray[np.int64]) -> Batch:
+    def clean(self, batch_size: int) -> Iterator[Batch]:
+        """Every image once, in order, not augmented: what a trained model is looked at with."""
+        for start in range(0, len(self), batch_size):
+            positions = np.arange(start, min(start + batch_size, len(self)))
+            yield Batch(*self._plain(positions), torch.from_numpy(positions))
+
+    def _plain(self, positions: NDArray[np.int64]) -> Pair:
         x = normalised(self.images[self.rows[positions]], self.config.normalise)
         if self.targets is None:
             return x, torch.from_numpy(self.labels[positions])
         return x, torch.from_numpy(self.targets[positions].astype(np.int64))
 
-    def _augmented(self, position: int, epoch: int) -> Batch:
+    def _augmented(self, position: int, epoch: int, view: int) -> Pair:
         row = int(self.rows[position])
         stored = np.asarray(self.images[row])
         target = None if self.targets is None else self.targets[np.array([position])][0]
         image, warped = augment.augmented(
-            self.config.augment, scaled(stored), target, seed=self.seed, epoch=epoch, sample=row
+            self.config.augment,
+            scaled(stored),
+            target,
+            seed=self.seed,
+            epoch=epoch,
+            sample=row,
+            view=view,
         )
         if np.issubdtype(stored.dtype, np.integer):
             image = standardised(image, self.config.normalise)
@@ -90,6 +136,7 @@ class TrainingSet:
         return x, torch.from_numpy(warped.astype(np.int64))
 
 
-def _stack(items: list[Future[Batch]]) -> Batch:
+def _stack(positions: NDArray[np.int64], items: list[Future[Pair]]) -> Batch:
     pairs = [item.result() for item in items]
-    return torch.stack([x for x, _ in pairs]), torch.stack([y for _, y in pairs])
+    x, targets = (torch.stack(parts) for parts in zip(*pairs, strict=True))
+    return Batch(x, targets, torch.from_numpy(positions))

@@ -9,10 +9,11 @@ from dataclasses import asdict
 from typing import Any
 
 from spurious.config import GENERATORS, FitConfig
+from spurious.stages import Stage
 
 ID_DIGITS = 16
 
-HASHED = ("dataset", "axes", "balance", "model", "train")
+HASHED = ("dataset", "axes", "balance", "rest", "model", "train")
 """Fields of a spec that reach the identity, resolved."""
 
 NOT_HASHED = (
@@ -28,7 +29,14 @@ NOT_HASHED = (
 )
 """Fields that change where, when or how results are read, never a trial's numbers."""
 
-ADDED_LATER: Mapping[str, Any] = {}
+ADDED_LATER: Mapping[str, Any] = {
+    "rest": None,
+    "train.accumulate": 1,
+    "train.channels_last": False,
+    "train.compile": False,
+    "train.deterministic": True,
+    "train.fused": False,
+}
 """Dotted key to the value that reproduces the behaviour from before the key existed.
 
 A key at that value is left out of the hash, so adding an option keeps every earlier id.
@@ -52,6 +60,7 @@ def resolved(config: FitConfig, dataset_digest: str) -> dict[str, Any]:
         "model": {"name": config.model_name, **asdict(config.model)},
         "readout": None if config.readout is None else asdict(config.readout),
         "train": asdict(config.train),
+        "rest": None if config.rest is None else {"name": "label", **asdict(config.rest)},
         "seed": config.seed,
         "science_version": config.science_version,
     }
@@ -73,6 +82,12 @@ def hashed_text(config: Mapping[str, Any], added_later: Mapping[str, Any] = ADDE
 def trial_id(config: FitConfig, dataset_digest: str) -> str:
     """The first 16 hex digits; among 100,000 trials two collide with probability 3e-10."""
     text = hashed_text(resolved(config, dataset_digest))
+    return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
+
+
+def stage_id(stage: Stage, dataset_digest: str) -> str:
+    """The id of a model that several trials may begin with: its kind, and as a trial's."""
+    text = hashed_text({"stage": stage.kind, **resolved(stage.config, dataset_digest)})
     return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 from spurious.budget import maximum
-from spurious.config import METHODS, Budget, FitConfig, Specificity
+from spurious.config import Budget, FitConfig, Specificity
 from spurious.cost import AnnotationCounts, Cost, cost
+from spurious.method_config import Ssl
 from sweeps.errors import PlanError
 from sweeps.identity import trial_id
 from sweeps.spec import MethodChoice, Spec
@@ -95,12 +95,14 @@ class Plan:
         return tuple(trial for trial in self.trials if trial.id not in self.done)
 
 
-def skip_reason(specificity: Specificity, method: MethodChoice) -> str | None:
+def skip_reason(specificity: Specificity, budget: Budget, method: MethodChoice) -> str | None:
     """Why a combination is dropped, or None where it makes sense."""
-    takes = METHODS[method.name].takes
-    if specificity.kind in takes:
-        return None
-    return f"{method.name} takes {', '.join(takes)}, not {specificity.kind}"
+    takes = method.options.takes
+    if specificity.kind not in takes:
+        return f"{method.name} takes {', '.join(takes)}, not {specificity.kind}"
+    if isinstance(method.options, Ssl) and budget.images is None:
+        return f"{method.name} needs images without annotation; a budget of all leaves none"
+    return None
 
 
 def fit_config(spec: Spec, cell: Cell, seed: int) -> FitConfig:
@@ -116,6 +118,7 @@ def fit_config(spec: Spec, cell: Cell, seed: int) -> FitConfig:
         readout=spec.readout_for(cell.specificity),
         train=spec.train_for(cell.specificity, cell.method.name),
         seed=seed,
+        rest=spec.rest_for(cell.specificity, cell.budget),
     )
 
 
@@ -141,7 +144,7 @@ def make_plan(
         spec.axes.specificity, spec.budgets(), spec.axes.method
     ):
         cell = Cell(specificity, budget, method)
-        reason = skip_reason(specificity, method)
+        reason = skip_reason(specificity, budget, method)
         if reason is None:
             cells.append(cell)
         else:
@@ -184,12 +187,28 @@ def _check(spec: Spec, cells: list[Cell], facts: DatasetFacts) -> None:
                     f"training split holds ({positives} positive, {n - positives} negative); "
                     f"expected at most {most}"
                 ] = None
+        if facts.counts is not None and (reason := _attribute_problem(cell, facts)):
+            problems[reason] = None
         if facts.image_shape is not None:
             problems |= dict.fromkeys(_shape_problems(spec, cell, facts.image_shape))
     if problems:
         raise PlanError(
             f"sweep '{spec.name}' does not fit dataset '{facts.name}':\n  " + "\n  ".join(problems)
         )
+
+
+def _attribute_problem(cell: Cell, facts: DatasetFacts) -> str | None:
+    wanted = getattr(cell.method.options, "attribute", None)
+    if cell.method.options.spurious_labels is None:
+        return None
+    if facts.attributes and (wanted is None or wanted in facts.attributes):
+        return None
+    has = f"it has {', '.join(facts.attributes)}" if facts.attributes else "it has none"
+    return (
+        f"axes.method: {cell.method.name} needs spurious labels"
+        f"{f' of {wanted}' if wanted else ''}, and the dataset lacks them ({has}); use a method "
+        "that does without"
+    )
 
 
 def _shape_problems(spec: Spec, cell: Cell, shape: tuple[int, int, int]) -> list[str]:
@@ -210,7 +229,7 @@ def _shape_problems(spec: Spec, cell: Cell, shape: tuple[int, int, int]) -> list
     return problems
 
 
-def expected_counts(cell: Cell, facts: DatasetFacts) -> AnnotationCounts | None:
+def expected_counts(cell: Cell, rest: bool, facts: DatasetFacts) -> AnnotationCounts | None:
     """What a trial of this cell annotates, on average over draws; None before staging."""
     if facts.counts is None:
         return None
@@ -220,12 +239,15 @@ def expected_counts(cell: Cell, facts: DatasetFacts) -> AnnotationCounts | None:
     equal = cell.budget.images is not None and cell.budget.balance == "equal"
     positives = images / 2 if equal else images * share
     per_positive = train["abnormalities"] / train["positives"] if train["positives"] else 0.0
-    method: Any = METHODS[cell.method.name]
+    split = cell.method.options.spurious_labels
+    attributes = 1 if getattr(cell.method.options, "attribute", None) else len(facts.attributes)
     return AnnotationCounts(
         train_images=images,
         train_abnormalities=round(positives * per_positive),
         train_negatives=images - round(positives),
-        spurious_labels=images * len(facts.attributes) if method.needs_spurious_labels else 0,
+        rest_labels=train["n"] - images if rest else 0,
+        spurious_labels=images * attributes if split == "train" else 0,
+        val_spurious_labels=val["n"] * attributes if split == "val" else 0,
         val_images=val["n"],
         val_abnormalities=val["abnormalities"],
         val_negatives=val["n"] - val["positives"],
@@ -234,5 +256,6 @@ def expected_counts(cell: Cell, facts: DatasetFacts) -> AnnotationCounts | None:
 
 def expected_cost(spec: Spec, cell: Cell, facts: DatasetFacts | None) -> Cost | None:
     """Expected annotation dollars of one trial of a cell; None before staging."""
-    counts = None if facts is None else expected_counts(cell, facts)
+    rest = spec.rest_for(cell.specificity, cell.budget) is not None
+    counts = None if facts is None else expected_counts(cell, rest, facts)
     return None if counts is None else cost(cell.specificity, counts, spec.prices)

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from sweeps.errors import ResultError
-from sweeps.schemas import SCHEMA_VERSION, arrow_schema
+from sweeps.schemas import SCHEMA_VERSION, arrow_schema, migrated
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,6 +91,8 @@ def decode(data: bytes, key: str) -> pa.Table:
             f"{key} is no readable result table ({error}); delete {_TRIALS}ID{_SUFFIX} of that "
             "trial, and run the sweep again"
         ) from None
+    if versions == {1}:
+        return migrated(table)
     if not versions <= {SCHEMA_VERSION}:
         raise ResultError(
             f"{key} has schema version {sorted(versions)}, this program knows {SCHEMA_VERSION}: "

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from spurious.config import FitConfig
 from spurious.dataset import Dataset
-from spurious.fit import Machine, annotated_rows, count_annotations
+from spurious.fit import Machine, count_annotations
 from spurious.train import Fit
 from sweeps.identity import canonical, resolved
 from sweeps.spec import MethodChoice
@@ -71,8 +71,7 @@ class Rows:
     def trial(self, began: datetime, seconds: float) -> dict[str, Any]:
         """The row of `trials`."""
         task, config, fitted = self.task, self.task.config, self.fit
-        train_rows = annotated_rows(self.dataset, config)
-        counts = count_annotations(self.dataset, train_rows, config)
+        counts = count_annotations(self.dataset, config)
         metrics = {
             f"{split}_{metric}": self._kept(split, metric)
             for split in ("val", "test")
@@ -99,6 +98,8 @@ class Rows:
             "train_positives": counts.train_images - counts.train_negatives,
             "train_abnormalities": counts.train_abnormalities,
             "train_spurious_labels": counts.spurious_labels,
+            "train_rest_labels": counts.rest_labels,
+            "val_spurious_labels": counts.val_spurious_labels,
             "val_images": counts.val_images,
             "val_positives": counts.val_images - counts.val_negatives,
             "val_abnormalities": counts.val_abnormalities,

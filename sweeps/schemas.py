@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 ColumnType = Literal["string", "int64", "float64", "bool", "timestamp"]
 
@@ -51,7 +51,9 @@ TRIALS = _columns("""
     train_images | int64 | images | annotated training images
     train_positives | int64 | images | annotated training images with the abnormality
     train_abnormalities | int64 | abnormalities | abnormalities on the annotated training images
-    train_spurious_labels | int64 | labels | spurious labels the method trained with
+    train_spurious_labels | int64 | labels | spurious labels of training images the method needs
+    train_rest_labels | int64 | labels | image labels of the rest of the training split
+    val_spurious_labels | int64 | labels | spurious labels of validation images the method needs
     val_images | int64 | images | validation images
     val_positives | int64 | images | validation images with the abnormality
     val_abnormalities | int64 | abnormalities | abnormalities on the validation images
@@ -80,7 +82,7 @@ EPOCHS = _columns("""
     attempt | string | | the attempt
     epoch | int64 | | epoch, from 1
     split | string | | train, val or test
-    metric | string | | loss, auroc, robust_auroc or dice
+    metric | string | | loss, auroc, robust_auroc, accuracy, dice or another; see the README
     attribute | string | | spurious attribute of a robust_auroc; null for all attributes together
     value | float64 | | the metric; NaN where undefined
     n_y0_s0 | int64 | images | label 0 without the attribute (robust_auroc of one attribute only)
@@ -139,3 +141,20 @@ def arrow_schema(table: str, attributes: tuple[str, ...] = ()) -> pa.Schema:
     if table == "predictions":
         fields += [pa.field(f"spurious_{name}", pa.bool_()) for name in attributes]
     return pa.schema(fields)
+
+
+def migrated(table: pa.Table) -> pa.Table:
+    """A table of version 1 as one of this version.
+
+    Version 2 added two counts to `trials`, both 0 for every trial from before.
+    """
+    import pyarrow as pa
+
+    if "train_spurious_labels" in table.column_names:
+        place = table.column_names.index("train_spurious_labels") + 1
+        zeros = pa.array([0] * len(table), pa.int64())
+        for name in ("val_spurious_labels", "train_rest_labels"):
+            table = table.add_column(place, pa.field(name, pa.int64()), zeros)
+    place = table.column_names.index("schema_version")
+    now = pa.array([SCHEMA_VERSION] * len(table), pa.int64())
+    return table.set_column(place, pa.field("schema_version", pa.int64()), now)

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from spurious.config import Balance, Budget, Prices, Readout, Specificity, Train
+from spurious.config import Balance, Budget, LabelRest, Prices, Readout, Specificity, Train
 from spurious.selection import SelectionRule
 from sweeps import spec_sections as sections
 from sweeps.errors import SpecError
@@ -62,6 +62,7 @@ class Spec:
         dataset: What it trains on.
         axes: Specificities, budgets, methods and seeds.
         balance: How annotated images are drawn, except for a budget of all images.
+        rest: Labels of the training images beyond the budget, or None where they have none.
         model: Models and read-out.
         train: Training options.
         select: The rule by which the report selects epochs, or None for each trial's own.
@@ -76,6 +77,7 @@ class Spec:
     dataset: DatasetRef
     axes: Axes
     balance: Balance = "equal"
+    rest: LabelRest | None = None
     model: Models = field(default_factory=Models)
     train: Training = field(default_factory=Training)
     select: SelectionRule | None = None
@@ -109,6 +111,11 @@ class Spec:
     def model_for(self, specificity: Specificity) -> tuple[str, Any]:
         """Name and options of the model that a specificity trains."""
         return self.model.classifier if specificity.kind == "label" else self.model.segmenter
+
+    def rest_for(self, specificity: Specificity, budget: Budget) -> LabelRest | None:
+        """Labels of the rest, where a segmenter has them beside its own annotation."""
+        alone = specificity.kind == "label" or budget.images is None
+        return None if alone else self.rest
 
     def readout_for(self, specificity: Specificity) -> Readout | None:
         """How the model's output becomes an image score; None for a classifier."""
@@ -182,6 +189,7 @@ def _values(root: Field) -> dict[str, Any]:
         "dataset": sections.dataset,
         "axes": sections.axes,
         "balance": lambda field: field.value(Balance, Spec.balance),
+        "rest": sections.rest,
         "model": sections.model,
         "train": sections.train,
         "select": sections.select,

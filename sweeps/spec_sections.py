@@ -14,9 +14,10 @@ from annotated_types import Ge, Le
 from spurious.config import (
     CLASSIFIERS,
     GENERATORS,
-    METHODS,
+    RESTS,
     SEGMENTERS,
     Images,
+    LabelRest,
     Pattern,
     Prices,
     Readout,
@@ -29,6 +30,7 @@ from spurious.config import (
     Unet,
 )
 from spurious.errors import ConfigError
+from spurious.method_config import METHODS
 from spurious.selection import METRICS, SelectionRule, parse_rule
 from sweeps.spec_fields import Field, Refused, nearest, options_of
 from sweeps.yaml_lines import MappingNode, ScalarNode
@@ -87,7 +89,7 @@ DatasetRef = StagedDataset | GeneratorDataset
 
 @dataclass(frozen=True)
 class MethodChoice:
-    """A key of `spurious.config.METHODS` with its options."""
+    """A key of `spurious.method_config.METHODS` with its options."""
 
     name: str
     options: Any
@@ -212,6 +214,12 @@ def _budget(field: Field) -> int | None:
         return None
     images: int = field.value(Images, also=", or all")
     return images
+
+
+def rest(field: Field) -> LabelRest | None:
+    """What the training images beyond the budget carry: nothing, or their labels."""
+    _, options = field.choice("what the rest of the training images carries", RESTS)
+    return options if isinstance(options, LabelRest) else None
 
 
 def model(field: Field) -> Models:

@@ -3,28 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from spurious.config import Train
+from spurious.config import FitConfig, Train
 from spurious.evaluate import Evaluator
+from spurious.feed import Feed, Order
+from spurious.models import Model
+from spurious.objective import Objective
 from spurious.tasks import Task
-from spurious.train import Fit, Hooks
+from spurious.train import Fit, Hooks, Loop
 from spurious.training_set import TrainingSet
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One training problem: annotated images, task, options, and a blind evaluator."""
+    """One training problem.
 
+    Attributes:
+        config: The fully resolved configuration.
+        training: The annotated training images.
+        rest: The other training images where there are any: with their labels where `config.rest`
+            says so, else with -1 for a label.
+        validation: Un-augmented validation images with their labels.
+        evaluator: Scores models on validation and test; gives numbers only.
+        task: Loss and score of the specificity.
+        device: Where to train.
+        build: A new model, the same each time, also where weights are random.
+        groups: (n,) int64, 0 to G - 1, the groups of known spurious labels: of the training
+            images, or of the validation images, as the method's options say; else None.
+    """
+
+    config: FitConfig
     training: TrainingSet
+    rest: TrainingSet | None
+    validation: TrainingSet
     evaluator: Evaluator
     task: Task
-    train: Train
-    seed: int
     device: torch.device
+    build: Callable[[], Model]
+    groups: NDArray[np.int64] | None = None
+
+    @property
+    def seed(self) -> int:
+        """The trial's seed."""
+        return self.config.seed
+
+    @property
+    def train(self) -> Train:
+        """The loop's options."""
+        return self.config.train
+
+    def with_config(self, config: FitConfig) -> Problem:
+        """The same images under other options, for a stage."""
+        return replace(self, config=config)
+
+    def feed(self, order: Order | None = None, rest: TrainingSet | None = None) -> Feed:
+        """The annotated images, each once an epoch or in another order, with images of the rest."""
+        return Feed(self.training, self.train.batch_size, self.seed, order, rest)
+
+    def loop(self, model: Model, objective: Objective) -> Loop:
+        """The training loop of a model."""
+        return Loop(model, objective, self.train, self.seed, self.device)
+
+    def run(
+        self, model: Model, objective: Objective, hooks: Hooks, order: Order | None = None
+    ) -> Fit:
+        """Train a model, with the rest's image labels where the configuration has them."""
+        from spurious.rest import RestLabels
+
+        rest = None
+        if self.config.rest is not None and self.rest is not None:
+            objective, rest = RestLabels(objective, self.config.rest), self.rest
+        return self.loop(model, objective).run(self.feed(order, rest), self.evaluator, hooks)
 
 
-Method = Callable[[Problem, Any, torch.nn.Module, Hooks], Fit]
+Method = Callable[[Problem, Any, Hooks], Fit]

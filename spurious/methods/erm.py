@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-
-from spurious.config import Erm
+from spurious.method_config import Erm
 from spurious.methods.base import Problem
-from spurious.train import Fit, Hooks, Loop
+from spurious.objective import Objective
+from spurious.train import Fit, Hooks
 
 
-def fit(problem: Problem, options: Erm, model: torch.nn.Module, hooks: Hooks) -> Fit:
+def fit(problem: Problem, options: Erm, hooks: Hooks) -> Fit:
     """Minimise the mean cross-entropy of the annotated images."""
-    loop = Loop(model, problem.task, problem.train, problem.seed, problem.device)
-    return loop.run(problem.training, problem.evaluator, hooks)
+    return problem.run(problem.build(), Objective(problem.task), hooks)

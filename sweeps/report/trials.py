@@ -165,12 +165,15 @@ def _reads_attributes(rule: SelectionRule) -> bool:
 
 
 def _cost(trial: Mapping[Any, Any], prices: Prices, reads_attributes: bool) -> Cost:
-    read = int(trial["val_images"]) * int(trial["attributes"]) if reads_attributes else 0
+    read = int(trial["val_spurious_labels"])
+    if reads_attributes:  # the same labels, where the method needed them already
+        read = max(read, int(trial["val_images"]) * int(trial["attributes"]))
     counts = AnnotationCounts(
         train_images=int(trial["train_images"]),
         train_abnormalities=int(trial["train_abnormalities"]),
         train_negatives=int(trial["train_images"]) - int(trial["train_positives"]),
         spurious_labels=int(trial["train_spurious_labels"]),
+        rest_labels=int(trial["train_rest_labels"]),
         val_images=int(trial["val_images"]),
         val_abnormalities=int(trial["val_abnormalities"]),
         val_negatives=int(trial["val_images"]) - int(trial["val_positives"]),

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from spurious.config import (
     Budget,
-    Erm,
     FitConfig,
     GaussianSquares,
     Readout,
@@ -22,6 +21,7 @@ from spurious.config import (
 from spurious.dataset import Dataset, Record
 from spurious.fit import Machine, fit
 from spurious.generators.gaussian_squares import GaussianSquaresSource
+from spurious.method_config import Erm
 from spurious.train import Fit, Hooks
 
 SMALL = GaussianSquares(

@@ -11,7 +11,7 @@ import pytest
 import torch
 from small_data import no_weights, squares
 
-from spurious.config import Readout, SmallCnn, SmallUnet, Specificity
+from spurious.config import Readout, SmallCnn, SmallUnet, Specificity, Train
 from spurious.dataset import UNKNOWN, Dataset
 from spurious.evaluate import Evaluation, Evaluator
 from spurious.metrics import auroc
@@ -26,7 +26,8 @@ MASK = Specificity("mask")
 def evaluator(dataset: Dataset, specificity: Specificity, precision: str = "float32") -> Evaluator:
     """With the default read-out."""
     task = task_for(specificity, None if specificity.kind == "label" else Readout())
-    return Evaluator(dataset, specificity, task, "unit", CPU, precision)
+    train = Train(precision=precision)  # type: ignore[arg-type]
+    return Evaluator(dataset, specificity, task, train, CPU)
 
 
 def value(evaluation: Evaluation, split: str, metric: str, attribute: str | None = None) -> float:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from small_data import SMALL, fit_config, fitted, no_weights, squares, values
 
-from spurious.config import GENERATORS, METHODS, READERS, Budget, GaussianSquares, SmallUnet
+from spurious import methods
+from spurious.config import GENERATORS, READERS, Budget, GaussianSquares, LabelRest, SmallUnet
 from spurious.cost import AnnotationCounts
 from spurious.dataset import Dataset
 from spurious.errors import ConfigError
-from spurious.fit import (
-    IMPLEMENTATIONS,
-    Machine,
-    annotated_rows,
-    count_annotations,
-    fit,
-)
+from spurious.fit import Machine, annotated_rows, count_annotations, fit, implementation, rest_rows
+from spurious.method_config import METHODS, Dfr, GroupDro
+from spurious.methods import erm
 from spurious.methods.base import Problem
 from spurious.train import Fit, Hooks
 from sweeps.sources import GENERATOR_SOURCES, READER_SOURCES
+
+SHARED = ("base", "first_stage", "group_weights", "clusters")
+"""Modules beside the methods that several of them use."""
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 
@@ -37,7 +38,9 @@ def dataset() -> Dataset:
 
 def test_names_and_implementations_agree() -> None:
     """What a specification may name is what there is code for, and nothing else."""
-    assert set(METHODS) == set(IMPLEMENTATIONS)
+    assert all(callable(implementation(name)) for name in METHODS)
+    modules = {found.stem for found in Path(methods.__file__).parent.glob("*.py")}
+    assert modules - {"__init__", *SHARED} == {name.replace("-", "_") for name in METHODS}
     assert set(GENERATORS) == set(GENERATOR_SOURCES)
     assert set(READERS) == set(READER_SOURCES)
 
@@ -75,7 +78,7 @@ def test_counts_of_what_is_annotated(dataset: Dataset) -> None:
     config = replace(fit_config("mask"), budget=Budget(8))
     rows = annotated_rows(dataset, config)
     val = dataset.rows("val")
-    found = count_annotations(dataset, rows, config)
+    found = count_annotations(dataset, config)
     assert found == AnnotationCounts(
         train_images=8,
         train_abnormalities=int(dataset.abnormalities[rows].sum()),
@@ -90,21 +93,36 @@ def test_counts_of_what_is_annotated(dataset: Dataset) -> None:
     assert found.val_abnormalities > found.val_images - found.val_negatives
 
 
-def test_spurious_labels_are_counted_for_methods_that_use_them(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One per annotated training image and attribute."""
-    config = replace(fit_config("label"), budget=Budget(8))
-    monkeypatch.setattr(METHODS["erm"], "needs_spurious_labels", True)
+def test_spurious_labels_are_counted_for_methods_that_need_them(dataset: Dataset) -> None:
+    """One per attribute and image of the split that the method reads; one attribute where named."""
     two = replace(
         dataset,
         attributes=np.hstack([dataset.attributes] * 2),
         attribute_names=("block", "ruler"),
         directions=(1, 1),
     )
-    for data, expected in ((dataset, 8), (two, 16)):
-        rows = annotated_rows(data, config)
-        assert count_annotations(data, rows, config).spurious_labels == expected
+    config = replace(fit_config("label"), budget=Budget(8))
+    expected = [
+        (dataset, GroupDro(), (8, 0)),
+        (two, GroupDro(), (16, 0)),
+        (two, GroupDro(attribute="ruler"), (8, 0)),
+        (two, Dfr(), (0, 32)),
+        (two, Dfr(balance="classes"), (0, 0)),
+    ]
+    for data, method, numbers in expected:
+        found = count_annotations(data, replace(config, method=method))
+        assert (found.spurious_labels, found.val_spurious_labels) == numbers
+
+
+def test_labels_of_the_rest_are_counted(dataset: Dataset) -> None:
+    """Every training image beyond the budget carries one, where the configuration says so."""
+    config = replace(fit_config("mask"), budget=Budget(8))
+    assert count_annotations(dataset, config).rest_labels == 0
+    mixed = replace(config, rest=LabelRest())
+    assert count_annotations(dataset, mixed).rest_labels == SMALL.n_train - 8
+    rest, annotated = rest_rows(dataset, mixed), annotated_rows(dataset, mixed)
+    assert np.union1d(rest, annotated).tolist() == dataset.rows("train").tolist()
+    assert len(rest) + len(annotated) == SMALL.n_train
 
 
 def test_only_annotated_images_train(dataset: Dataset) -> None:
@@ -138,11 +156,11 @@ def test_a_method_is_given_the_configuration(
     """Seed, options and annotated images reach the method, its images and its evaluator."""
     given: list[tuple[Problem, object]] = []
 
-    def method(problem: Problem, options: object, model: torch.nn.Module, hooks: Hooks) -> Fit:
+    def method(problem: Problem, options: object, hooks: Hooks) -> Fit:
         given.append((problem, options))
         return Fit()
 
-    monkeypatch.setitem(IMPLEMENTATIONS, "erm", method)  # type: ignore[arg-type]
+    monkeypatch.setattr(erm, "fit", method)
     config = fit_config("mask", seed=7, normalise="imagenet", precision="bfloat16")
     fit(dataset, config, Machine(workers=3), Hooks(), no_weights)
     ((problem, options),) = given
@@ -152,8 +170,7 @@ def test_a_method_is_given_the_configuration(
     assert problem.training.workers == 3
     assert problem.training.rows.tolist() == annotated_rows(dataset, config).tolist()
     assert problem.evaluator.task is problem.task
-    assert problem.evaluator.normalise == "imagenet"
-    assert problem.evaluator.precision == "bfloat16"
+    assert problem.evaluator.train == config.train
 
 
 def test_threads_are_set_and_operations_deterministic(dataset: Dataset) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_data import fit_config, grey_squares, squares
 
-from spurious.config import Specificity
+from spurious.config import Specificity, Train
 from spurious.evaluate import Evaluator
 from spurious.inputs import PackedTargets, normalised, scaled, standardised
 from spurious.specificity import supervision_target
@@ -69,14 +69,14 @@ def test_training_and_evaluation_see_an_image_alike(normalise: str) -> None:
     for augment in ("none", "flip"):
         config = fit_config("label", augment=augment, normalise=normalise)
         training = TrainingSet(dataset, rows, config.specificity, config.train, seed=0)
-        ((x, _),) = training.batches(order, epoch=1)
-        for image, row in zip(x, rows, strict=True):
+        (batch,) = training.batches(order, epoch=1)
+        for image, row in zip(batch.x, rows, strict=True):
             same = torch.equal(image, expected[row])
             assert same or (augment == "flip" and torch.equal(image, expected[row].flip(2)))
     model = Recorder()
     task = task_for(Specificity("label"), None)
     cpu = torch.device("cpu")
-    Evaluator(dataset, Specificity("label"), task, normalise, cpu, "float32")(model, 1)
+    Evaluator(dataset, Specificity("label"), task, Train(normalise=normalise), cpu)(model, 1)
     assert torch.equal(torch.cat(model.seen[:1]), expected[dataset.rows("val")])
     assert torch.equal(torch.cat(model.seen[1:]), expected[dataset.rows("test")])
 

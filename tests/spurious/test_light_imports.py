@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-LIGHT = ("config", "cost", "budget", "groups", "metrics", "selection")
+LIGHT = ("config", "cost", "budget", "groups", "method_config", "metrics", "selection")
 HEAVY = ("torch", "torchvision", "albumentations", "cv2", "scipy", "pandas", "ray", "pyarrow")
 
 

@@ -90,7 +90,7 @@ def test_resnet50(resnet50_release: State, write: Callable[..., bytes]) -> None:
     model = build("resnet50", ResNet50(weights=SHA), (32, 32, 1), 0, load)
     assert carries(model, "inner.", resnet50_release, without="fc.")
     random = build("resnet50", ResNet50(), (32, 32, 1), 0, load)
-    head = "inner.fc.weight"
+    head = "head.weight"
     assert torch.equal(model.state_dict()[head], random.state_dict()[head])
     assert model.state_dict()[head].shape == (2, 2048)
 
@@ -99,7 +99,7 @@ def test_fcn_backbone(resnet50_release: State) -> None:
     """The FCN takes the same file for its backbone."""
     load = loader(as_safetensors(resnet50_release))
     model = build("fcn-resnet50", FcnResNet50(weights=SHA), (32, 32, 1), 0, load)
-    assert carries(model, "inner.backbone.", resnet50_release, without="fc.")
+    assert carries(model, "backbone.", resnet50_release, without="fc.")
 
 
 @pytest.mark.parametrize("write", FORMATS)
@@ -107,10 +107,10 @@ def test_unet_encoder(encoder_release: State, write: Callable[..., bytes]) -> No
     """An encoder file fills the U-Net's encoder and leaves decoder and head alone."""
     options = Unet(encoder="resnet18", weights=SHA)
     model = build("unet", options, (32, 32, 1), 0, loader(write(encoder_release)))
-    assert carries(model, "inner.encoder.", encoder_release, without="fc.")
+    assert carries(model, "encoder.", encoder_release, without="fc.")
     random = build("unet", Unet(encoder="resnet18"), (32, 32, 1), 0, loader(b""))
     for key, value in random.state_dict().items():
-        if not key.startswith("inner.encoder."):
+        if not key.startswith("encoder."):
             assert torch.equal(model.state_dict()[key], value), key
 
 
@@ -120,7 +120,7 @@ def test_the_paper_s_encoder() -> None:
     state = dict(smp.encoders.get_encoder("se_resnext50_32x4d", weights=None).state_dict())
     release = {**state, "last_linear.weight": torch.zeros(1000, 2048)}
     model = build("unet", Unet(weights=SHA), (32, 32, 1), 0, loader(as_safetensors(release)))
-    assert carries(model, "inner.encoder.", state, without="last_linear.")
+    assert carries(model, "encoder.", state, without="last_linear.")
 
 
 @pytest.mark.parametrize("name", ["densenet121", "mit_b0", "vgg11_bn"])
@@ -130,7 +130,7 @@ def test_encoders_with_a_loading_of_their_own(name: str) -> None:
     state = dict(smp.encoders.get_encoder(name, weights=None).state_dict())
     options = Unet(encoder=name, weights=SHA)
     model = build("unet", options, (32, 32, 3), 0, loader(as_safetensors(state)))
-    assert carries(model, "inner.encoder.", state, without="none")
+    assert carries(model, "encoder.", state, without="none")
 
 
 def test_files_that_do_not_count_batches(encoder_release: State) -> None:
@@ -139,7 +139,7 @@ def test_files_that_do_not_count_batches(encoder_release: State) -> None:
     assert len(old) < len(encoder_release)
     options = Unet(encoder="resnet18", weights=SHA)
     model = build("unet", options, (32, 32, 1), 0, loader(as_pth(old)))
-    assert carries(model, "inner.encoder.", old, without="fc.")
+    assert carries(model, "encoder.", old, without="fc.")
 
 
 def misfits(state: State) -> dict[str, State]:

@@ -16,12 +16,14 @@ from small_data import SMALL, fit_config, fitted, grey_squares, no_weights, squa
 from spurious.config import GaussianSquares, SmallCnn, Train
 from spurious.errors import NumericalError
 from spurious.evaluate import Evaluation, Evaluator, MetricRow
+from spurious.feed import Feed, in_batches
 from spurious.fit import Machine, fit
-from spurious.models import build
+from spurious.models import Model, build
+from spurious.objective import Objective
 from spurious.randomness import generator
 from spurious.selection import parse_rule, select_epoch
 from spurious.tasks import Classification
-from spurious.train import Fit, Hooks, Loop, batches, make_optimizer
+from spurious.train import Fit, Hooks, Loop, make_optimizer
 from spurious.training_set import TrainingSet
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
@@ -48,7 +50,7 @@ def numbers(outcome: Fit) -> tuple[Any, ...]:
 @given(st.integers(1, 60), st.integers(1, 20), st.integers(0, 9))
 def test_batches_hold_every_image_once(count: int, size: int, seed: int) -> None:
     """Full batches, the rest in a last smaller one; a single image is never left alone."""
-    found = list(batches(count, size, np.random.default_rng(seed)))
+    found = list(in_batches(np.random.default_rng(seed).permutation(count), size))
     assert sorted(np.concatenate(found).tolist()) == list(range(count))
     sizes = [len(positions) for positions in found]
     assert all(n == size for n in sizes[:-1])
@@ -60,21 +62,25 @@ def test_batches_hold_every_image_once(count: int, size: int, seed: int) -> None
 
 
 def test_batches_are_shuffled() -> None:
-    """Each generator gives another order, the same one the same order."""
-    first, again, other = (
-        np.concatenate(list(batches(50, 7, np.random.default_rng(seed)))).tolist()
-        for seed in (0, 0, 1)
-    )
-    assert first == again
-    assert first != other
-    assert first != list(range(50))
+    """Each epoch and seed has another order, the same one the same order."""
+    dataset, config = squares(), fit_config("label")
+    images = TrainingSet(dataset, dataset.rows("train"), config.specificity, config.train, 0)
+
+    def order(seed: int, epoch: int) -> list[int]:
+        _, found = Feed(images, 7, seed).epoch(epoch)
+        return torch.cat([batch.positions for batch in found]).tolist()
+
+    assert order(0, 1) == order(0, 1)
+    assert len({tuple(order(*at)) for at in ((0, 1), (0, 2), (1, 1))}) == 3
+    assert sorted(order(0, 1)) == list(range(21))
+    assert order(0, 1) != list(range(21))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 def test_optimizer_options(optimizer: Any) -> None:
     """The named optimizer with its learning rate, decay and, for SGD, momentum."""
     config = Train(optimizer=optimizer, learning_rate=0.3, weight_decay=0.2, momentum=0.7)
-    found = make_optimizer(torch.nn.Linear(2, 2), config)
+    found = make_optimizer(torch.nn.Linear(2, 2).parameters(), config)
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
     assert type(found) is kinds[optimizer]
     (group,) = found.param_groups
@@ -142,12 +148,20 @@ def test_the_training_loss_is_the_mean_over_images() -> None:
     model = small_cnn()
     rows, losses = dataset.rows("train"), []
     with torch.no_grad():  # in training mode: batch statistics, as the loop has them
-        for positions in batches(7, 5, generator("order", 0, 1)):
+        for positions in in_batches(generator("order", 0, 1).permutation(7), 5):
             x = torch.from_numpy(dataset.images[rows[positions]]).permute(0, 3, 1, 2)
             y = torch.from_numpy(dataset.labels[rows[positions]])
             losses += Classification().losses(model(x), y).tolist()
     assert values(outcome, "train", "loss").tolist() == pytest.approx([np.mean(losses)], rel=1e-4)
     assert len(losses) == 7
+
+
+class Line(Model):
+    """A model with one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = torch.nn.Linear(1, 1)
 
 
 SCORES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, math.nan]), min_size=1, max_size=8)
@@ -156,19 +170,19 @@ SCORES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, math.nan]), min_size=1, 
 @given(SCORES, st.sampled_from(["best val.auroc", "best val.loss", "best test.auroc", "last"]))
 def test_the_kept_epoch_is_the_rule_s(scores: list[float], rule: str) -> None:
     """The loop keeps what `select_epoch` picks from the same rows; the first while undefined."""
-    loop = Loop(torch.nn.Linear(1, 1), Classification(), Train(keep=rule), 0, CPU)
+    loop = Loop(Line(), Objective(Classification()), Train(keep=rule), 0, CPU)
     split, metric = rule.removeprefix("best ").split(".") if rule != "last" else ("val", "auroc")
     rows = []
     for epoch, value in enumerate(scores, start=1):
         loop.epoch = epoch
         with torch.no_grad():
-            loop.model.weight.fill_(epoch)
+            loop.model.head.weight.fill_(epoch)
         marked = {"val": np.array([float(epoch)])}
         loop._keep(Evaluation([MetricRow(epoch, split, metric, None, value)], marked))
         rows.append({"epoch": float(epoch), f"{split}.{metric}": value})
     expected = select_epoch(parse_rule(rule), rows) or 1
     assert loop.fit.kept_epoch == expected
-    assert loop.fit.kept_state["weight"].item() == expected
+    assert loop.fit.kept_state["head.weight"].item() == expected
     assert loop.fit.kept_scores["val"].tolist() == [expected]
     assert loop.fit.last_scores["val"].tolist() == [len(scores)]
     if rule != "last":
@@ -187,17 +201,18 @@ def test_the_kept_state_is_that_epoch_s() -> None:
     assert long.last_scores["test"].tobytes() != short.last_scores["test"].tobytes()
 
 
-def small_cnn() -> torch.nn.Module:
+def small_cnn() -> Model:
     """An untrained classifier of the small images."""
     return build("small-cnn", SmallCnn(channels=4, levels=1), (16, 16, 1), 0, no_weights)
 
 
-def train_labels(model: torch.nn.Module, epochs: int) -> Fit:
+def train_labels(model: Model, epochs: int) -> Fit:
     """Run the loop on a given model."""
     dataset, config, task = squares(), fit_config("label", epochs=epochs), Classification()
     training = TrainingSet(dataset, dataset.rows("train"), config.specificity, config.train, 0)
-    evaluator = Evaluator(dataset, config.specificity, task, "unit", CPU, "float32")
-    return Loop(model, task, config.train, 0, CPU).run(training, evaluator, Hooks())
+    evaluator = Evaluator(dataset, config.specificity, task, config.train, CPU)
+    loop = Loop(model, Objective(task), config.train, 0, CPU)
+    return loop.run(Feed(training, config.train.batch_size, 0), evaluator, Hooks())
 
 
 def test_the_loop_trains_in_training_mode() -> None:
@@ -209,7 +224,7 @@ def test_the_loop_trains_in_training_mode() -> None:
 def test_a_nan_loss_is_a_numerical_error(at: int) -> None:
     """Training stops in the epoch where the loss breaks, and the error names it."""
 
-    class Breaks(torch.nn.Module):
+    class Breaks(Model):
         def __init__(self) -> None:
             super().__init__()
             self.model, self.steps = small_cnn(), 0

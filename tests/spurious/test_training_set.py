@@ -30,7 +30,7 @@ def training_set(
 
 def contents(batches: list[Batch]) -> list[tuple[bytes, bytes]]:
     """Comparable batches."""
-    return [(x.numpy().tobytes(), y.numpy().tobytes()) for x, y in batches]
+    return [(batch.x.numpy().tobytes(), batch.targets.numpy().tobytes()) for batch in batches]
 
 
 @pytest.mark.parametrize("augment", ["none", "flip"])
@@ -41,8 +41,10 @@ def test_images_come_with_their_own_annotation(kind: str, r: int | None, augment
     config = fit_config(kind, r=r, augment=augment)
     rows = dataset.rows("train")[1::2]
     batches = list(training_set(dataset, config, rows).batches(ORDER, epoch=1))
-    assert [len(x) for x, _ in batches] == [3, 2, 5]
-    for positions, (x, targets) in zip(ORDER, batches, strict=True):
+    assert [len(batch) for batch in batches] == [3, 2, 5]
+    for positions, batch in zip(ORDER, batches, strict=True):
+        x, targets = batch.x, batch.targets
+        assert batch.positions.tolist() == positions.tolist()
         assert x.dtype == torch.float32
         assert targets.dtype == torch.int64
         for image, target, row in zip(x, targets, rows[positions], strict=True):
@@ -80,8 +82,8 @@ def test_an_image_s_augmentation_does_not_depend_on_its_batch() -> None:
     (small,) = training_set(dataset, config, few).batches([np.array([1, 0])], epoch=2)
     (large,) = training_set(dataset, config, many).batches([np.array([11, 3, 10])], epoch=2)
     for here, there in ((0, 0), (1, 2)):
-        assert torch.equal(small[0][here], large[0][there])
-        assert torch.equal(small[1][here], large[1][there])
+        assert torch.equal(small.x[here], large.x[there])
+        assert torch.equal(small.targets[here], large.targets[there])
 
 
 def test_epochs_and_seeds_differ() -> None:
@@ -104,8 +106,8 @@ def test_targets_stay_binary(augment: str) -> None:
     config = fit_config("mask", augment=augment)
     found: set[int] = set()
     for epoch in range(1, 6):
-        for _, targets in training_set(dataset, config).batches(ORDER, epoch):
-            found |= set(targets.unique().tolist())
+        for batch in training_set(dataset, config).batches(ORDER, epoch):
+            found |= set(batch.targets.unique().tolist())
     assert found == {0, 1}
 
 

@@ -1,0 +1,99 @@
+"""The ERM model that two-stage methods begin with, shared between trials of equal options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spurious import checkpoint
+from spurious.config import FitConfig
+from spurious.errors import DataError
+from spurious.method_config import Erm, FirstStage
+from spurious.methods.base import Problem
+from spurious.models import Model
+from spurious.objective import Forward, Objective
+from spurious.stages import Stage
+from spurious.tasks import Task
+from spurious.train import Hooks
+from spurious.training_set import Batch
+
+KIND = "erm"
+
+
+@dataclass(frozen=True)
+class FirstModel:
+    """A trained first model.
+
+    Attributes:
+        kept: State dict of the epoch with the best validation AUROC.
+        last: State dict of the last epoch.
+        predicted: (n,) int64, the classes predicted for the training images while the last epoch
+            trained: augmented, in training mode, the weights moving.
+    """
+
+    kept: dict[str, torch.Tensor]
+    last: dict[str, torch.Tensor]
+    predicted: NDArray[np.int64]
+
+
+class LoggingObjective(Objective):
+    """ERM that remembers what it predicted for each training image."""
+
+    def __init__(self, task: Task, images: int) -> None:
+        super().__init__(task)
+        self.predicted = torch.full((images,), -1)
+
+    def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
+        """The mean loss; predictions are written down."""
+        logits = forward(batch.x)
+        self.predicted[batch.positions] = logits.detach().argmax(dim=1).cpu()
+        return self.task.losses(logits, batch.targets).mean()
+
+
+def first_config(config: FitConfig, options: FirstStage) -> FitConfig:
+    """The configuration of the first model: ERM with the options' own training options."""
+    given = {
+        "epochs": options.first_epochs,
+        "optimizer": options.first_optimizer,
+        "learning_rate": options.first_learning_rate,
+        "weight_decay": options.first_weight_decay,
+        "batch_size": options.first_batch_size,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    train = replace(config.train, keep="best val.auroc", **changes)  # type: ignore[arg-type]
+    return replace(config, method_name="erm", method=Erm(), train=train)
+
+
+def first_model(problem: Problem, options: FirstStage, hooks: Hooks) -> FirstModel:
+    """Take up the first model where one is stored, else train it."""
+    config = first_config(problem.config, options)
+    stage = Stage(KIND, config)
+    found = checkpoint.unpack(hooks.stages(stage, lambda own: _train(problem, config, own)))
+    predicted = found["predicted"].numpy()
+    if len(predicted) != len(problem.training):
+        raise DataError("the stored first model is of other training images; delete it")
+    return FirstModel(found["kept"], found["last"], predicted)
+
+
+def _train(problem: Problem, config: FitConfig, hooks: Hooks) -> bytes:
+    part = problem.with_config(config)
+    model = part.build()
+    objective = LoggingObjective(part.task, len(part.training))
+    fitted = part.run(model, objective, hooks)
+    return checkpoint.pack(
+        {
+            "kept": fitted.kept_state,
+            "last": {key: value.detach().cpu() for key, value in model.state_dict().items()},
+            "predicted": objective.predicted,
+        }
+    )
+
+
+def loaded(problem: Problem, state: dict[str, torch.Tensor]) -> Model:
+    """A model with a stored state, in evaluation mode on the problem's device."""
+    model = problem.build()
+    model.load_state_dict(state)
+    return model.to(problem.device).eval()
