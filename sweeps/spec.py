@@ -7,7 +7,6 @@ the plan.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,12 +19,12 @@ from spurious.selection import SelectionRule
 from sweeps import spec_sections as sections
 from sweeps.errors import SpecError
 from sweeps.spec_fields import Field, Problems, Refused
+from sweeps.spec_rules import check_together, train_for
 from sweeps.spec_sections import (
     Axes,
     Checkpoint,
     CostOptions,
     DatasetRef,
-    FoundAxes,
     GeneratorDataset,
     MethodChoice,
     Models,
@@ -106,7 +105,7 @@ class Spec:
 
     def train_for(self, specificity: Specificity, method_name: str) -> Train:
         """Training options of a cell: method over specificity over base, `keep` resolved."""
-        return _train_for(self.train, specificity, method_name)
+        return train_for(self.train, specificity, method_name)
 
     def model_for(self, specificity: Specificity) -> tuple[str, Any]:
         """Name and options of the model that a specificity trains."""
@@ -161,7 +160,7 @@ def parse_spec(
         root = Field(tree, "", problems)
         with suppress(Refused):
             values = _values(root)
-            _check_together(root, values)
+            check_together(root, values)
     problems.raise_if_any()
     axes = {name: tuple(value for _, value in items) for name, items in values["axes"].items()}
     decoded = text if isinstance(text, str) else text.decode("utf-8")
@@ -204,66 +203,3 @@ def _values(root: Field) -> dict[str, Any]:
         with suppress(Refused):
             values[name] = readers[name](child)
     return values
-
-
-def _check_together(root: Field, values: Mapping[str, Any]) -> None:
-    """Note combinations of sections that can have no result."""
-    axes: FoundAxes = values.get("axes", {})
-    if values.get("balance") == "equal":
-        for item, images in axes.get("budget", []):
-            if images is not None and images % 2:
-                remedy = f"did you mean '{images - 1}' or '{images + 1}', or balance: natural?"
-                item.refuse("an even number with balance: equal, half of it positive", remedy)
-    chosen = values.get("dataset")
-    side = (
-        getattr(chosen.options, "image_size", None)
-        if isinstance(chosen, GeneratorDataset)
-        else None
-    )
-    if side is not None:
-        for item, specificity in axes.get("specificity", []):
-            if specificity.r is not None and specificity.r > side:
-                place = item.at("r") or item
-                place.refuse(f"an integer from 1 to {side}, the image side of the generator")
-    if any(specificity.kind == "label" for _, specificity in axes.get("specificity", [])):
-        _check_dice_of_labels(root, values, axes)
-
-
-def _check_dice_of_labels(root: Field, values: Mapping[str, Any], axes: FoundAxes) -> None:
-    """Note rules on Dice that specificity `label` would be under: a classifier has none."""
-    select = values.get("select")
-    if select is not None and select.metric == "dice":
-        (root.at("select", "epoch") or root).refuse(
-            "a rule for every specificity on axes.specificity, and label has no dice",
-            f"did you mean 'best {select.split}.auroc', or kept?",
-        )
-    if "train" not in values:
-        return
-    label = Specificity("label")
-    places: dict[str, Field] = {}
-    for method in dict.fromkeys(choice.name for _, choice in axes["method"]):
-        if _train_for(values["train"], label, method).keep.endswith(".dice"):
-            place = (
-                root.at("train", "per_method", method, "keep")
-                or root.at("train", "per_specificity", "label", "keep")
-                or root.at("train", "keep")
-                or root
-            )
-            places[place.key] = place
-    for place in places.values():
-        place.refuse(
-            "a rule that label on axes.specificity has, and label has no dice",
-            "did you mean 'auto', or train.per_specificity.label.keep: best val.auroc?",
-        )
-
-
-def _train_for(training: Training, specificity: Specificity, method: str) -> Train:
-    changes = {
-        **dict(dict(training.per_specificity).get(specificity.kind, ())),
-        **dict(dict(training.per_method).get(method, ())),
-    }
-    resolved = dataclasses.replace(training.base, **changes)
-    if resolved.keep != "auto":
-        return resolved
-    metric = "auroc" if specificity.kind == "label" else "dice"
-    return dataclasses.replace(resolved, keep=f"best val.{metric}")

@@ -24,6 +24,7 @@ from spurious.fit import fit
 from spurious.train import Fit, Hooks
 from sweeps import results
 from sweeps.rows import Rows, Task
+from sweeps.stages import SharedStages
 from sweeps.training_state import Clock, TrainingState
 from sweeps.trial_metrics import TrialMetrics
 from sweeps.watching import Control, Outcome
@@ -97,7 +98,8 @@ def run_trial(
         dataset = _open(store, task, shown)
         state = TrainingState(store, task, clock, control)
         told = shown.telling(progress)
-        hooks = Hooks(state.resume(), state.save, task.checkpoint_every, told, state.wish)
+        stages = SharedStages(store, task, state.wish, told)
+        hooks = Hooks(state.resume(), state.save, task.checkpoint_every, told, state.wish, stages)
         try:
             fitted = fit_function(dataset, task, hooks, store)
         except Stopped as stopped:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-LIGHT = ("config", "cost", "budget", "groups", "method_config", "metrics", "selection")
+LIGHT = ("config", "cost", "budget", "groups", "method_config", "metrics", "selection", "stages")
 HEAVY = ("torch", "torchvision", "albumentations", "cv2", "scipy", "pandas", "ray", "pyarrow")
 
 

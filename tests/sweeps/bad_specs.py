@@ -43,7 +43,7 @@ DATA_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         add("modle: {}"),
         8,
         "modle",
-        ["unknown key", "balance, model, train", "mean 'model'?"],
+        ["unknown key", "balance, rest, model, train", "mean 'model'?"],
     ),
     "unknown training option": (
         add("train:\n  epochs: 3\n  batch: 8"),
@@ -262,6 +262,25 @@ DATA_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         6,
         "axes.method[0].name",
         ["missing", "one of erm"],
+    ),
+    "option of another rule": (
+        change(6, "  method: [{name: jtt, factor: 20}]"),
+        6,
+        "axes.method[0]",
+        ["factor is not read by upsample: groups"],
+    ),
+    "filter without labels": (
+        change(6, "  method: [{name: ssl, filter_by_label: true}]"),
+        6,
+        "axes.method[0].filter_by_label",
+        ["mean 'rest: label'?"],
+    ),
+    "labels of the rest": (add("rest: labels"), 8, "rest", ["unlabelled, label", "mean 'label'?"]),
+    "options of the rest": (
+        add("rest: {name: label, fraction: 0}"),
+        8,
+        "rest.fraction",
+        ["above 0"],
     ),
     "method twice": (
         change(6, "  method: [erm, {name: erm}]"),

@@ -116,7 +116,25 @@ CASES: dict[str, tuple[str, int, str, list[str]]] = {
         "train.per_method.erm.keep",
         ["label has no dice"],
     ),
+    "keep rule that masks cannot have": (
+        add("train: {keep: best val.worst_group_accuracy}"),
+        8,
+        "train.keep",
+        ["mask has no worst_group_accuracy"],
+    ),
+    "keep rule of a method that guesses no groups": (
+        add("train: {per_specificity: {label: {keep: best val.worst_cluster_accuracy}}}"),
+        8,
+        "train.per_specificity.label.keep",
+        ["erm has no clusters"],
+    ),
     # reporting and running
+    "selection rule that masks cannot have": (
+        add("select: {epoch: best val.accuracy}"),
+        8,
+        "select.epoch",
+        ["mask has no accuracy", "val.auroc"],
+    ),
     "unknown selection rule": (
         add("select: {epoch: best}"),
         8,
@@ -247,7 +265,7 @@ def test_all_problems_come_at_once_in_line_order() -> None:
         "axes:\n"
         "  specificity: [label, {r: 0}, boks]\n"
         "  budget: [601, 1, all, all]\n"
-        "  method: [jtt]\n"
+        "  method: [jttt]\n"
         "  seed: [true, 1, 1]\n"
         "train: {epochs: 0, keep: best test.dice, per_method: {erm: {augment: paper2}}}\n"
         "select: {epoch: best val.dice}\n"

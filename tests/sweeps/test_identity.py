@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tiny_sweeps import TEXT, tiny
 
+from spurious.config import Train
 from sweeps.commands import generator_facts
 from sweeps.identity import ADDED_LATER, HASHED, NOT_HASHED, hashed_text, resolved, trial_id
 from sweeps.plan import fit_config, make_plan
@@ -61,7 +62,7 @@ def test_every_field_of_a_spec_is_hashed_or_known_not_to_be() -> None:
     fields = {field.name for field in dataclasses.fields(Spec)}
     assert fields <= {*HASHED, *NOT_HASHED}
     assert not set(HASHED) & set(NOT_HASHED)
-    assert {*HASHED} == {"dataset", "axes", "balance", "model", "train"}
+    assert {*HASHED} == {"dataset", "axes", "balance", "rest", "model", "train"}
     assert {*NOT_HASHED} == {
         *("name", "text", "store", "resources", "checkpoint", "select", "cost"),
         *("limits", "search"),
@@ -177,9 +178,25 @@ def test_a_key_added_later_is_left_out_at_its_old_value() -> None:
     assert hashed_text(old, {}) != hashed_text(before, {})
 
 
-def test_nothing_has_been_added_later_yet() -> None:
-    """Golden: an entry goes in together with its option, and never goes out again."""
-    assert dict(ADDED_LATER) == {}
+def test_what_has_been_added_later() -> None:
+    """Golden: an entry goes in together with its option, and never goes out or changes again."""
+    assert dict(ADDED_LATER) == {
+        "rest": None,
+        "train.accumulate": 1,
+        "train.channels_last": False,
+        "train.compile": False,
+        "train.deterministic": True,
+        "train.fused": False,
+    }
+
+
+def test_what_was_added_has_its_old_value_by_default() -> None:
+    """A spec that names none of it has the ids from before."""
+    train = dataclasses.asdict(Train())
+    for dotted, old in ADDED_LATER.items():
+        if dotted.startswith("train."):
+            assert train[dotted.removeprefix("train.")] == old
+    assert parse_spec(TEXT).rest is ADDED_LATER["rest"]
 
 
 def test_a_number_that_is_none_has_no_id() -> None:

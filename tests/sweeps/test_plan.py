@@ -6,15 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from tiny_sweeps import TEXT, run_here, stage_here, tiny
 
 from cluster.folder_store import FolderStore
-from spurious.config import METHODS
 from sweeps.archive import archive, read_archive
 from sweeps.cli import main
 from sweeps.commands import plan_on
@@ -31,20 +30,6 @@ COUNTS = {
 }
 FACTS = DatasetFacts("films", "ab" * 32, (96, 64, 1), COUNTS, ("tube", "ink"))
 FILMS = TEXT.replace(TEXT[TEXT.index("dataset:") : TEXT.index("axes:")], "dataset: films\n")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelsOnly:
-    """A method that takes labels and nothing else."""
-
-    takes: ClassVar[tuple[str, ...]] = ("label",)
-    needs_spurious_labels: ClassVar[bool] = True
-
-
-@pytest.fixture
-def labels_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Registers `labels-only`, as a new file in `spurious/methods` would."""
-    monkeypatch.setitem(METHODS, "labels-only", LabelsOnly)  # type: ignore[arg-type]
 
 
 def test_a_plan_has_a_trial_per_cell_and_seed() -> None:
@@ -66,18 +51,53 @@ def test_a_plan_has_a_trial_per_cell_and_seed() -> None:
     ]
 
 
-def test_combinations_without_sense_are_dropped_with_the_reason(labels_only: None) -> None:
+def test_combinations_without_sense_are_dropped_with_the_reason() -> None:
     """They are no trials, and both forms of the plan say why."""
-    spec = parse_spec(FILMS, overrides={"axes.method": ["erm", "labels-only"]})
+    spec = parse_spec(FILMS, overrides={"axes.method": ["erm", "jtt"]})
     plan = make_plan(spec, FACTS)
     assert [str(cell) for cell in plan.cells] == [
-        *("label / 20 / erm", "label / 20 / labels-only", "mask / 20 / erm")
+        *("label / 20 / erm", "label / 20 / jtt", "mask / 20 / erm")
     ]
-    reason = "labels-only takes label, not mask"
-    assert f"skipped: mask / 20 / labels-only: {reason}" in as_text(plan, spec, {})
+    reason = "jtt takes label, not mask"
+    assert f"skipped: mask / 20 / jtt: {reason}" in as_text(plan, spec, {})
     assert as_dict(plan)["skipped"] == [
-        {"specificity": "mask", "budget": "20", "method": "labels-only", "reason": reason}
+        {"specificity": "mask", "budget": "20", "method": "jtt", "reason": reason}
     ]
+
+
+def test_no_rest_no_semi_supervision() -> None:
+    """A method that needs images without annotation is dropped where all are annotated."""
+    spec = parse_spec(FILMS, overrides={"axes.method": ["ssl"], "axes.budget": [20, "all"]})
+    plan = make_plan(spec, FACTS)
+    assert [str(cell) for cell in plan.cells] == ["mask / 20 / ssl"]
+    assert [str(reason) for cell, reason in plan.skipped if cell.specificity.kind == "mask"] == [
+        "ssl needs images without annotation; a budget of all leaves none"
+    ]
+
+
+def test_methods_that_need_spurious_labels_are_refused_without() -> None:
+    """All of them at once, with what the dataset has."""
+    methods = ["group-dro", {"name": "dfr", "attribute": "hair"}, "erm"]
+    spec = parse_spec(FILMS, overrides={"axes.method": methods})
+    with pytest.raises(PlanError) as caught:
+        make_plan(spec, FACTS)
+    assert str(caught.value).splitlines()[1:] == [
+        "  axes.method: dfr needs spurious labels of hair, and the dataset lacks them (it has "
+        "tube, ink); use a method that does without"
+    ]
+    with pytest.raises(PlanError, match=r"group-dro needs spurious labels, and .*it has none"):
+        make_plan(spec, replace(FACTS, attributes=()))
+
+
+def test_labels_of_the_rest_are_priced() -> None:
+    """Every training image beyond the budget costs a label; a label cell has no such rest."""
+    spec = parse_spec(FILMS, overrides={"rest": "label"})
+    label, mask = make_plan(spec, FACTS).cells
+    plain = parse_spec(FILMS)
+    per_click = 100 / 3600
+    more = expected_cost(spec, mask, FACTS).axis - expected_cost(plain, mask, FACTS).axis  # type: ignore[union-attr]
+    assert more == pytest.approx(80 * per_click)
+    assert expected_cost(spec, label, FACTS) == expected_cost(plain, label, FACTS)
 
 
 def test_what_a_dataset_cannot_carry_is_refused_all_at_once() -> None:
@@ -114,11 +134,12 @@ def test_a_budget_of_the_natural_prevalence_may_be_larger() -> None:
         ("mask", 20, "erm", 10 * 1.5 * 45 + 10),  # 1.5 abnormalities per positive image
         ("mask", "all", "erm", 60 * 45 + 60),
         ("box", 20, "erm", 10 * 1.5 * 2 + 10),
-        ("label", 20, "labels-only", 20 + 20 * 2),  # two attributes
+        ("label", 20, "jtt", 20),
+        ("label", 20, "resample", 20 + 20 * 2),  # two attributes
     ],
 )
 def test_dollars_are_told_before_anything_runs(
-    labels_only: None, specificity: str, budget: Any, method: str, clicks: float
+    specificity: str, budget: Any, method: str, clicks: float
 ) -> None:
     """Expected counts times clicks, at one second a click and 100 dollars an hour."""
     spec = parse_spec(

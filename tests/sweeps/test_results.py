@@ -15,7 +15,7 @@ from cluster.folder_store import FolderStore
 from cluster.store import Store
 from sweeps import results
 from sweeps.errors import ResultError
-from sweeps.schemas import SCHEMA_VERSION, TRIALS
+from sweeps.schemas import SCHEMA_VERSION, TRIALS, arrow_schema
 
 TRIAL = "00112233445566ff"
 
@@ -115,6 +115,20 @@ def test_tables_without_a_commit_are_not_believed(folder_store: FolderStore) -> 
     assert results.read_attempts(folder_store, "epochs", trials).num_rows == 0
 
 
+def test_a_table_of_the_first_version_is_read(folder_store: FolderStore) -> None:
+    """Its trials needed neither labels of the rest nor spurious labels of validation images."""
+    now = pq.read_table(pa.BufferReader(results.encode("trials", [row("a")])))
+    old = now.drop_columns(["train_rest_labels", "val_spurious_labels"])
+    old = old.set_column(0, "schema_version", pa.array([1], pa.int64()))
+    sink = pa.BufferOutputStream()
+    pq.write_table(old, sink)
+    folder_store.put(results.trial_key(TRIAL), sink.getvalue().to_pybytes())
+    read = results.read_trials(folder_store, [TRIAL])
+    assert read.schema == arrow_schema("trials")
+    [found] = read.to_pylist()
+    assert found == {**now.to_pylist()[0], "train_rest_labels": 0, "val_spurious_labels": 0}
+
+
 def test_a_newer_schema_is_refused(folder_store: FolderStore) -> None:
     """A table of a later version is named with both versions, not misread."""
     later = pq.read_table(pa.BufferReader(results.encode("trials", [row("a")])))
@@ -123,7 +137,7 @@ def test_a_newer_schema_is_refused(folder_store: FolderStore) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(later, sink)
     folder_store.put(results.trial_key(TRIAL), sink.getvalue().to_pybytes())
-    with pytest.raises(ResultError, match=f"{TRIAL}.parquet has schema version .2., .*knows 1"):
+    with pytest.raises(ResultError, match=f"{TRIAL}.parquet has schema version .3., .*knows 2"):
         results.read_trials(folder_store, [TRIAL])
 
 

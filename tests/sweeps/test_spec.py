@@ -12,10 +12,8 @@ import pytest
 from spurious.config import (
     CLASSIFIERS,
     GENERATORS,
-    METHODS,
     SEGMENTERS,
     Budget,
-    Erm,
     FcnResNet50,
     GaussianSquares,
     Prices,
@@ -28,6 +26,7 @@ from spurious.config import (
     Unet,
     problems,
 )
+from spurious.method_config import METHODS, Erm
 from spurious.selection import SelectionRule
 from sweeps.errors import SpecError
 from sweeps.spec import (
