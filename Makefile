@@ -18,6 +18,7 @@ manifests: setup
 	for o in cpu-tryout gpu-pool kueue; do $(RUN)/kubectl kustomize k8s/overlays/$$o | $(RUN)/python -m cluster.kube_lint --committed $(if $(CRDS),--crds $(CRDS)) - || exit 1; done
 bench: setup
 	$(RUN)/python tests/benchmarks/trial_overhead.py
+	$(RUN)/python tests/benchmarks/training_speed.py
 lock:
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.txt
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt

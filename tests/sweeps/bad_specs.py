@@ -266,7 +266,7 @@ DATA_CASES: dict[str, tuple[str, int, str, list[str]]] = {
     "option of another rule": (
         change(6, "  method: [{name: jtt, factor: 20}]"),
         6,
-        "axes.method[0]",
+        "axes.method[0].factor",
         ["factor is not read by upsample: groups"],
     ),
     "filter without labels": (
