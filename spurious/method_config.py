@@ -244,8 +244,9 @@ class Cnc(FirstStage):
     Attributes:
         contrast_weight: Weight of the contrastive loss; the rest is cross-entropy.
         temperature: Of the contrastive loss.
-        positives: Images of the anchor's class that ERM predicts otherwise, per anchor.
-        negatives: Images of the other class that ERM predicts alike, per anchor.
+        positives: Most images of the anchor's class that ERM predicts otherwise, per anchor; a
+            batch holds about a quarter of its size.
+        negatives: Most images of the other class that ERM predicts alike, likewise.
     """
 
     contrast_weight: Probability = 0.75
@@ -290,11 +291,49 @@ class Spl(Method):
     takes: ClassVar[tuple[Supervision, ...]] = SEGMENTED
 
 
+def _unread(options: Method, chosen: str, readers: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """A problem for each option that is set although what `chosen` names does not read it."""
+    value = getattr(options, chosen)
+    return [
+        f"{name} is not read by {chosen}: {value}; remove it, or use {' or '.join(allowed)}"
+        for name, allowed in readers.items()
+        if value not in allowed and getattr(options, name) != getattr(type(options), name)
+    ]
+
+
 @problems.register(Jtt)
 def _(options: Jtt) -> list[str]:
-    if options.upsample in ("append", "weight") or options.factor == Jtt.factor:
-        return []
-    return [f"factor is not read by upsample: {options.upsample}; remove it, or use append"]
+    return _unread(options, "upsample", {"factor": ("append", "weight")})
+
+
+@problems.register(Lff)
+def _(options: Lff) -> list[str]:
+    return _unread(options, "difficulty", {"memory": ("averaged",)})
+
+
+@problems.register(Dfr)
+def _(options: Dfr) -> list[str]:
+    return _unread(options, "balance", {"attribute": ("groups",)})
+
+
+@problems.register(GroupWeights)
+def _(options: GroupWeights) -> list[str]:
+    greedy, exponentiated = ("greedy",), ("exponentiated",)
+    readers = {
+        "step_size": exponentiated,
+        "normalise_loss": exponentiated,
+        "greedy_share": greedy,
+        "greedy_floor": greedy,
+        "greedy_memory": greedy,
+    }
+    found = _unread(options, "rule", readers)
+    if isinstance(options, George):
+        found += _unread(
+            options, "reduce", {"components": ("umap", "pca"), "neighbours": ("umap",)}
+        )
+        if options.clusters is not None and options.max_clusters != George.max_clusters:
+            found.append("max_clusters is not read where clusters are given; remove one of them")
+    return found
 
 
 METHODS: Mapping[str, type[Method]] = {

@@ -269,6 +269,18 @@ DATA_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         "axes.method[0].factor",
         ["factor is not read by upsample: groups"],
     ),
+    "option of another clustering": (
+        change(6, "  method: [{name: george, reduce: pca, neighbours: 5}]"),
+        6,
+        "axes.method[0].neighbours",
+        ["neighbours is not read by reduce: pca", "or use umap"],
+    ),
+    "option of another group rule": (
+        change(6, "  method: [{name: group-dro, greedy_share: 0.5}]"),
+        6,
+        "axes.method[0].greedy_share",
+        ["greedy_share is not read by rule: exponentiated", "or use greedy"],
+    ),
     "filter without labels": (
         change(6, "  method: [{name: ssl, filter_by_label: true}]"),
         6,
@@ -296,6 +308,46 @@ DATA_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         3,
         "axes",
         ["2 x 2 x 1 x 25001 trials", "at most 100000"],
+    ),
+    # papers
+    "unknown table of a paper": (
+        add("published: saab2022/tabel1"),
+        8,
+        "published",
+        [
+            "'saab2022/tabel1' given",
+            "one of saab2022/table1, saab2022/table2",
+            "saab2022/figure3, or one of these and /DATASET",
+            "mean 'saab2022/table1'?",
+        ],
+    ),
+    "unknown dataset of a paper": (
+        add("published: saab2022/table1/cxr"),
+        8,
+        "published",
+        ["'saab2022/table1/cxr' given"],
+    ),
+    "number for a paper": (add("published: 1"), 8, "published", ["1 given", "numbers of a paper"]),
+    "mapping for a paper": (
+        add("published: {table: saab2022/table1}"),
+        8,
+        "published",
+        ["a mapping given", "a list of at least one table of a paper"],
+    ),
+    "table of a paper twice": (
+        add("published:\n  - saab2022/table1\n  - saab2022/table4\n  - saab2022/table1"),
+        11,
+        "published[2]",
+        ["equals published[0] (line 9)"],
+    ),
+    "table of another dataset": (
+        add("published: [saab2022/table1, saab2022/figure3]"),
+        8,
+        "published",
+        [
+            "'saab2022/figure3' has numbers of gaussian-squares, not of 'siim-acr'",
+            "'saab2022/figure3/gaussian-squares'",
+        ],
     ),
     "balance": (add("balance: equl"), 8, "balance", ["equal, natural", "mean 'equal'?"]),
 }

@@ -1,0 +1,40 @@
+"""Conditional value at risk: only the worst share of a batch counts.
+
+Levy et al. 2020, "Large-scale methods for distributionally robust optimization".
+"""
+
+from __future__ import annotations
+
+import torch
+
+from spurious.method_config import Cvar
+from spurious.methods.base import Problem
+from spurious.objective import Forward, Objective
+from spurious.tasks import Task
+from spurious.train import Fit, Hooks
+from spurious.training_set import Batch
+
+
+def worst_share(losses: torch.Tensor, share: float) -> torch.Tensor:
+    """Mean of the largest `share` of losses, (B,) float32; the last one in it counts partly."""
+    wanted = share * len(losses)
+    ranks = torch.arange(len(losses), device=losses.device)
+    weights = (wanted - ranks).clamp(0.0, 1.0) / wanted
+    return weights @ losses.sort(descending=True).values
+
+
+class WorstShare(Objective):
+    """The mean loss of the worst share of each batch."""
+
+    def __init__(self, task: Task, share: float) -> None:
+        super().__init__(task)
+        self.share = share
+
+    def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
+        """A share of less than one image is the worst image's loss."""
+        return worst_share(self.task.losses(forward(batch.x), batch.targets), self.share)
+
+
+def fit(problem: Problem, options: Cvar, hooks: Hooks) -> Fit:
+    """Minimise the conditional value at risk of the annotated images, batch by batch."""
+    return problem.run(problem.build(), WorstShare(problem.task, options.share), hooks)

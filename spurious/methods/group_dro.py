@@ -1,0 +1,16 @@
+"""Group DRO with known groups: the worst group's loss counts most (Sagawa et al. 2020)."""
+
+from __future__ import annotations
+
+from spurious.method_config import GroupDro
+from spurious.methods.base import Problem
+from spurious.methods.group_weights import GroupObjective, order_of
+from spurious.train import Fit, Hooks
+
+
+def fit(problem: Problem, options: GroupDro, hooks: Hooks) -> Fit:
+    """Minimise the loss of groups of label and spurious attribute under weights that move."""
+    groups = problem.groups
+    assert groups is not None
+    objective = GroupObjective(problem.task, groups, options, problem.device)
+    return problem.run(problem.build(), objective, hooks, order=order_of(options, groups))

@@ -1,0 +1,46 @@
+"""ERM with weighted losses: every known group counts the same in sum, however small it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spurious.method_config import Reweight
+from spurious.methods.base import Problem
+from spurious.objective import Forward, Objective
+from spurious.tasks import Task
+from spurious.train import Fit, Hooks
+from spurious.training_set import Batch
+
+
+def image_weights(groups: NDArray[np.int64]) -> NDArray[np.float32]:
+    """One over the group's size, scaled to a mean of 1 over groups; (n,) int64 to (n,) float32."""
+    inverse = 1.0 / np.bincount(groups)
+    scaled = inverse / inverse.mean()
+    return scaled[groups].astype(np.float32)
+
+
+class Weighted(Objective):
+    """The mean over a batch of the images' losses, each times its image's weight.
+
+    Args:
+        task: Gives the loss per image.
+        weights: (n,) float32, one for each training image.
+    """
+
+    def __init__(self, task: Task, weights: NDArray[np.float32]) -> None:
+        super().__init__(task)
+        self.weights = torch.from_numpy(weights)
+
+    def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
+        """The weighted mean; it is divided by the number of images, not by their weights."""
+        losses = self.task.losses(forward(batch.x), batch.targets)
+        return (self.weights[batch.positions].to(losses.device) * losses).mean()
+
+
+def fit(problem: Problem, options: Reweight, hooks: Hooks) -> Fit:
+    """Minimise the weighted cross-entropy of the annotated images."""
+    groups = problem.groups
+    assert groups is not None
+    return problem.run(problem.build(), Weighted(problem.task, image_weights(groups)), hooks)
