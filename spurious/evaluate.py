@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 from spurious.config import Specificity, Train
 from spurious.dataset import Dataset
-from spurious.groups import known_groups
+from spurious.groups import Cells, known_groups
 from spurious.inputs import PackedTargets, normalised
+from spurious.measures import performance_gaps
 from spurious.metrics import auroc, mean_dice, robust_auroc, worst_mean
+from spurious.models import Model
+from spurious.objective import Forward
 from spurious.tasks import Task
 
 SPLITS = ("val", "test")
@@ -86,6 +89,18 @@ class Evaluator:
         model.train(was_training)
         return Evaluation(rows, scores)
 
+    def embeddings(self, model: Model, split: str) -> NDArray[np.float32]:
+        """Image embeddings of a split in row order, by a model in eval mode; (n, D)."""
+        rows, train = self.rows[split], self.train
+        forward = Forward(model, self.device, train.precision == "bfloat16")
+        found = [np.empty((0, 0), dtype=np.float32)] if not len(rows) else []
+        with torch.no_grad():
+            for start in range(0, len(rows), _BATCH):
+                x = normalised(self.dataset.images[rows[start : start + _BATCH]], train.normalise)
+                x = x.to(self.device, memory_format=layout(train))
+                found.append(forward.embedded(x).images.float().cpu().numpy())
+        return np.concatenate(found)
+
     def _split(
         self, model: torch.nn.Module, split: str, epoch: int
     ) -> tuple[NDArray[np.float64], list[MetricRow]]:
@@ -132,12 +147,13 @@ class Evaluator:
             MetricRow(epoch, split, "loss", None, loss),
             MetricRow(epoch, split, "auroc", None, auroc(labels, scores)),
         ]
-        for found in robust_auroc(
-            labels, scores, data.attributes[rows], data.attribute_names, data.directions
-        ):
-            c = found.cells
-            cells = (c.y0_s0, c.y0_s1, c.y1_s0, c.y1_s1)
+        names, attributes = data.attribute_names, data.attributes[rows]
+        for found in robust_auroc(labels, scores, attributes, names, data.directions):
+            cells = counts(found.cells)
             out.append(MetricRow(epoch, split, "robust_auroc", found.attribute, found.value, cells))
+        for gap in performance_gaps(labels, scores, attributes, names):
+            cells = counts(gap.cells)
+            out.append(MetricRow(epoch, split, "auroc_gap", gap.attribute, gap.value, cells))
         return out
 
     def _accuracies(self, split: str, epoch: int, right: NDArray[np.bool_]) -> list[MetricRow]:
@@ -152,6 +168,11 @@ class Evaluator:
             worst = worst_mean(right, self.clusters)
             out.append(MetricRow(epoch, split, "worst_cluster_accuracy", None, worst))
         return out
+
+
+def counts(cells: Cells) -> tuple[int, int, int, int]:
+    """The four groups of `MetricRow.cells`."""
+    return cells.y0_s0, cells.y0_s1, cells.y1_s0, cells.y1_s1
 
 
 def layout(train: Train) -> torch.memory_format:

@@ -42,6 +42,7 @@ class Feed:
         seed: The trial's seed.
         order: Draws an epoch's positions; every image once by default.
         rest: Images of the rest of the training split: each batch comes with as many of them.
+        two_views: Draw the augmentation of those images a second time, as `Batch.second`.
     """
 
     def __init__(
@@ -51,10 +52,11 @@ class Feed:
         seed: int,
         order: Order | None = None,
         rest: TrainingSet | None = None,
+        two_views: bool = False,
     ) -> None:
         self.images, self.batch_size, self.seed = images, batch_size, seed
         self.order = order or each_once(len(images))
-        self.rest = rest
+        self.rest, self.two_views = rest, two_views
 
     def epoch(self, epoch: int) -> tuple[list[int], Iterator[Batch]]:
         """Sizes of an epoch's batches, and the batches."""
@@ -78,5 +80,13 @@ class Feed:
         order = np.concatenate([rng.permutation(len(rest)) for _ in range(rounds)])
         ends = np.cumsum([len(positions) for positions in cut])
         parts = np.split(order[:wanted], ends[:-1])
-        for batch, beside in zip(batches, rest.batches(parts, epoch), strict=True):
+        companions = rest.batches(parts, epoch)
+        if self.two_views:
+            companions = _in_two_views(companions, rest.batches(parts, epoch, view=1))
+        for batch, beside in zip(batches, companions, strict=True):
             yield replace(batch, rest=beside)
+
+
+def _in_two_views(first: Iterator[Batch], second: Iterator[Batch]) -> Iterator[Batch]:
+    for batch, other in zip(first, second, strict=True):
+        yield replace(batch, second=other.x)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spurious.after_fit import measure
 from spurious.budget import draw
 from spurious.config import FitConfig, Specificity
 from spurious.cost import AnnotationCounts
@@ -115,7 +116,7 @@ def fit(
     hooks: Hooks,
     load_weights: LoadWeights,
 ) -> Fit:
-    """Draw the annotated images, build the model and train it.
+    """Draw the annotated images, build the model, train it and measure what was kept.
 
     Args:
         dataset: The opened dataset.
@@ -133,7 +134,10 @@ def fit(
     # some CUDA kernels have no deterministic form; on the CPU a missing one is an error
     torch.use_deterministic_algorithms(config.train.deterministic, warn_only=device.type != "cpu")
     method = implementation(config.method_name)
-    return method(_problem(dataset, config, machine, load_weights), config.method, hooks)
+    problem = _problem(dataset, config, machine, load_weights)
+    fitted = method(problem, config.method, hooks)
+    measure(problem, fitted)
+    return fitted
 
 
 def _problem(

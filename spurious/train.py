@@ -69,12 +69,15 @@ class Fit:
     """The outcome of training.
 
     Attributes:
-        rows: Every evaluated epoch's metrics, and the training loss of every epoch.
+        rows: Every evaluated epoch's metrics, the training loss of every epoch, and what is
+            measured once, at the kept epoch.
         kept_epoch: Epoch of the kept checkpoint, from 1.
         kept_value: What the rule's metric was there; NaN for `last` or where it is undefined.
         kept_state: The model's state dict at the kept epoch.
         kept_scores: Image scores per split at the kept epoch, (n,) float64.
         last_scores: The same at the last epoch.
+        embeddings: The kept model's image embeddings of the test split in row order, (n, D); None
+            before `spurious.fit.fit` has measured them.
         seconds_training: Wall time of training steps, seconds.
         images_trained: Images that went through training steps.
         resumed_from_epoch: 0 where training began afresh.
@@ -86,6 +89,7 @@ class Fit:
     kept_state: dict[str, torch.Tensor] = field(default_factory=dict)
     kept_scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     last_scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    embeddings: NDArray[np.float32] | None = None
     seconds_training: float = 0.0
     images_trained: int = 0
     resumed_from_epoch: int = 0

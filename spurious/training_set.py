@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -34,12 +36,15 @@ class Batch:
         targets: (B,) int64 labels or (B, H, W) int64 pixels.
         positions: (B,) int64, where the images stand in their `TrainingSet`; on the CPU.
         rest: As many images of the rest of the training split, for methods that use them.
+        second: (B, C, H, W) float32, the same images augmented by other draws, for methods that
+            compare two views.
     """
 
     x: torch.Tensor
     targets: torch.Tensor
     positions: torch.Tensor
     rest: Batch | None = None
+    second: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -48,7 +53,10 @@ class Batch:
         """Images and targets on a device, images in a memory format."""
         rest = None if self.rest is None else self.rest.to(device, memory_format)
         x = self.x.to(device, memory_format=memory_format, non_blocking=True)
-        return Batch(x, self.targets.to(device, non_blocking=True), self.positions, rest)
+        second = self.second
+        if second is not None:
+            second = second.to(device, memory_format=memory_format, non_blocking=True)
+        return Batch(x, self.targets.to(device, non_blocking=True), self.positions, rest, second)
 
 
 class TrainingSet:
@@ -84,6 +92,22 @@ class TrainingSet:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def under(
+        self,
+        augmentation: Literal["none", "flip", "paper"],
+        targets: PackedTargets | None = None,
+    ) -> TrainingSet:
+        """The same images under another augmentation, with ready pixel targets where given.
+
+        Raises:
+            ConfigError: the augmentation does not suit the images.
+        """
+        augment.check(augmentation, self.images.dtype)
+        found = copy(self)
+        found.config = replace(self.config, augment=augmentation)
+        found.targets = self.targets if targets is None else targets
+        return found
 
     def batches(
         self, order: Sequence[NDArray[np.int64]], epoch: int, view: int = 0

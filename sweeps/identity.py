@@ -22,8 +22,10 @@ NOT_HASHED = (
     "store",
     "resources",
     "checkpoint",
+    "embeddings",
     "select",
     "cost",
+    "published",
     "limits",
     "search",
 )

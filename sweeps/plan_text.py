@@ -52,19 +52,20 @@ def as_text(plan: Plan, spec: Spec, seconds: Mapping[str, float]) -> str:
     facts = plan.facts
     name = "dataset unknown" if facts is None else f"dataset {facts.name}@{facts.digest[:12]}"
     planned = len(plan.cells) * len(plan.seeds)
+    wide = max([16, *(len(str(cell.method)) for cell in plan.cells)])
     lines = [
         f"sweep {plan.name}: {name}",
         f"{planned} trials = {len(plan.cells)} cells x {len(plan.seeds)} seeds; "
         f"{len(plan.done)} done, {planned - len(plan.done)} to run",
         "",
-        f"{'specificity':<12} {'budget':>8} {'method':<16} {'done':>7}  annotation $ per seed",
+        f"{'specificity':<12} {'budget':>8} {'method':<{wide}} {'done':>7}  annotation $ per seed",
     ]
     done_in = Counter(trial.cell for trial in plan.trials if trial.id in plan.done)
     for cell in plan.cells:
         done = f"{done_in[cell]}/{len(plan.seeds)}" if plan.trials else "?"
         text = cell_dict(cell)
         lines.append(
-            f"{text['specificity']:<12} {text['budget']:>8} {text['method']:<16} {done:>7}  "
+            f"{text['specificity']:<12} {text['budget']:>8} {text['method']:<{wide}} {done:>7}  "
             f"{_dollars(plan, spec, cell)}"
         )
     lines += ["", *_compute(plan, spec, seconds)]

@@ -1,14 +1,14 @@
 """Result tables in the store: written once per trial, believed only when committed.
 
-A trial's epochs and predictions are written under its attempt's id first; the commit is one
-conditional put of `results/trials/<id>.parquet`, whose row names the attempt.
+A trial's other tables are written under its attempt's id first; the commit is one conditional put
+of `results/trials/<id>.parquet`, whose row names the attempt.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ def trial_key(trial_id: str) -> str:
 
 
 def attempt_key(table: str, trial_id: str, attempt: str) -> str:
-    """An attempt's object of `epochs`, `predictions` or `failures`."""
+    """An attempt's object of `epochs`, `predictions`, `embeddings` or `failures`."""
     return f"results/{table}/{trial_id}/{attempt}{_SUFFIX}"
 
 
@@ -108,6 +108,7 @@ def commit(
     predictions: Sequence[Mapping[str, Any]],
     attributes: tuple[str, ...],
     lost: type[Exception],
+    embeddings: Sequence[Mapping[str, Any]] = (),
 ) -> bool:
     """Write an attempt's tables, then commit it; the second of two attempts loses cleanly.
 
@@ -118,6 +119,7 @@ def commit(
         predictions: Rows of `predictions`.
         attributes: Spurious attribute names.
         lost: The store's exception for a lost conditional put.
+        embeddings: Rows of `embeddings`; without any there is no such table.
 
     Returns:
         Whether this attempt is the trial's result. A lost attempt's tables are removed.
@@ -129,6 +131,9 @@ def commit(
             "predictions", predictions, attributes
         ),
     }
+    if embeddings:
+        key = attempt_key("embeddings", trial_id, attempt)
+        written[key] = encode("embeddings", embeddings, attributes)
     with ThreadPoolExecutor(len(written)) as pool:  # a distant store's latency is paid once
         list(pool.map(store.put, *zip(*written.items(), strict=True)))
     try:
@@ -194,12 +199,28 @@ def read_trials(store: Store, ids: Collection[str]) -> pa.Table:
 
 def read_attempts(store: Store, table: str, trials: pa.Table) -> pa.Table:
     """`epochs` or `predictions` of the committed attempts in `trials`."""
-    pairs = zip(
-        trials.column("trial_id").to_pylist(), trials.column("attempt").to_pylist(), strict=True
-    )
-    return _read(
-        store, table, [attempt_key(table, trial_id, attempt) for trial_id, attempt in pairs]
-    )
+    return _read(store, table, attempt_keys(table, trials))
+
+
+def attempt_keys(table: str, trials: pa.Table) -> list[str]:
+    """Where the committed attempts in `trials` have a table, in their order."""
+    columns = (trials.column(name).to_pylist() for name in ("trial_id", "attempt"))
+    return [attempt_key(table, trial, attempt) for trial, attempt in zip(*columns, strict=True)]
+
+
+def with_embeddings(store: Store, trials: pa.Table) -> pa.Table:
+    """Those of the committed trials that have `embeddings`."""
+    import pyarrow as pa
+
+    there = set(store.list("results/embeddings/"))
+    having = [key in there for key in attempt_keys("embeddings", trials)]
+    return trials.filter(pa.array(having, pa.bool_()))
+
+
+def each_embeddings(store: Store, trials: pa.Table) -> Iterator[pa.Table]:
+    """`embeddings` of trials that all have them, one table at a time: each may be large."""
+    for key in attempt_keys("embeddings", trials):
+        yield decode(store.get(key), key)
 
 
 def read_failures(store: Store, ids: Iterable[str]) -> pa.Table:

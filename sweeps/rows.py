@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+from spurious.after_fit import EMBEDDED
 from spurious.config import FitConfig
 from spurious.dataset import Dataset
 from spurious.fit import Machine, count_annotations
@@ -41,6 +42,7 @@ class Task:
     keep_checkpoint: bool = False
     has_checkpoint: bool = False
     sweep: str = ""
+    embeddings: bool = False
 
 
 @lru_cache(maxsize=1)
@@ -51,7 +53,7 @@ def _versions() -> str:
 
 
 class Rows:
-    """The three tables of one attempt."""
+    """The tables of one attempt."""
 
     def __init__(self, dataset: Dataset, task: Task, attempt: str, fitted: Fit) -> None:
         self.dataset, self.task, self.fit = dataset, task, fitted
@@ -145,21 +147,30 @@ class Rows:
         ]
 
     def _scored(self, epoch: int, split: str, scores: NDArray[Any]) -> Iterator[dict[str, Any]]:
+        kept, last = self.fit.kept_epoch, self.task.config.train.epochs
+        for image, score in zip(self._images(split), scores, strict=True):
+            where = {"epoch": epoch, "kept": epoch == kept, "last": epoch == last}
+            yield {**self.ids, **where, **image, "score": float(score)}
+
+    def _images(self, split: str) -> Iterator[dict[str, Any]]:
+        """Ids, label and spurious attributes of a split's images, in row order."""
         data = self.dataset
-        for row, score in zip(data.rows(split), scores, strict=True):
-            spurious = {
-                f"spurious_{name}": None if value < 0 else bool(value)
-                for name, value in zip(data.attribute_names, data.attributes[row], strict=True)
-            }
+        for row in data.rows(split):
             yield {
-                **self.ids,
-                "epoch": epoch,
-                "kept": epoch == self.fit.kept_epoch,
-                "last": epoch == self.task.config.train.epochs,
                 "sample_id": str(data.sample_ids[row]),
                 "patient_id": str(data.patient_ids[row]),
                 "split": split,
                 "label": int(data.labels[row]),
-                "score": float(score),
-                **spurious,
+                **{
+                    f"spurious_{name}": None if value < 0 else bool(value)
+                    for name, value in zip(data.attribute_names, data.attributes[row], strict=True)
+                },
             }
+
+    def embeddings(self) -> list[dict[str, Any]]:
+        """The rows of `embeddings`; none where the sweep does not ask for them."""
+        found = self.fit.embeddings
+        if not self.task.embeddings or found is None:
+            return []
+        images = zip(self._images(EMBEDDED), found, strict=True)
+        return [{**self.ids, **image, "embedding": vector} for image, vector in images]

@@ -45,6 +45,7 @@ def task_for(
         keep_checkpoint=spec.checkpoint.keep,
         has_checkpoint=has_checkpoint,
         sweep=spec.name,
+        embeddings=spec.embeddings,
     )
 
 

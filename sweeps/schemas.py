@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 2
 
-ColumnType = Literal["string", "int64", "float64", "bool", "timestamp"]
+ColumnType = Literal["string", "int64", "float64", "bool", "timestamp", "list<float32>"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def _columns(text: str) -> tuple[Column, ...]:
 TRIALS = _columns("""
     schema_version | int64 | | version of this schema
     trial_id | string | | first 16 hex digits of SHA-256 over the canonical trial configuration
-    attempt | string | | id of the attempt that committed; names its epochs and predictions objects
+    attempt | string | | id of the attempt that committed; names its objects of the other tables
     dataset | string | | dataset name
     dataset_digest | string | | digest of the dataset's content, or of a generator's options
     specificity | string | | label, box, box=image, mask or r=N
@@ -83,9 +83,9 @@ EPOCHS = _columns("""
     epoch | int64 | | epoch, from 1
     split | string | | train, val or test
     metric | string | | loss, auroc, robust_auroc, accuracy, dice or another; see the README
-    attribute | string | | spurious attribute of a robust_auroc; null for all attributes together
+    attribute | string | | spurious attribute of the metric; null for none, or all together
     value | float64 | | the metric; NaN where undefined
-    n_y0_s0 | int64 | images | label 0 without the attribute (robust_auroc of one attribute only)
+    n_y0_s0 | int64 | images | label 0 without the attribute (metrics of one attribute only)
     n_y0_s1 | int64 | images | label 0 with the attribute
     n_y1_s0 | int64 | images | label 1 without the attribute
     n_y1_s1 | int64 | images | label 1 with the attribute
@@ -106,6 +106,18 @@ PREDICTIONS = _columns("""
 """)
 """Followed by one nullable bool column `spurious_NAME` per spurious attribute of the dataset."""
 
+EMBEDDINGS = _columns("""
+    schema_version | int64 | | version of this schema
+    trial_id | string | | the trial
+    attempt | string | | the attempt
+    sample_id | string | | image id
+    patient_id | string | | patient id
+    split | string | | test
+    label | int64 | | 1 with the abnormality, else 0
+    embedding | list<float32> | | the image's embedding by the kept model
+""")
+"""Of trials whose sweep asked for them. Followed by columns `spurious_NAME`, as predictions are."""
+
 FAILURES = _columns("""
     schema_version | int64 | | version of this schema
     trial_id | string | | the trial
@@ -122,12 +134,13 @@ TABLES = {
     "trials": TRIALS,
     "epochs": EPOCHS,
     "predictions": PREDICTIONS,
+    "embeddings": EMBEDDINGS,
     "failures": FAILURES,
 }
 
 
 def arrow_schema(table: str, attributes: tuple[str, ...] = ()) -> pa.Schema:
-    """The pyarrow schema of a table; `attributes` adds the spurious columns of predictions."""
+    """The pyarrow schema of a table; `attributes` adds the spurious columns of tables of images."""
     import pyarrow as pa
 
     types = {
@@ -136,9 +149,10 @@ def arrow_schema(table: str, attributes: tuple[str, ...] = ()) -> pa.Schema:
         "float64": pa.float64(),
         "bool": pa.bool_(),
         "timestamp": pa.timestamp("us", tz="UTC"),
+        "list<float32>": pa.list_(pa.float32()),
     }
     fields = [pa.field(column.name, types[column.type]) for column in TABLES[table]]
-    if table == "predictions":
+    if table in ("predictions", "embeddings"):
         fields += [pa.field(f"spurious_{name}", pa.bool_()) for name in attributes]
     return pa.schema(fields)
 

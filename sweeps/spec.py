@@ -66,8 +66,11 @@ class Spec:
         train: Training options.
         select: The rule by which the report selects epochs, or None for each trial's own.
         cost: What annotations cost.
+        published: Tables of papers that the report sets beside what was measured.
         resources: CPUs, GPUs and threads of one trial.
         checkpoint: When training state is stored.
+        embeddings: Whether trials store the kept model's embeddings of test images, for the
+            report's projection. Trials that have a result already are not run again for it.
         store: A folder, `s3://bucket/prefix`, or None for the default.
         text: The YAML as it was written, without overrides; no part of equality.
     """
@@ -81,8 +84,10 @@ class Spec:
     train: Training = field(default_factory=Training)
     select: SelectionRule | None = None
     cost: CostOptions = field(default_factory=CostOptions)
+    published: tuple[str, ...] = ()
     resources: Resources = field(default_factory=Resources)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    embeddings: bool = False
     store: str | None = None
     text: str = field(default="", compare=False, repr=False)
 
@@ -193,8 +198,10 @@ def _values(root: Field) -> dict[str, Any]:
         "train": sections.train,
         "select": sections.select,
         "cost": sections.cost,
+        "published": sections.published,
         "resources": sections.resources,
         "checkpoint": lambda field: field.options(Checkpoint),
+        "embeddings": lambda field: field.value(bool, Spec.embeddings),
         "store": lambda field: field.value(sections.STORE | None, Spec.store),
     }
     children = root.mapping(readers, ("name", "dataset", "axes"), ("search", "prune", "limits"))

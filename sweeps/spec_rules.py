@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from spurious.config import Specificity, Train
 from spurious.method_config import Erm, George, Ssl
 from spurious.selection import OF_LABELS, OF_PIXELS, SelectionRule, parse_rule
+from sweeps.published import find, tables
 from sweeps.spec_fields import Field
-from sweeps.spec_sections import FoundAxes, GeneratorDataset, MethodChoice, Training
+from sweeps.spec_sections import (
+    DatasetRef,
+    FoundAxes,
+    GeneratorDataset,
+    MethodChoice,
+    Training,
+)
 
 
 def train_for(training: Training, specificity: Specificity, method: str) -> Train:
@@ -45,11 +52,24 @@ def check_together(root: Field, values: Mapping[str, Any]) -> None:
             if specificity.r is not None and specificity.r > side:
                 place = item.at("r") or item
                 place.refuse(f"an integer from 1 to {side}, the image side of the generator")
+    _check_published(root, values.get("published", ()), chosen)
     _check_methods(root, values, axes)
     if values.get("select") is not None:
         _check_select(root, values["select"], axes)
     if "train" in values:
         _check_keep(root, values["train"], axes)
+
+
+def _check_published(root: Field, names: Iterable[str], dataset: DatasetRef | None) -> None:
+    """Note tables that have nothing of the sweep's dataset, by its name."""
+    place = root.at("published") or root
+    for name in names:
+        if dataset is not None and find(name, dataset.name) is None:
+            has = tables()[name].datasets
+            place.note(
+                f"'{name}' has numbers of {', '.join(has)}, not of '{dataset.name}'; expected a "
+                f"table of this dataset, or '{name}/{has[0]}' to compare with another's numbers"
+            )
 
 
 def _check_methods(root: Field, values: Mapping[str, Any], axes: FoundAxes) -> None:

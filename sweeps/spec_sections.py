@@ -32,6 +32,8 @@ from spurious.config import (
 from spurious.errors import ConfigError
 from spurious.method_config import METHODS
 from spurious.selection import METRICS, SelectionRule, parse_rule
+from sweeps.published import names as published_names
+from sweeps.published import tables
 from sweeps.spec_fields import Field, Refused, nearest, options_of
 from sweeps.yaml_lines import MappingNode, ScalarNode
 
@@ -331,6 +333,24 @@ def cost(field: Field) -> CostOptions:
             if "include_validation" in children:
                 include = children["include_validation"].value(bool, include)
     return CostOptions(prices=Prices(**prices), include_validation=include)
+
+
+def published(field: Field) -> tuple[str, ...]:
+    """Tables of papers, as `PAPER/TABLE` or `PAPER/TABLE/DATASET`: one, several or none."""
+    if isinstance(field.node, ScalarNode):
+        return () if field.node.value is None else (_published(field),)
+    return tuple(name for _, name in field.each("table of a paper", _published))
+
+
+def _published(field: Field) -> str:
+    name = field.node.value if isinstance(field.node, ScalarNode) else None
+    known = published_names()
+    if not isinstance(name, str) or name not in known:
+        raise field.refuse(
+            f"numbers of a paper, one of {', '.join(tables())}, or one of these and /DATASET",
+            nearest(name, known) if isinstance(name, str) else "",
+        )
+    return name
 
 
 def resources(field: Field) -> Resources:

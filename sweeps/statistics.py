@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,14 +61,14 @@ def summarize(values: ArrayLike, confidence: float = 0.95) -> Summary:
         return Summary(0, len(array), nan, nan, nan, nan, nan, nan)
     mean = float(defined.mean())
     sd = float(defined.std(ddof=1)) if n > 1 else float("nan")
-    half = _t_quantile(n - 1, confidence) * sd / np.sqrt(n) if n > 1 else float("nan")
+    low, high = t_interval(mean, sd, n, confidence)
     return Summary(
         n=n,
         undefined=len(array) - n,
         mean=mean,
         sd=sd,
-        low=float(mean - half),
-        high=float(mean + half),
+        low=low,
+        high=high,
         min=float(defined.min()),
         max=float(defined.max()),
     )
@@ -88,6 +89,18 @@ def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0
         first, dtype=np.float64
     )
     return summarize(difference, confidence)
+
+
+def t_interval(mean: float, sd: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Student-t interval of the mean of n values of this mean and sample standard deviation.
+
+    Returns:
+        Lower and upper end; NaN for n < 2.
+    """
+    if n < 2:
+        return float("nan"), float("nan")
+    half = _t_quantile(n - 1, confidence) * sd / math.sqrt(n)
+    return mean - half, mean + half
 
 
 def _t_quantile(degrees: int, confidence: float) -> float:

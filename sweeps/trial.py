@@ -114,6 +114,7 @@ def run_trial(
             rows.predictions(),
             dataset.attribute_names,
             AlreadyExists,
+            rows.embeddings(),
         )
         _log.info("attempt %s %s", attempt, "committed" if won else "lost the race")
         state.forget()

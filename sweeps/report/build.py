@@ -1,4 +1,4 @@
-"""`build_report`: from result tables to the four files of a report."""
+"""`build_report`: from result tables to the files of a report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.errors import ResultError
-from sweeps.report.tables import REPORT_CELLS, REPORT_TRIALS, ReportInput, arrow_schema
+from sweeps.report.tables import (
+    REPORT_CELLS,
+    REPORT_PUBLISHED,
+    REPORT_TRIALS,
+    ReportInput,
+    arrow_schema,
+)
 from sweeps.schemas import Column
 
 if TYPE_CHECKING:
@@ -27,12 +33,22 @@ class ReportFiles:
         trials: Parquet, columns of `REPORT_TRIALS` and one per split and spurious attribute.
         figure: PNG.
         page: HTML, self-contained.
+        projection: PNG; None where no trial has embeddings.
+        published: Parquet, columns of `REPORT_PUBLISHED`; None where the sweep names no paper.
     """
 
     cells: Path
     trials: Path
     figure: Path
     page: Path
+    projection: Path | None = None
+    published: Path | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        """All that were written."""
+        found = [self.cells, self.trials, self.figure, self.page, self.projection, self.published]
+        return [path for path in found if path is not None]
 
 
 def build_report(given: ReportInput, out: Path) -> ReportFiles:
@@ -57,6 +73,8 @@ def build_report(given: ReportInput, out: Path) -> ReportFiles:
     from sweeps.report.cells import cells
     from sweeps.report.figure import frontier_png
     from sweeps.report.page import render_page
+    from sweeps.report.projection import projection_png
+    from sweeps.report.published import published_frame
     from sweeps.report.trials import attribute_columns, priced_trials, selected_trials
 
     selected = selected_trials(given.trials, given.epochs, given.rule)
@@ -65,18 +83,26 @@ def build_report(given: ReportInput, out: Path) -> ReportFiles:
     )
     table = cells(priced, given.planned, given.failures)
     png = frontier_png(table, priced)
+    projection = projection_png(given.embeddings, priced, table) if given.embeddings else None
     files = ReportFiles(
         cells=out / "cells.parquet",
         trials=out / "trials.parquet",
         figure=out / "frontier.png",
         page=out / "report.html",
+        projection=None if projection is None else out / "projection.png",
+        published=out / "published.parquet" if given.published else None,
     )
-    names = [path.name for path in (files.figure, files.cells, files.trials)]
-    page = render_page(given, priced, table, png, names)
+    beside = published_frame(given.published, table, priced, given.epochs)
+    names = [path.name for path in files.paths if path != files.page]
+    page = render_page(given, priced, table, beside, png, projection, names)
     out.mkdir(parents=True, exist_ok=True)
     _write(files.cells, _parquet(table, REPORT_CELLS))
     _write(files.trials, _parquet(priced, REPORT_TRIALS, attribute_columns(priced)))
     _write(files.figure, png)
+    if files.projection is not None and projection is not None:
+        _write(files.projection, projection)
+    if files.published is not None:
+        _write(files.published, _parquet(beside, REPORT_PUBLISHED))
     _write(files.page, page.encode())
     return files
 

@@ -38,7 +38,7 @@ COLOURS = {"label": "#0072B2", "box": "#E69F00", "box=image": "#D55E00", "mask":
 """From Okabe and Ito's palette, told apart with every kind of colour vision."""
 _R_COLOURS = LinearSegmentedColormap.from_list("r", ["#dd8fbe", "#8c2d6e", "#3d0f33"])
 _MARKERS = "os^DvPX*<>phd8H"
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "text.parse_math": False,
@@ -72,7 +72,7 @@ def frontier_png(cells: pd.DataFrame, priced: pd.DataFrame) -> bytes:
         priced: The trials that it was made from.
     """
     shown = cells[cells["dollars_mean"].notna()].reset_index(drop=True)
-    with matplotlib.style.context(["default", _STYLE]):
+    with matplotlib.style.context(["default", STYLE]):
         figure = Figure(figsize=SIZE, dpi=DPI, facecolor="white")
         FigureCanvasAgg(figure)
         colours, markers = _colours(shown), _markers(shown)

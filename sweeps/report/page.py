@@ -18,6 +18,9 @@ from spurious.selection import SelectionRule
 from sweeps.report.answer import CHANCE, answer, caveats
 from sweeps.report.cells import unfinished
 from sweeps.report.figure import CAPTION
+from sweeps.report.measures import measure_context
+from sweeps.report.projection import projection_context
+from sweeps.report.published_words import published_sections
 from sweeps.report.tables import ReportInput
 from sweeps.report.wording import (
     NONE,
@@ -42,7 +45,13 @@ PRICE_MEANINGS = {
 
 
 def render_page(
-    given: ReportInput, priced: pd.DataFrame, cells: pd.DataFrame, png: bytes, files: Sequence[str]
+    given: ReportInput,
+    priced: pd.DataFrame,
+    cells: pd.DataFrame,
+    published: pd.DataFrame,
+    png: bytes,
+    projection: bytes | None,
+    files: Sequence[str],
 ) -> str:
     """The page's HTML; every text that comes from outside is escaped by the template.
 
@@ -50,7 +59,9 @@ def render_page(
         given: The report's input.
         priced: The result of `priced_trials`.
         cells: The result of `cells`.
+        published: The result of `published_frame`.
         png: The figure.
+        projection: The figure of embeddings, where there are any.
         files: Names of the files beside the page.
     """
     environment = Environment(
@@ -71,6 +82,9 @@ def render_page(
         "caption": CAPTION,
         "frontier": _frontier_rows(cells),
         "cells": [_cell_row(cell) for cell in cells.to_dict("records")],
+        "published": published_sections(given.published, published),
+        **measure_context(given, priced, cells),
+        "projection": projection_context(given.embeddings, projection),
         "failed": _failed_rows(without),
         "missing": _missing_rows(without),
         "undefined": _undefined_rows(priced),

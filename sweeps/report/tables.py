@@ -1,4 +1,4 @@
-"""What a report reads and writes: its inputs, and the columns of its two Parquet tables."""
+"""What a report reads and writes: its inputs, and the columns of its Parquet tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from spurious.config import Prices, Specificity
+from spurious.config import GaussianSquares, Prices, Specificity
 from spurious.selection import SelectionRule
 from sweeps.errors import ResultError
 from sweeps.schemas import Column
@@ -16,6 +16,8 @@ from sweeps.schemas import Column
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+    from sweeps.published import PublishedTable
 
 REPORT_SCHEMA_VERSION = 1
 
@@ -88,6 +90,9 @@ class ReportInput:
         include_validation: Whether validation annotation is on the frontier's dollar axis.
         search_metric: Metric that a hyper-parameter search maximised, e.g. `val.auroc`; spurious
             labels that it read are charged.
+        published: What papers say of this dataset, to be set beside what was measured.
+        squares: The generator's options where the dataset is of generated squares, else None.
+        embeddings: Trial id to its rows of `sweeps.schemas.EMBEDDINGS`, of one trial a cell.
     """
 
     trials: pd.DataFrame
@@ -99,6 +104,9 @@ class ReportInput:
     rule: SelectionRule | None = None
     include_validation: bool = False
     search_metric: str | None = None
+    published: Sequence[PublishedTable] = ()
+    squares: GaussianSquares | None = None
+    embeddings: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 def _columns(text: str) -> tuple[Column, ...]:
@@ -177,6 +185,28 @@ REPORT_CELLS = _columns("""
     frontier_share | float64 | | share of its seeds in which the cell is on that seed's frontier
     gpu_hours | float64 | h | wall time of finished trials on a GPU (a shared GPU counts in full)
     cpu_hours | float64 | h | wall time of finished trials without a GPU
+""")
+
+REPORT_PUBLISHED = _columns("""
+    schema_version | int64 | | version of this schema
+    table | string | | the paper's table, PAPER/TABLE
+    published_dataset | string | | dataset of the published number
+    metric | string | | metric, by its name in the epochs table
+    specificity | string | | of the sweep's cell, or of the paper's where only that has it
+    budget | string | | likewise; null where the number is of any
+    method | string | | likewise; null where the number is of any
+    counterpart | string | | both, or which side alone has the cell: sweep or paper
+    published_mean | float64 | | as printed; NaN where the paper states an order alone, or nothing
+    published_sd | float64 | | as printed, over seeds; NaN where none is
+    published_seeds | int64 | | training runs behind mean and SD; null where not told
+    published_rank | int64 | | place in an order without numbers, 1 for the lowest; else null
+    note | string | | where the paper contradicts the number; else null
+    measured_n | int64 | | seeds with a defined value
+    measured_mean | float64 | | mean over seeds
+    measured_sd | float64 | | standard deviation over seeds, ddof = 1
+    measured_low | float64 | | lower end of the 95 % t-interval of the mean
+    measured_high | float64 | | upper end of the 95 % t-interval of the mean
+    difference | float64 | | measured minus published mean
 """)
 
 

@@ -78,7 +78,7 @@ def test_a_shortcut() -> None:
 
 
 def test_cells_are_published() -> None:
-    """The sizes of the four groups stand beside each robust AUROC."""
+    """The sizes of the four groups stand beside each robust AUROC and each gap."""
     dataset = squares(**QUIET)
     found = evaluator(dataset, MASK)(Bright(), epoch=1)
     rows = dataset.rows("test")
@@ -87,7 +87,8 @@ def test_cells_are_published() -> None:
     assert min(expected) > 0
     for row in found.rows:
         if row.split == "test":
-            assert row.cells == (expected if row.metric == "robust_auroc" else (0, 0, 0, 0))
+            grouped = row.metric in ("robust_auroc", "auroc_gap")
+            assert row.cells == (expected if grouped else (0, 0, 0, 0))
 
 
 def test_directions_and_unknown_attributes_are_heeded() -> None:

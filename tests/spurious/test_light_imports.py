@@ -5,7 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 
-LIGHT = ("config", "cost", "budget", "groups", "method_config", "metrics", "selection", "stages")
+LIGHT = (
+    "config",
+    "cost",
+    "budget",
+    "groups",
+    "method_config",
+    "measures",
+    "metrics",
+    "selection",
+    "square_model",
+    "stages",
+)
 HEAVY = ("torch", "torchvision", "albumentations", "cv2", "scipy", "pandas", "ray", "pyarrow")
 
 

@@ -109,7 +109,8 @@ def test_rows_of_every_epoch() -> None:
     """A training loss each epoch; validation and test metrics each evaluated epoch and the last."""
     outcome = fitted(squares(), fit_config("mask", epochs=5, evaluate_every=2))
     train = [row for row in outcome.rows if row.split == "train"]
-    assert [(row.epoch, row.metric) for row in train] == [(e, "loss") for e in range(1, 6)]
+    losses = [(e, "loss") for e in range(1, 6)]
+    assert [(row.epoch, row.metric) for row in train] == [*losses, (5, "variance_measure")]
     for split in ("val", "test"):
         for metric in ("loss", "auroc", "dice"):
             found = [r.epoch for r in outcome.rows if (r.split, r.metric) == (split, metric)]

@@ -173,6 +173,8 @@ def _trial(one: PlannedTrial, attributes: int) -> dict[str, Any]:
         "train_positives": positives,
         "train_abnormalities": abnormalities,
         "train_spurious_labels": 0,
+        "train_rest_labels": 0,
+        "val_spurious_labels": 0,
         "val_images": 1000,
         "val_positives": 220,
         "val_abnormalities": 290,

@@ -6,6 +6,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -49,10 +50,25 @@ def predictions(attempt: str) -> list[dict[str, Any]]:
     ]
 
 
+def embeddings(attempt: str) -> list[dict[str, Any]]:
+    """One row of `embeddings`."""
+    return [
+        {"trial_id": TRIAL, "attempt": attempt, "sample_id": "i", "patient_id": "p"}
+        | {"split": "test", "label": 1, "embedding": np.array([0.5, -1.0], np.float32)}
+        | {"spurious_tube": None}
+    ]
+
+
 def commit(store: Store, attempt: str) -> bool:
     """Commit an attempt of `TRIAL`."""
     return results.commit(
-        store, row(attempt), epochs(attempt), predictions(attempt), ("tube",), AlreadyExists
+        store,
+        row(attempt),
+        epochs(attempt),
+        predictions(attempt),
+        ("tube",),
+        AlreadyExists,
+        embeddings(attempt),
     )
 
 
@@ -71,7 +87,7 @@ class AnswerLost:
 
 
 def test_what_is_committed_is_read_back(store: Store) -> None:
-    """The rows of all three tables come back, NaN and unknown as they were, on either store."""
+    """The rows of all tables come back, NaN and unknown as they were, on either store."""
     assert results.committed_ids(store) == set()
     assert commit(store, "a")
     assert results.committed_ids(store) == {TRIAL}
@@ -85,6 +101,9 @@ def test_what_is_committed_is_read_back(store: Store) -> None:
     [prediction] = results.read_attempts(store, "predictions", trials).to_pylist()
     assert prediction["spurious_tube"] is None
     assert prediction["score"] == 0.25
+    [[embedding]] = [table.to_pylist() for table in results.each_embeddings(store, trials)]
+    assert embedding["embedding"] == [0.5, -1.0]
+    assert embedding["spurious_tube"] is None
 
 
 def test_the_second_attempt_loses_and_leaves_nothing(store: Store) -> None:
@@ -94,7 +113,8 @@ def test_the_second_attempt_loses_and_leaves_nothing(store: Store) -> None:
     assert not commit(store, "second")
     assert store.get(results.trial_key(TRIAL)) == before
     assert list(store.list("results/epochs/")) == [results.attempt_key("epochs", TRIAL, "first")]
-    assert len(list(store.list("results/predictions/"))) == 1
+    for table in ("predictions", "embeddings"):
+        assert len(list(store.list(f"results/{table}/"))) == 1
 
 
 def test_a_commit_whose_answer_was_lost_is_ours(store: Store) -> None:

@@ -91,8 +91,10 @@ cost:
   seconds_per_click: 2.5
   clicks: {label: 2, box: 3, mask: 40, r: 4, spurious_label: 0}
   include_validation: true
+published: [saab2022/table1, saab2022/table4]
 resources: {cpus: 4, gpus: 0.5, threads: 2}
 checkpoint: {every_epochs: 3, keep: true}
+embeddings: true
 store: s3://bucket/some/prefix
 """
 
@@ -125,8 +127,10 @@ def test_every_section_is_read() -> None:
         wage_per_hour=50.0, seconds_per_click=2.5, label=2, box=3, mask=40, r=4, spurious_label=0
     )
     assert spec.cost.include_validation is True
+    assert spec.published == ("saab2022/table1", "saab2022/table4")
     assert spec.resources == Resources(cpus=4, gpus=0.5, threads=2)
     assert spec.checkpoint == Checkpoint(every_epochs=3, keep=True)
+    assert spec.embeddings is True
     assert spec.store == "s3://bucket/some/prefix"
     assert spec.text == FULL
 
@@ -143,8 +147,10 @@ def test_defaults_are_the_documented_ones() -> None:
     assert spec.select_rule is None
     assert spec.prices == Prices()
     assert spec.cost.include_validation is False
+    assert spec.published == ()
     assert spec.resources == Resources(cpus=1, gpus=0.0, threads=1)
     assert spec.checkpoint == Checkpoint(every_epochs=10, keep=False)
+    assert spec.embeddings is False
     assert spec.store is None
 
 

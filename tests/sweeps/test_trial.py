@@ -83,6 +83,54 @@ def test_a_trial_commits_its_tables_once(store: Store, tmp_path: Path) -> None:
     assert results.read_trials(store, [task.trial_id]).column("attempt").to_pylist() == ["first"]
 
 
+def test_embeddings_are_committed_where_the_spec_asks_for_them(
+    folder_store: FolderStore, tmp_path: Path
+) -> None:
+    """A vector per test image beside the other tables, under the id of a trial without them."""
+    _, task = prepared(folder_store, one(embeddings=True), tmp_path)
+    assert task.trial_id == task_of_another(folder_store, tmp_path).trial_id
+    run_trial(task, "first", lambda *_: None)
+    trials = results.read_trials(folder_store, [task.trial_id])
+    assert results.with_embeddings(folder_store, trials).num_rows == 1
+    [table] = results.each_embeddings(folder_store, trials)
+    scores = results.read_attempts(folder_store, "predictions", trials).to_pylist()
+    tested = [row for row in scores if row["split"] == "test" and row["last"]]
+    shared = ("sample_id", "patient_id", "label", "spurious_block")
+    found = table.to_pylist()
+    assert [[row[name] for name in shared] for row in found] == [
+        [row[name] for name in shared] for row in tested
+    ]
+    assert {len(row["embedding"]) for row in found} == {8}
+    assert len({tuple(row["embedding"]) for row in found}) == 30
+
+
+def task_of_another(store: FolderStore, cache: Path) -> Task:
+    """The task of the same trial in a sweep that does not ask for embeddings."""
+    [trial] = plan_on(one(), store).trials
+    return task_for(trial, one(), store.url, cache)
+
+
+def test_measures_are_committed_with_the_epochs(folder_store: FolderStore, tmp_path: Path) -> None:
+    """Once a trial, at the kept epoch; and no embeddings where nobody asked."""
+    _, task = prepared(folder_store, one(), tmp_path)
+    run_trial(task, "first", lambda *_: None)
+    trials = results.read_trials(folder_store, [task.trial_id])
+    kept = trials.column("kept_epoch")[0].as_py()
+    epochs = results.read_attempts(folder_store, "epochs", trials).to_pylist()
+    once = {
+        (row["metric"], row["split"], row["attribute"], row["epoch"])
+        for row in epochs
+        if row["metric"].startswith(("variance", "alignment"))
+    }
+    assert once == {
+        ("variance_measure", "train", None, kept),
+        ("alignment_y0", "test", "block", kept),
+        ("alignment_y1", "test", "block", kept),
+    }
+    assert results.with_embeddings(folder_store, trials).num_rows == 0
+    assert list(folder_store.list("results/embeddings/")) == []
+
+
 def test_a_killed_trial_continues_and_gives_the_same_numbers(store: Store, tmp_path: Path) -> None:
     """From its last checkpoint, with the seconds of the part before; to the last bit."""
     spec = one(train__epochs=6)

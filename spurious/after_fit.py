@@ -1,0 +1,77 @@
+"""What is measured once per fit: the kept model's embeddings, and the annotation's variance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spurious.dataset import Dataset
+from spurious.evaluate import MetricRow, counts
+from spurious.groups import cells
+from spurious.measures import alignment, empirical_variance
+from spurious.methods.base import Problem
+from spurious.methods.first_stage import loaded
+from spurious.train import Fit
+from spurious.training_set import TrainingSet
+
+EMBEDDED = "test"
+"""The split whose images are embedded."""
+
+
+def measure(problem: Problem, fitted: Fit) -> None:
+    """Add embeddings and rows of the kept epoch to a fit.
+
+    The rows: `alignment_y0` and `alignment_y1` on the test split, per attribute the mean cosine
+    similarity between a label's images without and with it; and `variance_measure` on train, of
+    the pixels that the annotated images' targets call abnormal, standardised by the whole training
+    split.
+    """
+    if not fitted.kept_epoch:
+        return
+    data, epoch = problem.evaluator.dataset, fitted.kept_epoch
+    model = loaded(problem, fitted.kept_state)
+    fitted.embeddings = problem.evaluator.embeddings(model, EMBEDDED)
+    fitted.rows += alignments(data, data.rows(EMBEDDED), fitted.embeddings, epoch)
+    variance = empirical_variance(annotated(data, problem.training))
+    fitted.rows.append(MetricRow(epoch, "train", "variance_measure", None, variance))
+
+
+def alignments(
+    data: Dataset, rows: NDArray[np.int64], embeddings: NDArray[np.float32], epoch: int
+) -> list[MetricRow]:
+    """Rows of the alignment; NaN where a group is empty.
+
+    Args:
+        data: Gives labels and attributes.
+        rows: (n,) rows of the split.
+        embeddings: (n, D) of these images.
+        epoch: The kept epoch.
+    """
+    found, labels = [], data.labels[rows]
+    for column, name in enumerate(data.attribute_names):
+        attribute = data.attributes[rows, column]
+        sizes = counts(cells(labels, attribute))
+        for label in (0, 1):
+            lacking, having = (embeddings[(labels == label) & (attribute == s)] for s in (0, 1))
+            value = alignment(lacking, having)
+            found.append(MetricRow(epoch, EMBEDDED, f"alignment_y{label}", name, value, sizes))
+    return found
+
+
+def annotated(
+    data: Dataset, training: TrainingSet
+) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_] | None]]:
+    """Every training image with its target where it is annotated and positive; one at a time.
+
+    The target of a label is the whole image.
+    """
+    position = {int(training.rows[at]): at for at in np.flatnonzero(training.labels == 1)}
+    whole = np.ones(data.images.shape[1:3], dtype=bool)
+    for row in data.rows("train"):
+        at, target = position.get(int(row)), None
+        if at is not None:
+            target = whole if training.targets is None else training.targets[np.array([at])][0]
+        yield np.asarray(data.images[row]), target

@@ -1,0 +1,167 @@
+"""Semi-supervised segmentation with pseudo-masks (Seg-SSL: Saab et al. 2022, section 4.2.1).
+
+Step 1 trains a teacher on the annotated images and on unlabelled ones: pixel cross-entropy on the
+former, and on the latter 1 - cos of the image embeddings of two augmented views. Step 2 trains a
+new model with the same losses, the cross-entropy being over the annotated images and over the
+unlabelled ones with the teacher's masks.
+
+What the paper leaves open: the image embedding is the mean of the deepest feature map, which
+shifts and flips hardly move; pseudo-masks are the teacher's more probable class on the image
+without augmentation; each batch comes with as many unlabelled images, and an epoch is a pass over
+the annotated ones; cross-entropy takes the first view with its mask augmented alike. All images of
+a step go through the network together, which takes three times the memory of ERM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spurious import checkpoint
+from spurious.errors import ConfigError
+from spurious.evaluate import MetricRow, layout
+from spurious.feed import Feed
+from spurious.inputs import PackedTargets
+from spurious.method_config import Ssl
+from spurious.methods.base import Problem
+from spurious.methods.first_stage import loaded
+from spurious.objective import Forward, Objective
+from spurious.similarity import unit
+from spurious.stages import Stage
+from spurious.tasks import Task
+from spurious.train import Fit, Hooks
+from spurious.training_set import Batch, TrainingSet
+
+KIND = "ssl-teacher"
+_BATCH = 64
+"""Images per forward pass of the teacher; fixed, so that no option touches its masks."""
+
+
+def view_losses(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """1 - cos of the embeddings of two views, (B, D) each to (B,) float32."""
+    return 1 - (unit(first) * unit(second)).sum(dim=1)
+
+
+class TwoViews(Objective):
+    """Cross-entropy, and the similarity of two views of the unlabelled images.
+
+    Args:
+        task: Gives the cross-entropy.
+        weight: Of the similarity.
+        pseudo: Whether the unlabelled images come with masks, which then count as annotated ones.
+    """
+
+    def __init__(self, task: Task, weight: float, pseudo: bool) -> None:
+        super().__init__(task)
+        self.weight, self.pseudo = weight, pseudo
+
+    def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
+        """The mean over images of each loss, weighted and added."""
+        rest = batch.rest
+        assert rest is not None
+        assert rest.second is not None
+        found = forward.embedded(torch.cat([batch.x, rest.x, rest.second]))
+        targets = torch.cat([batch.targets, rest.targets]) if self.pseudo else batch.targets
+        supervised = self.task.losses(found.logits[: len(targets)], targets).mean()
+        first, second = found.images[len(batch) :].chunk(2)
+        return supervised + self.weight * view_losses(first, second).mean()
+
+
+class PseudoMasks(PackedTargets):
+    """Predicted masks, eight pixels to a byte.
+
+    Args:
+        masks: (B, H, W) bool, batch by batch.
+    """
+
+    def __init__(self, masks: Iterable[NDArray[np.bool_]]) -> None:
+        packed = []
+        for part in masks:
+            self.shape = part.shape[1:]
+            packed.append(np.packbits(part.reshape(len(part), -1), axis=1))
+        self._packed = np.concatenate(packed)
+
+    @property
+    def positive(self) -> NDArray[np.bool_]:
+        """(n,) bool: which masks are not empty."""
+        return np.asarray(self._packed.any(axis=1), dtype=bool)
+
+
+def unlabelled(problem: Problem, options: Ssl) -> TrainingSet:
+    """The images beyond the budget.
+
+    Raises:
+        ConfigError: there are none, or `filter_by_label` has no labels, or the augmentation of the
+            views does not suit the images.
+    """
+    if problem.rest is None:
+        raise ConfigError(
+            "method ssl learns from training images beyond the budget, and this budget leaves "
+            "none; lower it, or use another method"
+        )
+    if options.filter_by_label and problem.config.rest is None:
+        raise ConfigError(
+            "ssl with filter_by_label needs image labels of the training images beyond the "
+            "budget, and they have none; add `rest: label`, or use filter_by_label: false"
+        )
+    return problem.rest.under(options.views)
+
+
+def run(problem: Problem, options: Ssl, rest: TrainingSet, pseudo: bool, hooks: Hooks) -> Fit:
+    """Train a new model on annotated and unlabelled images."""
+    objective = TwoViews(problem.task, options.weight, pseudo)
+    feed = Feed(problem.training, problem.train.batch_size, problem.seed, rest=rest, two_views=True)
+    return problem.loop(problem.build(), objective).run(feed, problem.evaluator, hooks)
+
+
+def teacher(
+    problem: Problem, options: Ssl, rest: TrainingSet, hooks: Hooks
+) -> dict[str, torch.Tensor]:
+    """The kept state of step 1's model, taken up where it is stored, else trained.
+
+    Labels do not reach it, so trials with and without them share it.
+    """
+    config = replace(problem.config, method=replace(options, filter_by_label=False), rest=None)
+
+    def make(own: Hooks) -> bytes:
+        return checkpoint.pack({"kept": run(problem, options, rest, False, own).kept_state})
+
+    state: dict[str, torch.Tensor] = checkpoint.unpack(hooks.stages(Stage(KIND, config), make))[
+        "kept"
+    ]
+    return state
+
+
+def predicted_masks(
+    problem: Problem, state: dict[str, torch.Tensor], rest: TrainingSet, filter_by_label: bool
+) -> Iterator[NDArray[np.bool_]]:
+    """A stored model's masks of the clean images in order, (B, H, W) bool batch by batch.
+
+    With `filter_by_label` the mask of an image that is labelled negative is empty.
+    """
+    train = problem.train
+    forward = Forward(loaded(problem, state), problem.device, train.precision == "bfloat16")
+    for batch in rest.clean(_BATCH):
+        with torch.no_grad():
+            logits = forward(batch.to(problem.device, layout(train)).x)
+        masks = logits.argmax(dim=1).bool().cpu().numpy()
+        if filter_by_label:
+            masks[rest.labels[batch.positions.numpy()] == 0] = False
+        yield masks
+
+
+def fit(problem: Problem, options: Ssl, hooks: Hooks) -> Fit:
+    """Train the teacher, and the model on what it segments."""
+    rest = unlabelled(problem, options)
+    state = teacher(problem, options, rest, hooks)
+    masks = PseudoMasks(predicted_masks(problem, state, rest, options.filter_by_label))
+    fitted = run(problem, options, rest.under(options.views, masks), True, hooks)
+    share = float(masks.positive.mean())
+    fitted.rows.append(
+        MetricRow(problem.train.epochs, "train", "ssl_positive_pseudo_masks", None, share)
+    )
+    return fitted

@@ -1,0 +1,164 @@
+"""The page's measures: variance of the annotated pixels, alignment of subgroups, gaps in AUROC.
+
+And, of a sweep on generated squares, the two pixel measures by the paper's equations and exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from spurious.config import GaussianSquares
+from spurious.square_model import (
+    SquareMeasures,
+    closed_form,
+    exact,
+    maximiser,
+    training_variance,
+)
+from sweeps.report.cells import CELL, cell_keys
+from sweeps.report.tables import ReportInput, parse_specificity
+from sweeps.report.wording import annotation, images, interval, number
+from sweeps.statistics import summarize
+
+VARIANCE = "variance_measure"
+BY_ATTRIBUTE = ("alignment_y0", "alignment_y1", "auroc_gap")
+
+
+def measure_context(
+    given: ReportInput, priced: pd.DataFrame, cells: pd.DataFrame
+) -> dict[str, Any]:
+    """What `measures.html` prints: `measures`, `squares` (empty where there are none) and a note.
+
+    Args:
+        given: The report's input.
+        priced: The result of `priced_trials`.
+        cells: The result of `cells`.
+    """
+    measured, squares = measures(priced, given.epochs), given.squares
+    return {
+        "measures": measure_rows(cells, measured),
+        "squares": [] if squares is None else square_rows(squares, cells, measured),
+        "squares_note": "" if squares is None else square_note(squares),
+    }
+
+
+def measures(priced: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
+    """What each trial measured, on train for the variance and on test for the others.
+
+    Args:
+        priced: The result of `priced_trials`.
+        epochs: Columns of `sweeps.schemas.EPOCHS`; rows of other attempts are ignored.
+
+    Returns:
+        Columns of `CELL`, `seed`, `attribute` and the four measures, a row per trial and spurious
+        attribute: NaN where undefined, one row with attribute '' where a trial has none. Variance
+        and alignment are of the kept epoch, the gap is of the chosen one. Trials of a version
+        that did not measure are left out.
+    """
+    chosen = priced[["trial_id", "attempt", "epoch", "seed", *CELL]]
+    rows = epochs.merge(chosen, on=["trial_id", "attempt"], suffixes=("", "_chosen"))
+    keys = ["trial_id", "seed", *CELL]
+    on_test = rows["split"].eq("test") & rows["attribute"].notna()
+    at_chosen = rows["epoch"].eq(rows["epoch_chosen"]).fillna(False).astype(bool)
+    once = rows["metric"].isin(BY_ATTRIBUTE[:2])
+    gaps = rows["metric"].eq(BY_ATTRIBUTE[2]) & at_chosen
+    wide = rows[on_test & (once | gaps)].pivot(
+        index=["trial_id", "attribute"], columns="metric", values="value"
+    )
+    wide = wide.reindex(columns=BY_ATTRIBUTE).reset_index()
+    of_train = rows[rows["metric"].eq(VARIANCE)]
+    found = of_train[[*keys, "value"]].rename(columns={"value": VARIANCE})
+    found = found.merge(wide, on="trial_id", how="left").fillna({"attribute": ""})
+    columns = [*CELL, "seed", "attribute", VARIANCE, *BY_ATTRIBUTE]
+    return found[columns].sort_values([*CELL, "attribute", "seed"], ignore_index=True)
+
+
+def measure_rows(cells: pd.DataFrame, measured: pd.DataFrame) -> list[dict[str, Any]]:
+    """The table of measures: a row per cell and attribute, means over seeds with intervals."""
+    groups = dict(list(measured.groupby([*CELL, "attribute"], sort=True)))
+    return [
+        {
+            **_bought(key),
+            "method": key[2],
+            "attribute": attribute,
+            "seeds": len(group),
+            "means": [_summarised(group[name]) for name in (VARIANCE, *BY_ATTRIBUTE)],
+        }
+        for key in cell_keys(cells)
+        for (*cell, attribute), group in groups.items()
+        if tuple(cell) == key
+    ]
+
+
+def square_rows(
+    options: GaussianSquares, cells: pd.DataFrame, measured: pd.DataFrame
+) -> list[dict[str, Any]]:
+    """The model of squares beside the measured variance, a row per specificity and budget.
+
+    The variance does not depend on the method: each seed counts once.
+    """
+    once = measured.drop_duplicates(["specificity", "budget", "seed"])
+    groups = dict(list(once.groupby(["specificity", "budget"], sort=False)))
+    whole, rows = training_variance(options), []
+    for key in dict.fromkeys(key[:2] for key in cell_keys(cells)):
+        specificity = parse_specificity(key[0])
+        forms = [form(options, specificity) for form in (closed_form, exact)]
+        values = groups[key][VARIANCE] if key in groups else pd.Series(dtype=float)
+        rows.append(
+            {
+                **_bought(key),
+                "forms": [_form(form, whole) for form in forms],
+                "measured": _summarised(values),
+            }
+        )
+    return rows
+
+
+def square_note(options: GaussianSquares) -> str:
+    """Where closed form and exact value differ on these images, and why."""
+    text = (
+        "The closed form takes the target for a whole square around the abnormality, and its "
+        "normal pixels for spurious as often as all others; in the images the border cuts the "
+        "target off, "
+    )
+    if options.overlap == "avoid":
+        text += (
+            "and the spurious block keeps away from the abnormality, so that the thinner the ring "
+            "around it, the fewer spurious pixels lie in it: the two agree on labels and masks and "
+            "differ in between."
+        )
+    else:
+        text += "and the spurious block may cover the abnormality, which the equations rule out."
+    n, a, b = options.image_size, options.abnormality_size, options.spurious_size
+    w = options.spurious_given_positive * b * b / (n * n - a * a) if n > a else 0.0
+    if 0.0 < w < 1.0:
+        text += (
+            f" The closed information rises until abnormal pixels are {number(maximiser(w), 2)} of "
+            "the target, and only then falls to 0."
+        )
+    return text
+
+
+def _bought(key: tuple[str, ...]) -> dict[str, Any]:
+    return {"annotation": annotation(key[0]), "images": images(key[1])}
+
+
+def _summarised(values: pd.Series[Any]) -> tuple[str, str]:
+    """Mean and interval over seeds in words; empty where there is no interval."""
+    summary = summarize(values)
+    if math.isnan(summary.low):
+        return number(summary.mean), ""
+    return number(summary.mean), interval(summary.low, summary.high)
+
+
+def _form(form: SquareMeasures, whole: float) -> Mapping[str, str]:
+    return {
+        "variance": number(form.variance),
+        "standardised": number(form.variance / whole),
+        "nats": number(form.mi, 5),
+        "bits": number(form.mi_bits, 5),
+    }

@@ -1,0 +1,114 @@
+"""Numbers of papers beside the measured ones, matched cell by cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from sweeps.published import PublishedTable, PublishedValue
+from sweeps.report.cells import CELL, cell_keys
+from sweeps.report.tables import REPORT_PUBLISHED, REPORT_SCHEMA_VERSION, parse_specificity
+from sweeps.statistics import Summary, summarize
+
+_AT_CHOSEN_EPOCH = ("auroc", "robust_auroc")
+_ONCE = {"variance_measure": "train", "alignment_y0": "test", "alignment_y1": "test"}
+"""Metrics that are measured at the kept epoch alone, with their split."""
+
+
+def published_frame(
+    tables: Sequence[PublishedTable],
+    cells: pd.DataFrame,
+    priced: pd.DataFrame,
+    epochs: pd.DataFrame,
+) -> pd.DataFrame:
+    """Every planned cell and every published one of each table and metric, matched where both are.
+
+    A published specificity `box` matches one box per image, too, and a published method any
+    options of it. A number without a budget or a method matches every one.
+
+    Args:
+        tables: What papers say of this sweep's dataset.
+        cells: The result of `cells`.
+        priced: The result of `priced_trials`.
+        epochs: Columns of `sweeps.schemas.EPOCHS`.
+
+    Returns:
+        Columns of `REPORT_PUBLISHED`; per table and metric the cells of the sweep first.
+    """
+    rows: list[dict[str, Any]] = []
+    for table in tables:
+        for metric in table.metrics:
+            said = [value for value in table.values if value.metric == metric]
+            measured = _summaries(metric, priced, epochs)
+            matched = set()
+            for cell in cell_keys(cells):
+                value = next((value for value in said if _covers(value, cell)), None)
+                matched.add(value)
+                rows.append(_row(table, metric, cell, value, measured.get(cell)))
+            for value in said:
+                if value not in matched:
+                    of_paper = (value.specificity, value.budget, value.method)
+                    row = _row(table, metric, of_paper, value, None)
+                    rows.append(row | {"counterpart": "paper"})
+    frame = pd.DataFrame(rows, columns=[column.name for column in REPORT_PUBLISHED])
+    return frame.astype({"published_seeds": "Int64", "published_rank": "Int64"})
+
+
+def _covers(value: PublishedValue, cell: tuple[str, str, str]) -> bool:
+    specificity, budget, method = cell
+    coarse = "box" if parse_specificity(specificity).kind == "box" else specificity
+    return (
+        value.specificity == coarse
+        and value.budget in (None, budget)
+        and value.method in (None, method.partition("(")[0])
+    )
+
+
+def _summaries(
+    metric: str, priced: pd.DataFrame, epochs: pd.DataFrame
+) -> dict[tuple[str, str, str], Summary]:
+    """Over seeds, per cell; empty where no trial has the metric."""
+    if metric in _AT_CHOSEN_EPOCH:
+        values = priced[CELL].assign(value=priced[f"test_{metric}"])
+    else:
+        mine = (epochs["metric"] == metric) & (epochs["split"] == _ONCE.get(metric))
+        values = priced[["trial_id", "attempt", *CELL]].merge(
+            epochs[mine], on=["trial_id", "attempt"]
+        )
+        if values["attribute"].nunique() > 1:  # a paper speaks of one spurious feature
+            return {}
+    grouped = {tuple(map(str, key)): found["value"] for key, found in values.groupby(CELL)}
+    return {(key[0], key[1], key[2]): summarize(found) for key, found in grouped.items()}
+
+
+def _row(
+    table: PublishedTable,
+    metric: str,
+    cell: tuple[str, str | None, str | None],
+    value: PublishedValue | None,
+    measured: Summary | None,
+) -> dict[str, Any]:
+    mean = value.mean if value is not None and value.mean is not None else math.nan
+    found = measured or summarize([])
+    return {
+        "schema_version": REPORT_SCHEMA_VERSION,
+        "table": table.name,
+        "published_dataset": table.values[0].dataset,
+        "metric": metric,
+        **dict(zip(CELL, cell, strict=True)),
+        "counterpart": "sweep" if value is None else "both",
+        "published_mean": mean,
+        "published_sd": math.nan if value is None or value.sd is None else value.sd,
+        "published_seeds": None if value is None or value.sd is None else table.seeds,
+        "published_rank": None if value is None else value.rank,
+        "note": None if value is None else value.note,
+        "measured_n": found.n,
+        "measured_mean": found.mean,
+        "measured_sd": found.sd,
+        "measured_low": found.low,
+        "measured_high": found.high,
+        "difference": found.mean - mean,
+    }

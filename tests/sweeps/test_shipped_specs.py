@@ -1,0 +1,268 @@
+"""The sweeps that come with the project: each is read and planned, and does what it says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spurious.config import FcnResNet50, SmallUnet, Train
+from spurious.cost import Cost
+from spurious.method_config import Jtt
+from spurious.methods.first_stage import first_config
+from sweeps.commands import generator_facts
+from sweeps.identity import generator_digest
+from sweeps.plan import Cell, DatasetFacts, Plan, expected_cost, make_plan
+from sweeps.published import find
+from sweeps.spec import GeneratorDataset, Spec, load_spec
+
+FOLDER = Path(__file__).resolve().parents[2] / "sweeps" / "specs"
+FILES = sorted(path.name for path in FOLDER.glob("*.yaml"))
+
+
+def split(n: int, positives: int) -> dict[str, int]:
+    """Counts of a split in which three of ten abnormal images have two abnormalities."""
+    return {"n": n, "positives": positives, "abnormalities": positives + 3 * positives // 10}
+
+
+SIIM_ACR = DatasetFacts(
+    name="siim-acr",
+    digest="5a" * 32,
+    image_shape=(512, 512, 1),
+    # 12,047 images, 2,669 of them positive, in splits of one prevalence
+    counts={"train": split(10_096, 2_236), "val": split(951, 211), "test": split(1_000, 222)},
+    attributes=("tube",),
+)
+PHANTOM = DatasetFacts(
+    name="phantom",
+    digest="9c" * 32,
+    image_shape=(64, 64, 1),
+    counts={"train": split(200, 100), "val": split(60, 30), "test": split(80, 40)},
+    attributes=("tube",),
+)
+STAGED = {
+    "siim-acr": SIIM_ACR,
+    "phantom": PHANTOM,
+    "phantom-methods": replace(
+        PHANTOM, name="phantom-methods", counts={**PHANTOM.counts, "train": split(400, 200)}
+    ),
+}
+"""What staging each of them gives; the README and the files say how."""
+
+
+def shipped(name: str, **overrides: Any) -> tuple[Spec, Plan]:
+    """A shipped sweep and its plan on a dataset as it would be staged."""
+    spec = load_spec(
+        FOLDER / f"{name}.yaml", {key.replace("__", "."): v for key, v in overrides.items()}
+    )
+    dataset = spec.dataset
+    facts = (
+        generator_facts(dataset) if isinstance(dataset, GeneratorDataset) else STAGED[dataset.name]
+    )
+    return spec, make_plan(spec, facts)
+
+
+def kinds(plan: Plan) -> dict[str, set[str]]:
+    """Method to the specificities it is trained at."""
+    found: dict[str, set[str]] = {}
+    for cell in plan.cells:
+        found.setdefault(cell.method.name, set()).add(str(cell.specificity))
+    return found
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_shipped_sweep_is_planned(file: str) -> None:
+    """It has its file's name, cells with something to train, and trials with ids of their own."""
+    spec, plan = shipped(Path(file).stem)
+    assert f"{spec.name}.yaml" == file
+    assert plan.cells
+    assert len({trial.id for trial in plan.trials}) == len(plan.cells) * len(spec.axes.seed)
+    for name in spec.published:
+        assert find(name, spec.dataset.name) is not None
+
+
+def test_the_synthetic_experiment_is_the_papers() -> None:
+    """Section 3.3.2: data, model, 50 epochs of one batch, Adam at 0.001, five resolutions."""
+    spec, plan = shipped("gaussian-squares-figure3")
+    assert [str(cell) for cell in plan.cells] == [f"r={r} / all / erm" for r in (1, 2, 4, 20, 40)]
+    assert len(plan.trials) == 25
+    assert plan.skipped == ()
+    assert isinstance(spec.dataset, GeneratorDataset)
+    data = spec.dataset.options
+    assert (data.n_train, data.image_size, data.prevalence) == (150, 40, 0.9)
+    assert (data.abnormality_size, data.spurious_size) == (8, 12)
+    assert (data.abnormality_mean, data.spurious_mean, data.noise_sd) == (2.0, -10.0, 1.0)
+    assert (data.spurious_given_positive, data.spurious_given_negative) == (1.0, 0.0)
+    assert spec.model_for(plan.cells[0].specificity) == ("fcn-resnet50", FcnResNet50())
+    assert plan.trials[0].config.train == Train(
+        epochs=50,
+        batch_size=data.n_train,
+        optimizer="adam",
+        learning_rate=1e-3,
+        precision="bfloat16",
+        evaluate_every=5,
+        keep="best val.loss",
+    )
+
+
+def test_the_companions_change_training_or_model_alone() -> None:
+    """Same images and rules; more steps in one, more steps and another model in the other."""
+    figure, _ = shipped("gaussian-squares-figure3")
+    longer, plan = shipped("gaussian-squares-converged")
+    other, full = shipped("gaussian-squares-small-unet")
+    digests = {
+        generator_digest(spec.dataset.name, spec.dataset.options)
+        for spec in (figure, longer, other)
+        if isinstance(spec.dataset, GeneratorDataset)
+    }
+    assert len(digests) == 1
+    assert longer.model == figure.model
+    assert other.model.segmenter == ("small-unet", SmallUnet(channels=16))
+    assert other.model.readout == figure.model.readout
+    assert (len(plan.trials), len(full.trials)) == (9, 25)
+    assert {cell.specificity for cell in plan.cells} < {cell.specificity for cell in full.cells}
+    of_figure = figure.train.base
+    for spec in (longer, other):
+        train = spec.train.base
+        assert replace(train, epochs=50, batch_size=150, evaluate_every=5) == replace(
+            of_figure, precision=train.precision
+        )
+        assert train.epochs * 150 // train.batch_size == 600
+        assert spec.published == figure.published == ("saab2022/figure3", "saab2022/table2")
+        assert spec.embeddings
+        assert figure.embeddings
+
+
+def test_table_1_has_the_papers_methods_and_hyper_parameters() -> None:
+    """Appendix A: ERM at every specificity, JTT and GEORGE on labels, each trained its own way."""
+    spec, plan = shipped("siim-acr-table1")
+    assert kinds(plan) == {"erm": {"label", "box", "mask"}, "jtt": {"label"}, "george": {"label"}}
+    assert len(plan.trials) == 15
+    assert [reason for _, reason in plan.skipped] == [
+        f"{method} takes label, not {kind}"
+        for kind in ("box", "mask")
+        for method in ("jtt", "george")
+    ]
+    trained = {
+        (str(trial.cell.specificity), trial.cell.method.name): trial.config.train
+        for trial in plan.trials
+    }
+    erm = Train(epochs=150, normalise="imagenet", keep="best val.auroc", learning_rate=1e-5)
+    assert trained["label", "erm"] == erm
+    segmented = replace(erm, learning_rate=5e-4, augment="paper", keep="best val.dice")
+    assert trained["box", "erm"] == trained["mask", "erm"] == segmented
+    second = replace(erm, epochs=100, batch_size=32, optimizer="sgd", learning_rate=1e-4)
+    assert trained["label", "jtt"] == replace(second, weight_decay=0.0)
+    assert trained["label", "george"] == replace(
+        second, weight_decay=1e-3, keep="best val.worst_cluster_accuracy"
+    )
+    assert second.momentum == 0.9
+    assert spec.resources.gpus == 1
+    assert {trial.config.model_name for trial in plan.trials} == {"resnet50", "unet"}
+
+
+def test_jtt_and_george_begin_with_one_model() -> None:
+    """Their first stages are equal in everything, so that it is trained once per seed."""
+    _, plan = shipped("siim-acr-table1", axes__seed=[0])
+    first = {
+        trial.cell.method.name: first_config(trial.config, trial.cell.method.options)
+        for trial in plan.trials
+        if trial.cell.method.name != "erm"
+    }
+    assert first["jtt"] == first["george"]
+    train = first["jtt"].train
+    assert (train.epochs, train.batch_size, train.optimizer) == (30, 32, "sgd")
+    assert (train.learning_rate, train.momentum, train.weight_decay) == (1e-4, 0.9, 0.1)
+    [jtt] = [cell.method.options for cell in plan.cells if cell.method.name == "jtt"]
+    assert isinstance(jtt, Jtt)
+    assert jtt.upsample == "groups"
+
+
+def test_pretrained_weights_are_put_where_the_comments_say() -> None:
+    """`--set model.classifier.weights=...` reaches labels alone, and the other one masks alone."""
+    classifier, segmenter = "ab" * 32, "cd" * 32
+    for name in ("siim-acr-table1", "siim-acr-table4"):
+        _, plan = shipped(
+            name, model__classifier__weights=classifier, model__segmenter__weights=segmenter
+        )
+        for trial in plan.trials:
+            labels = trial.cell.specificity.kind == "label"
+            assert trial.config.model.weights == (classifier if labels else segmenter)
+
+
+def test_table_4_crosses_budgets_with_similarity_losses() -> None:
+    """ERM at all specificities, the two similarity losses where there are masks or boxes."""
+    spec, plan = shipped("siim-acr-table4")
+    assert kinds(plan) == {
+        "erm": {"label", "box", "mask"},
+        "ssl": {"box", "mask"},
+        "spl": {"box", "mask"},
+    }
+    assert (len(plan.cells), len(plan.trials), len(plan.skipped)) == (28, 84, 8)
+    assert {reason for _, reason in plan.skipped} == {
+        "ssl takes box, mask, r, not label",
+        "spl takes box, mask, r, not label",
+    }
+    assert {cell.budget.images for cell in plan.cells} == {600, 1100, 2200, 4400}
+    assert {cell.budget.balance for cell in plan.cells} == {"equal"}
+    assert {trial.config.train.epochs for trial in plan.trials} == {150}
+    assert spec.rest is None
+
+
+def additional(spec: Spec, plan: Plan, facts: DatasetFacts, budget: str) -> dict[str, float]:
+    """Dollars of training annotation by ERM's boxes and masks beyond those of its labels."""
+    costs: dict[str, Cost] = {}
+    for cell in plan.cells:
+        if cell.method.name == "erm" and str(cell.budget) == budget:
+            found = expected_cost(spec, cell, facts)
+            assert found is not None
+            costs[str(cell.specificity)] = found
+    return {kind: costs[kind].axis - costs["label"].axis for kind in ("box", "mask")}
+
+
+def test_ten_thousand_positives_cost_what_the_paper_says() -> None:
+    """Section 4.1, one abnormality each: $280 more for boxes, $12,200 more for masks."""
+    counts = {
+        name: {"n": 45_000, "positives": 10_000, "abnormalities": 10_000}
+        for name in ("train", "val", "test")
+    }
+    facts = replace(SIIM_ACR, counts=counts)
+    spec, plan = shipped("siim-acr-table1")
+    more = additional(spec, plan, facts, "all")
+    assert more["box"] == pytest.approx(10_000 * 1 * 100 / 3600)
+    assert more["mask"] == pytest.approx(10_000 * 44 * 100 / 3600)
+    assert round(more["box"], -1) == 280
+    assert round(more["mask"], -2) == 12_200
+
+
+def test_a_budget_costs_by_its_positives() -> None:
+    """Half of 600 images are positive, each abnormality 2 or 45 clicks where a label is 1."""
+    spec, plan = shipped("siim-acr-table4")
+    abnormalities = 390  # 2,906 on 2,236 positive images
+    more = additional(spec, plan, SIIM_ACR, "600")
+    assert more["box"] == pytest.approx((2 * abnormalities - 300) / 36)
+    assert more["mask"] == pytest.approx((45 * abnormalities - 300) / 36)
+
+
+def test_a_sweep_sets_measured_beside_published_cells() -> None:
+    """Every number of tables 1 and 4 has a cell in the sweep that names it."""
+
+    def covered(plan: Plan) -> set[tuple[str, str, str]]:
+        return {_key(cell) for cell in plan.cells}
+
+    for name in ("siim-acr-table1", "siim-acr-table4", "gaussian-squares-figure3"):
+        spec, plan = shipped(name)
+        for table_name in spec.published:
+            table = find(table_name, spec.dataset.name)
+            assert table is not None
+            wanted = {
+                (value.specificity, value.budget or "all", value.method or "erm")
+                for value in table.values
+            }
+            assert wanted <= covered(plan)
+
+
+def _key(cell: Cell) -> tuple[str, str, str]:
+    return str(cell.specificity), str(cell.budget), cell.method.name
