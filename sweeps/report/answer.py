@@ -72,6 +72,13 @@ def caveats(cells: pd.DataFrame, priced: pd.DataFrame) -> list[str]:
             f"ORACLE: the epochs were chosen with the rule '{', '.join(oracles)}', which reads the "
             f"test split. These numbers are an upper bound that no deployed model can claim."
         )
+    given = sorted(set(cells.loc[cells["oracle"], "method"]))
+    if given:
+        notes.append(
+            f"ORACLE: {', '.join(given)} {'is' if len(given) == 1 else 'are'} given the groups of "
+            f"the training images, whose spurious labels are in the price: an upper bound for "
+            f"methods that have to guess them."
+        )
     planned, done = int(cells["seeds_planned"].sum()), int(cells["seeds_done"].sum())
     if done < planned:
         notes.append(

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from spurious.method_config import METHODS
 from sweeps.errors import ResultError
 from sweeps.frontier import frontier_share, on_frontier
 from sweeps.report.tables import (
@@ -58,6 +59,7 @@ def cells(
             "dataset": priced["dataset"].iloc[0],
             "dataset_digest": priced["dataset_digest"].iloc[0],
             **dict(zip(CELL, cell, strict=True)),
+            "oracle": is_oracle(cell[2]),
             "balance": trials["balance"].iloc[0] if len(trials) else None,
             "model": trials["model"].iloc[0] if len(trials) else None,
             "seeds_planned": seeds_planned[cell],
@@ -74,6 +76,12 @@ def cells(
     )
     table["schema_version"] = REPORT_SCHEMA_VERSION
     return table[[column.name for column in REPORT_CELLS]]
+
+
+def is_oracle(method: str) -> bool:
+    """Whether a method, written with or without options, is given the groups of its images."""
+    options = METHODS.get(method.partition("(")[0])
+    return options is not None and options.oracle
 
 
 def cell_keys(table: pd.DataFrame) -> list[tuple[str, str, str]]:

@@ -135,7 +135,7 @@ def _cell_row(cell: Mapping[Any, Any]) -> dict[str, Any]:
     return {
         "annotation": annotation(cell["specificity"]),
         "images": images(cell["budget"]),
-        "method": cell["method"],
+        "method": f"{cell['method']} (oracle)" if cell["oracle"] else cell["method"],
         "model": cell["model"] or "",
         "dollars": dollars(cell["dollars_mean"]),
         "dollars_range": f"{dollars(low)} to {dollars(high)}" if high - low > 0.005 else "",

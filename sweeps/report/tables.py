@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sweeps.published import PublishedTable
 
-REPORT_SCHEMA_VERSION = 1
+REPORT_SCHEMA_VERSION = 2
 
 _FIXED = Specificity("label"), Specificity("box", box_per="image"), Specificity("box")
 _MASK = Specificity("mask")
@@ -153,6 +153,7 @@ REPORT_CELLS = _columns("""
     budget | string | | annotated training images asked for, or all
     balance | string | | equal or natural; null without a result
     method | string | | training method
+    oracle | bool | | whether the method is given the groups that others have to guess
     model | string | | model name; null without a result
     seeds_planned | int64 | | seeds of the plan
     seeds_done | int64 | | seeds with a committed result

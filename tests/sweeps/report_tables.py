@@ -198,7 +198,7 @@ def _curves(one: PlannedTrial, attributes: Sequence[str]) -> dict[Any, np.ndarra
     generator = np.random.default_rng(trial_number)
     images = 4800 if one.budget == "all" else int(one.budget)
     ceiling = ROBUST.get(one.specificity) or 0.5 + 0.3 * min(int(one.specificity[2:]), 40) / 40
-    level = ceiling + METHOD[one.method] + 0.045 * np.log2(images / 600) * (ceiling > 0.5)
+    level = ceiling + METHOD.get(one.method, 0.0) + 0.045 * np.log2(images / 600) * (ceiling > 0.5)
     level += generator.normal(0, 0.016) - 0.04
     epochs = np.arange(1, EPOCHS_TRAINED + 1)
     shape = -0.01 * np.abs(epochs - KEPT)

@@ -167,7 +167,8 @@ val_dice double|test_auroc double|test_robust_auroc double|test_dice double|
 training_dollars double|spurious_label_dollars double|validation_dollars double|dollars double|
 seconds_total double|device string|test_robust_auroc_tube double|val_robust_auroc_tube double"""
 GOLDEN_CELLS = """schema_version int64|dataset string|dataset_digest string|specificity string|
-budget string|balance string|method string|model string|seeds_planned int64|seeds_done int64|
+budget string|balance string|method string|oracle bool|model string|seeds_planned int64|
+seeds_done int64|
 seeds_failed int64|complete bool|dollars_mean double|dollars_min double|dollars_max double|
 training_dollars double|spurious_label_dollars double|validation_dollars double|
 robust_auroc_n int64|robust_auroc_undefined int64|robust_auroc_mean double|robust_auroc_sd double|

@@ -187,3 +187,12 @@ def test_caveats_name_what_limits_the_answer(made: Made) -> None:
     clean = " ".join(caveats(*reversed(tables(with_scores(made, PLANTED)))))
     assert "ORACLE" not in clean
     assert "Provisional" not in clean
+
+
+def test_methods_that_are_given_groups_are_marked() -> None:
+    """Each by name, also with options; methods that guess them are not."""
+    methods = ("erm", "group-dro(adjustment=2.0)", "jtt", "resample")
+    priced, table = tables(make(plan(budgets=("600",), methods=methods)))
+    assert set(table.loc[table["oracle"], "method"]) == {methods[1], methods[3]}
+    notes = " ".join(caveats(table, priced))
+    assert "ORACLE: group-dro(adjustment=2.0), resample are given the groups" in notes
