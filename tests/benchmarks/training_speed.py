@@ -94,7 +94,12 @@ def data(setting: Setting) -> Dataset:
 def ours(setting: Setting, dataset: Dataset) -> Callable[[], float]:
     """One epoch of the project's loop at a time; gives its seconds."""
     label = setting.model in CLASSIFIERS
-    train = Train(epochs=10**5, batch_size=setting.batch, precision=setting.precision)  # type: ignore[arg-type]
+    train = Train(
+        epochs=10**5,
+        batch_size=setting.batch,
+        precision=setting.precision,  # type: ignore[arg-type]
+        keep="last",
+    )
     config = FitConfig(
         specificity=Specificity("label" if label else "mask"),
         budget=Budget(None),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small_data import fit_config, fitted, squares, values
@@ -12,7 +13,7 @@ from test_train import numbers
 
 from spurious.config import Specificity, Train
 from spurious.errors import ConfigError
-from spurious.evaluate import Evaluator
+from spurious.evaluate import Evaluator, layout
 from spurious.feed import Feed
 from spurious.models import Embedded, Model, compile_model
 from spurious.objective import Objective
@@ -50,6 +51,16 @@ def test_channels_last_reaches_model_and_images() -> None:
         handle.remove()
     assert seen
     assert all(seen)
+
+
+def test_by_default_images_stay_as_they_were_read() -> None:
+    """Placing a batch changes no stride: for grey images that would mean slower kernels."""
+    dataset, train = squares(), Train()
+    images = TrainingSet(dataset, dataset.rows("train"), Specificity("label"), train, 0)
+    (batch,) = images.batches([np.arange(5)], epoch=1)
+    assert batch.x.is_contiguous(memory_format=torch.channels_last)
+    placed = batch.to(torch.device("cpu"), layout(train))
+    assert placed.x.stride() == batch.x.stride()
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
