@@ -1,5 +1,6 @@
 PYTHON ?= python3
 RUN = .venv/bin
+JOBS ?= 2
 .PHONY: setup demo check test e2e manifests bench lock
 setup: .venv/ready
 .venv/ready: requirements-dev.txt pyproject.toml
@@ -11,7 +12,7 @@ demo: setup
 check: setup
 	$(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy && $(RUN)/lint-imports && $(RUN)/hadolint docker/Dockerfile
 test: setup check
-	$(RUN)/pytest
+	$(RUN)/pytest -n $(JOBS) --dist loadfile
 e2e: setup
 	$(RUN)/pytest -m e2e -s tests/e2e
 manifests: setup

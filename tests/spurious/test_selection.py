@@ -76,7 +76,7 @@ def test_a_rule_prints_as_it_is_written(split: str, metric: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "best", "first", "best auroc", "best train.auroc", "best val.accuracy", "best val.auroc ",
+    ["", "best", "first", "best auroc", "best train.auroc", "best val.precision", "best val.auroc ",
      "Best val.auroc", "last val.auroc", "best val.robust_auroc.tube", "auto", "best val.auroc\n"],
 )  # fmt: skip
 def test_bad_rules_are_refused(text: str) -> None:
