@@ -12,7 +12,7 @@ demo: setup
 check: setup
 	$(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy && $(RUN)/lint-imports && $(RUN)/hadolint docker/Dockerfile
 test: setup check
-	$(RUN)/pytest -n $(JOBS) --dist loadfile
+	$(RUN)/pytest -n $(JOBS) --dist worksteal
 e2e: setup
 	$(RUN)/pytest -m e2e -s tests/e2e
 manifests: setup
