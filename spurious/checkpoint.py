@@ -10,7 +10,7 @@ import torch
 
 from spurious.errors import DataError
 
-FORMAT = 1
+FORMAT = 2
 _DIGEST_BYTES = 32
 
 

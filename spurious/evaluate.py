@@ -6,7 +6,9 @@ The only part of training that holds test images; a method is handed this object
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +38,29 @@ class MetricRow:
     attribute: str | None
     value: float
     cells: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+def as_columns(rows: Sequence[MetricRow]) -> dict[str, Any]:
+    """Rows as tensors, for a checkpoint: pickling many small lists takes longer than training."""
+    names: dict[tuple[str, str, str | None], int] = {}
+    index = [names.setdefault((row.split, row.metric, row.attribute), len(names)) for row in rows]
+    return {
+        "names": [list(name) for name in names],
+        "name": torch.tensor(index, dtype=torch.int64),
+        "epoch": torch.tensor([row.epoch for row in rows], dtype=torch.int64),
+        "value": torch.tensor([row.value for row in rows], dtype=torch.float64),
+        "cells": torch.tensor([row.cells for row in rows], dtype=torch.int64),
+    }
+
+
+def from_columns(columns: dict[str, Any]) -> list[MetricRow]:
+    """What `as_columns` was given."""
+    parts = (columns[key].tolist() for key in ("name", "epoch", "value", "cells"))
+    rows = []
+    for name, epoch, value, (a, b, c, d) in zip(*parts, strict=True):
+        split, metric, attribute = columns["names"][name]
+        rows.append(MetricRow(epoch, split, metric, attribute, value, (a, b, c, d)))
+    return rows
 
 
 @dataclass(frozen=True)

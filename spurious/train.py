@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 from spurious import checkpoint
 from spurious.config import Train
 from spurious.errors import DataError, NumericalError, Stopped
-from spurious.evaluate import Evaluation, Evaluator, MetricRow, layout
+from spurious.evaluate import (
+    Evaluation,
+    Evaluator,
+    MetricRow,
+    as_columns,
+    from_columns,
+    layout,
+)
 from spurious.feed import Feed
 from spurious.models import Model, compile_model
 from spurious.objective import Forward, Objective
@@ -228,9 +235,7 @@ class Loop:
             "optimizer": self.optimizer.state_dict(),
             "networks": self.objective.networks.state_dict(),
             "objective": self.objective.state(),
-            "rows": [
-                [r.epoch, r.split, r.metric, r.attribute, r.value, *r.cells] for r in fit.rows
-            ],
+            "rows": as_columns(fit.rows),
             "kept": [fit.kept_epoch, fit.kept_value],
             "kept_state": fit.kept_state,
             "kept_scores": {k: torch.from_numpy(v) for k, v in fit.kept_scores.items()},
@@ -263,10 +268,7 @@ class Loop:
         self.objective.restore(state.get("objective", {}))
         self.epoch = int(state["epoch"])
         self.fit = Fit(
-            rows=[
-                MetricRow(e, s, m, a, v, (w, x, y, z))
-                for e, s, m, a, v, w, x, y, z in state["rows"]
-            ],
+            rows=from_columns(state["rows"]),
             kept_epoch=state["kept"][0],
             kept_value=state["kept"][1],
             kept_state=state["kept_state"],
