@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeps.plan import Cell, Plan, expected_cost
-from sweeps.spec import Spec
+from sweeps.spec import MethodChoice, Spec
 
 
 def as_dict(plan: Plan) -> dict[str, Any]:
@@ -52,7 +52,8 @@ def as_text(plan: Plan, spec: Spec, seconds: Mapping[str, float]) -> str:
     facts = plan.facts
     name = "dataset unknown" if facts is None else f"dataset {facts.name}@{facts.digest[:12]}"
     planned = len(plan.cells) * len(plan.seeds)
-    wide = max([16, *(len(str(cell.method)) for cell in plan.cells)])
+    names = _short_names(spec)
+    wide = max([16, *(len(name) for name in names.values())])
     lines = [
         f"sweep {plan.name}: {name}",
         f"{planned} trials = {len(plan.cells)} cells x {len(plan.seeds)} seeds; "
@@ -63,16 +64,28 @@ def as_text(plan: Plan, spec: Spec, seconds: Mapping[str, float]) -> str:
     done_in = Counter(trial.cell for trial in plan.trials if trial.id in plan.done)
     for cell in plan.cells:
         done = f"{done_in[cell]}/{len(plan.seeds)}" if plan.trials else "?"
-        text = cell_dict(cell)
         lines.append(
-            f"{text['specificity']:<12} {text['budget']:>8} {text['method']:<{wide}} {done:>7}  "
+            f"{cell.specificity!s:<12} {cell.budget!s:>8} {names[cell.method]:<{wide}} {done:>7}  "
             f"{_dollars(plan, spec, cell)}"
         )
     lines += ["", *_compute(plan, spec, seconds)]
-    lines += [f"skipped: {cell}: {reason}" for cell, reason in plan.skipped]
+    lines += [f"method: {method}" for method, name in names.items() if name != str(method)]
+    lines += [
+        f"skipped: {cell.specificity} / {cell.budget} / {names[cell.method]}: {reason}"
+        for cell, reason in plan.skipped
+    ]
     if plan.unknown is not None:
         lines.append(f"note: {plan.unknown}")
     return "\n".join(lines)
+
+
+def _short_names(spec: Spec) -> dict[MethodChoice, str]:
+    """Methods by their name alone, where no other choice of the sweep has it, else with options."""
+    found = Counter(method.name for method in spec.axes.method)
+    return {
+        method: method.name if found[method.name] == 1 else str(method)
+        for method in spec.axes.method
+    }
 
 
 def _dollars(plan: Plan, spec: Spec, cell: Cell) -> str:

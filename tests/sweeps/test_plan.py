@@ -263,3 +263,17 @@ def test_a_damaged_archive_is_named(folder_store: FolderStore) -> None:
     folder_store.put("sweeps/tiny/plan.json", b'{"spec": "name: x"')
     with pytest.raises(ResultError, match=r"tiny/plan.json is damaged .*run the sweep again"):
         read_archive(folder_store, "tiny")
+
+
+def test_options_are_written_once_below_the_table() -> None:
+    """A method is named alone where nothing else has its name, and with its options where not."""
+    jtts = [{"name": "jtt", "first_epochs": 5}, {"name": "jtt", "first_epochs": 9}]
+    alone = parse_spec(FILMS, overrides={"axes.method": ["erm", jtts[0]]})
+    lines = as_text(make_plan(alone, FACTS), alone, {}).splitlines()
+    assert [line.split()[2] for line in lines if line.startswith("label")] == ["erm", "jtt"]
+    assert "method: jtt(first_epochs=5)" in lines
+    both = parse_spec(FILMS, overrides={"axes.method": jtts})
+    lines = as_text(make_plan(both, FACTS), both, {}).splitlines()
+    assert [line.split()[2] for line in lines if line.startswith("label")] == [
+        *("jtt(first_epochs=5)", "jtt(first_epochs=9)")
+    ]
