@@ -20,13 +20,13 @@ _IN_BUILD = "/run/host-ca.crt"
 
 def have_base(podman: Podman, folder: Path) -> str:
     """Debian's slim image: at hand, else pulled, else made by debootstrap; says which."""
-    if podman("images", "--quiet", BASE).strip():
+    if podman.has(BASE):
         return "at hand"
-    pulled = podman("pull", "--quiet", BASE, check=False, timeout=60)
-    if podman("images", "--quiet", BASE).strip():
+    podman("pull", "--quiet", BASE, check=False, timeout=60)
+    if podman.has(BASE):
         return "pulled"
     if shutil.which("debootstrap") is None:
-        raise RuntimeError(f"no {BASE} and no debootstrap to make one:\n{pulled}")
+        raise RuntimeError(f"no {BASE} within reach, and no debootstrap to make one")
     root = folder / "debian"
     podman.program("debootstrap", "--variant=minbase", "bookworm", str(root))
     with subprocess.Popen(["tar", "-C", root, "-c", "."], stdout=subprocess.PIPE) as archive:

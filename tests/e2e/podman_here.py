@@ -34,22 +34,29 @@ class Podman:
         self.environment = {**os.environ, "CONTAINERS_CONF": str(self.conf)}
 
     def __call__(self, *arguments: str, check: bool = True, timeout: float = 600) -> str:
-        """Run a podman command; returns its output, raises with its errors."""
-        return self.program("podman", *arguments, check=check, timeout=timeout)
+        """Run a podman command; returns its output, raises with its errors.
 
-    def program(self, *command: str, check: bool = True, timeout: float = 600) -> str:
-        """Run podman's or buildah's program; both streams as one text."""
-        done = subprocess.run(
-            command,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-        )
+        Warnings, as of a machine where podman is new, are no output.
+        """
+        done = self._run("podman", *arguments, timeout=timeout)
         if check and done.returncode:
-            raise RuntimeError(f"{' '.join(command)}\n{done.stdout}")
+            raise RuntimeError(f"podman {' '.join(arguments)}\n{done.stderr}{done.stdout}")
         return done.stdout
+
+    def program(self, *command: str, timeout: float = 600) -> None:
+        """Run a program that makes something, such as buildah; raises with what it said."""
+        done = self._run(*command, timeout=timeout)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+
+    def _run(self, *command: str, timeout: float) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=timeout
+        )
+
+    def has(self, image: str) -> bool:
+        """Whether an image is at hand."""
+        return self._run("podman", "image", "exists", image, timeout=60).returncode == 0
 
     def make_network(self) -> None:
         """A network with DNS for this run's containers."""
@@ -95,7 +102,8 @@ class Podman:
 
     def logs(self, name: str) -> str:
         """What a container has written."""
-        return self("logs", self.name(name), check=False)
+        done = self._run("podman", "logs", self.name(name), timeout=600)
+        return done.stdout + done.stderr
 
     def execute(self, name: str, *command: str, user: str | None = None) -> str:
         """Run a command in a container."""
