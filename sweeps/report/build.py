@@ -33,6 +33,7 @@ class ReportFiles:
         trials: Parquet, columns of `REPORT_TRIALS` and one per split and spurious attribute.
         figure: PNG.
         page: HTML, self-contained.
+        text: Markdown, the page's tables.
         projection: PNG; None where no trial has embeddings.
         published: Parquet, columns of `REPORT_PUBLISHED`; None where the sweep names no paper.
     """
@@ -41,13 +42,15 @@ class ReportFiles:
     trials: Path
     figure: Path
     page: Path
+    text: Path
     projection: Path | None = None
     published: Path | None = None
 
     @property
     def paths(self) -> list[Path]:
         """All that were written."""
-        found = [self.cells, self.trials, self.figure, self.page, self.projection, self.published]
+        found = [self.cells, self.trials, self.figure, self.projection, self.published]
+        found += [self.text, self.page]
         return [path for path in found if path is not None]
 
 
@@ -72,7 +75,7 @@ def build_report(given: ReportInput, out: Path) -> ReportFiles:
         )
     from sweeps.report.cells import cells
     from sweeps.report.figure import frontier_png
-    from sweeps.report.page import render_page
+    from sweeps.report.page import page_context, render_markdown, render_page
     from sweeps.report.projection import projection_png
     from sweeps.report.published import published_frame
     from sweeps.report.trials import attribute_columns, priced_trials, selected_trials
@@ -89,12 +92,14 @@ def build_report(given: ReportInput, out: Path) -> ReportFiles:
         trials=out / "trials.parquet",
         figure=out / "frontier.png",
         page=out / "report.html",
+        text=out / "report.md",
         projection=None if projection is None else out / "projection.png",
         published=out / "published.parquet" if given.published else None,
     )
     beside = published_frame(given.published, table, priced, given.epochs)
     names = [path.name for path in files.paths if path != files.page]
-    page = render_page(given, priced, table, beside, png, projection, names)
+    context = page_context(given, priced, table, beside, png, projection, names)
+    page, text = render_page(context), render_markdown(context)
     out.mkdir(parents=True, exist_ok=True)
     _write(files.cells, _parquet(table, REPORT_CELLS))
     _write(files.trials, _parquet(priced, REPORT_TRIALS, attribute_columns(priced)))
@@ -103,6 +108,7 @@ def build_report(given: ReportInput, out: Path) -> ReportFiles:
         _write(files.projection, projection)
     if files.published is not None:
         _write(files.published, _parquet(beside, REPORT_PUBLISHED))
+    _write(files.text, text.encode())
     _write(files.page, page.encode())
     return files
 

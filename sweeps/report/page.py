@@ -1,17 +1,18 @@
-"""The page: one self-contained HTML file without scripts or outside requests."""
+"""The report in words: a self-contained HTML page without scripts or requests, and Markdown."""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
 import json
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 
 from spurious.config import Prices
 from spurious.selection import SelectionRule
@@ -44,7 +45,7 @@ PRICE_MEANINGS = {
 }
 
 
-def render_page(
+def page_context(
     given: ReportInput,
     priced: pd.DataFrame,
     cells: pd.DataFrame,
@@ -52,8 +53,8 @@ def render_page(
     png: bytes,
     projection: bytes | None,
     files: Sequence[str],
-) -> str:
-    """The page's HTML; every text that comes from outside is escaped by the template.
+) -> dict[str, Any]:
+    """What both templates print.
 
     Args:
         given: The report's input.
@@ -64,15 +65,8 @@ def render_page(
         projection: The figure of embeddings, where there are any.
         files: Names of the files beside the page.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     without = unfinished(priced, given.planned, given.failures)
-    context = {
+    return {
         "provenance": given.provenance,
         "answer": answer(cells, priced),
         "caveats": caveats(cells, priced),
@@ -98,7 +92,33 @@ def render_page(
         "software": _software_rows(priced),
         "files": files,
     }
-    return environment.get_template("template.html").render(context)
+
+
+def render_page(context: Mapping[str, Any]) -> str:
+    """The HTML page; every text that comes from outside is escaped by the template."""
+    return _template("template.html").render(context)
+
+
+def render_markdown(context: Mapping[str, Any]) -> str:
+    """The page's tables as Markdown, for a repository or a ticket."""
+    return _template("template.md", _in_markdown).render(context) + "\n"
+
+
+def _template(name: str, finalize: Callable[[Any], str] | None = None) -> Template:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=finalize,
+    ).get_template(name)
+
+
+def _in_markdown(value: Any) -> str:
+    """Text that neither ends a table's cell nor becomes markup."""
+    text = " ".join(str(value).split()) if "\n" in str(value) else str(value)
+    return re.sub(r"[|<>`\\]", lambda found: f"\\{found[0]}", text)
 
 
 def _status(cells: pd.DataFrame) -> str:
@@ -149,6 +169,7 @@ def _cell_row(cell: Mapping[Any, Any]) -> dict[str, Any]:
         "at_chance": cell["robust_auroc_mean"] <= CHANCE,
         "auroc": number(cell["auroc_mean"]),
         "auroc_sd": number(cell["auroc_sd"]),
+        "auroc_interval": interval(cell["auroc_low"], cell["auroc_high"]),
         "gap": number(cell["gap_mean"]),
         "dice": number(cell["dice_mean"]),
         "seeds": f"{cell['seeds_done']} of {cell['seeds_planned']}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -46,10 +47,10 @@ def page_of(given_: ReportInput, out: Path) -> str:
 
 
 def test_files_are_written_and_named(made: Made, tmp_path: Path) -> None:
-    """Four files, nothing else, and the Parquet tables hold what the page shows."""
+    """Five files, nothing else, and the Parquet tables hold what the page shows."""
     files = build_report(report_input(made), tmp_path / "new" / "report")
     found = sorted(path.name for path in (tmp_path / "new" / "report").iterdir())
-    assert found == ["cells.parquet", "frontier.png", "report.html", "trials.parquet"]
+    assert found == ["cells.parquet", "frontier.png", "report.html", "report.md", "trials.parquet"]
     table = pd.read_parquet(files.cells)
     priced, expected = tables(made)
     np.testing.assert_allclose(table["robust_auroc_mean"], expected["robust_auroc_mean"])
@@ -66,7 +67,7 @@ def test_same_input_in_any_order_gives_the_same_bytes(made: Made, tmp_path: Path
     )
     one = build_report(report_input(made), tmp_path / "one")
     other = build_report(report_input(shuffled), tmp_path / "other")
-    for name in ("cells", "trials", "figure", "page"):
+    for name in ("cells", "trials", "figure", "page", "text"):
         assert getattr(one, name).read_bytes() == getattr(other, name).read_bytes(), name
 
 
@@ -86,6 +87,27 @@ def test_text_from_outside_is_escaped(made: Made, tmp_path: Path) -> None:
     page = page_of(replace(given_, provenance=provenance), tmp_path)
     assert attack not in page
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 5
+
+
+def test_markdown_has_every_purchase_and_its_tables_stay_whole(made: Made, tmp_path: Path) -> None:
+    """A row per cell with both intervals as in cells.parquet; foreign text breaks no table."""
+    given_ = report_input(made)
+    provenance = replace(given_.provenance, sweep="a|b\n<i>c</i>")
+    files = build_report(replace(given_, provenance=provenance), tmp_path)
+    lines = files.text.read_text().splitlines()
+    assert lines[0] == r"# a\|b \<i\>c\</i\>"
+    head = lines.index(next(line for line in lines if line.startswith("| annotation |")))
+    rows = list(itertools.takewhile(lambda line: line.startswith("|"), lines[head + 2 :]))
+    cells = pd.read_parquet(files.cells)
+    assert len(rows) == len(cells)
+    for row, cell in zip(rows, cells.to_dict("records"), strict=True):
+        shown = [part.strip() for part in row.strip("|").split("|")]
+        assert shown[4:6] == [
+            f"{cell[f'{name}_mean']:.3f} ({cell[f'{name}_low']:.3f} to {cell[f'{name}_high']:.3f})"
+            for name in ("robust_auroc", "auroc")
+        ]
+        assert shown[2] == cell["method"]
+        assert shown[7] == ("yes" if cell["on_frontier"] else "no")
 
 
 def test_page_is_self_contained(made: Made, tmp_path: Path) -> None:
