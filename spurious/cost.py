@@ -24,6 +24,8 @@ class AnnotationCounts:
         val_negatives: Validation images without an abnormality.
         val_spurious_labels: Those on validation that the method or the selection rule reads.
         rest_labels: Image labels of the rest of the training split.
+        trains_on_validation: Whether the method fits parameters on the validation images, whose
+            annotation then is training annotation.
     """
 
     train_images: int
@@ -35,6 +37,7 @@ class AnnotationCounts:
     val_negatives: int
     val_spurious_labels: int = 0
     rest_labels: int = 0
+    trains_on_validation: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ def cost(specificity: Specificity, counts: AnnotationCounts, prices: Prices) -> 
     validation = clicks(
         specificity, counts.val_images, counts.val_abnormalities, counts.val_negatives, prices
     )
+    if counts.trains_on_validation:
+        training, validation = training + validation, 0.0
     spurious = prices.spurious_label * (counts.spurious_labels + counts.val_spurious_labels)
     return Cost(
         training=(training + prices.label * counts.rest_labels) * dollars_per_click,

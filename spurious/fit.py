@@ -81,6 +81,7 @@ def count_annotations(dataset: Dataset, config: FitConfig) -> AnnotationCounts:
         val_images=len(val),
         val_abnormalities=int(dataset.abnormalities[val].sum()),
         val_negatives=int((dataset.labels[val] == 0).sum()),
+        trains_on_validation=config.method.trains_on_validation,
     )
 
 

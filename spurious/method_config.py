@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from spurious.config import Probability, Supervision, problems
+from spurious.config import LabelRest, Probability, Supervision, problems
 
 EVERY: tuple[Supervision, ...] = ("label", "box", "mask", "r")
 SEGMENTED: tuple[Supervision, ...] = ("box", "mask", "r")
@@ -35,15 +35,27 @@ class Method:
         takes: Supervision it can train on.
         spurious_labels: The split whose images it needs spurious labels of, which are priced.
         oracle: Whether it is an upper bound for methods without those labels.
+        trains_on_validation: Whether it fits parameters on the validation images, too: their
+            annotation is then training annotation, and priced as such.
+        trains_by_keep: Whether training goes on from what the trial's rule `keep` chose, so that
+            what the rule reads is paid for, whichever epoch is reported.
     """
 
     takes: ClassVar[tuple[Supervision, ...]] = ("label",)
     oracle: ClassVar[bool] = False
+    trains_on_validation: ClassVar[bool] = False
+    trains_by_keep: ClassVar[bool] = False
 
     @property
     def spurious_labels(self) -> LabelledSplit | None:
         """The split whose images it needs spurious labels of."""
         return None
+
+    def rest_read(self, rest: LabelRest) -> LabelRest | None:
+        """What it reads of the rest's image labels: with options that change nothing at their
+        default, so that equal numbers have one id; None where it reads no label.
+        """
+        return rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +227,8 @@ class Dfr(FirstStage):
     attribute: str | None = None
     refits: Annotated[int, Ge(1), Le(1000)] = 20
 
+    trains_on_validation: ClassVar[bool] = True
+
     @property
     def spurious_labels(self) -> LabelledSplit | None:
         """Those of the validation images, where groups are balanced."""
@@ -271,6 +285,11 @@ class Ssl(Method):
     filter_by_label: bool = False
 
     takes: ClassVar[tuple[Supervision, ...]] = SEGMENTED
+    trains_by_keep: ClassVar[bool] = True
+
+    def rest_read(self, rest: LabelRest) -> LabelRest | None:
+        """Labels for the filter alone; there is no loss that `rest` could weigh."""
+        return LabelRest() if self.filter_by_label else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -350,3 +369,8 @@ METHODS: Mapping[str, type[Method]] = {
     "ssl": Ssl,
     "spl": Spl,
 }
+
+
+def method_named(text: str) -> type[Method] | None:
+    """The options of a method as tables write it, `dfr` or `dfr(refits=5)`; None if unknown."""
+    return METHODS.get(text.partition("(")[0])

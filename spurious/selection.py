@@ -57,6 +57,24 @@ def parse_rule(text: str) -> SelectionRule:
     return SelectionRule(match[1], match[2])
 
 
+def charged_rules(
+    select: SelectionRule | None, keep: SelectionRule, trains_by_keep: bool
+) -> list[SelectionRule]:
+    """Rules whose spurious labels a trial pays for.
+
+    Args:
+        select: The report's rule, or None for the trial's own.
+        keep: The trial's own.
+        trains_by_keep: Whether training went on from what the trial's own rule chose.
+
+    Returns:
+        The rule that chose the reported epoch, and the other where training depends on it; without
+        oracles, which read what nobody could buy.
+    """
+    rules = [keep] if select is None else [select, keep][: 1 + trains_by_keep]
+    return [rule for rule in rules if rule.needs_spurious_labels and not rule.oracle]
+
+
 def select_epoch(rule: SelectionRule, rows: Sequence[Mapping[str, float]]) -> int | None:
     """The epoch that a rule chooses, ties going to the earliest (strictly better wins).
 

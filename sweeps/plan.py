@@ -6,13 +6,14 @@ Pure: it is given facts about the dataset and the ids that have a result, and to
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from spurious.budget import maximum
 from spurious.config import Budget, FitConfig, Specificity
 from spurious.cost import AnnotationCounts, Cost, cost
 from spurious.method_config import Ssl
+from spurious.selection import charged_rules, parse_rule
 from sweeps.errors import PlanError
 from sweeps.identity import trial_id
 from sweeps.spec import MethodChoice, Spec
@@ -118,7 +119,7 @@ def fit_config(spec: Spec, cell: Cell, seed: int) -> FitConfig:
         readout=spec.readout_for(cell.specificity),
         train=spec.train_for(cell.specificity, cell.method.name),
         seed=seed,
-        rest=spec.rest_for(cell.specificity, cell.budget),
+        rest=spec.rest_for(cell.specificity, cell.budget, cell.method),
     )
 
 
@@ -251,11 +252,18 @@ def expected_counts(cell: Cell, rest: bool, facts: DatasetFacts) -> AnnotationCo
         val_images=val["n"],
         val_abnormalities=val["abnormalities"],
         val_negatives=val["n"] - val["positives"],
+        trains_on_validation=cell.method.options.trains_on_validation,
     )
 
 
 def expected_cost(spec: Spec, cell: Cell, facts: DatasetFacts | None) -> Cost | None:
     """Expected annotation dollars of one trial of a cell; None before staging."""
-    rest = spec.rest_for(cell.specificity, cell.budget) is not None
+    rest = spec.rest_for(cell.specificity, cell.budget, cell.method) is not None
     counts = None if facts is None else expected_counts(cell, rest, facts)
-    return None if counts is None else cost(cell.specificity, counts, spec.prices)
+    if facts is None or counts is None:
+        return None
+    keep = parse_rule(spec.train_for(cell.specificity, cell.method.name).keep)
+    if charged_rules(spec.select_rule, keep, cell.method.options.trains_by_keep):
+        every = counts.val_images * len(facts.attributes)
+        counts = replace(counts, val_spurious_labels=max(counts.val_spurious_labels, every))
+    return cost(cell.specificity, counts, spec.prices)

@@ -116,10 +116,14 @@ class Spec:
         """Name and options of the model that a specificity trains."""
         return self.model.classifier if specificity.kind == "label" else self.model.segmenter
 
-    def rest_for(self, specificity: Specificity, budget: Budget) -> LabelRest | None:
-        """Labels of the rest, where a segmenter has them beside its own annotation."""
-        alone = specificity.kind == "label" or budget.images is None
-        return None if alone else self.rest
+    def rest_for(
+        self, specificity: Specificity, budget: Budget, method: MethodChoice
+    ) -> LabelRest | None:
+        """Labels of the rest, where a method reads them beside a segmenter's own annotation."""
+        if self.rest is None or specificity.kind == "label" or budget.images is None:
+            return None
+        read: LabelRest | None = method.options.rest_read(self.rest)
+        return read
 
     def readout_for(self, specificity: Specificity) -> Readout | None:
         """How the model's output becomes an image score; None for a classifier."""

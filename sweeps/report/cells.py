@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spurious.method_config import METHODS
+from spurious.method_config import method_named
 from sweeps.errors import ResultError
 from sweeps.frontier import frontier_share, on_frontier
 from sweeps.report.tables import (
@@ -80,7 +80,7 @@ def cells(
 
 def is_oracle(method: str) -> bool:
     """Whether a method, written with or without options, is given the groups of its images."""
-    options = METHODS.get(method.partition("(")[0])
+    options = method_named(method)
     return options is not None and options.oracle
 
 

@@ -135,9 +135,9 @@ REPORT_TRIALS = _columns("""
     test_auroc | float64 | | AUROC on test at the chosen epoch
     test_robust_auroc | float64 | | robust AUROC on test, all attributes together
     test_dice | float64 | | mean Dice on test; NaN for classifiers
-    training_dollars | float64 | USD | annotation of the training images
+    training_dollars | float64 | USD | annotation of all images that the method trains on
     spurious_label_dollars | float64 | USD | spurious labels that method, rule or search read
-    validation_dollars | float64 | USD | annotation of the validation images
+    validation_dollars | float64 | USD | annotation of validation images; 0 if trained on
     dollars | float64 | USD | the frontier's axis: the first two, and the third where asked for
     seconds_total | float64 | s | wall time of the attempt
     device | string | | cpu or the GPU's name
@@ -162,7 +162,7 @@ REPORT_CELLS = _columns("""
     dollars_mean | float64 | USD | annotation cost, mean over seeds (abnormalities differ by seed)
     dollars_min | float64 | USD | smallest over seeds
     dollars_max | float64 | USD | largest over seeds
-    training_dollars | float64 | USD | mean over seeds, annotation of training images
+    training_dollars | float64 | USD | mean over seeds, annotation of images trained on
     spurious_label_dollars | float64 | USD | mean over seeds, spurious labels
     validation_dollars | float64 | USD | mean over seeds, annotation of validation images
     robust_auroc_n | int64 | | seeds with a defined robust AUROC on test

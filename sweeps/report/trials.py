@@ -11,7 +11,8 @@ import pandas as pd
 from spurious.config import Prices
 from spurious.cost import AnnotationCounts, Cost, cost
 from spurious.errors import ConfigError
-from spurious.selection import SelectionRule, parse_rule, select_epoch
+from spurious.method_config import method_named
+from spurious.selection import SelectionRule, charged_rules, parse_rule, select_epoch
 from sweeps.errors import ResultError
 from sweeps.report.tables import REPORT_SCHEMA_VERSION, parse_specificity
 
@@ -69,8 +70,10 @@ def priced_trials(
     """Add dollars to selected trials: three items and `dollars`, the frontier's axis.
 
     A rule or a search that reads robust AUROC on validation needs every validation image's
-    spurious attributes, so it is charged that many spurious labels, once. An oracle rule reads the
-    test split, which nobody could buy, and is charged nothing; the page marks it.
+    spurious attributes, so it is charged that many spurious labels, once. Where training went on
+    from what the trial's own rule chose, that rule is charged beside `rule`. An oracle rule reads
+    the test split, which nobody could buy, and is charged nothing; the page marks it. Validation
+    images that a method trains on are priced as training images.
 
     Args:
         selected: The result of `selected_trials`.
@@ -81,7 +84,7 @@ def priced_trials(
     """
     searched = search_metric == "val.robust_auroc"
     costs = [
-        _cost(trial, prices, searched or _reads_attributes(rule or _rule_of(trial)))
+        _cost(trial, prices, searched or _reads_attributes(trial, rule))
         for trial in selected.to_dict("records")
     ]
     return selected.assign(
@@ -160,14 +163,17 @@ def _rule_of(trial: Mapping[Any, Any]) -> SelectionRule:
         raise ResultError(f"trial {trial['trial_id']}: keep_rule {error}") from error
 
 
-def _reads_attributes(rule: SelectionRule) -> bool:
-    return rule.needs_spurious_labels and not rule.oracle
+def _reads_attributes(trial: Mapping[Any, Any], rule: SelectionRule | None) -> bool:
+    options = method_named(str(trial["method"]))
+    trains_by_keep = options is not None and options.trains_by_keep
+    return bool(charged_rules(rule, _rule_of(trial), trains_by_keep))
 
 
 def _cost(trial: Mapping[Any, Any], prices: Prices, reads_attributes: bool) -> Cost:
     read = int(trial["val_spurious_labels"])
     if reads_attributes:  # the same labels, where the method needed them already
         read = max(read, int(trial["val_images"]) * int(trial["attributes"]))
+    options = method_named(str(trial["method"]))
     counts = AnnotationCounts(
         train_images=int(trial["train_images"]),
         train_abnormalities=int(trial["train_abnormalities"]),
@@ -178,5 +184,6 @@ def _cost(trial: Mapping[Any, Any], prices: Prices, reads_attributes: bool) -> C
         val_abnormalities=int(trial["val_abnormalities"]),
         val_negatives=int(trial["val_images"]) - int(trial["val_positives"]),
         val_spurious_labels=read,
+        trains_on_validation=options is not None and options.trains_on_validation,
     )
     return cost(parse_specificity(str(trial["specificity"])), counts, prices)

@@ -82,3 +82,13 @@ def test_items() -> None:
     assert found.validation == pytest.approx((12 * 45 + 10) * 0.1)
     assert found.axis == found.training + found.spurious_labels
     assert found.total == found.axis + found.validation
+
+
+def test_validation_images_that_are_trained_on_count_once() -> None:
+    """Their annotation moves to training, at the price of the same specificity; the total stays."""
+    counts = AnnotationCounts(100, 50, 50, 0, 20, 12, 10)
+    apart = cost(MASK, counts, PRICES)
+    together = cost(MASK, replace(counts, trains_on_validation=True), PRICES)
+    assert together.training == pytest.approx(apart.training + apart.validation)
+    assert together.validation == 0
+    assert together.total == pytest.approx(apart.total)

@@ -100,6 +100,64 @@ def test_labels_of_the_rest_are_priced() -> None:
     assert expected_cost(spec, label, FACTS) == expected_cost(plain, label, FACTS)
 
 
+def test_labels_that_a_method_does_not_read_are_no_part_of_it() -> None:
+    """Without the filter ssl reads none: no price and no other id; with it, no weight of a loss."""
+    methods = [{"name": "ssl", "filter_by_label": read} for read in (False, True)]
+    cells, trials = {}, {}
+    for rest in ("unlabelled", "label", {"name": "label", "weight": 3, "fraction": 0.5}):
+        found = [
+            method for method in methods if rest != "unlabelled" or not method["filter_by_label"]
+        ]
+        overrides = {"rest": rest, "axes.method": found, "axes.specificity": ["mask"]}
+        spec = parse_spec(FILMS, overrides=overrides)
+        plan = make_plan(spec, FACTS)
+        for cell in plan.cells:
+            cost = expected_cost(spec, cell, FACTS)
+            assert cost is not None
+            cells.setdefault(cell.method.options.filter_by_label, []).append(cost.training)
+        for trial in plan.trials:
+            trials.setdefault(trial.label, set()).add(trial.id)
+    assert len(set(cells[False])) == len(set(cells[True])) == 1
+    assert cells[True][0] - cells[False][0] == pytest.approx(80 * 100 / 3600)
+    assert {len(ids) for ids in trials.values()} == {1}
+    assert len(trials) == 4
+
+
+def test_validation_images_that_are_trained_on_are_training_annotation() -> None:
+    """DFR's 30 validation labels are on the axis, once; its spurious labels come beside them."""
+    methods = [{"name": "dfr", "balance": "classes"}, "dfr", "erm"]
+    spec = parse_spec(FILMS, overrides={"axes.method": methods, "axes.specificity": ["label"]})
+    costs = [expected_cost(spec, cell, FACTS) for cell in make_plan(spec, FACTS).cells]
+    clicks = [
+        [item * 36 for item in (cost.training, cost.spurious_labels, cost.validation)]
+        for cost in costs
+        if cost is not None
+    ]
+    assert clicks == [pytest.approx(row) for row in ([50, 0, 0], [50, 60, 0], [20, 0, 30])]
+
+
+@pytest.mark.parametrize(
+    ("keep", "select", "labels"),
+    [
+        ("best val.auroc", "kept", {"erm": 0, "ssl": 0}),
+        ("best val.robust_auroc", "kept", {"erm": 60, "ssl": 60}),
+        ("best val.robust_auroc", "best val.auroc", {"erm": 0, "ssl": 60}),
+        ("best val.auroc", "best val.robust_auroc", {"erm": 60, "ssl": 60}),
+        ("best val.auroc", "best test.robust_auroc", {"erm": 0, "ssl": 0}),
+    ],
+)
+def test_spurious_labels_that_rules_read_are_expected(
+    keep: str, select: str, labels: dict[str, int]
+) -> None:
+    """The reporting rule's; of ssl, whose teacher is what `keep` chose, those of both."""
+    overrides = {"train.keep": keep, "select.epoch": select, "axes.method": [*labels]}
+    spec = parse_spec(FILMS, overrides={**overrides, "axes.specificity": ["mask"]})
+    for cell in make_plan(spec, FACTS).cells:
+        found = expected_cost(spec, cell, FACTS)
+        assert found is not None
+        assert found.spurious_labels == pytest.approx(labels[cell.method.name] * 100 / 3600)
+
+
 def test_what_a_dataset_cannot_carry_is_refused_all_at_once() -> None:
     """A budget, a resolution and image sides that do not fit, each with what would."""
     overrides = {

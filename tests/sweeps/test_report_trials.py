@@ -13,6 +13,7 @@ from report_tables import (
     KEPT,
     Made,
     make,
+    plan,
     small,
     tables,
 )
@@ -172,6 +173,33 @@ def test_kept_rule_is_charged_too(made: Made) -> None:
     trials = made.trials.assign(keep_rule="best val.robust_auroc")
     priced, _ = tables(replace(made, trials=trials))
     np.testing.assert_allclose(priced["spurious_label_dollars"], 1000 * CENTS_PER_CLICK)
+
+
+@pytest.mark.parametrize("method", ["dfr", "dfr(balance=classes)"])
+def test_validation_images_that_are_trained_on_are_training_annotation(method: str) -> None:
+    """Their labels are on the axis, and no second time where validation joins it."""
+    made = make(plan(("label",), ("600",), ("erm",)))
+    by_method = replace(
+        made,
+        trials=made.trials.assign(method=method),
+        planned=tuple(replace(one, method=method) for one in made.planned),
+    )
+    for include, labels in ((False, 1000), (True, 0)):
+        plain, _ = tables(made, include_validation=include)
+        priced, _ = tables(by_method, include_validation=include)
+        more = (priced["dollars"] - plain["dollars"]) / CENTS_PER_CLICK
+        np.testing.assert_allclose(more, labels, atol=1e-6)
+        assert (priced["validation_dollars"] == 0).all()
+
+
+def test_a_rule_that_training_goes_on_from_is_charged_beside_the_report_s() -> None:
+    """The teacher of ssl is what its trial's rule kept; erm's kept epoch decides nothing else."""
+    made = make(plan(("mask",), ("600",), ("erm", "ssl")))
+    trials = made.trials.assign(keep_rule="best val.robust_auroc")
+    priced, _ = tables(replace(made, trials=trials), rule=parse_rule("best val.auroc"))
+    found = priced.groupby("method")["spurious_label_dollars"].agg(set)
+    assert found["erm"] == {0.0}
+    assert found["ssl"] == {1000 * CENTS_PER_CLICK}
 
 
 @pytest.mark.parametrize(
