@@ -110,6 +110,11 @@ def facts_of(manifest: Manifest) -> DatasetFacts:
             for split, c in manifest.splits.items()
         },
         attributes=manifest.attribute_names,
+        unlabelled={
+            split: {name: of.y0_unknown + of.y1_unknown for name, of in c.cells.items()}
+            for split, c in manifest.splits.items()
+        },
+        dtype=manifest.dtype,
     )
 
 
@@ -121,6 +126,7 @@ def generator_facts(dataset: GeneratorDataset) -> DatasetFacts:
         digest=generator_digest(dataset.name, dataset.options),
         image_shape=None if side is None else (side, side, 1),
         counts=None,
+        dtype=dataset.options.DTYPE,
     )
 
 

@@ -6,7 +6,7 @@ Pure: it is given facts about the dataset and the ids that have a result, and to
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from spurious.budget import maximum
@@ -29,6 +29,8 @@ class DatasetFacts:
         image_shape: (H, W, C) in pixels.
         counts: Per split `n`, `positives` and `abnormalities`.
         attributes: Spurious attribute names.
+        unlabelled: Per split and attribute, images that nobody annotated it on.
+        dtype: Of the images; None where unknown.
     """
 
     name: str
@@ -36,6 +38,8 @@ class DatasetFacts:
     image_shape: tuple[int, int, int] | None
     counts: Mapping[str, Mapping[str, int]] | None
     attributes: tuple[str, ...] = ()
+    unlabelled: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    dtype: str | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,30 @@ def skip_reason(specificity: Specificity, budget: Budget, method: MethodChoice) 
     return None
 
 
+def unfit_reason(cell: Cell, facts: DatasetFacts) -> str | None:
+    """Why every trial of a cell would fail on this dataset; None where nothing says so."""
+    options, name = cell.method.options, cell.method.name
+    split = options.spurious_labels
+    wanted = getattr(options, "attribute", None)
+    missing = {} if split is None else facts.unlabelled.get(split, {})
+    for attribute, unknown in missing.items():
+        if unknown and wanted in (None, attribute):
+            return (
+                f"{name} needs spurious labels of all {split} images, and {unknown} have none of "
+                f"{attribute}; annotate them, or use a method that does without"
+            )
+    if isinstance(options, Ssl) and options.views == "paper" and _is_float(facts):
+        return (
+            f"{name} with views: paper changes gamma and brightness, which needs integer images, "
+            f"and these are {facts.dtype}; use views: flip"
+        )
+    return None
+
+
+def _is_float(facts: DatasetFacts) -> bool:
+    return facts.dtype is not None and facts.dtype.startswith("float")
+
+
 def fit_config(spec: Spec, cell: Cell, seed: int) -> FitConfig:
     """The fully resolved configuration of one trial."""
     model_name, model = spec.model_for(cell.specificity)
@@ -146,6 +174,8 @@ def make_plan(
     ):
         cell = Cell(specificity, budget, method)
         reason = skip_reason(specificity, budget, method)
+        if reason is None and facts is not None:
+            reason = unfit_reason(cell, facts)
         if reason is None:
             cells.append(cell)
         else:
@@ -192,6 +222,12 @@ def _check(spec: Spec, cells: list[Cell], facts: DatasetFacts) -> None:
             problems[reason] = None
         if facts.image_shape is not None:
             problems |= dict.fromkeys(_shape_problems(spec, cell, facts.image_shape))
+        train = spec.train_for(cell.specificity, cell.method.name)
+        if train.augment == "paper" and _is_float(facts):
+            problems[
+                f"train.augment: 'paper' changes gamma and brightness, which needs integer images, "
+                f"and these are {facts.dtype}; use 'flip' or 'none'"
+            ] = None
     if problems:
         raise PlanError(
             f"sweep '{spec.name}' does not fit dataset '{facts.name}':\n  " + "\n  ".join(problems)

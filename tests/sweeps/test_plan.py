@@ -14,14 +14,15 @@ import pytest
 from tiny_sweeps import TEXT, run_here, stage_here, tiny
 
 from cluster.folder_store import FolderStore
+from cluster.manifest import Attribute, Cells, Manifest, SplitCounts
 from sweeps.archive import archive, read_archive
 from sweeps.cli import main
-from sweeps.commands import plan_on
+from sweeps.commands import facts_of, generator_facts, plan_on
 from sweeps.errors import PlanError, ResultError
 from sweeps.identity import trial_id
 from sweeps.plan import DatasetFacts, expected_cost, fit_config, make_plan
 from sweeps.plan_text import as_dict, as_text
-from sweeps.spec import parse_spec
+from sweeps.spec import GeneratorDataset, parse_spec
 
 COUNTS = {
     "train": {"n": 100, "positives": 40, "abnormalities": 60},
@@ -87,6 +88,68 @@ def test_methods_that_need_spurious_labels_are_refused_without() -> None:
     ]
     with pytest.raises(PlanError, match=r"group-dro needs spurious labels, and .*it has none"):
         make_plan(spec, replace(FACTS, attributes=()))
+
+
+def test_methods_that_need_labels_nobody_gave_are_dropped() -> None:
+    """By the split that each reads and the attribute it takes; every trial of theirs would fail."""
+    names = ("tube", "ink")
+    unlabelled = {"train": {"tube": 7, "ink": 0}, "val": dict.fromkeys(names, 0)}
+    facts = replace(FACTS, unlabelled=unlabelled)
+    ink = {"name": "group-dro", "attribute": "ink"}
+    methods = ["group-dro", ink, "reweight", "dfr", "erm"]
+    spec = parse_spec(FILMS, overrides={"axes.method": methods, "axes.specificity": ["label"]})
+    plan = make_plan(spec, facts)
+    kept = ["group-dro(attribute=ink)", "dfr", "erm"]
+    assert [str(cell.method) for cell in plan.cells] == kept
+    assert [(str(cell.method), reason) for cell, reason in plan.skipped] == [
+        (
+            name,
+            f"{name} needs spurious labels of all train images, and 7 have none of tube; annotate "
+            "them, or use a method that does without",
+        )
+        for name in ("group-dro", "reweight")
+    ]
+    spoilt = replace(facts, unlabelled={"train": {"tube": 0}, "val": {"tube": 1, "ink": 0}})
+    assert [cell.method.name for cell, _ in make_plan(spec, spoilt).skipped] == ["dfr"]
+
+
+def test_augmentations_of_integers_are_not_planned_on_floats() -> None:
+    """Views of ssl drop its cells; training under them refuses the sweep; integers may."""
+    methods = ["erm", "ssl", {"name": "ssl", "views": "flip"}]
+    spec = parse_spec(FILMS, overrides={"axes.method": methods, "axes.specificity": ["mask"]})
+    for dtype, dropped in (("float32", ["ssl"]), ("uint8", []), (None, [])):
+        plan = make_plan(spec, replace(FACTS, dtype=dtype))
+        assert [str(cell.method) for cell, _ in plan.skipped] == dropped
+    generated = parse_spec(TEXT, overrides={"axes.method": ["ssl"]})
+    assert isinstance(generated.dataset, GeneratorDataset)
+    plan = make_plan(generated, generator_facts(generated.dataset))
+    assert [reason for _, reason in plan.skipped][-1] == (
+        "ssl with views: paper changes gamma and brightness, which needs integer images, and these "
+        "are float32; use views: flip"
+    )
+    augmented = parse_spec(FILMS, overrides={"train.augment": "paper"})
+    assert make_plan(augmented, FACTS).cells
+    with pytest.raises(PlanError, match=r"train.augment: 'paper' changes gamma .* are float32"):
+        make_plan(augmented, replace(FACTS, dtype="float32"))
+
+
+def test_a_manifest_says_who_is_unlabelled() -> None:
+    """Its counts of both labels, per split and attribute, and the dtype of the images."""
+    counts = SplitCounts(10, 4, 4, {"tube": Cells(1, 1, 1, 1, y0_unknown=4, y1_unknown=2)})
+    manifest = Manifest(
+        name="films",
+        digest="ab" * 32,
+        content_digest="cd" * 32,
+        image_shape=(96, 64, 1),
+        dtype="uint8",
+        attributes=(Attribute("tube", 1, "declared"),),
+        splits=dict.fromkeys(("train", "val", "test"), counts),
+        shards=(),
+        provenance={},
+    )
+    facts = facts_of(manifest)
+    assert facts.dtype == "uint8"
+    assert facts.unlabelled == {split: {"tube": 6} for split in manifest.splits}
 
 
 def test_labels_of_the_rest_are_priced() -> None:
