@@ -109,6 +109,8 @@ class GaussianSquares:
 
     VERSION: ClassVar[int] = 1
     """Raised when the same options give other pixels; part of the dataset's digest."""
+    DTYPE: ClassVar[str] = "float32"
+    """Of its images."""
 
 
 @problems.register(GaussianSquares)
@@ -224,22 +226,31 @@ class Readout:
     `area_fraction` share of pixels with p >= threshold; `top_fraction` mean of the largest share
     of p. None of them changes under nearest-neighbour up-sampling of the logits (`top_fraction` up
     to rounding of the number of pixels).
+
+    `area_count` is a decision, not a score: 1 where more than `area` pixels have p > threshold,
+    else 0 (the rule of Hooper et al. 2023 and of pneumothorax competitions). It depends on the
+    image's size, and its AUROC is the mean of sensitivity and specificity.
     """
 
-    name: Literal["mean_prob", "mean_logit", "max_prob", "area_fraction", "top_fraction"] = (
-        "mean_prob"
-    )
+    name: Literal[
+        "mean_prob", "mean_logit", "max_prob", "area_fraction", "top_fraction", "area_count"
+    ] = "mean_prob"
     threshold: Probability = 0.5
     fraction: Annotated[float, Gt(0.0), Le(1.0)] = 0.1
+    area: Annotated[int, Ge(0), Le(2**24)] = 0
 
 
 @problems.register(Readout)
 def _(options: Readout) -> list[str]:
-    used_by = (("threshold", "area_fraction"), ("fraction", "top_fraction"))
+    used_by = {
+        "threshold": ("area_fraction", "area_count"),
+        "fraction": ("top_fraction",),
+        "area": ("area_count",),
+    }
     return [
-        f"{name} is not read by {options.name}; remove it, or use {reader}"
-        for name, reader in used_by
-        if options.name != reader and getattr(options, name) != getattr(Readout, name)
+        f"{name} is not read by {options.name}; remove it, or use {' or '.join(readers)}"
+        for name, readers in used_by.items()
+        if options.name not in readers and getattr(options, name) != getattr(Readout, name)
     ]
 
 

@@ -68,6 +68,8 @@ def read_out(logits: torch.Tensor, readout: Readout) -> torch.Tensor:
         return probability.amax(dim=1)
     if readout.name == "area_fraction":
         return (probability >= readout.threshold).float().mean(dim=1)
+    if readout.name == "area_count":
+        return ((probability > readout.threshold).sum(dim=1) > readout.area).float()
     if readout.name == "top_fraction":
         kept = max(1, round(readout.fraction * probability.shape[1]))
         return probability.topk(kept, dim=1).values.mean(dim=1)

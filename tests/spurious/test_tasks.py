@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from spurious.config import Readout, Specificity
+from spurious.config import Readout, Specificity, problems
 from spurious.tasks import Classification, Segmentation, read_out, task_for
 
 READOUTS = ["mean_prob", "mean_logit", "max_prob", "area_fraction", "top_fraction"]
@@ -48,6 +48,33 @@ def test_read_outs_of_probabilities() -> None:
     logits = logits_of(np.log(p / (1 - p)))
     found = [read_out(logits, Readout(name=name)).item() for name in READOUTS[:1] + READOUTS[2:4]]  # type: ignore[arg-type]
     assert found == pytest.approx([0.4, 0.9, 0.25])
+
+
+@pytest.mark.parametrize(("area", "positive"), [(0, 1.0), (1, 0.0)])
+def test_an_area_is_counted_in_pixels(area: int, positive: float) -> None:
+    """One of .9, .1, .2, .4 is above one half: more than 0 pixels, and no more than 1.
+
+    Pixels at the threshold do not count, and twice the resolution has four times the pixels.
+    """
+    p = np.array([[[0.9, 0.1], [0.2, 0.4]]])
+    logits = logits_of(np.log(p / (1 - p)))
+    readout = Readout(name="area_count", area=area)
+    assert read_out(logits, readout).tolist() == [positive]
+    fine = logits.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    assert read_out(fine, readout).tolist() == [1.0]
+    assert read_out(logits_of(np.zeros((2, 3, 3))), readout).tolist() == [0.0, 0.0]
+    low = Readout(name="area_count", area=area, threshold=0.15)
+    assert read_out(logits, low).tolist() == [1.0]
+
+
+def test_options_that_a_read_out_does_not_read_are_refused() -> None:
+    """With the read-outs that do."""
+    assert problems(Readout(name="area_count", area=3, threshold=0.4)) == []
+    assert problems(Readout(area=3)) == [
+        "area is not read by mean_prob; remove it, or use area_count"
+    ]
+    [found] = problems(Readout(name="max_prob", threshold=0.4))
+    assert found.endswith("remove it, or use area_fraction or area_count")
 
 
 @pytest.mark.parametrize("name", READOUTS)
