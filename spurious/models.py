@@ -29,7 +29,8 @@ class Embedded(NamedTuple):
     Attributes:
         logits: (B, 2) of a classifier, (B, 2, H, W) of a segmenter.
         deep: (B, D, h, w), the deepest feature map, or (B, D) where it is pooled already.
-        pixels: (B, P, h, w) of a segmenter, what its `head` takes; None for a classifier.
+        pixels: (B, P, h, w) of a segmenter, what its `head` takes, but for dropout; None for a
+            classifier.
     """
 
     logits: torch.Tensor
@@ -167,18 +168,19 @@ class FcnModel(Model):
 
     def __init__(self, inner: Any) -> None:
         super().__init__()
-        *body, self.head = inner.classifier
+        *body, self.dropout, self.head = inner.classifier
         self.backbone, self.body = inner.backbone, nn.Sequential(*body)
 
     def embedded(self, x: torch.Tensor) -> Embedded:
         """(B, C, H, W) to bilinearly up-sampled (B, 2, H, W) logits, 2048 pooled features, pixels.
 
-        The pixel embedding is at an eighth of the resolution.
+        The pixel embedding is at an eighth of the resolution, and before dropout: vectors of which
+        some numbers are struck out at random are alike by chance.
         """
         deep = self.backbone(_three_channels(x))["out"]
         pixels = self.body(deep)
         logits = nn.functional.interpolate(
-            self.head(pixels), size=x.shape[-2:], mode="bilinear", align_corners=False
+            self.head(self.dropout(pixels)), size=x.shape[-2:], mode="bilinear", align_corners=False
         )
         return Embedded(logits, deep, pixels)
 

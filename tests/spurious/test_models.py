@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from small_data import no_weights
 
 from spurious.config import CLASSIFIERS, SEGMENTERS, ResNet50, SmallCnn, SmallUnet, Unet
 from spurious.errors import ConfigError
-from spurious.models import BUILDERS, build
+from spurious.models import BUILDERS, FcnModel, build
 
 OPTIONS = {**CLASSIFIERS, **SEGMENTERS}
 LIGHT: dict[str, Any] = {"unet": Unet(encoder="resnet18")}
@@ -141,3 +142,54 @@ def test_options_without_weights_load_none() -> None:
     """Random weights ask nobody: neither a store nor a hub."""
     assert ResNet50().weights is None
     make("fcn-resnet50")  # `no_weights` would raise
+
+
+def test_pixels_of_fcn_are_taken_before_dropout() -> None:
+    """While training only logits depend on what is struck out, and they are torchvision's."""
+    from torchvision.models.segmentation import fcn_resnet50
+
+    theirs = fcn_resnet50(weights=None, weights_backbone=None, num_classes=2).train()
+    ours = FcnModel(copy.deepcopy(theirs)).train()
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append(ours.embedded(x))
+        torch.manual_seed(seed)
+        assert torch.equal(found[-1].logits, theirs(x)["out"])
+    assert not torch.equal(found[0].logits, found[1].logits)
+    assert found[0].pixels is not None
+    assert found[1].pixels is not None
+    assert torch.equal(found[0].pixels, found[1].pixels)
+    assert not any(key.startswith("dropout") for key in ours.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("name", "features", "pixels"),
+    [
+        ("resnet50", 2048, None),
+        ("fcn-resnet50", 2048, (512, 8, 8)),
+        ("unet", 2048, (16, 64, 64)),
+        ("small-cnn", 64, None),
+        ("small-unet", 64, (16, 64, 64)),
+    ],
+)
+def test_embeddings_are_what_the_last_layer_takes(
+    name: str, features: int, pixels: tuple[int, int, int] | None
+) -> None:
+    """Their sizes by the papers' own models, and the head over them is the model's output."""
+    model: Any = build(name, OPTIONS[name](), (64, 64, 1), 0, no_weights).eval()
+    x = torch.randn(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found, logits = model.embedded(x), model(x)
+        assert found.images.shape == (2, features)
+        if pixels is None:
+            assert found.pixels is None
+            assert torch.equal(model.head(found.images), logits)
+            return
+        assert found.pixels.shape == (2, *pixels)
+        again = model.head(found.pixels)
+        if name == "fcn-resnet50":
+            size = {"size": (64, 64), "mode": "bilinear", "align_corners": False}
+            again = torch.nn.functional.interpolate(again, **size)
+        assert torch.equal(again, logits)
