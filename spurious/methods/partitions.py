@@ -15,6 +15,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_samples
 from sklearn.mixture import GaussianMixture
 
+from spurious.errors import NumericalError
 from spurious.method_config import George
 from spurious.methods.reductions import Points
 
@@ -28,7 +29,14 @@ _STARTS = 3
 
 def _mixture(points: Points, count: int, random_state: int) -> Callable[[Points], Any]:
     model = GaussianMixture(count, n_init=_STARTS, random_state=random_state)
-    return model.fit(points).predict_proba
+    try:
+        return model.fit(points).predict_proba
+    except ValueError as error:  # how the library tells of a singular covariance
+        raise NumericalError(
+            f"a mixture of {count} Gaussians does not fit {len(points)} points of "
+            f"{points.shape[1]} dimensions ({error}): use clusterer: kmeans, or fewer clusters or "
+            "components"
+        ) from error
 
 
 def _means(points: Points, count: int, random_state: int) -> Callable[[Points], Any]:

@@ -13,6 +13,7 @@ from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
+from spurious.errors import NumericalError
 from spurious.method_config import George
 from spurious.methods.clusters import NOWHERE, Clusters, cluster
 from spurious.methods.partitions import Partition, best_partition, score, silhouettes
@@ -293,3 +294,38 @@ def test_small_classes_do_not_crash(reduction: Any, clusterer: Any) -> None:
         else:
             assert set(found.validation[:2]) <= set(range(negatives))
         assert set(found.validation[2:]) <= set(found.training[count:])
+
+
+def test_a_mixture_that_cannot_be_fitted_has_a_remedy() -> None:
+    """Numbers that a covariance overflows with: one error of ours, which says what to do."""
+    points = np.repeat(np.array([[0.0], [1e200]]), 3, axis=0)
+    with np.errstate(all="ignore"), pytest.raises(NumericalError) as caught:
+        Partition(points, 2, "gmm", 0)
+    assert "mixture of 2 Gaussians does not fit 6 points of 1 dimensions" in str(caught.value)
+    assert "use clusterer: kmeans, or fewer clusters" in str(caught.value)
+
+
+def test_the_mixture_assigns_as_its_own_numbers_say() -> None:
+    """Responsibilities in plain numpy from weights, means and covariances give the same clusters.
+
+    And the same probabilities to 1e-6, for the points and for others.
+    """
+    points, _ = blobs([40, 40, 40], seed=3, apart=3.0)
+    further = points + np.random.default_rng(4).normal(size=points.shape)
+    model = GaussianMixture(3, n_init=3, random_state=5).fit(points)
+    found = Partition(points, 3, "gmm", 5)
+    for own in (points, further):
+        logs = []
+        for weight, mean, covariance in zip(
+            model.weights_, model.means_, model.covariances_, strict=True
+        ):
+            away = own - mean
+            distance = np.einsum("ni,ij,nj->n", away, np.linalg.inv(covariance), away)
+            _, log_volume = np.linalg.slogdet(2 * np.pi * covariance)
+            logs.append(np.log(weight) - 0.5 * (distance + log_volume))
+        logs = np.stack(logs, axis=1)
+        shares = np.exp(logs - logs.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(found._belonging(own), shares, atol=1e-6)
+        assert found(own).tolist() == shares.argmax(axis=1).tolist()
+    assert shares.max(axis=1).min() < 0.99  # some point is between clusters
