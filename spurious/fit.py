@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -15,7 +16,7 @@ from spurious.config import FitConfig, Specificity
 from spurious.cost import AnnotationCounts
 from spurious.dataset import Dataset
 from spurious.errors import ConfigError
-from spurious.evaluate import Evaluator
+from spurious.evaluate import Evaluator, MetricRow
 from spurious.groups import known_groups, numbered
 from spurious.method_config import METHODS
 from spurious.methods.base import Method, Problem
@@ -23,6 +24,8 @@ from spurious.models import LoadWeights, build
 from spurious.tasks import task_for
 from spurious.train import Fit, Hooks
 from spurious.training_set import TrainingSet
+
+logger = logging.getLogger(__name__)
 
 
 def implementation(name: str) -> Method:
@@ -107,7 +110,25 @@ def group_rows(
             f"method {method} needs spurious labels, and {unknown} of {len(rows)} images have "
             "none; use a method that does without, or annotate them"
         )
+    if absent := 2 ** (len(columns) + 1) - len(np.unique(groups)):
+        logger.warning(
+            "%d of %d groups of label and %s have no image among the %d, so method %s does "
+            "without them",
+            absent,
+            2 ** (len(columns) + 1),
+            " and ".join(names[column] for column in columns),
+            len(rows),
+            method,
+        )
     return numbered(groups)
+
+
+def absent_groups(dataset: Dataset, config: FitConfig, groups: NDArray[np.int64]) -> MetricRow:
+    """How many groups of label and attributes have no image, on the split of known groups."""
+    attributes = 1 if config.method.attribute else len(dataset.attribute_names)
+    absent = float(2 ** (attributes + 1) - len(np.unique(groups)))
+    split = config.method.spurious_labels
+    return MetricRow(config.train.epochs, split, "absent_groups", None, absent)
 
 
 def fit(
@@ -138,6 +159,8 @@ def fit(
     problem = _problem(dataset, config, machine, load_weights)
     fitted = method(problem, config.method, hooks)
     measure(problem, fitted)
+    if problem.groups is not None:
+        fitted.rows.append(absent_groups(dataset, config, problem.groups))
     return fitted
 
 

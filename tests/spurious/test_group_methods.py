@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import replace
 from typing import Any
@@ -45,9 +46,10 @@ def by(name: str, config: FitConfig, **options: Any) -> FitConfig:
 
 
 def numbers(outcome: Fit) -> tuple[str, bytes, bytes]:
-    """What a fit decides, bit for bit; NaN equals NaN."""
+    """What a fit decides, bit for bit, but for its count of groups; NaN equals NaN."""
     state = b"".join(tensor.numpy().tobytes() for tensor in outcome.kept_state.values())
-    return repr(outcome.rows), state, outcome.last_scores["test"].tobytes()
+    rows = [row for row in outcome.rows if row.metric != "absent_groups"]
+    return repr(rows), state, outcome.last_scores["test"].tobytes()
 
 
 def test_weights_are_one_over_the_group_s_size() -> None:
@@ -269,3 +271,22 @@ def test_known_groups_beat_erm_where_it_relies_on_the_block() -> None:
     }
     assert robust["erm"] < 0.7
     assert min(robust[name] for name in KNOWN) > robust["erm"] + 0.1
+
+
+@pytest.mark.parametrize(("name", "split"), [("reweight", "train"), ("dfr", "val")])
+def test_groups_without_an_image_are_told(
+    name: str, split: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning and a count: whoever reads the numbers sees that one of four groups is not in."""
+    config = by(name, fit_config("label", epochs=1))
+    every = four_groups(n_val=60)
+    with caplog.at_level(logging.WARNING, logger="spurious.fit"):
+        assert values(fitted(every, config), split, "absent_groups") == [0.0]
+    assert not caplog.text
+    attributes = every.attributes.copy()
+    attributes[every.labels == 1] = 1
+    with caplog.at_level(logging.WARNING, logger="spurious.fit"):
+        found = fitted(replace(every, attributes=attributes), config)
+    assert values(found, split, "absent_groups") == [1.0]
+    images = len(every.rows(split))
+    assert f"1 of 4 groups of label and block have no image among the {images}" in caplog.text
