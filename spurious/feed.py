@@ -33,6 +33,25 @@ def each_once(count: int) -> Order:
     return lambda rng: rng.permutation(count)
 
 
+def as_many_as_the_largest(groups: NDArray[np.int64]) -> Order:
+    """Every group as often as the largest; (n,) int64, groups without an image stay without.
+
+    An image is drawn as often as any other of its group, or once more: who is, is drawn anew each
+    epoch.
+    """
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    largest = max(len(own) for own in members)
+
+    def order(rng: np.random.Generator) -> NDArray[np.int64]:
+        drawn = []
+        for own in members:
+            whole, part = divmod(largest, len(own))
+            drawn += [np.tile(own, whole), rng.choice(own, part, replace=False)]
+        return rng.permutation(np.concatenate(drawn))
+
+    return order
+
+
 class Feed:
     """Batches of the annotated images, epoch by epoch, drawn from (seed, epoch) alone.
 

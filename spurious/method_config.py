@@ -21,6 +21,7 @@ LabelledSplit = Literal["train", "val"]
 """The split whose images a method needs spurious labels of."""
 
 GroupDraw = Literal["groups", "natural"]
+FirstKeep = Literal["best val.auroc", "best val.loss", "last"]
 
 Epochs = Annotated[int, Ge(1), Le(100_000)]
 Rate = Annotated[float, Gt(0.0), Le(100.0)]
@@ -70,8 +71,15 @@ class FirstStage(Method):
     """Training options of the ERM model that a method begins with; None is as the trial's own.
 
     Methods whose first stages are equal share one model (budget, seed and model being equal).
+
+    Attributes:
+        first_balance: `natural` trains on every image once an epoch, `classes` draws the smaller
+            class as often as the larger one (Saab et al. 2022, appendix A.2).
+        first_keep: The rule by which the method takes an epoch of that model.
     """
 
+    first_balance: Literal["natural", "classes"] = "natural"
+    first_keep: FirstKeep = "best val.auroc"
     first_epochs: Epochs | None = None
     first_optimizer: Literal["adam", "adamw", "sgd"] | None = None
     first_learning_rate: Rate | None = None
@@ -261,12 +269,15 @@ class Cnc(FirstStage):
         positives: Most images of the anchor's class that ERM predicts otherwise, per anchor; a
             batch holds about a quarter of its size.
         negatives: Most images of the other class that ERM predicts alike, likewise.
+        first_keep: By default the smallest loss: AUROC says nothing on the threshold of 0.5 that
+            makes the predictions, and a model that ranks well may call every image normal.
     """
 
     contrast_weight: Probability = 0.75
     temperature: Annotated[float, Gt(0.0), Le(100.0)] = 0.05
     positives: Annotated[int, Ge(1), Le(4096)] = 64
     negatives: Annotated[int, Ge(1), Le(4096)] = 64
+    first_keep: FirstKeep = "best val.loss"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -322,7 +333,10 @@ def _unread(options: Method, chosen: str, readers: Mapping[str, tuple[str, ...]]
 
 @problems.register(Jtt)
 def _(options: Jtt) -> list[str]:
-    return _unread(options, "upsample", {"factor": ("append", "weight")})
+    found = _unread(options, "upsample", {"factor": ("append", "weight")})
+    if options.first_keep != Jtt.first_keep:
+        found.append("first_keep is not read: errors are those of the last epoch; remove it")
+    return found
 
 
 @problems.register(Lff)

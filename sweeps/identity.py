@@ -31,8 +31,20 @@ NOT_HASHED = (
 )
 """Fields that change where, when or how results are read, never a trial's numbers."""
 
+REVISIONS: Mapping[tuple[str, str], int] = {
+    ("spl", "fcn-resnet50"): 2,  # similarity of pixels before dropout, not after it
+}
+"""(method, model) to how often its numbers were changed since `SCIENCE_VERSION` was raised, plus 1.
+
+Part of the ids of these trials alone, so that all others stay.
+"""
+
 ADDED_LATER: Mapping[str, Any] = {
+    "method.first_balance": "natural",
+    "method.first_keep": "best val.auroc",
+    "readout.area": 0,
     "rest": None,
+    "revision": 1,
     "train.accumulate": 1,
     "train.channels_last": False,
     "train.compile": False,
@@ -65,6 +77,7 @@ def resolved(config: FitConfig, dataset_digest: str) -> dict[str, Any]:
         "rest": None if config.rest is None else {"name": "label", **asdict(config.rest)},
         "seed": config.seed,
         "science_version": config.science_version,
+        "revision": REVISIONS.get((config.method_name, config.model_name), 1),
     }
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from spurious import checkpoint
 from spurious.config import FitConfig
 from spurious.errors import DataError
+from spurious.feed import Order, as_many_as_the_largest
 from spurious.method_config import Erm, FirstStage
 from spurious.methods.base import Problem
 from spurious.models import Model
@@ -21,6 +22,8 @@ from spurious.train import Hooks
 from spurious.training_set import Batch
 
 KIND = "erm"
+BALANCED_KIND = "erm-classes"
+"""Of a first model that sees both classes equally often: part of its identity."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class FirstModel:
     """A trained first model.
 
     Attributes:
-        kept: State dict of the epoch with the best validation AUROC.
+        kept: State dict of the epoch that `first_keep` chose.
         last: State dict of the last epoch.
         predicted: (n,) int64, the classes predicted for the training images while the last epoch
             trained: augmented, in training mode, the weights moving.
@@ -63,26 +66,28 @@ def first_config(config: FitConfig, options: FirstStage) -> FitConfig:
         "batch_size": options.first_batch_size,
     }
     changes = {name: value for name, value in given.items() if value is not None}
-    train = replace(config.train, keep="best val.auroc", **changes)  # type: ignore[arg-type]
+    train = replace(config.train, keep=options.first_keep, **changes)  # type: ignore[arg-type]
     return replace(config, method_name="erm", method=Erm(), train=train)
 
 
 def first_model(problem: Problem, options: FirstStage, hooks: Hooks) -> FirstModel:
     """Take up the first model where one is stored, else train it."""
     config = first_config(problem.config, options)
-    stage = Stage(KIND, config)
-    found = checkpoint.unpack(hooks.stages(stage, lambda own: _train(problem, config, own)))
+    balanced = options.first_balance == "classes"
+    stage = Stage(BALANCED_KIND if balanced else KIND, config)
+    order = as_many_as_the_largest(problem.training.labels) if balanced else None
+    found = checkpoint.unpack(hooks.stages(stage, lambda own: _train(problem, config, order, own)))
     predicted = found["predicted"].numpy()
     if len(predicted) != len(problem.training):
         raise DataError("the stored first model is of other training images; delete it")
     return FirstModel(found["kept"], found["last"], predicted)
 
 
-def _train(problem: Problem, config: FitConfig, hooks: Hooks) -> bytes:
+def _train(problem: Problem, config: FitConfig, order: Order | None, hooks: Hooks) -> bytes:
     part = problem.with_config(config)
     model = part.build()
     objective = LoggingObjective(part.task, len(part.training))
-    fitted = part.run(model, objective, hooks)
+    fitted = part.run(model, objective, hooks, order=order)
     return checkpoint.pack(
         {
             "kept": fitted.kept_state,

@@ -12,13 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spurious.evaluate import MetricRow
-from spurious.feed import Order
+from spurious.feed import Order, as_many_as_the_largest
 from spurious.method_config import Jtt
 from spurious.methods.base import Problem
 from spurious.methods.features import predictions
 from spurious.methods.first_stage import first_model, loaded
 from spurious.objective import Objective
 from spurious.train import Fit, Hooks
+
+ALMOST_ALL = 0.95
+"""Share of a class above which its errors no longer tell its images apart."""
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +43,28 @@ def fit(problem: Problem, options: Jtt, hooks: Hooks) -> Fit:
             "lower first_epochs or raise first_weight_decay",
             len(labels),
         )
+    almost_all = wrong_classes(labels, wrong)
+    if almost_all:
+        logger.warning(
+            "the first model gets more than %d %% wrong of the images of class %s, so their errors "
+            "are little else than a class and jtt is close to ERM on balanced classes; raise "
+            "first_epochs or first_learning_rate, or use first_balance: classes",
+            round(100 * ALMOST_ALL),
+            " and ".join(map(str, almost_all)),
+        )
     fitted = problem.run(problem.build(), Objective(problem.task), hooks, order=order)
+    told = {f"jtt_errors_y{y}": int(wrong[labels == y].sum()) for y in (0, 1)}
+    told["jtt_wrong_classes"] = len(almost_all)
     fitted.rows += [
-        MetricRow(problem.train.epochs, "train", f"jtt_errors_y{label}", None, float(count))
-        for label, count in enumerate(np.bincount(labels[wrong], minlength=2))
+        MetricRow(problem.train.epochs, "train", name, None, float(count))
+        for name, count in told.items()
     ]
     return fitted
+
+
+def wrong_classes(labels: NDArray[np.int64], wrong: NDArray[np.bool_]) -> list[int]:
+    """Classes that are wrong almost as a whole; labels (n,) in {0, 1}, wrong (n,) bool."""
+    return [y for y in (0, 1) if (labels == y).any() and wrong[labels == y].mean() > ALMOST_ALL]
 
 
 def upsampled(labels: NDArray[np.int64], wrong: NDArray[np.bool_], options: Jtt) -> Order:
@@ -66,22 +85,3 @@ def upsampled(labels: NDArray[np.int64], wrong: NDArray[np.bool_], options: Jtt)
     }[options.upsample]
     positions = np.concatenate([np.arange(len(labels)), np.tile(errors, copies)])
     return lambda rng: rng.permutation(positions)
-
-
-def as_many_as_the_largest(groups: NDArray[np.int64]) -> Order:
-    """Every group as often as the largest; (n,) int64, groups without an image stay without.
-
-    An image is drawn as often as any other of its group, or once more: who is, is drawn anew each
-    epoch.
-    """
-    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    largest = max(len(own) for own in members)
-
-    def order(rng: np.random.Generator) -> NDArray[np.int64]:
-        drawn = []
-        for own in members:
-            whole, part = divmod(largest, len(own))
-            drawn += [np.tile(own, whole), rng.choice(own, part, replace=False)]
-        return rng.permutation(np.concatenate(drawn))
-
-    return order

@@ -224,6 +224,18 @@ def test_predictions_are_the_kept_model_s() -> None:
     assert told == {"cnc_errors_y0": wrong, "cnc_errors_y1": 0.0, "cnc_anchors": 0.0}
 
 
+@pytest.mark.parametrize("keep", ["best val.loss", "best val.auroc", "last"])
+def test_the_first_model_s_epoch_is_chosen_by_a_rule(keep: str) -> None:
+    """By default the smallest loss, which judges the threshold that predictions are taken at."""
+    assert Cnc().first_keep == "best val.loss"
+    stages: list[Stage] = []
+    dataset, config = confounded(), fit_config("label", epochs=1)
+    problem = problem_of(dataset, config)
+    state = {"kept": problem.build().state_dict(), "last": {}, "predicted": torch.zeros(60)}
+    fitted(dataset, with_cnc(config, first_keep=keep), stored(stages, state))
+    assert [stage.config.train.keep for stage in stages] == [keep]
+
+
 def test_the_second_model_contrasts_by_these_predictions() -> None:
     """It begins anew, on batches of equal cells; a first model at hand decides the cells."""
     dataset, config = confounded(), with_cnc(fit_config("label", epochs=2, batch_size=8))

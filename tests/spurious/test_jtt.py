@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from small_data import fit_config, fitted, grey_squares, no_weights, squares, values
 
 from spurious import checkpoint
-from spurious.config import FitConfig
+from spurious.config import FitConfig, problems
 from spurious.dataset import Dataset
 from spurious.evaluate import Evaluator
 from spurious.inputs import normalised
@@ -286,9 +286,10 @@ def test_without_errors_it_is_erm(caplog: pytest.LogCaptureFixture) -> None:
     for label in (0, 1):
         assert values(outcome, "train", f"jtt_errors_y{label}").tolist() == [0.0]
     caplog.clear()
-    first["predicted"] = 1 - labels
+    first["predicted"] = torch.where(torch.arange(21) % 2 == 0, labels, 1 - labels)
     other = fitted(dataset, by_jtt(config, errors="training"), stored(first))
     assert not caplog.text
+    assert values(other, "train", "jtt_wrong_classes").tolist() == [0.0]
     assert numbers(other) != numbers(outcome)
 
 
@@ -342,3 +343,56 @@ def test_continuing_the_second_stage_equals_never_stopping(
         assert repr(continued.rows) == repr(undisturbed.rows)
         assert numbers(continued) == numbers(undisturbed)
     assert numbers(fitted(dataset, replace(config, seed=1))) != numbers(undisturbed)
+
+
+def test_an_error_set_that_is_a_class_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Above 95 % of a class the errors are that class: a warning and a count, no refusal."""
+    dataset, config = squares(), fit_config("label", epochs=1)
+    labels = dataset.labels[dataset.rows("train")]
+    state = trained_states(dataset)[0]
+    for predicted, told in ((np.zeros(21), ["1"]), (1 - labels, ["0", "1"])):
+        caplog.clear()
+        first = {"kept": state, "last": state, "predicted": torch.from_numpy(predicted).long()}
+        with caplog.at_level(logging.WARNING, logger="spurious.methods.jtt"):
+            outcome = fitted(dataset, by_jtt(config, errors="training"), stored(first))
+        assert f"more than 95 % wrong of the images of class {' and '.join(told)}" in caplog.text
+        assert values(outcome, "train", "jtt_wrong_classes").tolist() == [len(told)]
+
+
+def test_almost_a_whole_class_is_more_than_95_percent() -> None:
+    """19 of 20 are not, 20 of 20 are; a class without an image is not wrong."""
+    labels = np.repeat([0, 1], [40, 20])
+    wrong = np.arange(60) >= 41
+    assert jtt.wrong_classes(labels, wrong) == []
+    wrong[40] = True
+    assert jtt.wrong_classes(labels, wrong) == [1]
+    assert jtt.wrong_classes(labels[:40], wrong[:40]) == []
+
+
+@pytest.mark.parametrize("options", [{}, {"first_balance": "classes"}])
+def test_a_first_model_may_see_classes_equally_often(options: dict[str, Any]) -> None:
+    """Every epoch as many of each class as the larger has, and every image; a stage of its own."""
+    dataset = squares(prevalence=0.3)
+    problem, training = problem_of(dataset, by_jtt(fit_config("label", epochs=1), **options))
+    kinds: list[str] = []
+
+    def keep(stage: Stage, make: Any) -> bytes:
+        kinds.append(stage.kind)
+        data: bytes = make(Hooks())
+        return data
+
+    jtt.fit(problem, problem.config.method, Hooks(stages=keep))
+    counts = np.bincount(training.labels)
+    expected = [max(counts)] * 2 if options else counts.tolist()
+    assert counts[0] != counts[1]
+    for drawn in training.drawn[:2]:
+        assert np.bincount(training.labels[drawn]).tolist() == expected
+        assert set(drawn) == set(range(21))
+    assert kinds == (["erm-classes"] if options else ["erm"])
+
+
+def test_errors_are_of_the_last_epoch_alone() -> None:
+    """So a rule for the first model's epoch would not be read, and is refused."""
+    assert problems(Jtt()) == []
+    [found] = problems(Jtt(first_keep="best val.loss"))
+    assert found.startswith("first_keep is not read")

@@ -10,6 +10,7 @@ import pytest
 from tiny_sweeps import TEXT, tiny
 
 from spurious.config import Train
+from spurious.method_config import METHODS
 from sweeps.commands import generator_facts
 from sweeps.identity import ADDED_LATER, HASHED, NOT_HASHED, hashed_text, resolved, trial_id
 from sweeps.plan import fit_config, make_plan
@@ -183,7 +184,11 @@ def test_a_key_added_later_is_left_out_at_its_old_value() -> None:
 def test_what_has_been_added_later() -> None:
     """Golden: an entry goes in together with its option, and never goes out or changes again."""
     assert dict(ADDED_LATER) == {
+        "method.first_balance": "natural",
+        "method.first_keep": "best val.auroc",
+        "readout.area": 0,
         "rest": None,
+        "revision": 1,
         "train.accumulate": 1,
         "train.channels_last": False,
         "train.compile": False,
@@ -199,6 +204,28 @@ def test_what_was_added_has_its_old_value_by_default() -> None:
         if dotted.startswith("train."):
             assert train[dotted.removeprefix("train.")] == old
     assert parse_spec(TEXT).rest is ADDED_LATER["rest"]
+    for name in ("jtt", "george", "dfr"):
+        first = METHODS[name]()
+        assert first.first_balance == ADDED_LATER["method.first_balance"]
+        assert first.first_keep == ADDED_LATER["method.first_keep"]
+
+
+@pytest.mark.parametrize("method", ["erm", "spl"])
+@pytest.mark.parametrize("model", ["fcn-resnet50", "small-unet"])
+def test_changed_numbers_of_one_combination_are_in_its_ids_alone(method: str, model: str) -> None:
+    """Golden: SPL on an FCN took its pixels after dropout before; nothing else has changed."""
+    spec = parse_spec(TEXT, overrides={"axes.method": [method], "model.segmenter": model})
+    assert isinstance(spec.dataset, GeneratorDataset)
+    plan = make_plan(spec, generator_facts(spec.dataset))
+    texts = [
+        hashed_text(resolved(trial.config, trial.dataset_digest))
+        for trial in plan.trials
+        if trial.cell.specificity.kind == "mask"
+    ]
+    assert texts
+    for text in texts:
+        assert ('"revision":2' in text) == ((method, model) == ("spl", "fcn-resnet50"))
+        assert '"revision":1' not in text
 
 
 def test_a_number_that_is_none_has_no_id() -> None:
