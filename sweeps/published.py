@@ -28,6 +28,9 @@ METRICS = (
 )
 """Metrics that a table may have, by the names of the `epochs` table."""
 
+OF_IMAGES = ("variance_measure", "mutual_information")
+"""Of these, metrics of the images and their annotation, whatever trains on them."""
+
 _Text = Annotated[str, Pattern(r"(?s).*\S.*", "text that is not empty")]
 _Dataset = Annotated[str, Pattern("[a-z0-9][a-z0-9_-]*", "the name of a staged dataset")]
 _Specificity = Annotated[

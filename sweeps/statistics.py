@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -72,6 +72,19 @@ def summarize(values: ArrayLike, confidence: float = 0.95) -> Summary:
         min=float(defined.min()),
         max=float(defined.max()),
     )
+
+
+def summarize_images(values: ArrayLike, confidence: float = 0.95) -> Summary:
+    """As `summarize`, of a property of the annotated images, which training has no part in.
+
+    Seeds that have the same images repeat one draw: where all values are equal, SD and interval
+    are NaN. An interval of no width would say that nothing is uncertain.
+    """
+    found = summarize(values, confidence)
+    if found.n > 1 and math.isclose(found.min, found.max, rel_tol=1e-9):
+        nan = float("nan")
+        return replace(found, sd=nan, low=nan, high=nan)
+    return found
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Summary:

@@ -105,6 +105,14 @@ class GaussianSquaresSource:
         Raises:
             DataError: no such sample id.
         """
+        return self.drawn(sample_id)[0]
+
+    def drawn(self, sample_id: str) -> tuple[Record, NDArray[np.bool_]]:
+        """Draw one image, with what no record has: the mask of its spurious block, (n, n) bool.
+
+        Raises:
+            DataError: no such sample id.
+        """
         split, number = self._place(sample_id)
         config = self.config
         n, a, b = config.image_size, config.abnormality_size, config.spurious_size
@@ -120,9 +128,11 @@ class GaussianSquaresSource:
             if config.overlap == "avoid":
                 starts = _free_starts(config, top, left)
         row, column = (int(start) for start in starts[rng.integers(len(starts))])
+        block = np.zeros_like(mask)
         if s:
-            image[row : row + b, column : column + b] += np.float32(config.spurious_mean)
-        return Record(
+            block[row : row + b, column : column + b] = True
+            image[block] += np.float32(config.spurious_mean)
+        record = Record(
             sample_id=sample_id,
             patient_id=sample_id,
             split=split,
@@ -132,6 +142,7 @@ class GaussianSquaresSource:
             abnormalities=y,
             attributes={"block": bool(s)},
         )
+        return record, block
 
     def provenance(self) -> Mapping[str, str]:
         """The generator, its version and options."""

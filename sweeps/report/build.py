@@ -96,7 +96,7 @@ def build_report(given: ReportInput, out: Path) -> ReportFiles:
         projection=None if projection is None else out / "projection.png",
         published=out / "published.parquet" if given.published else None,
     )
-    beside = published_frame(given.published, table, priced, given.epochs)
+    beside = published_frame(given.published, table, priced, given.epochs, given.squares)
     names = [path.name for path in files.paths if path != files.page]
     context = page_context(given, priced, table, beside, png, projection, names)
     page, text = render_page(context), render_markdown(context)

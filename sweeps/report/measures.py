@@ -1,6 +1,7 @@
 """The page's measures: variance of the annotated pixels, alignment of subgroups, gaps in AUROC.
 
-And, of a sweep on generated squares, the two pixel measures by the paper's equations and exactly.
+And, of a sweep on generated squares, the two pixel measures by the paper's equations, exactly, and
+on the images.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 import pandas as pd
 
 from spurious.config import GaussianSquares
+from spurious.square_images import MeasuredSquares
+from spurious.square_images import measured as measured_squares
 from spurious.square_model import (
     SquareMeasures,
     closed_form,
@@ -22,7 +25,7 @@ from spurious.square_model import (
 from sweeps.report.cells import CELL, cell_keys
 from sweeps.report.tables import ReportInput, parse_specificity
 from sweeps.report.wording import annotation, images, interval, number
-from sweeps.statistics import summarize
+from sweeps.statistics import Summary, summarize, summarize_images
 
 VARIANCE = "variance_measure"
 BY_ATTRIBUTE = ("alignment_y0", "alignment_y1", "auroc_gap")
@@ -42,7 +45,9 @@ def measure_context(
     return {
         "measures": measure_rows(cells, measured),
         "squares": [] if squares is None else square_rows(squares, cells, measured),
-        "squares_note": "" if squares is None else square_note(squares),
+        "squares_note": (
+            "" if squares is None else f"{square_note(squares)} {_images_note(squares, cells)}"
+        ),
     }
 
 
@@ -86,7 +91,10 @@ def measure_rows(cells: pd.DataFrame, measured: pd.DataFrame) -> list[dict[str, 
             "method": key[2],
             "attribute": attribute,
             "seeds": len(group),
-            "means": [_summarised(group[name]) for name in (VARIANCE, *BY_ATTRIBUTE)],
+            "means": [
+                _summarised(summarize_images(group[VARIANCE])),
+                *(_summarised(summarize(group[name])) for name in BY_ATTRIBUTE),
+            ],
         }
         for key in cell_keys(cells)
         for (*cell, attribute), group in groups.items()
@@ -97,13 +105,16 @@ def measure_rows(cells: pd.DataFrame, measured: pd.DataFrame) -> list[dict[str, 
 def square_rows(
     options: GaussianSquares, cells: pd.DataFrame, measured: pd.DataFrame
 ) -> list[dict[str, Any]]:
-    """The model of squares beside the measured variance, a row per specificity and budget.
+    """The model of squares beside what is measured, a row per specificity and budget.
 
-    The variance does not depend on the method: each seed counts once.
+    Measured are both on the generator's training images, and by the trials the variance of what
+    they were annotated with, standardised. That does not depend on the method: each seed counts
+    once.
     """
     once = measured.drop_duplicates(["specificity", "budget", "seed"])
     groups = dict(list(once.groupby(["specificity", "budget"], sort=False)))
     whole, rows = training_variance(options), []
+    on_images = squares_measured(options, cells).by_specificity
     for key in dict.fromkeys(key[:2] for key in cell_keys(cells)):
         specificity = parse_specificity(key[0])
         forms = [form(options, specificity) for form in (closed_form, exact)]
@@ -112,10 +123,28 @@ def square_rows(
             {
                 **_bought(key),
                 "forms": [_form(form, whole) for form in forms],
-                "measured": _summarised(values),
+                "on_images": _form(on_images[specificity], whole),
+                "measured": _summarised(summarize_images(values)),
             }
         )
     return rows
+
+
+def squares_measured(options: GaussianSquares, cells: pd.DataFrame) -> MeasuredSquares:
+    """Both measures on the generator's training images, at every specificity of the cells."""
+    names = dict.fromkeys(key[0] for key in cell_keys(cells))
+    return measured_squares(options, tuple(map(parse_specificity, names)))
+
+
+def _images_note(options: GaussianSquares, cells: pd.DataFrame) -> str:
+    """Which images were measured."""
+    found = squares_measured(options, cells)
+    which = "all" if found.images == options.n_train else "the first"
+    return (
+        f"Measured on the {found.positives:,} abnormal ones of {which} {found.images:,} training "
+        f"images, whatever a budget annotates; the standardised variance is that of the trials, of "
+        f"the images that they were annotated with."
+    )
 
 
 def square_note(options: GaussianSquares) -> str:
@@ -147,9 +176,8 @@ def _bought(key: tuple[str, ...]) -> dict[str, Any]:
     return {"annotation": annotation(key[0]), "images": images(key[1])}
 
 
-def _summarised(values: pd.Series[Any]) -> tuple[str, str]:
+def _summarised(summary: Summary) -> tuple[str, str]:
     """Mean and interval over seeds in words; empty where there is no interval."""
-    summary = summarize(values)
     if math.isnan(summary.low):
         return number(summary.mean), ""
     return number(summary.mean), interval(summary.low, summary.high)

@@ -8,10 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from sweeps.published import PublishedTable, PublishedValue
+from spurious.config import GaussianSquares
+from sweeps.published import OF_IMAGES, PublishedTable, PublishedValue
 from sweeps.report.cells import CELL, cell_keys
+from sweeps.report.measures import squares_measured
 from sweeps.report.tables import REPORT_PUBLISHED, REPORT_SCHEMA_VERSION, parse_specificity
-from sweeps.statistics import Summary, summarize
+from sweeps.statistics import Summary, summarize, summarize_images
 
 _AT_CHOSEN_EPOCH = ("auroc", "robust_auroc")
 _ONCE = {"variance_measure": "train", "alignment_y0": "test", "alignment_y1": "test"}
@@ -23,6 +25,7 @@ def published_frame(
     cells: pd.DataFrame,
     priced: pd.DataFrame,
     epochs: pd.DataFrame,
+    squares: GaussianSquares | None = None,
 ) -> pd.DataFrame:
     """Every planned cell and every published one of each table and metric, matched where both are.
 
@@ -34,6 +37,8 @@ def published_frame(
         cells: The result of `cells`.
         priced: The result of `priced_trials`.
         epochs: Columns of `sweeps.schemas.EPOCHS`.
+        squares: The generator's options where the sweep is on squares, whose mutual information
+            is measured on the images; elsewhere nobody knows where the spurious pixels are.
 
     Returns:
         Columns of `REPORT_PUBLISHED`; per table and metric the cells of the sweep first.
@@ -42,7 +47,11 @@ def published_frame(
     for table in tables:
         for metric in table.metrics:
             said = [value for value in table.values if value.metric == metric]
-            measured = _summaries(metric, priced, epochs)
+            measured = (
+                _information(squares, cells)
+                if metric == "mutual_information"
+                else _summaries(metric, priced, epochs)
+            )
             matched = set()
             for cell in cell_keys(cells):
                 value = next((value for value in said if _covers(value, cell)), None)
@@ -81,7 +90,18 @@ def _summaries(
         if values["attribute"].nunique() > 1:  # a paper speaks of one spurious feature
             return {}
     grouped = {tuple(map(str, key)): found["value"] for key, found in values.groupby(CELL)}
-    return {(key[0], key[1], key[2]): summarize(found) for key, found in grouped.items()}
+    over_seeds = summarize_images if metric in OF_IMAGES else summarize
+    return {(key[0], key[1], key[2]): over_seeds(found) for key, found in grouped.items()}
+
+
+def _information(
+    squares: GaussianSquares | None, cells: pd.DataFrame
+) -> dict[tuple[str, str, str], Summary]:
+    """Measured on the generator's training images: one draw, whatever the budget and the seed."""
+    if squares is None:
+        return {}
+    found = squares_measured(squares, cells).by_specificity
+    return {key: summarize([found[parse_specificity(key[0])].mi]) for key in cell_keys(cells)}
 
 
 def _row(

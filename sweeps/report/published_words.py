@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweeps.published import PublishedTable
+from sweeps.published import OF_IMAGES, PublishedTable
 from sweeps.report.cells import CELL
 from sweeps.report.wording import (
     NONE,
@@ -123,6 +123,8 @@ def orders(where: str, metric: str, rows: Sequence[Row]) -> list[str]:
     """Whether pairs of cells are in the paper's order: a count, and a sentence per reversed pair.
 
     A pair is confirmed or contradicted where its measured intervals do not overlap, else left open.
+    What is a property of the images has one value per specificity and budget, whatever the method:
+    such pairs are counted once, and where all seeds have the same images they stay open.
 
     Args:
         where: What the paper calls its table.
@@ -131,16 +133,26 @@ def orders(where: str, metric: str, rows: Sequence[Row]) -> list[str]:
     """
     confirmed, left_open, reversed_pairs = 0, 0, []
     matched = [row for row in rows if row["counterpart"] == "both" and row["measured_n"]]
-    for low, high in _paper_pairs(matched):
+    if metric in OF_IMAGES:
+        matched = list({(row["specificity"], row["budget"]): row for row in matched}.values())
+    found = list(_paper_pairs(matched, metric in OF_IMAGES))
+    for low, high in found:
         if high["measured_low"] > low["measured_high"]:
             confirmed += 1
         elif low["measured_low"] > high["measured_high"]:
             reversed_pairs.append(_reversal(where, metric, low, high))
         else:
             left_open += 1
-    pairs = confirmed + left_open + len(reversed_pairs)
+    pairs = len(found)
     if not pairs:
         return []
+    if metric in OF_IMAGES and all(math.isnan(row["measured_low"]) for row in matched):
+        alike = sum(high["measured_mean"] > low["measured_mean"] for low, high in found)
+        return [
+            f"{count(pairs, 'pair')} of annotations have an order by {WORDS[metric]} in {where}. "
+            f"Every seed has the same images, so the measured values are one draw without an "
+            f"interval: {pairs} left open; the values are in the paper's order in {alike}."
+        ]
     return [
         f"{count(pairs, 'pair')} of cells have an order by {WORDS[metric]} in {where}: the "
         f"measured 95 % intervals confirm {confirmed}, contradict {len(reversed_pairs)}, and "
@@ -149,9 +161,11 @@ def orders(where: str, metric: str, rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _paper_pairs(rows: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
+def _paper_pairs(rows: Sequence[Row], of_one_budget: bool) -> Iterator[tuple[Row, Row]]:
     """Pairs of rows that the paper orders, the lower one first."""
     for one, other in itertools.combinations(rows, 2):
+        if of_one_budget and one["budget"] != other["budget"]:
+            continue
         places = [row["published_rank"] or row["published_mean"] for row in (one, other)]
         if places[0] != places[1]:
             yield (one, other) if places[0] < places[1] else (other, one)

@@ -27,13 +27,14 @@ from report_tables import (
 from tiny_sweeps import TEXT, run_here, tiny
 
 from cluster.folder_store import FolderStore
-from spurious.config import GaussianSquares
+from spurious.config import GaussianSquares, Specificity
 from spurious.selection import parse_rule
+from spurious.square_images import measured
 from sweeps.commands import SpecSource, plan_on
 from sweeps.outputs import pull
 from sweeps.outputs import report_input as input_of
 from sweeps.report.build import build_report
-from sweeps.report.measures import measure_rows, measures, square_note, square_rows
+from sweeps.report.measures import measure_context, measure_rows, measures, square_note, square_rows
 from sweeps.report.projection import GROUPS, projected, projection_png
 from sweeps.schemas import arrow_schema
 from sweeps.spec import parse_spec
@@ -156,6 +157,39 @@ def test_both_forms_stand_beside_the_measured_variance() -> None:
     assert [form["bits"] for form in exact] == ["0.00556", "0.00824", "0.00658", "0.00000"]
     assert exact[1]["standardised"] == f"{10.250551 / 8.699356:.3f}"
     assert [row["measured"][0] for row in rows] == ["0.600"] * 4
+    on_images = [row["on_images"] for row in rows]
+    found = measured(GaussianSquares(), (Specificity("label"), Specificity("r", r=20)))
+    for row, specificity in ((on_images[0], "label"), (on_images[2], "r=20")):
+        [own] = [of for key, of in found.by_specificity.items() if str(key) == specificity]
+        assert row["variance"] == f"{own.variance:.3f}"
+        assert row["nats"] == f"{own.mi:.5f}"
+        assert row["bits"] == f"{own.mi_bits:.5f}"
+    assert on_images[3]["nats"] == "0.00000"
+
+
+def test_seeds_of_the_same_images_have_no_interval(made: Made) -> None:
+    """One draw repeated says nothing of other draws: an interval of no width would be a lie."""
+    same = made.epochs["metric"] == "variance_measure"
+    epochs = made.epochs.assign(value=made.epochs["value"].where(~same, 0.6))
+    for row in rows_of(replace(made, epochs=epochs)):
+        assert row["means"][0] == ("0.600", "")
+        assert row["means"][3] == ("0.060", "0.060 to 0.060")
+    for square in squares_of(replace(made, epochs=epochs), GaussianSquares()):
+        assert square["measured"] == ("0.600", "")
+
+
+def test_the_page_says_which_images_were_measured(made: Made) -> None:
+    """All training images, or the first where they are many."""
+    _, cells = tables(made)
+    priced, _ = tables(made)
+    notes = [
+        measure_context(report_input(made, squares=options), priced, cells)["squares_note"]
+        for options in (GaussianSquares(n_train=20), GaussianSquares(n_train=60, image_size=1024))
+    ]
+    assert re.search(r"Measured on the \d+ abnormal ones of all 20 training images,", notes[0])
+    assert re.search(
+        r"Measured on the \d+ abnormal ones of the first 19 training images,", notes[1]
+    )
 
 
 def test_a_seed_counts_once_however_many_methods_it_has(made: Made) -> None:
@@ -182,6 +216,10 @@ def test_the_page_has_the_model_of_squares_alone(made: Made, tmp_path: Path) -> 
     section = page[page.index("model of squares") : page.index("Missing and failed")]
     assert "equations (7) and (13)" in section
     assert re.search(r"9\.488<span class=\"sub\">1\.091 standardised", section)
+    assert section.count(" nats<") == 3 * 6
+    text = (tmp_path / "squares" / "report.md").read_text()
+    [line] = [line for line in text.splitlines() if line.startswith("| labels | all | 9.488")]
+    assert line.count("|") == 11
     assert "\N{EN DASH}" in section
 
 

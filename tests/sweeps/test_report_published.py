@@ -16,6 +16,8 @@ from report_tables import Made, make, plan, report_input, small, tables, with_sc
 from tiny_sweeps import TEXT, run_here
 
 from cluster.folder_store import FolderStore
+from spurious.config import GaussianSquares, Specificity
+from spurious.square_images import measured
 from sweeps.cli import main
 from sweeps.published import PublishedTable, find, read_paper
 from sweeps.report.build import build_report
@@ -285,6 +287,85 @@ def test_cells_of_one_published_number_have_no_order() -> None:
     one = {**common, "measured_low": 0.1, "measured_high": 0.2}
     other = {**common, "measured_low": 0.8, "measured_high": 0.9}
     assert orders("Table 9", "robust_auroc", [one, other]) == []
+
+
+def image_row(specificity: str, mean: float, **changes: Any) -> dict[str, Any]:
+    """A row of the variance measure of all images, the same in three seeds."""
+    row = {
+        **{"specificity": specificity, "budget": "all", "method": "erm", "counterpart": "both"},
+        **{"published_rank": None, "published_mean": {"label": 0.99, "box": 0.47}[specificity]},
+        **{"published_sd": np.nan, "published_seeds": None, "measured_n": 3},
+        **{"measured_mean": mean, "measured_low": np.nan, "measured_high": np.nan},
+    }
+    return row | changes
+
+
+def test_one_set_of_images_decides_no_order() -> None:
+    """Equal values in every seed are one draw: left open, with what the draw says."""
+    one, other = image_row("label", 0.4), image_row("box", 0.5)
+    assert orders("Table 3", "variance_measure", [one, other]) == [
+        "1 pair of annotations have an order by variance of abnormal pixels in Table 3. Every seed "
+        "has the same images, so the measured values are one draw without an interval: 1 left "
+        "open; the values are in the paper's order in 0."
+    ]
+    [told] = orders("Table 3", "variance_measure", [one, image_row("box", 0.3)])
+    assert told.endswith("the values are in the paper's order in 1.")
+
+
+def test_a_property_of_images_is_counted_once_whatever_trains_on_them() -> None:
+    """Not once for each pair of methods, and never across budgets."""
+    ends = {"measured_low": 0.39, "measured_high": 0.41}
+    rows = [
+        image_row(specificity, 0.4, budget=budget, method=method, **ends)
+        for specificity in ("label", "box")
+        for budget in ("600", "1100")
+        for method in ("erm", "jtt")
+    ]
+    [counted] = orders("Table 3", "variance_measure", rows)
+    assert counted.startswith("2 pairs of cells have an order")
+    assert "overlap, or are missing, in 2." in counted
+
+
+def test_seeds_of_the_same_images_are_one_draw() -> None:
+    """The table has their mean and number, and no interval; seeds that differ have one."""
+    made = make(plan(specificities=("label", "box"), budgets=("all",), methods=("erm",)))
+    more = [
+        {
+            **{name: trial[name] for name in ("trial_id", "attempt")},
+            **{"epoch": 6, "split": "train", "metric": "variance_measure", "attribute": None},
+            "value": 0.9 if trial["specificity"] == "label" else 0.4 + 0.1 * trial["seed"],
+        }
+        for trial in made.trials.to_dict("records")
+    ]
+    made = replace(made, epochs=pd.concat([made.epochs, pd.DataFrame(more)]))
+    table3 = find("saab2022/table3", "siim-acr")
+    assert table3 is not None
+    frame = framed(made, table3)
+    [same] = rows(frame, specificity="label")
+    assert (same["measured_n"], same["measured_mean"]) == (3, pytest.approx(0.9))
+    assert all(np.isnan(same[f"measured_{name}"]) for name in ("sd", "low", "high"))
+    [differing] = rows(frame, specificity="box")
+    assert differing["measured_sd"] == pytest.approx(0.1)
+    assert differing["measured_low"] < 0.5 < differing["measured_high"]
+
+
+def test_information_is_measured_on_the_squares_themselves() -> None:
+    """Beside Figure 3's order: one value a specificity, on images that are drawn again."""
+    made = make(plan(specificities=("r=1", "r=40"), budgets=("all",), methods=("erm",)))
+    figure3 = find("saab2022/figure3", "gaussian-squares")
+    assert figure3 is not None
+    priced, cells = tables(made)
+    frame = published_frame([figure3], cells, priced, made.epochs, GaussianSquares())
+    expected = measured(GaussianSquares(), (Specificity("r", r=1),)).by_specificity
+    [coarse] = rows(frame, metric="mutual_information", specificity="r=1")
+    assert coarse["measured_mean"] == next(iter(expected.values())).mi > 0.003
+    assert (coarse["measured_n"], coarse["counterpart"]) == (1, "both")
+    assert np.isnan(coarse["measured_low"])
+    [fine] = rows(frame, metric="mutual_information", specificity="r=40")
+    assert fine["measured_mean"] == 0.0
+    [section] = published_sections([figure3], frame)
+    [metric] = [m for m in section["metrics"] if m["name"].startswith("Mutual information")]
+    assert metric["orders"][0].endswith("1 left open; the values are in the paper's order in 1.")
 
 
 def plain(page: str) -> str:
