@@ -10,7 +10,7 @@ import pytest
 
 from spurious.config import FcnResNet50, SmallUnet, Train
 from spurious.cost import Cost
-from spurious.method_config import Jtt
+from spurious.method_config import FirstStage, Jtt
 from spurious.methods.first_stage import first_config
 from sweeps.commands import generator_facts
 from sweeps.identity import generator_digest
@@ -158,6 +158,15 @@ def test_table_1_has_the_papers_methods_and_hyper_parameters() -> None:
     assert trained["label", "george"] == replace(
         second, weight_decay=1e-3, keep="best val.worst_cluster_accuracy"
     )
+    firsts = {
+        (first_config(trial.config, trial.config.method), trial.config.method.first_balance)
+        for trial in plan.trials
+        if isinstance(trial.config.method, FirstStage) and trial.config.seed == 0
+    }
+    assert len(firsts) == 1  # one model for both methods
+    [(first, balance)] = firsts
+    assert (first.train.epochs, first.train.weight_decay, balance) == (30, 0.1, "classes")
+    assert spec.published == ("saab2022/table1", "saab2022/table3")
     assert second.momentum == 0.9
     assert spec.resources.gpus == 1
     assert {trial.config.model_name for trial in plan.trials} == {"resnet50", "unet"}
