@@ -1,0 +1,198 @@
+"""Published beside measured: which orders of a paper the measured cells confirm."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_tables import Made, make, plan, small, tables, with_scores
+from test_report_published import T_2, framed, paper, rows, value
+
+from spurious.config import GaussianSquares, Specificity
+from spurious.square_images import measured
+from sweeps.published import PublishedTable, find
+from sweeps.report.published import published_frame
+from sweeps.report.published_words import orders, published_sections
+
+
+@pytest.fixture(scope="module")
+def made() -> Made:
+    """Labels (erm, jtt), boxes and masks (erm) on 600 and on all images, three seeds each."""
+    return small()
+
+
+def sentences(made: Made, table: PublishedTable) -> list[str]:
+    """What the page says of the order of robust AUROC."""
+    [section] = published_sections([table], framed(made, table))
+    [metric] = [metric for metric in section["metrics"] if metric["name"] == "Robust AUROC"]
+    found: list[str] = metric["orders"]
+    return found
+
+
+PAIR = "    values:\n" + value("label", "600", 0.46, 0.01) + value("mask", "600", 0.82, 0.02)
+
+
+def test_a_reversed_pair_is_told_in_a_sentence(made: Made) -> None:
+    """Disjoint measured intervals in the other order: both cells, all four numbers."""
+    scores = {
+        ("label", "600", "erm"): [0.79, 0.80, 0.81],
+        ("mask", "600", "erm"): [0.59, 0.6, 0.61],
+    }
+    counted, told = sentences(with_scores(made, scores), paper(PAIR))
+    assert counted == (
+        "1 pair of cells have an order by robust AUROC in Table 9: the measured 95 % intervals "
+        "confirm 0, contradict 1, and overlap, or are missing, in 0."
+    )
+    half = T_2 * 0.01 / np.sqrt(3)
+    assert told == (
+        f"Labels on 600 images, trained with erm: measured robust AUROC 0.800 "
+        f"({0.8 - half:.3f} to {0.8 + half:.3f}), above 0.600 ({0.6 - half:.3f} to "
+        f"{0.6 + half:.3f}) of masks on 600 images, trained with erm, and the intervals do not "
+        f"overlap. Table 9 has it the other way round: 0.460 ± 0.010 below 0.820 ± 0.020."
+    )
+
+
+@pytest.mark.parametrize(
+    ("label", "mask", "counts"),
+    [
+        ([0.59, 0.60, 0.61], [0.79, 0.80, 0.81], "confirm 1, contradict 0"),
+        ([0.50, 0.80, 0.99], [0.59, 0.60, 0.61], "confirm 0, contradict 0"),
+        ([np.nan, np.nan, 0.99], [0.1, 0.1, 0.1], "confirm 0, contradict 0"),
+    ],
+)
+def test_other_pairs_are_counted_alone(
+    made: Made, label: list[float], mask: list[float], counts: str
+) -> None:
+    """Same order, overlapping intervals, or a single seed without an interval: no accusation."""
+    scores = {("label", "600", "erm"): label, ("mask", "600", "erm"): mask}
+    [counted] = sentences(with_scores(made, scores), paper(PAIR))
+    assert counts in counted
+
+
+def test_a_weak_order_of_the_paper_is_called_so(made: Made) -> None:
+    """Where the paper's own t-intervals overlap, the sentence says it."""
+    scores = {
+        ("label", "600", "erm"): [0.79, 0.80, 0.81],
+        ("mask", "600", "erm"): [0.59, 0.6, 0.61],
+    }
+    near = (
+        "    values:\n" + value("label", "600", 0.654, 0.035) + value("mask", "600", 0.656, 0.038)
+    )
+    _, told = sentences(with_scores(made, scores), paper(near))
+    assert told.endswith(
+        "0.654 ± 0.035 below 0.656 ± 0.038, where the paper's own 95 % intervals overlap."
+    )
+    equal = "    values:\n" + value("label", "600", 0.65, 0.01) + value("mask", "600", 0.65, 0.01)
+    assert sentences(with_scores(made, scores), paper(equal)) == []
+
+
+def test_an_order_without_numbers_can_be_contradicted(made: Made) -> None:
+    """Three ranked cells are three pairs; the page shows places instead of numbers."""
+    text = (
+        "    orders:\n      - {dataset: siim-acr, budget: all, method: erm, metric: robust_auroc, "
+        "rising: [label, box, mask]}\n"
+    )
+    scores = {
+        ("label", "all", "erm"): [0.44, 0.45, 0.46],
+        ("box", "all", "erm"): [0.89, 0.90, 0.91],
+        ("mask", "all", "erm"): [0.69, 0.70, 0.71],
+    }
+    counted, told = sentences(with_scores(made, scores), paper(text))
+    assert counted.startswith("3 pairs of cells")
+    assert "confirm 2, contradict 1" in counted
+    assert told.startswith("Boxes on all images, trained with erm: measured robust AUROC 0.900")
+    assert told.endswith("Table 9 has it the other way round, without numbers.")
+    [section] = published_sections([paper(text)], framed(made, paper(text)))
+    assert [row["published"] for row in section["metrics"][0]["rows"]] == [
+        f"place {rank} of 3, 1 the lowest" for rank in (1, 2, 3)
+    ]
+
+
+def test_cells_of_one_published_number_have_no_order() -> None:
+    """Two option sets of one method are not a pair that the paper orders."""
+    common = {"published_rank": None, "published_mean": 0.5, "counterpart": "both", "measured_n": 3}
+    one = {**common, "measured_low": 0.1, "measured_high": 0.2}
+    other = {**common, "measured_low": 0.8, "measured_high": 0.9}
+    assert orders("Table 9", "robust_auroc", [one, other]) == []
+
+
+def image_row(specificity: str, mean: float, **changes: Any) -> dict[str, Any]:
+    """A row of the variance measure of all images, the same in three seeds."""
+    row = {
+        **{"specificity": specificity, "budget": "all", "method": "erm", "counterpart": "both"},
+        **{"published_rank": None, "published_mean": {"label": 0.99, "box": 0.47}[specificity]},
+        **{"published_sd": np.nan, "published_seeds": None, "measured_n": 3},
+        **{"measured_mean": mean, "measured_low": np.nan, "measured_high": np.nan},
+    }
+    return row | changes
+
+
+def test_one_set_of_images_decides_no_order() -> None:
+    """Equal values in every seed are one draw: left open, with what the draw says."""
+    one, other = image_row("label", 0.4), image_row("box", 0.5)
+    assert orders("Table 3", "variance_measure", [one, other]) == [
+        "1 pair of annotations have an order by variance of abnormal pixels in Table 3. Every seed "
+        "has the same images, so the measured values are one draw without an interval: 1 left "
+        "open; the values are in the paper's order in 0."
+    ]
+    [told] = orders("Table 3", "variance_measure", [one, image_row("box", 0.3)])
+    assert told.endswith("the values are in the paper's order in 1.")
+
+
+def test_a_property_of_images_is_counted_once_whatever_trains_on_them() -> None:
+    """Not once for each pair of methods, and never across budgets."""
+    ends = {"measured_low": 0.39, "measured_high": 0.41}
+    rows = [
+        image_row(specificity, 0.4, budget=budget, method=method, **ends)
+        for specificity in ("label", "box")
+        for budget in ("600", "1100")
+        for method in ("erm", "jtt")
+    ]
+    [counted] = orders("Table 3", "variance_measure", rows)
+    assert counted.startswith("2 pairs of cells have an order")
+    assert "overlap, or are missing, in 2." in counted
+
+
+def test_seeds_of_the_same_images_are_one_draw() -> None:
+    """The table has their mean and number, and no interval; seeds that differ have one."""
+    made = make(plan(specificities=("label", "box"), budgets=("all",), methods=("erm",)))
+    more = [
+        {
+            **{name: trial[name] for name in ("trial_id", "attempt")},
+            **{"epoch": 6, "split": "train", "metric": "variance_measure", "attribute": None},
+            "value": 0.9 if trial["specificity"] == "label" else 0.4 + 0.1 * trial["seed"],
+        }
+        for trial in made.trials.to_dict("records")
+    ]
+    made = replace(made, epochs=pd.concat([made.epochs, pd.DataFrame(more)]))
+    table3 = find("saab2022/table3", "siim-acr")
+    assert table3 is not None
+    frame = framed(made, table3)
+    [same] = rows(frame, specificity="label")
+    assert (same["measured_n"], same["measured_mean"]) == (3, pytest.approx(0.9))
+    assert all(np.isnan(same[f"measured_{name}"]) for name in ("sd", "low", "high"))
+    [differing] = rows(frame, specificity="box")
+    assert differing["measured_sd"] == pytest.approx(0.1)
+    assert differing["measured_low"] < 0.5 < differing["measured_high"]
+
+
+def test_information_is_measured_on_the_squares_themselves() -> None:
+    """Beside Figure 3's order: one value a specificity, on images that are drawn again."""
+    made = make(plan(specificities=("r=1", "r=40"), budgets=("all",), methods=("erm",)))
+    figure3 = find("saab2022/figure3", "gaussian-squares")
+    assert figure3 is not None
+    priced, cells = tables(made)
+    frame = published_frame([figure3], cells, priced, made.epochs, GaussianSquares())
+    expected = measured(GaussianSquares(), (Specificity("r", r=1),)).by_specificity
+    [coarse] = rows(frame, metric="mutual_information", specificity="r=1")
+    assert coarse["measured_mean"] == next(iter(expected.values())).mi > 0.003
+    assert (coarse["measured_n"], coarse["counterpart"]) == (1, "both")
+    assert np.isnan(coarse["measured_low"])
+    [fine] = rows(frame, metric="mutual_information", specificity="r=40")
+    assert fine["measured_mean"] == 0.0
+    [section] = published_sections([figure3], frame)
+    [metric] = [m for m in section["metrics"] if m["name"].startswith("Mutual information")]
+    assert metric["orders"][0].endswith("1 left open; the values are in the paper's order in 1.")
