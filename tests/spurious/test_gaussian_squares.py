@@ -13,7 +13,7 @@ from scipy import ndimage
 from spurious.config import GaussianSquares
 from spurious.dataset import Record
 from spurious.errors import ConfigError, DataError
-from spurious.generators.gaussian_squares import GaussianSquaresSource, region
+from spurious.generators.gaussian_squares import GaussianSquaresSource, _free_starts, region
 from spurious.specificity import count_components
 
 GOLDEN = {
@@ -225,6 +225,15 @@ def test_overlap_of_independent_regions() -> None:
     assert within(sum(overlaps), len(overlaps), 0.267539)
     values = {v for r in records(options, n=60) for v in np.unique(np.rint(r.image)).tolist()}
     assert values == {-10.0, -8.0, 0.0, 2.0}
+
+
+def test_the_overlap_s_probability_is_counted() -> None:
+    """Every place of the abnormality, with the places of the block that the source says miss it."""
+    options = GaussianSquares()
+    places = range(options.image_size - options.abnormality_size + 1)
+    free = [len(_free_starts(options, top, left)) for top in places for left in places]
+    every = (options.image_size - options.spurious_size + 1) ** 2
+    assert 1 - np.mean(free) / every == pytest.approx(0.267539, abs=5e-7)
 
 
 def test_variance_of_positive_images() -> None:

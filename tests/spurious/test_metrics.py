@@ -165,3 +165,15 @@ def test_dice_from_counts() -> None:
     counts = (np.array([2, 100, 0]), np.array([4, 100, 0]), np.array([4, 100, 0]))
     assert mean_dice(*counts) == 0.75
     assert math.isnan(mean_dice(*(np.array([], dtype=np.int64),) * 3))
+
+
+@given(st.lists(st.integers(1, 40), min_size=4, max_size=4))
+def test_a_pure_shortcut_scores_as_counts_dictate(counts: list[int]) -> None:
+    """Overall AUROC is the share of pairs that s puts in order, ties half; robust AUROC is 0."""
+    labels, attribute = np.repeat([0, 0, 1, 1], counts), np.repeat([0, 1, 0, 1], counts)
+    n00, n01, n10, n11 = counts
+    concordant = n11 * n00 + 0.5 * (n11 * n01 + n10 * n00)
+    scores = attribute.astype(np.float64)
+    assert auroc(labels, scores) == pytest.approx(concordant / ((n10 + n11) * (n00 + n01)))
+    [one] = robust_auroc(labels, scores, attribute.astype(np.int8)[:, None], ("tube",), (1,))[-1:]
+    assert one.value == 0.0

@@ -269,3 +269,12 @@ def test_positive_pixels_are_pulled_together() -> None:
         positive = pixels.permute(0, 2, 3, 1)[batch.targets == 1]
         found.append(-similarity_loss(positive, "pairs").item())
     assert found[1] > found[0] + 0.05
+
+
+def test_the_diagonal_is_no_pair() -> None:
+    """All nine products sum to 5.828427, three of them of a vector with itself: 2.828427 count."""
+    every = unit(THREE).sum(dim=0).square().sum().item()
+    assert every == pytest.approx(5.828427, abs=2e-6)
+    assert -every / 3 == pytest.approx(-1.942809, abs=1e-6)
+    assert -3 * similarity_loss(THREE, "paper").item() == pytest.approx(2.828427, abs=2e-6)
+    assert -3 * similarity_loss(THREE, "paper").item() == pytest.approx(every - 3, abs=2e-6)

@@ -16,7 +16,14 @@ from spurious.errors import ConfigError
 from spurious.generators.gaussian_squares import GaussianSquaresSource, _free_starts
 from spurious.measures import empirical_mi, empirical_variance, mutual_information
 from spurious.specificity import supervision_target
-from spurious.square_model import closed_form, exact, maximiser, training_variance
+from spurious.square_images import measured
+from spurious.square_model import (
+    _exact_joint,
+    closed_form,
+    exact,
+    maximiser,
+    training_variance,
+)
 
 PAPER = GaussianSquares()
 LABEL, MASK = Specificity("label"), Specificity("mask")
@@ -214,3 +221,131 @@ def test_measured_information_agrees_with_the_exact_form(drawn: list[Any]) -> No
         measured = empirical_mi(abnormal, spurious, targets)
         assert measured == pytest.approx(exact(PAPER, r(resolution)).mi, abs=1e-3)
     assert math.isnan(empirical_mi(abnormal, spurious, np.zeros_like(abnormal)))
+
+
+@pytest.mark.parametrize(("resolution", "nats"), [(8, 0.008204), (10, 0.007661)])
+def test_exact_information_between_the_papers_resolutions(resolution: int, nats: float) -> None:
+    """Numbers of the audit of the paper's appendix."""
+    assert exact(PAPER, r(resolution)).mi == pytest.approx(nats, abs=5e-7)
+
+
+def paper_quadratic() -> tuple[float, float, float]:
+    """Eq. (7) rearranged: c, b and a of Var = c + b gamma - a gamma^2."""
+    w, mu_a, mu_s = 144 / 1536, 2.0, -10.0
+    constant = 1 + mu_s**2 * w * (1 - w)
+    linear = mu_a**2 - w * mu_s**2 + 2 * w**2 * mu_s**2 - 2 * mu_a * mu_s * w
+    return constant, linear, (mu_a - w * mu_s) ** 2
+
+
+def test_both_forms_of_equation_7_agree() -> None:
+    """As a quadratic of gamma, to 1e-12."""
+    constant, linear, square = paper_quadratic()
+    for resolution in (1, 2, 3, 4, 5, 8, 10, 20, 40):
+        found = closed_form(PAPER, r(resolution))
+        expected = constant + linear * found.gamma - square * found.gamma**2
+        assert found.variance == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_closed_variance_falls_from_the_first_resolution_on() -> None:
+    """Eq. (8): its maximum, through three of our values, is at .0076958, below gamma(1) = .04."""
+    forms = [closed_form(PAPER, r(resolution)) for resolution in (1, 4, 20)]
+    square, linear, _ = np.polyfit([f.gamma for f in forms], [f.variance for f in forms], 2)
+    _, expected, negative = paper_quadratic()
+    assert -linear / (2 * square) == pytest.approx(0.0076958, abs=5e-8)
+    assert expected / (2 * negative) == pytest.approx(0.0076958, abs=5e-8)
+    assert forms[0].gamma > 0.0076958
+
+
+@pytest.mark.parametrize(("resolution", "down", "up"), [(3, 32, 34), (9, 14, 16), (30, 8, 10)])
+def test_the_paper_s_proof_rounds_up_where_its_definition_rounds_down(
+    resolution: int, down: int, up: int
+) -> None:
+    """Where r does not divide n the sides differ; ours are the definition's, as `dilate` has it."""
+    side = math.sqrt(64 / closed_form(PAPER, r(resolution)).gamma)
+    assert side == pytest.approx(down)
+    assert up == min(40, 8 + 2 * (math.ceil(40 / resolution) - 1))
+    mask = np.zeros((40, 40), dtype=bool)
+    mask[16:24, 16:24] = True
+    assert supervision_target(mask, r(resolution)).sum() == down**2
+
+
+@pytest.mark.parametrize(("resolution", "mean"), [(2, 34.485), (4, 23.273), (20, 9.939)])
+def test_the_border_cuts_targets_off(resolution: int, mean: float) -> None:
+    """Mean side over every place; at r = 2 the target is the whole image for 4.5 % of them."""
+    sides = []
+    for start in range(33):
+        mask = np.zeros((40, 40), dtype=bool)
+        mask[start : start + 8, start : start + 8] = True
+        sides.append(int(supervision_target(mask, r(resolution)).any(axis=1).sum()))
+    assert np.mean(sides) == pytest.approx(mean, abs=5e-4)
+    if resolution == 2:
+        assert np.mean([side == 40 for side in sides]) ** 2 == pytest.approx(0.0450, abs=5e-5)
+
+
+def test_over_all_training_images_pixels_are_spurious_less_often() -> None:
+    """P(S | Y = 0) and the information without the condition that the image is positive."""
+    joint = 0.9 * _exact_joint(PAPER, LABEL) + 0.1 * np.array([[1.0, 0.0], [0.0, 0.0]])
+    assert joint[0, 1] / joint[0].sum() == pytest.approx(0.084025, abs=5e-7)
+    assert mutual_information(joint) == pytest.approx(0.003099, abs=5e-7)
+
+
+def test_independent_blocks_cover_the_abnormality() -> None:
+    """P(S = 1 | Y = 1) where nothing keeps them apart."""
+    joint = _exact_joint(replace(PAPER, overlap="independent"), MASK)
+    assert joint[1, 1] / joint[1].sum() == pytest.approx(0.1168, abs=5e-5)
+
+
+MANY = replace(PAPER, prevalence=1.0, n_train=2000)
+RESOLUTIONS = (1, 2, 4, 20, 40)
+MI_ERROR = {1: 0.01, 2: 0.15, 4: 0.15, 20: 0.35, 40: 0.0}
+"""Three standard errors relative to the value, or more: in one image of twenty the block touches
+the ring around the abnormality that is all there is at r = 20."""
+
+
+def test_measures_on_many_images_are_the_exact_ones() -> None:
+    """Within about three standard errors of 2,000 images; and the bits of both."""
+    found = measured(MANY, tuple(map(r, RESOLUTIONS)))
+    assert (found.images, found.positives) == (2000, 2000)
+    scale = math.sqrt(POSITIVES / 2000)
+    for resolution in RESOLUTIONS:
+        own, expected = found.by_specificity[r(resolution)], exact(PAPER, r(resolution))
+        assert own.gamma == pytest.approx(expected.gamma, rel=0.02)
+        assert own.variance == pytest.approx(expected.variance, abs=3 * SD[resolution] * scale)
+        assert own.mi == pytest.approx(expected.mi, rel=MI_ERROR[resolution], abs=1e-9)
+        assert own.mi_bits == pytest.approx(own.mi / math.log(2))
+    again = measured(replace(MANY, seed=1), (r(2), r(20))).by_specificity
+    for resolution in (2, 20):
+        assert again[r(resolution)].mi == pytest.approx(
+            exact(PAPER, r(resolution)).mi, rel=MI_ERROR[resolution]
+        )
+
+
+def test_means_of_per_image_variances_are_another_measure() -> None:
+    """The variance between images counts in the pooled one alone."""
+    source = GaussianSquaresSource(replace(MANY, n_train=600))
+    drawn = [source.load(name) for name in source.index() if name.startswith("train")]
+    for resolution, expected in zip(RESOLUTIONS, (9.489, 10.22, 7.05, 2.45, 0.983), strict=True):
+        of_images = [
+            record.image[supervision_target(record.mask, r(resolution))].var() for record in drawn
+        ]
+        error = 3 * float(np.std(of_images)) * math.sqrt(1 / 600 + 1 / 3000) + 1e-3
+        assert float(np.mean(of_images)) == pytest.approx(expected, abs=error)
+
+
+def test_what_is_measured_has_its_block() -> None:
+    """The mask of the block is where its mean was added, and drawing it changes no pixel."""
+    source = GaussianSquaresSource(replace(PAPER, noise_sd=0.01, n_train=20))
+    for name in (name for name in source.index() if name.startswith("train")):
+        record, block = source.drawn(name)
+        assert np.array_equal(block, record.image[:, :, 0] < -5)
+        assert bool(block.any()) == record.attributes["block"]
+        assert np.array_equal(record.image, source.load(name).image)
+
+
+def test_squares_without_a_positive_measure_nothing() -> None:
+    """NaN, never 0; and images beyond the most that are drawn are left out."""
+    found = measured(replace(PAPER, prevalence=0.0, n_train=3), (LABEL,))
+    assert found.positives == 0
+    assert math.isnan(found.by_specificity[LABEL].variance)
+    assert math.isnan(found.by_specificity[LABEL].mi)
+    assert measured(replace(PAPER, n_train=30, image_size=1024), (LABEL,)).images == 19
