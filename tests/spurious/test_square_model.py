@@ -310,6 +310,7 @@ def test_measures_on_many_images_are_the_exact_ones() -> None:
     for resolution in RESOLUTIONS:
         own, expected = found.by_specificity[r(resolution)], exact(PAPER, r(resolution))
         assert own.gamma == pytest.approx(expected.gamma, rel=0.02)
+        assert own.w == pytest.approx(expected.w, rel=MI_ERROR[resolution], nan_ok=True)
         assert own.variance == pytest.approx(expected.variance, abs=3 * SD[resolution] * scale)
         assert own.mi == pytest.approx(expected.mi, rel=MI_ERROR[resolution], abs=1e-9)
         assert own.mi_bits == pytest.approx(own.mi / math.log(2))
