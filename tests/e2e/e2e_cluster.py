@@ -107,11 +107,11 @@ class Cluster:
         self.podman("run", *own, *pod.init_flags, IMAGE, *pod.init_command, timeout=120)
         self._start(name, pod, [])
 
-    def drain(self, name: str) -> float:
+    def drain(self, name: str, meanwhile: Callable[[], object] = lambda: None) -> float:
         """SIGTERM as a kubelet sends it; seconds until the container ended, within its grace."""
         began = time.monotonic()
         self.podman.kill(name, "TERM")
-        self.podman.ended(name, self.graces[name])
+        self.podman.ended(name, self.graces[name], meanwhile)
         return time.monotonic() - began
 
     def stop(self, name: str) -> None:
