@@ -32,6 +32,7 @@ from kube_manifests import (
 
 from cluster.kube_documents import Document, pod_templates, quantity, read_documents
 from cluster.kube_lint import lint
+from cluster.s3_store import make_client
 from cluster.seaweed import choose_ports, find_binary
 
 MONITORING = {"PodMonitor", "PrometheusRule"}
@@ -237,6 +238,24 @@ def test_workload_identity_replaces_the_keys(overlay: str, tmp_path: Path) -> No
     accounts = [d for d in documents if d.kind == "ServiceAccount"]
     assert len(accounts) == 2
     assert all("eks.amazonaws.com/role-arn" in d.metadata["annotations"] for d in accounts)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_stores_address_redirects_s3_alone(
+    overlay: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a pod's settings the store is at its address, and STS, for workload identity, at AWS."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    settings = one(render(overlay), "ConfigMap", "sweeps-settings").body["data"]
+    for name, value in settings.items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    assert make_client().meta.endpoint_url == settings["AWS_ENDPOINT_URL_S3"]
+    sts = boto3.Session().client("sts", region_name=settings["AWS_REGION"])
+    assert sts.meta.endpoint_url.endswith(".amazonaws.com")
 
 
 def test_no_secret_and_no_job_lies_in_the_folder() -> None:
