@@ -168,11 +168,32 @@ def test_a_rayjob_is_created_once_and_then_attached_to(kubernetes: KubernetesHer
     assert (again.name, again.deployment, attached) == (first.name, "Running", True)
     assert list(kubernetes.jobs) == [first.name]
 
-    ended = {"jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "message": "it broke"}
-    kubernetes.jobs[first.name]["status"] = ended
-    second, attached = jobs.submit(manifest)
-    assert (second.name, attached) == (f"{first.name}-2", False)
-    assert kubernetes.jobs[second.name]["spec"]["jobId"] == second.name
+    ended = [
+        {"jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "message": "it broke"},
+        {"jobDeploymentStatus": "ValidationFailed", "message": "refused by the operator"},
+    ]
+    for number, status in enumerate(ended, start=2):
+        [*_, newest] = kubernetes.jobs.values()
+        newest["status"] = status
+        further, attached = jobs.submit(manifest)
+        assert (further.name, attached) == (f"{first.name}-{number}", False)
+        assert kubernetes.jobs[further.name]["spec"]["jobId"] == further.name
+
+
+def test_a_rayjob_on_another_store_is_not_attached_to(kubernetes: KubernetesHere) -> None:
+    """A name is made of the sweep alone: its command tells the store; a second look finds each.
+
+    On a server that acts as the Kubernetes API.
+    """
+    jobs = RayJobs()
+    here = render_rayjob(cluster(), REQUEST)
+    request = {**REQUEST, "entrypoint": REQUEST["entrypoint"].replace("s3://sweeps", "s3://other")}
+    elsewhere = render_rayjob(cluster(), request)
+    names = [REQUEST["submission_id"], f"{REQUEST['submission_id']}-2"]
+    assert [jobs.submit(each)[0].name for each in (here, elsewhere)] == names
+    assert kubernetes.jobs[names[1]]["spec"]["entrypoint"] == request["entrypoint"]
+    again = [jobs.submit(each) for each in (here, elsewhere)]
+    assert [(job.name, attached) for job, attached in again] == [(name, True) for name in names]
 
 
 def test_the_contexts_namespace_is_used_where_the_manifest_has_none(
@@ -188,7 +209,12 @@ def test_the_contexts_namespace_is_used_where_the_manifest_has_none(
 
 @pytest.mark.parametrize(
     ("job_status", "deployment", "status"),
-    [("SUCCEEDED", "Complete", 0), ("FAILED", "Failed", 1), ("STOPPED", "Complete", 130)],
+    [
+        ("SUCCEEDED", "Complete", 0),
+        ("FAILED", "Failed", 1),
+        ("STOPPED", "Complete", 130),
+        ("", "ValidationFailed", 1),
+    ],
 )
 def test_waiting_tells_every_change_and_ends_with_the_outcome(
     kubernetes: KubernetesHere, job_status: str, deployment: str, status: int
