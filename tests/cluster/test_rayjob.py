@@ -47,8 +47,12 @@ def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kube
 
 
 def test_the_whole_rayjob_is_the_golden_one() -> None:
-    """Every field that is sent is on record, and none of a bare RayCluster's own is left."""
+    """Every field that is sent is on record, and none of a bare RayCluster's own is left.
+
+    A failed trial makes the job fail: the operator builds no second cluster for it.
+    """
     rendered = render_rayjob(cluster(), REQUEST)
+    assert rendered["spec"]["backoffLimit"] == 0
     assert rendered == yaml.safe_load((GOLDEN / "rayjob.yaml").read_text())
     assert yaml.safe_load(as_yaml(rendered)) == rendered
 
@@ -57,9 +61,9 @@ def test_rules_of_beginning_and_end_are_written() -> None:
     """What is not asked for is left out, so that a queue's own setting stands."""
     spec = render_rayjob(cluster(), REQUEST)["spec"]
     assert not {"suspend", "activeDeadlineSeconds"} & spec.keys()
-    rules = RayJobRules(ttl_seconds=0, backoff_limit=0, active_deadline_seconds=3600, suspend=True)
+    rules = RayJobRules(ttl_seconds=0, backoff_limit=2, active_deadline_seconds=3600, suspend=True)
     spec = render_rayjob(cluster(), REQUEST, rules)["spec"]
-    assert spec["ttlSecondsAfterFinished"] == spec["backoffLimit"] == 0
+    assert (spec["ttlSecondsAfterFinished"], spec["backoffLimit"]) == (0, 2)
     assert (spec["activeDeadlineSeconds"], spec["suspend"]) == (3600, True)
 
 
