@@ -160,7 +160,8 @@ def test_the_quota_admits_the_cluster_at_its_largest(overlay: str) -> None:
 def test_the_gpu_pool_prefers_spot_nodes_and_drains_them_sooner() -> None:
     """Two groups with the same GPU; the spot one has the priority, the label, and less time."""
     documents = render("overlays/gpu-pool")
-    demand, spot = one(documents, "RayCluster").spec["workerGroupSpecs"]
+    cluster = one(documents, "RayCluster").spec
+    demand, spot = cluster["workerGroupSpecs"]
     assert [demand["groupName"], spot["groupName"]] == ["gpu-ondemand", "gpu-spot"]
     assert spot["priority"] > demand.get("priority", 0)
     assert spot["labels"] == {"ray.io/market-type": "spot"}
@@ -172,6 +173,11 @@ def test_the_gpu_pool_prefers_spot_nodes_and_drains_them_sooner() -> None:
         assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in pod[
             "tolerations"
         ]
+        names = [variable["name"] for variable in pod["containers"][0]["env"]]
+        assert "NVIDIA_VISIBLE_DEVICES" not in names  # it would overrule the device plugin
+        assert "NVIDIA_DRIVER_CAPABILITIES" in names
+    head = cluster["headGroupSpec"]["template"]["spec"]
+    assert head["nodeSelector"] == {"karpenter.sh/capacity-type": "on-demand"}
 
 
 def test_kueue_gets_a_queue_and_a_fixed_size() -> None:
@@ -183,6 +189,50 @@ def test_kueue_gets_a_queue_and_a_fixed_size() -> None:
         assert group["minReplicas"] == group["replicas"] == group["maxReplicas"] > 0
     for template in pod_templates(cluster):
         assert template.spec["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_metrics_are_asked_where_something_answers(overlay: str) -> None:
+    """Head ports are scraped, let through and served together; the autoscaler's with it alone."""
+    documents = render(overlay)
+    cluster = one(documents, "RayCluster")
+    [container] = pod_templates(cluster)[0].spec["containers"]
+    served = {port["name"]: port["containerPort"] for port in container["ports"]}
+    monitor = one(documents, "PodMonitor", "ray-head").spec
+    scraped = {endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]}
+    scales = cluster.spec["enableInTreeAutoscaling"]
+    assert ("as-metrics" in scraped) is scales
+    assert scraped == {name for name in served if name.endswith("metrics")}
+    [rule] = _policy(overlay, "metrics-from-monitoring")["ingress"]
+    assert {port["port"] for port in rule["ports"]} == {served[name] for name in scraped}
+
+
+@pytest.mark.parametrize("overlay", [o for o in OVERLAYS if o != "overlays/kueue"])
+def test_the_autoscaler_reaches_api_servers_at_their_usual_ports(overlay: str) -> None:
+    """Of kubeadm and most clouds, minikube and MicroK8s; 443 is open for the store."""
+    [rule] = _policy(overlay, "api-server-from-head")["egress"]
+    assert {port["port"] for port in rule["ports"]} == {6443, 8443, 16443}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_submitters_may_submit_and_no_more(overlay: str) -> None:
+    """A Role for RayJobs and port-forwards that is bound to nobody, and reads no Secret."""
+    documents = render(overlay)
+    assert not [d for d in documents if d.kind.endswith("RoleBinding")]
+    rules = one(documents, "Role", "sweeps-submitter").body["rules"]
+    granted = {
+        f"{group}/{resource}".strip("/"): set(rule["verbs"])
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert granted == {
+        "ray.io/rayjobs": {"create", "get", "list", "watch", "delete"},
+        "ray.io/rayclusters": {"get", "list"},
+        "pods": {"get", "list"},
+        "services": {"get", "list"},
+        "pods/portforward": {"create"},
+    }
 
 
 def _policy(overlay: str, name: str) -> dict[str, Any]:
