@@ -73,7 +73,7 @@ class Cluster:
         """What a researcher sets to use the cluster."""
         return {
             **self.keys,
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.store_port}",
+            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{self.store_port}",
             "AWS_REGION": "us-east-1",
             "RAY_API_SERVER_ADDRESS": self.dashboard,
             "RAY_AUTH_MODE": "token",

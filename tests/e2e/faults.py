@@ -48,7 +48,7 @@ class StoreView:
         environment = cluster.user_environment()
         self.client = boto3.client(
             "s3",
-            endpoint_url=environment["AWS_ENDPOINT_URL"],
+            endpoint_url=environment["AWS_ENDPOINT_URL_S3"],
             region_name=environment["AWS_REGION"],
             aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
