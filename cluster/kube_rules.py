@@ -26,6 +26,7 @@ DRAIN = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 _RAY_DRAIN_S = 30  # Ray's default
 _MARGIN_S = 15  # for Ray to end its processes after the drain
 _KUBERNETES_GRACE_S = 30  # Kubernetes' default
+_MARKET = "ray.io/market-type"
 _JOBS = ("Job", "CronJob", "RayJob", "RayCronJob")
 
 
@@ -192,7 +193,14 @@ def _cluster(path: str, spec: dict[str, Any]) -> Found:
     if not spec.get("rayVersion"):
         yield Problem(f"{path}.rayVersion", "expected the image's Ray version: probes depend on it")
     head_pod = mapping(mapping(head.get("template")).get("spec"))
-    for index, group in enumerate(entries(spec.get("workerGroupSpecs"))):
+    groups = entries(spec.get("workerGroupSpecs"))
+    spot = any(mapping(group.get("labels")).get(_MARKET) == "spot" for group in groups)
+    if spot and not (head_pod.get("nodeSelector") or head_pod.get("affinity")):
+        yield Problem(
+            f"{path}.headGroupSpec.template.spec.nodeSelector",
+            "expected nodes that stay, as there are spot nodes: every sweep ends with the head",
+        )
+    for index, group in enumerate(groups):
         pod = mapping(mapping(group.get("template")).get("spec"))
         where = f"{path}.workerGroupSpecs[{index}].template.spec"
         if pod.get("automountServiceAccountToken") is not False:

@@ -24,7 +24,7 @@ _PATIENCE_S = 120.0
 """How long a watched API may be away: an API server is updated now and then."""
 _MOST = 1000
 _BY_HAND = "; `--dry-run` prints the RayJob, for `kubectl create -f -`"
-_ENDED = frozenset({"Complete", "Failed"})
+_ENDED = frozenset({"Complete", "Failed", "ValidationFailed"})
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class RayJobState:
     Attributes:
         name: Its name.
         namespace: Its namespace.
+        entrypoint: Its command.
         deployment: The operator's word: Initializing, Running, Complete, Failed, Suspended, ...
         job: Ray's word, empty before it is submitted.
         message: Why it failed.
@@ -41,6 +42,7 @@ class RayJobState:
 
     name: str
     namespace: str
+    entrypoint: str
     deployment: str
     job: str
     message: str
@@ -70,9 +72,10 @@ class RayJobs:
         self.server = self._client.config.cluster.server
 
     def submit(self, manifest: Mapping[str, Any]) -> tuple[RayJobState, bool]:
-        """Create a RayJob, or attach to the live one of its name.
+        """Create a RayJob, or attach to the live one of its name and command.
 
-        One that has ended keeps its name: a further one gets the next suffix.
+        One that has ended keeps its name, and one of another command (the same sweep on another
+        store) goes on: a further one gets the next suffix.
 
         Returns:
             Its state, and whether it was there already.
@@ -97,7 +100,8 @@ class RayJobs:
                     return _state(made), False
             except _Conflict:
                 there = self._found(name, namespace)
-                if there is not None and there.live:
+                wanted = manifest["spec"]["entrypoint"]
+                if there is not None and there.live and there.entrypoint == wanted:
                     return there, True
         raise ClusterError(f"{_MOST} RayJobs named {base} in {namespace}: delete the ended ones")
 
@@ -143,6 +147,7 @@ def _state(found: Mapping[str, Any]) -> RayJobState:
     return RayJobState(
         name=metadata["name"],
         namespace=metadata["namespace"],
+        entrypoint=(found.get("spec") or {}).get("entrypoint") or "",
         deployment=status.get("jobDeploymentStatus") or "New",
         job=status.get("jobStatus") or "",
         message=status.get("message") or "",

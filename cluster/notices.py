@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -112,6 +114,19 @@ def _parsed(found: bytes | None) -> Notice:
         return Notice()
     told = json.loads(found)
     return Notice(told["stop"], frozenset(told["retried"]))
+
+
+DRAIN_VARIABLE = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
+_RAYS_DRAIN_S = 30.0
+
+
+def drain_seconds() -> float:
+    """How long this node's tasks may go on after its SIGTERM, as Ray 2.60 reads it."""
+    try:
+        found = float(os.environ.get(DRAIN_VARIABLE, ""))
+    except ValueError:
+        return _RAYS_DRAIN_S
+    return found if math.isfinite(found) else _RAYS_DRAIN_S
 
 
 class Drain:

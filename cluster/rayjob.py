@@ -28,13 +28,15 @@ class RayJobRules:
 
     Attributes:
         ttl_seconds: How long its cluster stays after the end, for a look at the dashboard.
-        backoff_limit: How often a failed one is tried again, each time on a new cluster.
+        backoff_limit: How often a failed one is tried again, each time on a new cluster. None by
+            default: one failed trial makes the job fail, and its nodes would be paid for twice;
+            submitting again runs what has no result.
         active_deadline_seconds: When it is ended whatever it does; None is never.
         suspend: Whether it waits for somebody, such as a queue, to let it begin.
     """
 
     ttl_seconds: int = 600
-    backoff_limit: int = 1
+    backoff_limit: int = 0
     active_deadline_seconds: int | None = None
     suspend: bool = False
 

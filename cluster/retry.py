@@ -64,7 +64,7 @@ def retried(call: Callable[[], T]) -> T:
         spent = time.monotonic() - start
         raise Unavailable(
             f"{error} (tried {tries} times in {spent:.0f} s). Check that the store runs and can be "
-            "reached (AWS_ENDPOINT_URL), then start again: what was stored stays. "
+            "reached (AWS_ENDPOINT_URL_S3), then start again: what was stored stays. "
             f"{TIMEOUT_VARIABLE} (now {bound:g}) sets for how long it is tried"
         ) from error
     raise AssertionError("unreachable: the loop returns or raises")

@@ -67,7 +67,7 @@ class S3Store:
         except NotFound:
             raise NotFound(
                 f"no bucket '{bucket}' at {store._endpoint}: create it, or correct the store's URL "
-                "or AWS_ENDPOINT_URL"
+                "or AWS_ENDPOINT_URL_S3"
             ) from None
         return store
 

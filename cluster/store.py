@@ -101,7 +101,7 @@ def open_store(url: str) -> Store:
         from cluster.s3_store import S3Store  # boto3 takes 0.3 s to import; a folder needs none
 
         return S3Store.open(url)
-    if "://" in url:
+    if "://" in url or not url:
         raise ClusterError(f"unknown store '{url}': expected s3://BUCKET[/PREFIX] or a folder path")
     from cluster.folder_store import FolderStore
 

@@ -128,7 +128,7 @@ def _add_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store",
         help="a folder or s3://BUCKET/PREFIX (endpoint and keys from AWS_* variables); "
-        "default: the specification's, else the embedded server",
+        "default: the specification's, else SWEEPS_STORE, else the embedded server",
     )
 
 

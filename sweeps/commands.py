@@ -18,7 +18,7 @@ from cluster.layout import shard_key
 from cluster.manifest import Manifest, find_manifest
 from cluster.store import Store, open_store
 from sweeps.archive import archive, read_archive
-from sweeps.errors import PlanError, SweepError
+from sweeps.errors import PlanError, SweepError, UnknownSweep
 from sweeps.identity import generator_digest
 from sweeps.plan import DatasetFacts, Plan, make_plan
 from sweeps.results import committed_ids, drop_checkpoints
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 PLAN_TIMEOUT_S = "5"
 """Seconds that `plan` waits for a store that is down: it can answer without."""
+
+STORE_VARIABLE = "SWEEPS_STORE"
+_EMBEDDED = "the embedded server of this machine (give --store for another store)"
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,26 @@ class SpecSource:
         return self.target.removeprefix(STORED) if is_stored else None
 
 
+def chosen_store(given: str | None, spec: Spec | None = None) -> str | None:
+    """The URL of the store to use: as given by --store, else the spec's, else $SWEEPS_STORE.
+
+    None is the embedded server.
+    """
+    if given is not None:
+        return given
+    own = None if spec is None else spec.store
+    return own or os.environ.get(STORE_VARIABLE) or None
+
+
 @contextmanager
 def opened_store(url: str | None) -> Iterator[Store]:
     """The store at a URL; without one the embedded server, started if need be.
 
     Its address and keys go into the environment, where workers on this machine find them.
+
+    Raises:
+        UnknownSweep: as in the block, with the embedded server told by that word: its URL may well
+            be that of a cluster's store.
     """
     if url is not None:
         yield open_store(url)
@@ -67,7 +85,10 @@ def opened_store(url: str | None) -> Iterator[Store]:
 
     with embedded_server() as endpoint:
         os.environ.update(endpoint.environment())
-        yield open_store(f"s3://{endpoint.bucket}")
+        try:
+            yield open_store(f"s3://{endpoint.bucket}")
+        except UnknownSweep as error:
+            raise UnknownSweep(error.name, _EMBEDDED) from None
 
 
 def home() -> Path:
@@ -151,7 +172,7 @@ def plan_anyway(spec: Spec, store_url: str | None) -> tuple[Plan, Mapping[str, f
     A store that cannot be reached, or a dataset that is not staged, leaves ids and counts out.
     """
     try:
-        with opened_store(store_url or spec.store) as store:
+        with opened_store(chosen_store(store_url, spec)) as store:
             return plan_on(spec, store), read_archive(store, spec.name).seconds
     except ClusterError as error:
         dataset = spec.dataset
@@ -167,19 +188,15 @@ def loaded(source: SpecSource, store: Store | None = None) -> Spec:
         return load_spec(Path(source.target), source.overrides)
     archived = read_archive(store, source.target)
     if archived.spec_text is None:
-        raise SweepError(
-            f"no sweep '{source.target}' in {store.url}; expected the name of one that was run "
-            "there, or a YAML file"
-        )
+        raise UnknownSweep(source.target, store.url)
     overrides = {**archived.overrides, **source.overrides}
     return parse_spec(archived.spec_text, f"{source.target} (stored)", overrides)
 
 
 def url_of(source: SpecSource, store_url: str | None) -> str | None:
-    """The store to read: the option, else the file's own."""
-    if store_url is not None or not source.is_file:
-        return store_url
-    return loaded(source).store
+    """The store of a sweep by file or by name, see `chosen_store`."""
+    reads_file = store_url is None and source.is_file
+    return chosen_store(store_url, loaded(source) if reads_file else None)
 
 
 def staged(spec: Spec, store: Store) -> None:
@@ -225,7 +242,7 @@ def stage_into(store: Store, name: str, staging: Staging) -> Manifest:
 def run(source: SpecSource, store_url: str | None) -> int:
     """Run what is missing; returns the exit status (0 all done, 1 some failed, 130 interrupted)."""
     spec = loaded(source) if source.digest is None else None
-    url = store_url if spec is None else store_url or spec.store
+    url = chosen_store(store_url, spec)
     check_reachable(url)
     with opened_store(url) as store:
         from sweeps.progress import make_console
@@ -284,9 +301,10 @@ def stage(
 
     staging = staging_from_command(name, folder, options)
     stored_as = check_name(dataset_name or name, "dataset")
-    check_reachable(store_url)
+    url = chosen_store(store_url)
+    check_reachable(url)
     staging.source.index()
-    with opened_store(store_url) as store:
+    with opened_store(url) as store:
         manifest = whole_manifest(store, stored_as, staging.digest)
         if manifest is None:
             with ray_session(home(), f"stage-{stored_as}"):
@@ -301,7 +319,7 @@ def stage_weights(origin: str, store_url: str | None) -> int:
     """`sweeps stage weights`: prints the SHA-256 that a spec names."""
     from sweeps.weights import stage_weights as put
 
-    with opened_store(store_url) as store:
+    with opened_store(chosen_store(store_url)) as store:
         print(put(store, origin))
     return 0
 

@@ -17,3 +17,19 @@ class PlanError(SweepError):
 
 class ResultError(SweepError):
     """A result table that is missing, of an unknown schema, or contradicts its trial."""
+
+
+class UnknownSweep(SweepError):
+    """A store knows no sweep of the name that was given.
+
+    Attributes:
+        name: The name.
+    """
+
+    def __init__(self, name: str, place: str) -> None:
+        """Say it of a store's URL, or of another word for its place."""
+        super().__init__(
+            f"no sweep '{name}' in {place}; expected the name of one that was run there, or a "
+            "YAML file"
+        )
+        self.name = name

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from cluster.notices import Drain, Notices
+from cluster.notices import Drain, Notices, drain_seconds
+from sweeps.metrics import PULSE
 from sweeps.watching import Control
 
 _ASK_EVERY_S = 1.0
@@ -51,12 +52,30 @@ class Stopping:
 
 
 class WorkerControl(Control):
-    """The trial's side: asks Ray between epochs, at most once a second."""
+    """The trial's side: asks Ray between epochs, at most once a second.
+
+    While its `with` block runs a thread asks, too, whether the node goes away: in an epoch that is
+    longer than a drain the trial itself never does, and its end would count as a failure.
+    """
 
     def __init__(self, notices: Notices, trial_id: str) -> None:
         self.notices, self.trial_id = notices, trial_id
         self.drain = Drain()
         self._told = False
+
+    def __enter__(self) -> WorkerControl:
+        PULSE.add(self._look)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        PULSE.remove(self._look)
+
+    def _look(self) -> None:
+        self.leaving()
+
+    def notice_s(self) -> float:
+        """See `Control`."""
+        return drain_seconds()
 
     def stop(self) -> bool:
         """See `Control`."""

@@ -10,12 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from cluster.folder_store import FolderStore
 from cluster.jobs import api_address, is_loopback, job_id, job_request
 from cluster.rayjob import as_yaml, read_raycluster, render_rayjob
 from cluster.store import Store
 from sweeps.archive import archive
 from sweeps.attached import EXIT_DETACHED, connected, follow, how_to_go_on, note, read_text
-from sweeps.commands import SpecSource, loaded, opened_store, plan_on
+from sweeps.commands import STORE_VARIABLE, SpecSource, chosen_store, loaded, opened_store, plan_on
 from sweeps.errors import SweepError
 from sweeps.spec import Spec
 from sweeps.spec_store import STORED, digest_of, put_spec
@@ -28,7 +29,7 @@ class Submission:
     Attributes:
         source: The sweep's file and its overrides.
         pairs: The overrides as they were written, KEY=VALUE.
-        store_url: The store, None for the specification's.
+        store_url: The store, None for the specification's or that of SWEEPS_STORE.
         address: Where the cluster's dashboard is, None for RAY_API_SERVER_ADDRESS.
         rayjob: File with the RayCluster of a RayJob, None for a cluster that runs already.
     """
@@ -47,18 +48,19 @@ def submit(given: Submission, *, dry_run: bool, wait: bool) -> int:
         0, or with `wait` the exit status of the job's outcome.
 
     Raises:
-        SweepError: a cluster could not reach the store, or no cluster is named.
+        SweepError: no store or no cluster is named.
     """
     spec = loaded(given.source)
-    _check_reachable(given, given.store_url or spec.store)
+    url = _named_store(given, spec)
     cluster = None
     if given.rayjob is not None:
         cluster = read_raycluster(read_text(given.rayjob), str(given.rayjob))
+    _warn_of_folder(given, url)
     if dry_run:
-        request = sweep_request(spec, given, _plain_url(given.store_url or spec.store))
+        request = sweep_request(spec, given, _plain_url(url))
         print(json.dumps(request, indent=1) if cluster is None else _rayjob_yaml(cluster, request))
         return 0
-    with opened_store(given.store_url or spec.store) as store:
+    with opened_store(url) as store:
         request = sweep_request(spec, given, store.url)
         if cluster is not None:
             return _send_rayjob(spec, given, store, render_rayjob(cluster, request), wait=wait)
@@ -81,24 +83,32 @@ def sweep_request(spec: Spec, given: Submission, store_url: str) -> dict[str, An
     )
 
 
-def _check_reachable(given: Submission, store_url: str | None) -> None:
-    """Refuse this machine's embedded server for a cluster elsewhere."""
-    if store_url is not None:
+def _named_store(given: Submission, spec: Spec) -> str:
+    """The store's URL; the embedded server's would be another store to the cluster.
+
+    Also a cluster at a loopback address may be far away, behind a port-forward.
+    """
+    url = chosen_store(given.store_url, spec)
+    if url is None:
+        raise SweepError(
+            "no store is named: a cluster cannot reach the embedded server of this machine; give "
+            f"one that both can, --store s3://BUCKET/PREFIX, or set {STORE_VARIABLE}"
+        )
+    return url
+
+
+def _warn_of_folder(given: Submission, url: str) -> None:
+    """Say what a folder asks of a cluster of other machines."""
+    if url.startswith("s3://"):
         return
     address = None if given.rayjob is not None else api_address(given.address)
-    if address is None or not is_loopback(address):
-        raise SweepError(
-            "a cluster cannot reach the embedded server of this machine: name a store that both "
-            "can, --store s3://BUCKET/PREFIX"
-        )
+    if given.rayjob is not None or (address is not None and not is_loopback(address)):
+        note(f"note: the store is a folder: every node must have {_plain_url(url)} mounted")
 
 
-def _plain_url(url: str | None) -> str:
+def _plain_url(url: str) -> str:
     """A store's URL as the opened store would tell it."""
-    if url is None:
-        with opened_store(None) as store:
-            return store.url
-    return url.rstrip("/") if url.startswith("s3://") else str(Path(url).absolute())
+    return url.rstrip("/") if url.startswith("s3://") else FolderStore(Path(url)).url
 
 
 def _rayjob_yaml(cluster: Mapping[str, Any], request: Mapping[str, Any]) -> str:

@@ -43,6 +43,7 @@ class TrainingState:
         self.store, self.task, self.clock, self.control = store, task, clock, control
         self.key = results.checkpoint_key(task.trial_id)
         self.stored = task.has_checkpoint
+        self._asked = time.monotonic()
 
     def resume(self) -> bytes | None:
         """The training state to continue from, or None."""
@@ -67,10 +68,16 @@ class TrainingState:
         self.store.put(self.key, results.pack_checkpoint(state, self.clock.trial()))
 
     def wish(self) -> Wish:
-        """What the outside wants after an epoch."""
+        """What the outside wants after an epoch.
+
+        Where an epoch takes longer than a node has after its notice, each is worth a checkpoint:
+        there will be no time for one once the notice has come.
+        """
+        before, self._asked = self._asked, time.monotonic()
         if self.control.stop():
             return Wish.STOP
-        return Wish.SAVE if self.control.leaving() else Wish.CONTINUE
+        slow = self._asked - before > self.control.notice_s()
+        return Wish.SAVE if self.control.leaving() or slow else Wish.CONTINUE
 
     def forget(self) -> None:
         """Remove the checkpoint of a committed trial, unless it is to be kept."""

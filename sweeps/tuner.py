@@ -162,8 +162,8 @@ def _trainable(
                 tune.report({"epoch": epoch, "epochs": epochs, "values": dict(values)})
 
         try:
-            control = WorkerControl(notices, task.trial_id)
-            outcome = run_trial(task, uuid.uuid4().hex[:12], progress, fit_function, control)
+            with WorkerControl(notices, task.trial_id) as control:
+                outcome = run_trial(task, uuid.uuid4().hex[:12], progress, fit_function, control)
         except Exception as error:
             failure_class = classify(error)
             if failure_class in RETRIED:

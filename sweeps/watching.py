@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -77,6 +78,10 @@ class Control:
     def leaving(self) -> bool:
         """Whether this node will go away, so that every epoch is worth a checkpoint."""
         return False
+
+    def notice_s(self) -> float:
+        """Seconds from the notice that this node will go away to its end."""
+        return math.inf
 
     def retried(self, trial_id: str) -> bool:
         """Whether an earlier attempt of the trial was lost in this run."""

@@ -10,6 +10,7 @@ import os
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+os.environ.pop("SWEEPS_STORE", None)
 
 import uuid
 from collections.abc import Iterator

@@ -35,6 +35,7 @@ class ReportFiles:
         page: HTML, self-contained.
         text: Markdown, the page's tables.
         projection: PNG; None where no trial has embeddings.
+        resolution: PNG; None where masks of fewer than three resolutions have a result.
         published: Parquet, columns of `REPORT_PUBLISHED`; None where the sweep names no paper.
     """
 
@@ -44,13 +45,14 @@ class ReportFiles:
     page: Path
     text: Path
     projection: Path | None = None
+    resolution: Path | None = None
     published: Path | None = None
 
     @property
     def paths(self) -> list[Path]:
         """All that were written."""
-        found = [self.cells, self.trials, self.figure, self.projection, self.published]
-        found += [self.text, self.page]
+        found = [self.cells, self.trials, self.figure, self.projection, self.resolution]
+        found += [self.published, self.text, self.page]
         return [path for path in found if path is not None]
 
 
@@ -75,9 +77,11 @@ def build_report(given: ReportInput, out: Path) -> ReportFiles:
         )
     from sweeps.report.cells import cells
     from sweeps.report.figure import frontier_png
-    from sweeps.report.page import page_context, render_markdown, render_page
+    from sweeps.report.measures import measures
+    from sweeps.report.page import Figures, page_context, render_markdown, render_page
     from sweeps.report.projection import projection_png
     from sweeps.report.published import published_frame
+    from sweeps.report.resolution import resolution_png
     from sweeps.report.trials import attribute_columns, priced_trials, selected_trials
 
     selected = selected_trials(given.trials, given.epochs, given.rule)
@@ -87,6 +91,8 @@ def build_report(given: ReportInput, out: Path) -> ReportFiles:
     table = cells(priced, given.planned, given.failures)
     png = frontier_png(table, priced)
     projection = projection_png(given.embeddings, priced, table) if given.embeddings else None
+    measured = measures(priced, given.epochs)
+    resolution = resolution_png(table, priced, measured, given.squares)
     files = ReportFiles(
         cells=out / "cells.parquet",
         trials=out / "trials.parquet",
@@ -94,18 +100,21 @@ def build_report(given: ReportInput, out: Path) -> ReportFiles:
         page=out / "report.html",
         text=out / "report.md",
         projection=None if projection is None else out / "projection.png",
+        resolution=None if resolution is None else out / "resolution.png",
         published=out / "published.parquet" if given.published else None,
     )
     beside = published_frame(given.published, table, priced, given.epochs, given.squares)
     names = [path.name for path in files.paths if path != files.page]
-    context = page_context(given, priced, table, beside, png, projection, names)
+    figures = Figures(png, projection, resolution)
+    context = page_context(given, priced, table, beside, measured, figures, names)
     page, text = render_page(context), render_markdown(context)
     out.mkdir(parents=True, exist_ok=True)
     _write(files.cells, _parquet(table, REPORT_CELLS))
     _write(files.trials, _parquet(priced, REPORT_TRIALS, attribute_columns(priced)))
     _write(files.figure, png)
-    if files.projection is not None and projection is not None:
-        _write(files.projection, projection)
+    for path, drawn in ((files.projection, projection), (files.resolution, resolution)):
+        if path is not None and drawn is not None:
+            _write(path, drawn)
     if files.published is not None:
         _write(files.published, _parquet(beside, REPORT_PUBLISHED))
     _write(files.text, text.encode())

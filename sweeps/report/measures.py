@@ -23,7 +23,7 @@ from spurious.square_model import (
     training_variance,
 )
 from sweeps.report.cells import CELL, cell_keys
-from sweeps.report.tables import ReportInput, parse_specificity
+from sweeps.report.tables import parse_specificity
 from sweeps.report.wording import annotation, images, interval, number
 from sweeps.statistics import Summary, summarize, summarize_images
 
@@ -32,16 +32,15 @@ BY_ATTRIBUTE = ("alignment_y0", "alignment_y1", "auroc_gap")
 
 
 def measure_context(
-    given: ReportInput, priced: pd.DataFrame, cells: pd.DataFrame
+    squares: GaussianSquares | None, cells: pd.DataFrame, measured: pd.DataFrame
 ) -> dict[str, Any]:
     """What `measures.html` prints: `measures`, `squares` (empty where there are none) and a note.
 
     Args:
-        given: The report's input.
-        priced: The result of `priced_trials`.
+        squares: The generator's options where the images are generated squares.
         cells: The result of `cells`.
+        measured: The result of `measures`.
     """
-    measured, squares = measures(priced, given.epochs), given.squares
     return {
         "measures": measure_rows(cells, measured),
         "squares": [] if squares is None else square_rows(squares, cells, measured),

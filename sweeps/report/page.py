@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from sweeps.report.figure import CAPTION
 from sweeps.report.measures import measure_context
 from sweeps.report.projection import projection_context
 from sweeps.report.published_words import published_sections
+from sweeps.report.resolution import resolution_context
 from sweeps.report.tables import ReportInput
 from sweeps.report.wording import (
     NONE,
@@ -45,13 +47,22 @@ PRICE_MEANINGS = {
 }
 
 
+@dataclass(frozen=True)
+class Figures:
+    """PNG bytes: the frontier; embeddings and resolutions, where there are any."""
+
+    frontier: bytes
+    projection: bytes | None = None
+    resolution: bytes | None = None
+
+
 def page_context(
     given: ReportInput,
     priced: pd.DataFrame,
     cells: pd.DataFrame,
     published: pd.DataFrame,
-    png: bytes,
-    projection: bytes | None,
+    measured: pd.DataFrame,
+    figures: Figures,
     files: Sequence[str],
 ) -> dict[str, Any]:
     """What both templates print.
@@ -61,8 +72,8 @@ def page_context(
         priced: The result of `priced_trials`.
         cells: The result of `cells`.
         published: The result of `published_frame`.
-        png: The figure.
-        projection: The figure of embeddings, where there are any.
+        measured: The result of `measures`.
+        figures: What is drawn.
         files: Names of the files beside the page.
     """
     without = unfinished(priced, given.planned, given.failures)
@@ -71,14 +82,15 @@ def page_context(
         "answer": answer(cells, priced),
         "caveats": caveats(cells, priced),
         "status": _status(cells),
-        "figure": base64.b64encode(png).decode(),
+        "figure": base64.b64encode(figures.frontier).decode(),
         "alt": _alternative_text(cells),
         "caption": CAPTION,
         "frontier": _frontier_rows(cells),
         "cells": [_cell_row(cell) for cell in cells.to_dict("records")],
         "published": published_sections(given.published, published),
-        **measure_context(given, priced, cells),
-        "projection": projection_context(given.embeddings, projection),
+        **measure_context(given.squares, cells, measured),
+        "projection": projection_context(given.embeddings, figures.projection),
+        "resolution": resolution_context(figures.resolution, given.squares),
         "failed": _failed_rows(without),
         "missing": _missing_rows(without),
         "undefined": _undefined_rows(priced),

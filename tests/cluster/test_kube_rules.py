@@ -23,6 +23,8 @@ V2 = [{"name": "RAY_enable_autoscaler_v2", "value": "1"}]
 REDIS = [{"name": "RAY_REDIS_ADDRESS", "value": "redis:6379"}]
 GENERATED = [{"name": "KUBERAY_GEN_AUTOSCALER_START_CMD", "value": "x"}]
 
+SPOT = {f"{GROUP}/labels": {"ray.io/market-type": "spot"}}
+
 Changes = dict[str, Any]
 BAD_CLUSTERS: list[tuple[Changes, str, str]] = [
     ({"metadata/name": "a" * 54}, "metadata.name", "at most 53"),
@@ -115,6 +117,7 @@ BAD_CLUSTERS: list[tuple[Changes, str, str]] = [
     ({"spec/historyServerOptions": {}}, "historyServerOptions", "RayClusterHistoryServer"),
     ({"spec/upgradeStrategy": {"type": "NewCluster"}}, "upgradeStrategy.type", "Recreate"),
     ({"spec/managedBy": "me"}, "managedBy", "kueue.x-k8s.io/multikueue"),
+    (SPOT, "headGroupSpec.template.spec.nodeSelector", "as there are spot nodes"),
 ]
 BAD_JOBS: list[tuple[Changes, str, str]] = [
     ({"metadata/name": "a" * 48}, "metadata.name", "at most 47"),
@@ -255,7 +258,9 @@ def test_a_job_that_the_operator_refuses_is_a_problem(
         {"metadata/name": MISSING, "metadata/generateName": "sweeps-"},
         {f"{GROUP}/priority": 0, f"{GROUP}/idleTimeoutSeconds": 0},
         {f"{GROUP}/minReplicas": MISSING, f"{GROUP}/maxReplicas": MISSING},
-        {f"{GROUP}/labels": {"ray.io/market-type": "spot", "empty": ""}},
+        {f"{GROUP}/labels": {"ray.io/market-type": "on-demand", "empty": ""}},
+        {**SPOT, f"{HEAD}/template/spec/nodeSelector": {"capacity": "on-demand"}},
+        {**SPOT, f"{HEAD}/template/spec/affinity": {"nodeAffinity": {}}},
         {f"{HEAD}/template/spec/restartPolicy": "Never"},
         {
             "metadata/annotations": {"ray.io/ft-enabled": "true"},

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,11 @@ from kube_manifests import (
     render,
 )
 
-from cluster.kube_documents import Document, pod_templates, quantity, read_documents
+from cluster.jobs import job_request
+from cluster.kube_documents import Document, pod_templates, read_documents
 from cluster.kube_lint import lint
+from cluster.kube_rules import unmet_settings
+from cluster.rayjob import render_rayjob
 from cluster.seaweed import choose_ports, find_binary
 
 MONITORING = {"PodMonitor", "PrometheusRule"}
@@ -122,106 +126,6 @@ def test_the_autoscalers_container_is_held_too(overlay: str, field: str) -> None
     assert [path for path in paths if path.startswith(f"spec.autoscalerOptions.{field}")]
 
 
-def _most(document: Document) -> dict[str, Decimal]:
-    """What a RayCluster requests at its largest."""
-    spec = document.spec
-    groups = [(1, spec["headGroupSpec"])]
-    groups += [(group["maxReplicas"], group) for group in spec["workerGroupSpecs"]]
-    total: dict[str, Decimal] = {}
-    parts = [(n, g["template"]["spec"]["containers"][0]["resources"]) for n, g in groups]
-    if spec["enableInTreeAutoscaling"]:
-        parts.append((1, spec["autoscalerOptions"]["resources"]))
-    for count, resources in parts:
-        for name, value in resources["requests"].items():
-            size = quantity(value)
-            assert size is not None
-            total[name] = total.get(name, Decimal(0)) + count * size
-    total["pods"] = Decimal(sum(count for count, _ in groups))
-    return total
-
-
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_quota_admits_the_cluster_at_its_largest(overlay: str) -> None:
-    """An autoscaler that may ask for more than the quota allows would try for ever."""
-    documents = render(overlay)
-    hard = one(documents, "ResourceQuota").spec["hard"]
-    most = _most(one(documents, "RayCluster"))
-    assert most["pods"] <= int(hard["pods"])
-    for name in ("cpu", "memory"):
-        for side in ("requests", "limits"):
-            allowed = quantity(hard[f"{side}.{name}"])
-            assert allowed is not None
-            assert most[name] <= allowed
-    if gpus := most.get("nvidia.com/gpu"):
-        assert gpus <= int(hard["requests.nvidia.com/gpu"])
-
-
-def test_the_gpu_pool_prefers_spot_nodes_and_drains_them_sooner() -> None:
-    """Two groups with the same GPU; the spot one has the priority, the label, and less time."""
-    documents = render("overlays/gpu-pool")
-    demand, spot = one(documents, "RayCluster").spec["workerGroupSpecs"]
-    assert [demand["groupName"], spot["groupName"]] == ["gpu-ondemand", "gpu-spot"]
-    assert spot["priority"] > demand.get("priority", 0)
-    assert spot["labels"] == {"ray.io/market-type": "spot"}
-    pods = [group["template"]["spec"] for group in (demand, spot)]
-    assert [pod["terminationGracePeriodSeconds"] for pod in pods] == [75, 40]
-    for pod, kind in zip(pods, ("on-demand", "spot"), strict=True):
-        assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
-        assert pod["nodeSelector"]["karpenter.sh/capacity-type"] == kind
-        assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in pod[
-            "tolerations"
-        ]
-
-
-def test_kueue_gets_a_queue_and_a_fixed_size() -> None:
-    """Kueue admits a cluster as a whole: no autoscaler, and no right to change pods."""
-    cluster = one(render("overlays/kueue"), "RayCluster")
-    assert cluster.metadata["labels"]["kueue.x-k8s.io/queue-name"] == "sweeps"
-    assert cluster.spec["enableInTreeAutoscaling"] is False
-    for group in cluster.spec["workerGroupSpecs"]:
-        assert group["minReplicas"] == group["replicas"] == group["maxReplicas"] > 0
-    for template in pod_templates(cluster):
-        assert template.spec["automountServiceAccountToken"] is False
-
-
-def _policy(overlay: str, name: str) -> dict[str, Any]:
-    return one(render(overlay), "NetworkPolicy", name).spec
-
-
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_network_is_closed_but_for_what_is_named(overlay: str) -> None:
-    """Everything is denied first, and every opening to the outside names its ports."""
-    policies = [d for d in render(overlay) if d.kind == "NetworkPolicy"]
-    assert _policy(overlay, "default-deny") == {
-        "podSelector": {},
-        "policyTypes": ["Ingress", "Egress"],
-    }
-    for policy in policies:
-        rules = policy.spec.get("ingress", []) + policy.spec.get("egress", [])
-        if policy.metadata["name"] != "between-ray-nodes":
-            assert all(rule["ports"] for rule in rules), policy
-        for rule in rules:
-            peers = rule.get("to", []) + rule.get("from", [])
-            assert peers, policy  # no peers would mean everybody
-            blocks = [peer["ipBlock"] for peer in peers if "ipBlock" in peer]
-            assert all(block["except"] == ["169.254.0.0/16"] for block in blocks)
-
-
-def test_the_labels_of_policies_are_the_operators() -> None:
-    """Ray's pods are chosen by labels that the operator gives to every pod."""
-    given = {"ray.io/is-ray-node", "ray.io/node-type", "ray.io/cluster"}
-    chosen = {
-        label
-        for document in render("base")
-        if document.kind in {"NetworkPolicy", "PodDisruptionBudget", "PodMonitor"}
-        for label in (document.spec.get("podSelector") or document.spec.get("selector") or {}).get(
-            "matchLabels", {}
-        )
-    }
-    assert chosen <= given
-    assert len(chosen) > 1
-
-
 @pytest.mark.parametrize("overlay", OVERLAYS[1:])
 def test_workload_identity_replaces_the_keys(overlay: str, tmp_path: Path) -> None:
     """With the component in an overlay no pod of Ray reads the key pair, and nothing is amiss."""
@@ -251,12 +155,65 @@ def test_no_secret_and_no_job_lies_in_the_folder() -> None:
     assert not kinds & {"Secret", "Job", "CronJob", "RayJob"}
 
 
-def test_readme_names_files_that_exist() -> None:
-    """Folders and kustomizations that the instructions name are there."""
+def _beside_a_clone(folder: Path, *names: str) -> None:
+    """Write kustomizations of the README beside a copy of `k8s/`, as its readers do."""
+    blocks = re.findall(r"```yaml\n# (.*?)\n(.*?)```", (K8S / "README.md").read_text(), re.DOTALL)
+    shutil.copytree(K8S, folder / "spurious-sweeps/k8s")
+    for name in names:
+        [text] = [body for title, body in blocks if title == f"{name}/kustomization.yaml"]
+        (folder / name).mkdir()
+        (folder / name / "kustomization.yaml").write_text(text)
+
+
+def test_the_readmes_own_overlay_works(tmp_path: Path) -> None:
+    """Image, settings, the registry's password and Prometheus' label arrive where they must."""
+    _beside_a_clone(tmp_path, "my-sweeps")
+    documents = read_documents(kustomize(tmp_path / "my-sweeps"), "my-sweeps")
+    assert lint(documents, {}, committed=True).problems == []
+    for template in pod_templates(one(documents, "RayCluster")):
+        [container] = template.spec["containers"]
+        assert container["image"] == "registry.example.com/spurious-sweeps:0.1.0"
+    settings = one(documents, "ConfigMap", "sweeps-settings").body["data"]
+    assert settings["SWEEPS_STORE"] == "s3://my-bucket/sweeps"
+    assert settings["SWEEPS_CACHE"] == "/cache"
+    accounts = [d.body for d in documents if d.kind == "ServiceAccount"]
+    assert [each["imagePullSecrets"] for each in accounts] == [[{"name": "registry"}]] * 2
+    watched = [d for d in documents if d.kind in MONITORING]
+    assert len(watched) == 3
+    assert all(d.metadata["labels"]["release"] == "kube-prometheus-stack" for d in watched)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS[1:])
+def test_without_the_long_lived_cluster_rayjobs_find_all_they_name(
+    overlay: str, tmp_path: Path
+) -> None:
+    """The component takes away what runs, and leaves what a RayJob of the same overlay needs."""
+    _beside_a_clone(tmp_path, "my-sweeps", "my-rayjobs")
+    own = tmp_path / "my-sweeps/kustomization.yaml"
+    own.write_text(own.read_text().replace("overlays/gpu-pool", overlay))
+    full = read_documents(kustomize(tmp_path / "my-sweeps"), overlay)
+    left = read_documents(kustomize(tmp_path / "my-rayjobs"), overlay)
+    assert lint(left, {}, committed=True).problems == []
+    gone = {d.identity for d in full} - {d.identity for d in left}
+    assert {identity[1::2] for identity in gone} == {
+        ("RayCluster", "sweeps"),
+        ("PodDisruptionBudget", "sweeps-head"),
+    }
+    request = job_request("sweep-x", ["sweeps"], {})
+    rayjob = render_rayjob(one(full, "RayCluster").body, request)
+    assert list(unmet_settings([Document("rayjob", rayjob), *left])) == []
+
+
+def test_readme_names_what_exists() -> None:
+    """Overlays and components are all in the instructions, and what those name is there."""
     text = (K8S / "README.md").read_text()
-    for overlay in OVERLAYS[1:]:
-        assert overlay in text
-        assert (K8S / overlay / "kustomization.yaml").exists()
+    made = {
+        str(path.parent.relative_to(K8S))
+        for folder in ("overlays", "components")
+        for path in (K8S / folder).glob("*/kustomization.yaml")
+    }
+    assert {*OVERLAYS[1:]} < made
+    assert set(re.findall(r"\b(?:overlays|components)/[a-z-]+", text)) == made
 
 
 @pytest.fixture

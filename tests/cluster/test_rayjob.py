@@ -47,8 +47,12 @@ def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kube
 
 
 def test_the_whole_rayjob_is_the_golden_one() -> None:
-    """Every field that is sent is on record, and none of a bare RayCluster's own is left."""
+    """Every field that is sent is on record, and none of a bare RayCluster's own is left.
+
+    A failed trial makes the job fail: the operator builds no second cluster for it.
+    """
     rendered = render_rayjob(cluster(), REQUEST)
+    assert rendered["spec"]["backoffLimit"] == 0
     assert rendered == yaml.safe_load((GOLDEN / "rayjob.yaml").read_text())
     assert yaml.safe_load(as_yaml(rendered)) == rendered
 
@@ -57,9 +61,9 @@ def test_rules_of_beginning_and_end_are_written() -> None:
     """What is not asked for is left out, so that a queue's own setting stands."""
     spec = render_rayjob(cluster(), REQUEST)["spec"]
     assert not {"suspend", "activeDeadlineSeconds"} & spec.keys()
-    rules = RayJobRules(ttl_seconds=0, backoff_limit=0, active_deadline_seconds=3600, suspend=True)
+    rules = RayJobRules(ttl_seconds=0, backoff_limit=2, active_deadline_seconds=3600, suspend=True)
     spec = render_rayjob(cluster(), REQUEST, rules)["spec"]
-    assert spec["ttlSecondsAfterFinished"] == spec["backoffLimit"] == 0
+    assert (spec["ttlSecondsAfterFinished"], spec["backoffLimit"]) == (0, 2)
     assert (spec["activeDeadlineSeconds"], spec["suspend"]) == (3600, True)
 
 
@@ -168,11 +172,32 @@ def test_a_rayjob_is_created_once_and_then_attached_to(kubernetes: KubernetesHer
     assert (again.name, again.deployment, attached) == (first.name, "Running", True)
     assert list(kubernetes.jobs) == [first.name]
 
-    ended = {"jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "message": "it broke"}
-    kubernetes.jobs[first.name]["status"] = ended
-    second, attached = jobs.submit(manifest)
-    assert (second.name, attached) == (f"{first.name}-2", False)
-    assert kubernetes.jobs[second.name]["spec"]["jobId"] == second.name
+    ended = [
+        {"jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "message": "it broke"},
+        {"jobDeploymentStatus": "ValidationFailed", "message": "refused by the operator"},
+    ]
+    for number, status in enumerate(ended, start=2):
+        [*_, newest] = kubernetes.jobs.values()
+        newest["status"] = status
+        further, attached = jobs.submit(manifest)
+        assert (further.name, attached) == (f"{first.name}-{number}", False)
+        assert kubernetes.jobs[further.name]["spec"]["jobId"] == further.name
+
+
+def test_a_rayjob_on_another_store_is_not_attached_to(kubernetes: KubernetesHere) -> None:
+    """A name is made of the sweep alone: its command tells the store; a second look finds each.
+
+    On a server that acts as the Kubernetes API.
+    """
+    jobs = RayJobs()
+    here = render_rayjob(cluster(), REQUEST)
+    request = {**REQUEST, "entrypoint": REQUEST["entrypoint"].replace("s3://sweeps", "s3://other")}
+    elsewhere = render_rayjob(cluster(), request)
+    names = [REQUEST["submission_id"], f"{REQUEST['submission_id']}-2"]
+    assert [jobs.submit(each)[0].name for each in (here, elsewhere)] == names
+    assert kubernetes.jobs[names[1]]["spec"]["entrypoint"] == request["entrypoint"]
+    again = [jobs.submit(each) for each in (here, elsewhere)]
+    assert [(job.name, attached) for job, attached in again] == [(name, True) for name in names]
 
 
 def test_the_contexts_namespace_is_used_where_the_manifest_has_none(
@@ -188,7 +213,12 @@ def test_the_contexts_namespace_is_used_where_the_manifest_has_none(
 
 @pytest.mark.parametrize(
     ("job_status", "deployment", "status"),
-    [("SUCCEEDED", "Complete", 0), ("FAILED", "Failed", 1), ("STOPPED", "Complete", 130)],
+    [
+        ("SUCCEEDED", "Complete", 0),
+        ("FAILED", "Failed", 1),
+        ("STOPPED", "Complete", 130),
+        ("", "ValidationFailed", 1),
+    ],
 )
 def test_waiting_tells_every_change_and_ends_with_the_outcome(
     kubernetes: KubernetesHere, job_status: str, deployment: str, status: int

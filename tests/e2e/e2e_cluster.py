@@ -73,7 +73,7 @@ class Cluster:
         """What a researcher sets to use the cluster."""
         return {
             **self.keys,
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.store_port}",
+            "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{self.store_port}",
             "AWS_REGION": "us-east-1",
             "RAY_API_SERVER_ADDRESS": self.dashboard,
             "RAY_AUTH_MODE": "token",
@@ -107,11 +107,11 @@ class Cluster:
         self.podman("run", *own, *pod.init_flags, IMAGE, *pod.init_command, timeout=120)
         self._start(name, pod, [])
 
-    def drain(self, name: str) -> float:
+    def drain(self, name: str, meanwhile: Callable[[], object] = lambda: None) -> float:
         """SIGTERM as a kubelet sends it; seconds until the container ended, within its grace."""
         began = time.monotonic()
         self.podman.kill(name, "TERM")
-        self.podman.ended(name, self.graces[name])
+        self.podman.ended(name, self.graces[name], meanwhile)
         return time.monotonic() - began
 
     def stop(self, name: str) -> None:

@@ -31,10 +31,14 @@ class Seen:
 
 @dataclass
 class Protocol:
-    """What each fault cost: trial to checkpoint at the fault, for the table at the end."""
+    """What each fault cost, by trial: its checkpoint at the fault, for the table at the end.
+
+    `saved_in_drain` holds the epochs whose checkpoints were seen between SIGTERM and the end.
+    """
 
     killed: dict[str, Seen] = field(default_factory=dict)
     drained: dict[str, Seen] = field(default_factory=dict)
+    saved_in_drain: dict[str, set[int]] = field(default_factory=dict)
 
 
 class StoreView:
@@ -44,7 +48,7 @@ class StoreView:
         environment = cluster.user_environment()
         self.client = boto3.client(
             "s3",
-            endpoint_url=environment["AWS_ENDPOINT_URL"],
+            endpoint_url=environment["AWS_ENDPOINT_URL_S3"],
             region_name=environment["AWS_REGION"],
             aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
@@ -96,15 +100,20 @@ def kill_worker(cluster: Cluster, store: StoreView, name: str) -> dict[str, Seen
     return seen
 
 
-def drain_worker(cluster: Cluster, store: StoreView, name: str) -> dict[str, Seen]:
+def drain_worker(cluster: Cluster, store: StoreView, name: str, protocol: Protocol) -> None:
     """SIGTERM as before a node goes away, and a new pod in its place."""
     log(f"FAULT: SIGTERM (drain) of {name}")
-    seconds = cluster.drain(name)
-    seen = store.checkpoints()
-    log(f"{name} ended {seconds:.0f} s after the notice; checkpoints then: {_told(seen)}")
+
+    def look() -> None:
+        for trial_id, seen in store.checkpoints().items():
+            protocol.saved_in_drain.setdefault(trial_id, set()).add(seen.epoch)
+
+    seconds = cluster.drain(name, look)
+    protocol.drained = store.checkpoints()
+    told = _told(protocol.drained)
+    log(f"{name} ended {seconds:.0f} s after the notice; checkpoints then: {told}")
     cluster.start_worker(name)
     log(f"{name} is back")
-    return seen
 
 
 def stop_store(cluster: Cluster, seconds: float) -> None:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 LABEL = "spurious-sweeps-e2e"
@@ -82,10 +82,13 @@ class Podman:
         """Send a signal to a container's first process."""
         self("kill", "--signal", signal, self.name(name))
 
-    def ended(self, name: str, within: float) -> int:
+    def ended(
+        self, name: str, within: float, meanwhile: Callable[[], object] = lambda: None
+    ) -> int:
         """Wait for a container's end and remove it; returns its exit status."""
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
+            meanwhile()
             state = self(
                 "inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", self.name(name)
             )

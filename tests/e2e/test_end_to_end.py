@@ -39,6 +39,8 @@ PROVENANCE = (
 )
 EVERY = 25
 """Epochs between checkpoints in sweep.yaml; a trial waits until each is saved."""
+AGE_MARGIN_S = 10.0
+"""The store tells whole seconds, and the container's end is seen a little later."""
 FAULTS_ONLY = {"sweeps_failures_total"}
 """Metrics of what never happens here: no trial is given up."""
 
@@ -100,7 +102,7 @@ def test_a_sweep_survives_every_fault(
     scrape_all(scraped, podman)
     check_dashboard(scraped)
     wait_for_checkpoints(store, 2)
-    protocol.drained = drain_worker(cluster, store, WORKERS[1])
+    drain_worker(cluster, store, WORKERS[1], protocol)
     scrape_all(scraped, podman)
     stop_store(cluster, 30)
     wait_for_checkpoints(store, 1)
@@ -122,7 +124,7 @@ def check_dashboard(server: Prometheus) -> None:
 
     def missing() -> set[str]:
         names = server.names()
-        return {name for name in on_cpu if not any(found.startswith(name) for found in names)}
+        return {name for name in on_cpu if not {name, f"{name}_bucket"} & names}
 
     wait_for("our metrics in Prometheus", lambda: not missing(), 240, 5)
     asked = [
@@ -183,6 +185,10 @@ def told_costs(user: User, protocol: Protocol) -> None:
             f"drain of {trial_id[:8]}: saved at epoch {seen.epoch}, {seen.age:.1f} s before its "
             f"worker ended; an epoch trains {epoch_s:.2f} s; resumed at {row.resumed_from_epoch}"
         )
+        between_due = sorted(e for e in protocol.saved_in_drain[trial_id] if e % EVERY)
+        log(f"  epochs saved in the drain though no checkpoint was due: {between_due}")
+        assert len(between_due) >= 3
+        assert seen.age <= epoch_s + AGE_MARGIN_S
         assert row.resumed_from_epoch >= seen.epoch
     killed = failures[failures.failure_class == "infrastructure"].trial_id.tolist()
     assert killed, "no trial was killed"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from tiny_sweeps import DIVERGES, TEXT, Place, made_place, run_here, stage_here, tiny, wait_until
 
 from cluster.folder_store import FolderStore
@@ -85,6 +86,7 @@ def test_a_command_line_that_is_none_shows_its_usage(
         ("run tiny.yaml --set train.epoch=2", "train.epoch"),
         ("run tiny.yaml --set train.epochs=0", "train.epochs"),
         ("run tiny.yaml --store ftp://x", "unknown store 'ftp://x'"),
+        ("run tiny.yaml --store=", "unknown store '': expected s3://BUCKET[/PREFIX] or a folder"),
         ("run tiny.yaml --store tiny.yaml", "is a file: give a folder"),
         ("plan tiny.yaml --set axes.budget=[21]", "an even number with balance: equal"),
         ("report unknown --store store", "no sweep 'unknown' in"),
@@ -133,6 +135,43 @@ def test_a_sweep_is_known_by_name_with_its_overrides(
     assert f"{capsys.readouterr().out.splitlines()[-1]}" == "tiny-report/report.html"
     stored = list(folder_store.list("sweeps/tiny/report/"))
     assert "sweeps/tiny/report/report.html" in stored
+
+
+def test_the_store_is_the_option_else_the_specs_else_the_environments(
+    here: Path,
+    folder_store: FolderStore,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """For every command; nobody has to write --store again and again."""
+    trial = run_here(folder_store, tiny(), here / "cache").trials[0].id
+    monkeypatch.setenv("SWEEPS_STORE", folder_store.url)
+    sizes = ("image_size=16", "abnormality_size=4", "spurious_size=4", "prevalence=0.5")
+    counts = ("n_train=40", "n_val=30", "n_test=30")
+    options = [part for pair in (*sizes, *counts) for part in ("--set", pair)]
+    torch.save({"layer": torch.zeros(2)}, here / "weights.pth")
+    commands = {
+        "stage gaussian-squares": f"in {folder_store.url}\n",
+        "plan tiny.yaml": "4 done, 0 to run",
+        "run tiny.yaml": "all 4 trials have a result",
+        "status tiny": "4 trials, 4 done",
+        "pull tiny": "trials.parquet: 4 rows",
+        "report tiny": "report.html",
+        "submit tiny.yaml --dry-run": f"--store {folder_store.url}",
+    }
+    for command, expected in commands.items():
+        more = options if command.startswith("stage") else []
+        assert main([*command.split(), *more]) == 0
+        captured = capsys.readouterr()
+        assert expected in captured.out + captured.err, command
+    assert main(["stage", "weights", "weights.pth"]) == 0
+    assert folder_store.exists(f"weights/{capsys.readouterr().out.strip()}")
+    assert "the store keeps no log of trial" in failed(capsys, "logs", "tiny", "--trial", trial)
+
+    (here / "tiny.yaml").write_text(f"{TEXT}store: {here / 'of-the-spec'}\n")
+    for more, done in (([], 0), (["--store", folder_store.url], 4)):
+        assert main(["plan", "tiny.yaml", *more]) == 0
+        assert f"{done} done" in capsys.readouterr().out
 
 
 def test_failures_can_be_pulled_where_no_trial_finished(

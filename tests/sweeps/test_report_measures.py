@@ -180,10 +180,9 @@ def test_seeds_of_the_same_images_have_no_interval(made: Made) -> None:
 
 def test_the_page_says_which_images_were_measured(made: Made) -> None:
     """All training images, or the first where they are many."""
-    _, cells = tables(made)
-    priced, _ = tables(made)
+    priced, cells = tables(made)
     notes = [
-        measure_context(report_input(made, squares=options), priced, cells)["squares_note"]
+        measure_context(options, cells, measures(priced, made.epochs))["squares_note"]
         for options in (GaussianSquares(n_train=20), GaussianSquares(n_train=60, image_size=1024))
     ]
     assert re.search(r"Measured on the \d+ abnormal ones of all 20 training images,", notes[0])

@@ -15,6 +15,7 @@ import yaml
 from kubernetes_here import KubernetesHere, kubernetes_here
 from tiny_sweeps import TEXT, run_here, tiny
 
+from cluster.embedded import Endpoint
 from cluster.folder_store import FolderStore
 from sweeps.cli import main
 from sweeps.errors import SweepError
@@ -122,9 +123,10 @@ def test_a_rayjob_is_sent_and_its_outcome_is_the_status(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("submit tiny.yaml --address http://10.0.0.1:8265", "name a store that both can"),
-        ("submit tiny.yaml --rayjob tiny.yaml", "name a store that both can"),
-        ("submit tiny.yaml --dry-run", "name a store that both can"),
+        ("submit tiny.yaml --address http://10.0.0.1:8265", "no store is named: a cluster"),
+        ("submit tiny.yaml --address http://localhost:8265", "no store is named: a cluster"),
+        ("submit tiny.yaml --rayjob tiny.yaml", "no store is named: a cluster cannot reach"),
+        ("submit tiny.yaml --dry-run", "one that both can, --store s3://BUCKET/PREFIX, or set"),
         ("submit tiny.yaml --store store", "no cluster is named: give --address"),
         ("submit tiny.yaml --store store --address ray://h:1", "bad address 'ray://h:1'"),
         ("submit tiny.yaml --store store --rayjob nowhere.yaml", "nowhere.yaml: No such file"),
@@ -148,6 +150,38 @@ def test_an_error_is_one_clear_line(
     assert out == ""
     assert errors.startswith("sweeps: error: ")
     assert message in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--store store --rayjob cluster.yaml", True),
+        ("--store store --address http://10.0.0.1:8265", True),
+        ("--store store --address http://localhost:8265", False),
+        ("--store s3://sweeps --rayjob cluster.yaml", False),
+    ],
+)
+def test_a_folder_for_a_cluster_elsewhere_is_told(
+    here: Path, capsys: pytest.CaptureFixture[str], arguments: str, told: bool
+) -> None:
+    """One line on standard error: a node without that folder would have a store of its own."""
+    (here / "cluster.yaml").write_text((GOLDEN / "raycluster.yaml").read_text())
+    _, errors = asked(capsys, "submit", "tiny.yaml", "--dry-run", *arguments.split())
+    line = f"note: the store is a folder: every node must have {here / 'store'} mounted\n"
+    assert errors == (line if told else "")
+
+
+def test_the_embedded_server_is_told_by_that_word(
+    here: Path, s3_environment: Endpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its URL may be that of the very store that was meant: s3://sweeps."""
+    for command in (["status", "unknown"], ["logs", "unknown", "--trial", "ab"]):
+        _, errors = asked(capsys, *command, status=2)
+        assert errors.startswith("sweeps: error: no sweep 'unknown' in the embedded server of this")
+        assert "give --store" in errors
+        assert "s3://" not in errors
+        _, errors = asked(capsys, *command, "--store", "s3://sweeps/other", status=2)
+        assert "no sweep 'unknown' in s3://sweeps/other; expected" in errors
 
 
 def test_a_bad_spec_has_the_errors_of_plan(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -186,15 +187,24 @@ def test_a_damaged_checkpoint_is_told_and_not_used(
 class Told(Control):
     """Answers from an epoch on; a clock of epochs stands for time."""
 
-    def __init__(self, stop_after: int = 99, leaves_after: int = 99, lost: bool = False) -> None:
+    def __init__(
+        self,
+        stop_after: int = 99,
+        leaves_after: int = 99,
+        lost: bool = False,
+        notice: float = math.inf,
+    ) -> None:
         self.stop_after, self.leaves_after, self.lost = stop_after, leaves_after, lost
-        self.epoch = 0
+        self.notice, self.epoch = notice, 0
 
     def stop(self) -> bool:
         return self.epoch >= self.stop_after
 
     def leaving(self) -> bool:
         return self.epoch >= self.leaves_after
+
+    def notice_s(self) -> float:
+        return self.notice
 
     def retried(self, trial_id: str) -> bool:
         return self.lost
@@ -226,12 +236,17 @@ def test_a_stopped_trial_loses_nothing(store: Store, tmp_path: Path) -> None:
     assert_same(tables(store, plan_on(spec, store)), expected)
 
 
+@pytest.mark.parametrize(
+    ("control", "resumed"), [(Told(leaves_after=2), 4), (Told(notice=0.0), 4), (Told(), 0)]
+)
 def test_a_trial_on_a_node_that_goes_away_loses_one_epoch_at_most(
-    folder_store: FolderStore, tmp_path: Path
+    folder_store: FolderStore, tmp_path: Path, control: Told, resumed: int
 ) -> None:
-    """From the notice on it saves after every epoch and trains on until it is killed."""
+    """From the notice on it saves after every epoch and trains on until it is killed.
+
+    Where an epoch takes longer than the notice leaves time for, it has saved every epoch before.
+    """
     _, task = prepared(folder_store, one(train__epochs=6, checkpoint__every_epochs=100), tmp_path)
-    control = Told(leaves_after=2)
 
     def until_five(epoch: int, *_: Any) -> None:
         control.reached(epoch)
@@ -242,7 +257,7 @@ def test_a_trial_on_a_node_that_goes_away_loses_one_epoch_at_most(
     later = Told(lost=True)
     run_trial(task, "second", later.reached, control=later)
     [row] = results.read_trials(folder_store, [task.trial_id]).to_pylist()
-    assert row["resumed_from_epoch"] == 4
+    assert row["resumed_from_epoch"] == resumed
 
 
 def test_a_trial_that_waits_does_not_begin_a_stopped_run(

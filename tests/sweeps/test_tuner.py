@@ -14,6 +14,7 @@ from tiny_sweeps import (
     DIVERGES,
     assert_same,
     fit_and_tell,
+    fit_in_a_long_epoch,
     fit_on_leaving_nodes,
     fit_unless_unlucky,
     printed,
@@ -165,6 +166,21 @@ def test_a_node_that_goes_away_on_notice_counts_no_failure(
     classes = results.read_failures(store, [plan.trials[0].id]).column("failure_class").to_pylist()
     assert classes == ["preempted"] * 3
     assert printed(console).count("tried again after preempted") == 3
+
+
+def test_a_node_that_goes_away_in_a_long_epoch_counts_no_failure(
+    ray_here: RayHere, tmp_path: Path
+) -> None:
+    """A trial that comes to no epoch's end between notice and end is preempted, too."""
+    store = FolderStore(tmp_path / "store")
+    spec = tiny(axes__specificity=["label"], axes__seed=[0])
+    stage_here(store, spec)
+    cache, console = tmp_path / "cache", quiet_console()
+    plan = plan_on(spec, store)
+    status = run_plan(spec, plan, store, ray_here.session, cache, console, fit_in_a_long_epoch)
+    assert status == 0, printed(console)
+    classes = results.read_failures(store, [plan.trials[0].id]).column("failure_class").to_pylist()
+    assert classes == ["preempted"]
 
 
 @pytest.mark.parametrize(

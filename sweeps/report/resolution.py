@@ -1,0 +1,156 @@
+"""The figure of resolutions: robust AUROC, and the two pixel measures, against r.
+
+As Figure 3 (a) of Saab et al. 2022, with intervals, and with the measures by their equations and
+exactly where the images are generated squares.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from spurious.config import GaussianSquares, Specificity
+from spurious.square_model import closed_form, exact
+from sweeps.report.answer import CHANCE
+from sweeps.report.figure import DPI, STYLE
+from sweeps.report.measures import VARIANCE
+from sweeps.report.panels import FAINT, GRID
+from sweeps.report.tables import parse_specificity
+from sweeps.report.wording import images
+
+FEWEST = 3
+"""Resolutions below which a table says it all."""
+SIZE = (10.0, 4.0)
+LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+SQUARES = (("closed form", closed_form, "--"), ("exact", exact, "-"))
+CAPTION = (
+    "Against the resolution r of the masks. Left: robust AUROC on test, means over seeds with 95 % "
+    "t-intervals, cut off at 0 and 1, and the single seeds as dots; the grey line is chance. "
+    "Right: variance of the pixels that the annotation calls abnormal, as measured, each line "
+    "divided by its largest value{squares}."
+)
+OF_SQUARES = (
+    "; and variance and mutual information in the model of squares, by the paper's equations "
+    "(dashed) and exactly"
+)
+
+
+def resolution_context(png: bytes | None, squares: GaussianSquares | None) -> dict[str, str] | None:
+    """The figure for the page with its caption; None where there is none."""
+    if png is None:
+        return None
+    caption = CAPTION.format(squares="" if squares is None else OF_SQUARES)
+    alt = "Line plots of robust AUROC and of pixel measures against the resolution r of the masks."
+    return {"png": base64.b64encode(png).decode(), "alt": alt, "caption": caption}
+
+
+def resolution_png(
+    cells: pd.DataFrame,
+    priced: pd.DataFrame,
+    measured: pd.DataFrame,
+    squares: GaussianSquares | None,
+) -> bytes | None:
+    """The figure as PNG bytes; None where fewer than `FEWEST` resolutions have a result.
+
+    Args:
+        cells: The result of `sweeps.report.cells.cells`.
+        priced: The trials that it was made from.
+        measured: The result of `sweeps.report.measures.measures`.
+        squares: The generator's options where the images are generated squares.
+    """
+    shown = cells.assign(r=_resolutions(cells["specificity"]))
+    shown = shown[shown["r"].notna() & shown["robust_auroc_mean"].notna()].astype({"r": int})
+    resolutions = sorted(set(shown["r"]))
+    if len(resolutions) < FEWEST:
+        return None
+    with matplotlib.style.context(["default", STYLE]):
+        figure = Figure(figsize=SIZE, dpi=DPI, facecolor="white")
+        FigureCanvasAgg(figure)
+        left, right = figure.subplots(1, 2)
+        figure.subplots_adjust(0.065, 0.13, 0.985, 0.97, wspace=0.16)
+        _draw_robust(left, shown, priced)
+        _draw_measures(right, resolutions, measured, squares)
+        for axes in (left, right):
+            _axes(axes, resolutions)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _resolutions(specificities: pd.Series[Any]) -> list[float]:
+    """r of each, NaN where it has none."""
+    parsed = [parse_specificity(name) for name in specificities]
+    return [float(one.r) if one.r is not None else np.nan for one in parsed]
+
+
+def _draw_robust(axes: Axes, shown: pd.DataFrame, priced: pd.DataFrame) -> None:
+    """A line per budget and method."""
+    pairs = sorted(set(zip(shown["budget"], shown["method"], strict=True)))
+    for colour, (budget, method) in zip(itertools.cycle(LINES), pairs, strict=False):
+        line = shown[(shown["budget"] == budget) & (shown["method"] == method)].sort_values("r")
+        mean = line["robust_auroc_mean"].to_numpy()
+        ends = [line[f"robust_auroc_{end}"].fillna(line["robust_auroc_mean"]) for end in _ENDS]
+        bars = np.abs(np.clip(np.stack([end.to_numpy() for end in ends]), 0, 1) - mean)
+        label = f"{method}, {images(budget)} images"
+        style: dict[str, Any] = {"color": colour, "capsize": 3, "marker": "o", "label": label}
+        axes.errorbar(line["r"], mean, yerr=bars, **style)
+        seeds = priced[(priced["budget"] == budget) & (priced["method"] == method)]
+        seeds = seeds.assign(r=_resolutions(seeds["specificity"])).dropna(subset="r")
+        dots: dict[str, Any] = {"markersize": 3.5, "alpha": 0.4, "markeredgewidth": 0}
+        axes.plot(seeds["r"], seeds["test_robust_auroc"], "o", color=colour, **dots)
+    axes.axhline(CHANCE, color=FAINT, linewidth=1.4, zorder=1)
+    axes.set_ylabel("Robust AUROC on test")
+
+
+_ENDS = ("low", "high")
+
+
+def _draw_measures(
+    axes: Axes,
+    resolutions: Sequence[int],
+    measured: pd.DataFrame,
+    squares: GaussianSquares | None,
+) -> None:
+    """Each measure divided by its largest value, as the paper draws the variance."""
+    variance = measured.assign(r=_resolutions(measured["specificity"]))
+    means = variance.groupby("r")[VARIANCE].mean().reindex(list(resolutions))
+    _line(axes, resolutions, means.tolist(), LINES[0], "o", "variance, measured")
+    if squares is not None:
+        targets = [Specificity("r", r=r) for r in resolutions]
+        for name, form, style in SQUARES:
+            found = [form(squares, target) for target in targets]
+            variances = [one.variance for one in found]
+            _line(axes, resolutions, variances, LINES[1], style, f"variance, {name}")
+            information = [one.mi for one in found]
+            _line(axes, resolutions, information, LINES[2], style, f"mutual information, {name}")
+    axes.set_ylabel("Measure, divided by its largest value")
+
+
+def _line(
+    axes: Axes, x: Sequence[int], y: Sequence[float], colour: str, style: str, label: str
+) -> None:
+    largest = np.nanmax(y) if np.isfinite(y).any() else np.nan
+    if largest > 0:
+        axes.plot(x, np.asarray(y) / largest, style, color=colour, label=label)
+
+
+def _axes(axes: Axes, resolutions: Sequence[int]) -> None:
+    axes.set_xscale("log")
+    axes.set_xticks(resolutions, [str(r) for r in resolutions])
+    axes.minorticks_off()
+    axes.set_ylim(-0.04, 1.04)
+    axes.set_xlabel("Resolution r of the masks")
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8)
