@@ -23,7 +23,7 @@ from spurious.config import GaussianSquares, Specificity
 from spurious.square_model import closed_form, exact
 from sweeps.report.answer import CHANCE
 from sweeps.report.figure import DPI, STYLE
-from sweeps.report.measures import VARIANCE
+from sweeps.report.measures import VARIANCE, squares_measured
 from sweeps.report.panels import FAINT, GRID
 from sweeps.report.tables import parse_specificity
 from sweeps.report.wording import images
@@ -41,7 +41,7 @@ CAPTION = (
 )
 OF_SQUARES = (
     "; and variance and mutual information in the model of squares, by the paper's equations "
-    "(dashed) and exactly"
+    "(dashed) and exactly, and the information as measured on training images"
 )
 
 
@@ -79,7 +79,9 @@ def resolution_png(
         left, right = figure.subplots(1, 2)
         figure.subplots_adjust(0.065, 0.13, 0.985, 0.97, wspace=0.16)
         _draw_robust(left, shown, priced)
-        _draw_measures(right, resolutions, measured, squares)
+        _draw_measures(right, resolutions, measured)
+        if squares is not None:
+            _draw_squares(right, resolutions, cells, squares)
         for axes in (left, right):
             _axes(axes, resolutions)
         buffer = io.BytesIO()
@@ -115,25 +117,30 @@ def _draw_robust(axes: Axes, shown: pd.DataFrame, priced: pd.DataFrame) -> None:
 _ENDS = ("low", "high")
 
 
-def _draw_measures(
-    axes: Axes,
-    resolutions: Sequence[int],
-    measured: pd.DataFrame,
-    squares: GaussianSquares | None,
-) -> None:
-    """Each measure divided by its largest value, as the paper draws the variance."""
+def _draw_measures(axes: Axes, resolutions: Sequence[int], measured: pd.DataFrame) -> None:
+    """The variance, divided by its largest value as the paper draws it."""
     variance = measured.assign(r=_resolutions(measured["specificity"]))
     means = variance.groupby("r")[VARIANCE].mean().reindex(list(resolutions))
-    _line(axes, resolutions, means.tolist(), LINES[0], "o", "variance, measured")
-    if squares is not None:
-        targets = [Specificity("r", r=r) for r in resolutions]
-        for name, form, style in SQUARES:
-            found = [form(squares, target) for target in targets]
-            variances = [one.variance for one in found]
-            _line(axes, resolutions, variances, LINES[1], style, f"variance, {name}")
-            information = [one.mi for one in found]
-            _line(axes, resolutions, information, LINES[2], style, f"mutual information, {name}")
+    _line(axes, resolutions, means.tolist(), LINES[0], "o-", "variance, measured")
     axes.set_ylabel("Measure, divided by its largest value")
+
+
+def _draw_squares(
+    axes: Axes, resolutions: Sequence[int], cells: pd.DataFrame, squares: GaussianSquares
+) -> None:
+    """Both measures by equation and exactly, and the information as measured on the images."""
+    targets = [Specificity("r", r=r) for r in resolutions]
+    for name, form, style in SQUARES:
+        found = [form(squares, target) for target in targets]
+        variances = [one.variance for one in found]
+        _line(axes, resolutions, variances, LINES[1], style, f"variance, {name}")
+        _line(axes, resolutions, [one.mi for one in found], LINES[2], style, f"{_MI}, {name}")
+    on_images = squares_measured(squares, cells).by_specificity
+    information = [on_images[target].mi for target in targets]
+    _line(axes, resolutions, information, LINES[3], "o-", f"{_MI}, measured")
+
+
+_MI = "mutual information"
 
 
 def _line(
