@@ -25,8 +25,10 @@ LARGE = 256
 def every_method() -> Spec:
     """One seed of methods that hold more than a model while they train."""
     methods: list[Any] = [
-        *("erm", "lff"),
+        *("erm", "lff", "group-dro", "spl"),
         {"name": "jtt", "first_epochs": 2},
+        {"name": "george", "first_epochs": 2, "reduce": "none", "clusters": 2},
+        {"name": "cnc", "first_epochs": 2},
         {"name": "dfr", "first_epochs": 2, "balance": "classes", "refits": 2},
         {"name": "ssl", "views": "flip"},
     ]
@@ -84,11 +86,12 @@ def test_one_process_gives_what_fresh_processes_give(tmp_path: Path) -> None:
 
 
 def test_methods_share_their_first_model(tmp_path: Path) -> None:
-    """JTT and DFR with equal first stages leave one of them; another epoch count is another."""
+    """JTT, GEORGE and DFR with equal first stages leave one; another epoch count is another."""
     store = FolderStore(tmp_path / "store")
     run_here(store, every_method(), tmp_path / "cache")
     results = [key for key in store.list("stages/") if key.endswith("/result.pt")]
-    assert len(results) == 2  # the first model of JTT and DFR, and the teacher of SSL
+    # the first model of JTT, GEORGE and DFR, that of CnC, GEORGE's clusters, the teacher of SSL
+    assert len(results) == 4
     other = tiny(
         axes__specificity=["label"],
         axes__method=[{"name": "jtt", "first_epochs": 1}],
@@ -98,4 +101,4 @@ def test_methods_share_their_first_model(tmp_path: Path) -> None:
     run_here(store, other, tmp_path / "cache")
     again = [key for key in store.list("stages/") if key.endswith("/result.pt")]
     assert set(results) < set(again)
-    assert len(again) == 3
+    assert len(again) == 5
