@@ -113,7 +113,7 @@ def render_page(context: Mapping[str, Any]) -> str:
 
 def render_markdown(context: Mapping[str, Any]) -> str:
     """The page's tables as Markdown, for a repository or a ticket."""
-    return _template("template.md", _in_markdown).render(context) + "\n"
+    return _template("template.md", _in_markdown).render(context, none_there=NONE) + "\n"
 
 
 def _template(name: str, finalize: Callable[[Any], str] | None = None) -> Template:

@@ -32,7 +32,7 @@ WORDS = {
     "alignment_y1": "alignment of abnormal images",
 }
 _COUNTERPARTS = {"both": "", "sweep": "not in the paper", "paper": "not in this sweep"}
-_DIGITS = {"auroc": 3, "robust_auroc": 3}
+_DIGITS = {"auroc": 3, "robust_auroc": 3, "mutual_information": 5}
 
 Row = Mapping[str, Any]
 
