@@ -33,6 +33,7 @@ from sweeps import results
 from sweeps.commands import plan_on, staged
 from sweeps.errors import SweepError
 from sweeps.runner import run_plan
+from sweeps.trial import FitFunction
 from sweeps.tuner import how_many_at_once
 
 
@@ -152,35 +153,23 @@ def test_a_killed_worker_and_an_absent_store_cost_an_attempt_each(
     assert_same(tables(store, plan_on(spec, store)), expected)
 
 
+@pytest.mark.parametrize(
+    ("fit_function", "times"), [(fit_on_leaving_nodes, 3), (fit_in_a_long_epoch, 1)]
+)
 def test_a_node_that_goes_away_on_notice_counts_no_failure(
-    ray_here: RayHere, tmp_path: Path
+    ray_here: RayHere, tmp_path: Path, fit_function: FitFunction, times: int
 ) -> None:
-    """Three times in a row, one more than there are retries; the table calls each preempted."""
+    """Three times in a row, one more than there are retries; and in the midst of an epoch."""
     store = FolderStore(tmp_path / "store")
     spec = tiny(axes__specificity=["label"], axes__seed=[0])
     stage_here(store, spec)
     cache, console = tmp_path / "cache", quiet_console()
     plan = plan_on(spec, store)
-    status = run_plan(spec, plan, store, ray_here.session, cache, console, fit_on_leaving_nodes)
+    status = run_plan(spec, plan, store, ray_here.session, cache, console, fit_function)
     assert status == 0, printed(console)
     classes = results.read_failures(store, [plan.trials[0].id]).column("failure_class").to_pylist()
-    assert classes == ["preempted"] * 3
-    assert printed(console).count("tried again after preempted") == 3
-
-
-def test_a_node_that_goes_away_in_a_long_epoch_counts_no_failure(
-    ray_here: RayHere, tmp_path: Path
-) -> None:
-    """A trial that comes to no epoch's end between notice and end is preempted, too."""
-    store = FolderStore(tmp_path / "store")
-    spec = tiny(axes__specificity=["label"], axes__seed=[0])
-    stage_here(store, spec)
-    cache, console = tmp_path / "cache", quiet_console()
-    plan = plan_on(spec, store)
-    status = run_plan(spec, plan, store, ray_here.session, cache, console, fit_in_a_long_epoch)
-    assert status == 0, printed(console)
-    classes = results.read_failures(store, [plan.trials[0].id]).column("failure_class").to_pylist()
-    assert classes == ["preempted"]
+    assert classes == ["preempted"] * times
+    assert printed(console).count("tried again after preempted") == times
 
 
 @pytest.mark.parametrize(
