@@ -33,6 +33,12 @@ Resolution = Annotated[int, Ge(1), Le(4096)]
 Images = Annotated[int, Ge(2), Le(10_000_000)]
 Supervision = Literal["label", "box", "mask", "r"]
 Balance = Literal["equal", "natural"]
+Negatives = Literal["background", "lesion"]
+"""What masks of negative images count as, where a dataset has them: nothing, or a third class.
+
+Under `lesion` pixels are background, region of a negative image, or region of a positive one; the
+last is what an image is scored by. Saab et al. 2022 segment and diagnose ISIC like this.
+"""
 
 
 @singledispatch
@@ -351,7 +357,8 @@ class FitConfig:
     """Everything that decides a trial's numbers, besides the dataset: fully resolved.
 
     `model_name` is a classifier where the specificity is `label`, a segmenter otherwise. `rest` is
-    None where the rest of the training split carries no labels.
+    None where the rest of the training split carries no labels. `negatives` is `background` where
+    the specificity is `label`, which draws nothing.
     """
 
     specificity: Specificity
@@ -364,4 +371,5 @@ class FitConfig:
     train: Train
     seed: Seed
     rest: LabelRest | None = None
+    negatives: Negatives = "background"
     science_version: int = field(default=SCIENCE_VERSION)
