@@ -160,7 +160,22 @@ class SiimAcrOptions:
     rle: str | None = None
 
 
-READERS: Mapping[str, type[Any]] = {"siim-acr": SiimAcrOptions}
+@dataclass(frozen=True, kw_only=True)
+class IsicOptions:
+    """How ISIC 2018 task 1 is read and down-sampled.
+
+    Attributes:
+        image_size: Side of the staged images in pixels; masks are max-pooled to it.
+        split: Which of the five trap splits of Bissoto et al. 2020.
+        traps: Folder of their tables, where it is not the release's.
+    """
+
+    image_size: Annotated[int, Ge(8), Le(4096)] = 512
+    split: Annotated[int, Ge(1), Le(5)] = 1
+    traps: str | None = None
+
+
+READERS: Mapping[str, type[Any]] = {"isic": IsicOptions, "siim-acr": SiimAcrOptions}
 
 
 @dataclass(frozen=True, kw_only=True)
