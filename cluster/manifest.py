@@ -44,12 +44,17 @@ class Cells:
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """What one split holds: images, positive images, abnormalities, and cells per attribute."""
+    """What one split holds: images, positive images, abnormalities, and cells per attribute.
+
+    `negative_abnormalities` are those of `abnormalities` that are drawn on negative images, such as
+    benign lesions; manifests from before they could be have none.
+    """
 
     n: int
     positives: int
     abnormalities: int
     cells: Mapping[str, Cells]
+    negative_abnormalities: int = 0
 
 
 @dataclass(frozen=True)
@@ -290,4 +295,10 @@ def _parse(fields: dict[str, Any]) -> Manifest:
 
 def _parse_split(fields: dict[str, Any]) -> SplitCounts:
     cells = {name: Cells(**cell) for name, cell in fields["cells"].items()}
-    return SplitCounts(fields["n"], fields["positives"], fields["abnormalities"], cells)
+    return SplitCounts(
+        n=fields["n"],
+        positives=fields["positives"],
+        abnormalities=fields["abnormalities"],
+        cells=cells,
+        negative_abnormalities=fields.get("negative_abnormalities", 0),
+    )

@@ -120,6 +120,7 @@ def _count(rows: Sequence[RowSummary], split: str, names: Sequence[str]) -> Spli
         positives=sum(row.label for row in chosen),
         abnormalities=sum(row.abnormalities for row in chosen),
         cells=cells,
+        negative_abnormalities=sum(row.abnormalities for row in chosen if not row.label),
     )
 
 

@@ -33,6 +33,12 @@ Resolution = Annotated[int, Ge(1), Le(4096)]
 Images = Annotated[int, Ge(2), Le(10_000_000)]
 Supervision = Literal["label", "box", "mask", "r"]
 Balance = Literal["equal", "natural"]
+Negatives = Literal["background", "lesion"]
+"""What masks of negative images count as, where a dataset has them: nothing, or a third class.
+
+Under `lesion` pixels are background, region of a negative image, or region of a positive one; the
+last is what an image is scored by. Saab et al. 2022 segment and diagnose ISIC like this.
+"""
 
 
 @singledispatch
@@ -154,7 +160,22 @@ class SiimAcrOptions:
     rle: str | None = None
 
 
-READERS: Mapping[str, type[Any]] = {"siim-acr": SiimAcrOptions}
+@dataclass(frozen=True, kw_only=True)
+class IsicOptions:
+    """How ISIC 2018 task 1 is read and down-sampled.
+
+    Attributes:
+        image_size: Side of the staged images in pixels; masks are max-pooled to it.
+        split: Which of the five trap splits of Bissoto et al. 2020.
+        traps: Folder of their tables, where it is not the release's.
+    """
+
+    image_size: Annotated[int, Ge(8), Le(4096)] = 512
+    split: Annotated[int, Ge(1), Le(5)] = 1
+    traps: str | None = None
+
+
+READERS: Mapping[str, type[Any]] = {"isic": IsicOptions, "siim-acr": SiimAcrOptions}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -351,7 +372,8 @@ class FitConfig:
     """Everything that decides a trial's numbers, besides the dataset: fully resolved.
 
     `model_name` is a classifier where the specificity is `label`, a segmenter otherwise. `rest` is
-    None where the rest of the training split carries no labels.
+    None where the rest of the training split carries no labels. `negatives` is `background` where
+    the specificity is `label`, which draws nothing.
     """
 
     specificity: Specificity
@@ -364,4 +386,5 @@ class FitConfig:
     train: Train
     seed: Seed
     rest: LabelRest | None = None
+    negatives: Negatives = "background"
     science_version: int = field(default=SCIENCE_VERSION)

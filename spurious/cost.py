@@ -17,11 +17,12 @@ class AnnotationCounts:
     Attributes:
         train_images: Training images with the trial's annotation.
         train_abnormalities: Abnormalities on those images.
-        train_negatives: Those images without an abnormality.
+        train_negatives: Those images with nothing to draw: negative ones, unless their masks count
+            (`negatives: lesion`), whose regions then are abnormalities that cost as much.
         spurious_labels: Spurious labels the method trains with, images times attributes.
         val_images: Validation images annotated at the same specificity.
         val_abnormalities: Abnormalities on them.
-        val_negatives: Validation images without an abnormality.
+        val_negatives: Validation images with nothing to draw.
         val_spurious_labels: Those on validation that the method or the selection rule reads.
         rest_labels: Image labels of the rest of the training split.
         trains_on_validation: Whether the method fits parameters on the validation images, whose

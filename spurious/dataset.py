@@ -29,8 +29,10 @@ class Record:
         split: One of `SPLITS`.
         label: 1 when the abnormality is present, else 0.
         image: (H, W, C), `uint8`, `uint16` or `float32`; one dtype and shape per dataset.
-        mask: (H, W) bool, True on abnormal pixels; all False when label is 0.
-        abnormalities: Number of separate abnormalities, what boxes and masks are priced by.
+        mask: (H, W) bool, True on abnormal pixels. Where label is 0 it is all False, or holds what
+            is drawn on normal images (a benign lesion), which counts under `negatives: lesion`
+            alone.
+        abnormalities: Number of separate regions of the mask, what boxes and masks are priced by.
         attributes: Spurious attribute name to True, False or None (not annotated).
     """
 

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spurious.config import Specificity, Train
+from spurious.config import Negatives, Specificity, Train
 from spurious.dataset import Dataset
 from spurious.groups import Cells, known_groups
-from spurious.inputs import PackedTargets, normalised
+from spurious.inputs import PackedTargets, normalised, pixel_classes
 from spurious.measures import performance_gaps
 from spurious.metrics import auroc, mean_dice, robust_auroc, worst_mean
 from spurious.models import Model
@@ -91,11 +91,20 @@ class Evaluator:
         train: Train,
         device: torch.device,
         splits: tuple[str, ...] = SPLITS,
+        negatives: Negatives = "background",
     ) -> None:
         self.dataset, self.task, self.device, self.train = dataset, task, device, train
         self.rows = {split: dataset.rows(split) for split in splits}
         self.targets = (
-            {s: PackedTargets(dataset.masks, rows, specificity) for s, rows in self.rows.items()}
+            {
+                split: PackedTargets(
+                    dataset.masks,
+                    rows,
+                    specificity,
+                    pixel_classes(dataset.labels[rows], negatives),
+                )
+                for split, rows in self.rows.items()
+            }
             if task.segments
             else None
         )
@@ -159,7 +168,7 @@ class Evaluator:
         if self.targets is None:
             values: NDArray[np.int64] = self.dataset.labels[self.rows[split][part]]
         else:
-            values = self.targets[split][part].astype(np.int64)
+            values = self.targets[split].pixels(part)
         return torch.from_numpy(values).to(self.device)
 
     def _metrics(
@@ -210,7 +219,10 @@ def layout(train: Train) -> torch.memory_format:
 
 
 def _pixel_counts(logits: torch.Tensor, targets: torch.Tensor) -> NDArray[np.int64]:
-    """(3, B): intersection, predicted and target pixels of the argmax masks."""
+    """(3, B): intersection, predicted and target pixels of the argmax masks.
+
+    Of three classes both foreground ones count as one.
+    """
     predicted = logits.argmax(dim=1).flatten(1).bool()
     target = targets.flatten(1).bool()
     counts = [(predicted & target).sum(1), predicted.sum(1), target.sum(1)]

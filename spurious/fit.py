@@ -20,7 +20,7 @@ from spurious.evaluate import Evaluator, MetricRow
 from spurious.groups import known_groups, numbered
 from spurious.method_config import METHODS
 from spurious.methods.base import Method, Problem
-from spurious.models import LoadWeights, build
+from spurious.models import CLASSES, LoadWeights, build
 from spurious.tasks import task_for
 from spurious.train import Fit, Hooks
 from spurious.training_set import TrainingSet
@@ -71,19 +71,24 @@ def count_annotations(dataset: Dataset, config: FitConfig) -> AnnotationCounts:
     """What the trial's annotations are, to be priced when reporting."""
     rows, val = annotated_rows(dataset, config), dataset.rows("val")
     attributes = len(dataset.attribute_names)
+    drawn = dataset.abnormalities
+    bare = dataset.labels == 0  # nothing to draw on them, so that they cost a label
+    if config.negatives == "lesion":
+        bare = bare & (drawn == 0)
+    drawn = np.where(bare, 0, drawn)
     split = config.method.spurious_labels
     if getattr(config.method, "attribute", None) is not None:
         attributes = 1
     return AnnotationCounts(
         train_images=len(rows),
-        train_abnormalities=int(dataset.abnormalities[rows].sum()),
-        train_negatives=int((dataset.labels[rows] == 0).sum()),
+        train_abnormalities=int(drawn[rows].sum()),
+        train_negatives=int(bare[rows].sum()),
         rest_labels=0 if config.rest is None else len(rest_rows(dataset, config)),
         spurious_labels=len(rows) * attributes if split == "train" else 0,
         val_spurious_labels=len(val) * attributes if split == "val" else 0,
         val_images=len(val),
-        val_abnormalities=int(dataset.abnormalities[val].sum()),
-        val_negatives=int((dataset.labels[val] == 0).sum()),
+        val_abnormalities=int(drawn[val].sum()),
+        val_negatives=int(bare[val].sum()),
         trains_on_validation=config.method.trains_on_validation,
     )
 
@@ -164,6 +169,23 @@ def fit(
     return fitted
 
 
+def _check_negatives(dataset: Dataset, rows: NDArray[np.int64], config: FitConfig) -> None:
+    """Refuse a third class of pixels that no image or no method has."""
+    if config.negatives == "background":
+        return
+    if not config.method.takes_lesions or config.rest is not None:
+        what = config.method_name if config.rest is None else "rest: label"
+        raise ConfigError(
+            f"{what} knows two classes of pixels; use negatives: background, or leave it out"
+        )
+    negative = rows[dataset.labels[rows] == 0]
+    if len(negative) and not dataset.abnormalities[negative].any():
+        raise ConfigError(
+            "negatives: lesion needs masks of negative images, and this dataset has none; use "
+            "negatives: background"
+        )
+
+
 def _problem(
     dataset: Dataset, config: FitConfig, machine: Machine, load_weights: LoadWeights
 ) -> Problem:
@@ -182,6 +204,8 @@ def _problem(
     label = Specificity("label")
     hidden = config.rest is None
     height, width, channels = dataset.images.shape[1:]
+    negatives = config.negatives
+    _check_negatives(dataset, rows, config)
     split = config.method.spurious_labels
     groups = None
     if split is not None:
@@ -189,16 +213,23 @@ def _problem(
         groups = group_rows(dataset, of, config.method_name, config.method.attribute)
     return Problem(
         config=config,
-        training=TrainingSet(dataset, rows, config.specificity, train, seed, workers),
+        training=TrainingSet(
+            dataset, rows, config.specificity, train, seed, workers, negatives=negatives
+        ),
         rest=TrainingSet(dataset, others, label, train, seed, workers, hidden)
         if len(others)
         else None,
         validation=TrainingSet(dataset, val, label, train, seed, workers),
-        evaluator=Evaluator(dataset, config.specificity, task, train, device),
+        evaluator=Evaluator(dataset, config.specificity, task, train, device, negatives=negatives),
         task=task,
         device=device,
         build=lambda: build(
-            config.model_name, config.model, (height, width, channels), seed, load_weights
+            config.model_name,
+            config.model,
+            (height, width, channels),
+            seed,
+            load_weights,
+            CLASSES + (negatives == "lesion"),
         ),
         groups=groups,
     )

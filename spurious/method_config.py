@@ -40,12 +40,14 @@ class Method:
             annotation is then training annotation, and priced as such.
         trains_by_keep: Whether training goes on from what the trial's rule `keep` chose, so that
             what the rule reads is paid for, whichever epoch is reported.
+        takes_lesions: Whether it trains with a class of pixels for negative images, too.
     """
 
     takes: ClassVar[tuple[Supervision, ...]] = ("label",)
     oracle: ClassVar[bool] = False
     trains_on_validation: ClassVar[bool] = False
     trains_by_keep: ClassVar[bool] = False
+    takes_lesions: ClassVar[bool] = True
 
     @property
     def spurious_labels(self) -> LabelledSplit | None:
@@ -297,6 +299,7 @@ class Ssl(Method):
 
     takes: ClassVar[tuple[Supervision, ...]] = SEGMENTED
     trains_by_keep: ClassVar[bool] = True
+    takes_lesions: ClassVar[bool] = False
 
     def rest_read(self, rest: LabelRest) -> LabelRest | None:
         """Labels for the filter alone; there is no loss that `rest` could weigh."""
@@ -319,6 +322,7 @@ class Spl(Method):
     norm: Literal["pairs", "paper"] = "pairs"
 
     takes: ClassVar[tuple[Supervision, ...]] = SEGMENTED
+    takes_lesions: ClassVar[bool] = False
 
 
 def _unread(options: Method, chosen: str, readers: Mapping[str, tuple[str, ...]]) -> list[str]:

@@ -1,6 +1,7 @@
-"""Classifiers and segmenters behind one `build`: images in, two logits per image or pixel out.
+"""Classifiers and segmenters behind one `build`: images in, logits per image or pixel out.
 
-Shape legend: B batch, C channels, H height, W width, D features of an image, P of a pixel.
+Shape legend: B batch, C channels, K classes of pixels, H height, W width, D features of an image, P
+of a pixel.
 
 torchvision and segmentation-models-pytorch are imported only by the models that need them.
 """
@@ -20,6 +21,7 @@ from spurious.errors import ConfigError
 from spurious.randomness import derive
 
 CLASSES = 2
+"""Of images; of pixels, too, unless negative images have a class of their own."""
 LoadWeights = Callable[[str], Mapping[str, torch.Tensor]]
 
 
@@ -27,7 +29,7 @@ class Embedded(NamedTuple):
     """A forward pass with what lies before the last layer.
 
     Attributes:
-        logits: (B, 2) of a classifier, (B, 2, H, W) of a segmenter.
+        logits: (B, 2) of a classifier, (B, K, H, W) of a segmenter.
         deep: (B, D, h, w), the deepest feature map, or (B, D) where it is pooled already.
         pixels: (B, P, h, w) of a segmenter, what its `head` takes, but for dropout; None for a
             classifier.
@@ -113,7 +115,7 @@ class SmallCnnModel(Model):
 class SmallUnetModel(Model):
     """A plain U-Net with nearest-neighbour up-sampling and skip connections."""
 
-    def __init__(self, in_channels: int, options: SmallUnet) -> None:
+    def __init__(self, in_channels: int, options: SmallUnet, classes: int) -> None:
         super().__init__()
         self.encoder = _SmallEncoder(in_channels, options.channels, options.levels)
         widths = self.encoder.widths
@@ -121,10 +123,10 @@ class SmallUnetModel(Model):
             _double_convolution(deep + skip, skip)
             for deep, skip in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
-        self.head = nn.Conv2d(widths[0], CLASSES, 1)
+        self.head = nn.Conv2d(widths[0], classes, 1)
 
     def embedded(self, x: torch.Tensor) -> Embedded:
-        """(B, C, H, W) to (B, 2, H, W) logits, the pooled deepest map and the decoder's output."""
+        """(B, C, H, W) to (B, K, H, W) logits, the pooled deepest map and the decoder's output."""
         *skips, x = self.encoder(x)
         deep = x
         for block, skip in zip(self.blocks, reversed(skips), strict=True):
@@ -157,7 +159,7 @@ class SmpUnetModel(Model):
         self.encoder, self.decoder = inner.encoder, inner.decoder
 
     def embedded(self, x: torch.Tensor) -> Embedded:
-        """(B, C, H, W) to (B, 2, H, W) logits, the encoder's pooled map, 16 channels a pixel."""
+        """(B, C, H, W) to (B, K, H, W) logits, the encoder's pooled map, 16 channels a pixel."""
         features = self.encoder(_three_channels(x))
         pixels = self.decoder(features)
         return Embedded(self.head(pixels), features[-1], pixels)
@@ -172,7 +174,7 @@ class FcnModel(Model):
         self.backbone, self.body = inner.backbone, nn.Sequential(*body)
 
     def embedded(self, x: torch.Tensor) -> Embedded:
-        """(B, C, H, W) to bilinearly up-sampled (B, 2, H, W) logits, 2048 pooled features, pixels.
+        """(B, C, H, W) to bilinearly up-sampled (B, K, H, W) logits, 2048 pooled features, pixels.
 
         The pixel embedding is at an eighth of the resolution, and before dropout: vectors of which
         some numbers are struck out at random are alike by chance.
@@ -205,46 +207,53 @@ def _load(module: nn.Module, weights: str | None, load: LoadWeights, drop: tuple
     nn.Module.load_state_dict(module, state, strict=False)
 
 
-def _resnet50(in_channels: int, options: ResNet50, load: LoadWeights) -> Model:
+def _resnet50(in_channels: int, options: ResNet50, classes: int, load: LoadWeights) -> Model:
     from torchvision.models import resnet50
 
-    model = resnet50(weights=None, num_classes=CLASSES)
+    model = resnet50(weights=None, num_classes=classes)
     _load(model, options.weights, load, ("fc.",))
     return ResNetModel(model)
 
 
-def _unet(in_channels: int, options: Unet, load: LoadWeights) -> Model:
+def _unet(in_channels: int, options: Unet, classes: int, load: LoadWeights) -> Model:
     import segmentation_models_pytorch as smp
 
     if options.encoder not in smp.encoders.get_encoder_names():
         raise ConfigError(f"segmentation-models-pytorch has no encoder '{options.encoder}'")
     model = smp.Unet(
-        encoder_name=options.encoder, encoder_weights=None, in_channels=3, classes=CLASSES
+        encoder_name=options.encoder, encoder_weights=None, in_channels=3, classes=classes
     )
     # released encoders come with a classifier that smp's own encoders leave out
     _load(model.encoder, options.weights, load, ("fc.", "last_linear.", "classifier."))
     return SmpUnetModel(model)
 
 
-def _fcn_resnet50(in_channels: int, options: FcnResNet50, load: LoadWeights) -> Model:
+def _fcn_resnet50(in_channels: int, options: FcnResNet50, classes: int, load: LoadWeights) -> Model:
     from torchvision.models.segmentation import fcn_resnet50
 
-    model = fcn_resnet50(weights=None, weights_backbone=None, num_classes=CLASSES)
+    model = fcn_resnet50(weights=None, weights_backbone=None, num_classes=classes)
     _load(model.backbone, options.weights, load, ("fc.",))
     return FcnModel(model)
 
 
-BUILDERS: Mapping[str, Callable[[int, Any, LoadWeights], Model]] = {
+BUILDERS: Mapping[str, Callable[[int, Any, int, LoadWeights], Model]] = {
     "resnet50": _resnet50,
-    "small-cnn": lambda in_channels, options, load: SmallCnnModel(in_channels, options),
+    "small-cnn": lambda in_channels, options, classes, load: SmallCnnModel(in_channels, options),
     "unet": _unet,
     "fcn-resnet50": _fcn_resnet50,
-    "small-unet": lambda in_channels, options, load: SmallUnetModel(in_channels, options),
+    "small-unet": lambda in_channels, options, classes, load: SmallUnetModel(
+        in_channels, options, classes
+    ),
 }
 
 
 def build(
-    name: str, options: Any, image_shape: tuple[int, int, int], seed: int, load: LoadWeights
+    name: str,
+    options: Any,
+    image_shape: tuple[int, int, int],
+    seed: int,
+    load: LoadWeights,
+    classes: int = CLASSES,
 ) -> Model:
     """A model with weights that depend on the seed (and pretrained weights) alone.
 
@@ -254,9 +263,10 @@ def build(
         image_shape: (H, W, C) of the dataset.
         seed: The trial's seed.
         load: Gives a state dict for the SHA-256 of stored weights.
+        classes: K of a segmenter.
 
     Returns:
-        A module from (B, C, H, W) to (B, 2) or (B, 2, H, W) logits.
+        A module from (B, C, H, W) to (B, 2) or (B, K, H, W) logits.
 
     Raises:
         ConfigError: image sides that the model cannot halve often enough, or unfit weights.
@@ -270,7 +280,7 @@ def build(
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive("model", name, seed))
-        return BUILDERS[name](in_channels, options, load)
+        return BUILDERS[name](in_channels, options, classes, load)
 
 
 def compile_model(model: Model) -> None:

@@ -1,6 +1,7 @@
 """What a specificity asks of a model: the loss per image, the image score, and the target.
 
-Shape legend: B batch, H height, W width. Logits are (B, 2) or (B, 2, H, W).
+Shape legend: B batch, K classes of pixels (2, or 3 where negatives have a class of their own), H
+height, W width. Logits are (B, 2) or (B, K, H, W).
 """
 
 from __future__ import annotations
@@ -59,8 +60,10 @@ class Segmentation:
 
 
 def read_out(logits: torch.Tensor, readout: Readout) -> torch.Tensor:
-    """Image scores from pixel logits, (B, 2, H, W) float32 to (B,)."""
-    margin = (logits[:, 1] - logits[:, 0]).flatten(1)
+    """Image scores from pixel logits, (B, K, H, W) float32 to (B,); the last class is scored."""
+    if readout.name == "mean_logit" and logits.shape[1] > 2:
+        return _margin(logits.mean(dim=(2, 3))).sigmoid()
+    margin = _margin(logits).flatten(1)
     if readout.name == "mean_logit":
         return margin.mean(dim=1).sigmoid()
     probability = margin.sigmoid()
@@ -74,6 +77,13 @@ def read_out(logits: torch.Tensor, readout: Readout) -> torch.Tensor:
         kept = max(1, round(readout.fraction * probability.shape[1]))
         return probability.topk(kept, dim=1).values.mean(dim=1)
     return probability.mean(dim=1)
+
+
+def _margin(logits: torch.Tensor) -> torch.Tensor:
+    """Log-odds of the last of K classes, whose sigmoid is its softmax probability; (B, ...)."""
+    if logits.shape[1] == 2:
+        return logits[:, 1] - logits[:, 0]
+    return logits[:, -1] - logits[:, :-1].logsumexp(dim=1)
 
 
 def task_for(specificity: Specificity, readout: Readout | None) -> Task:

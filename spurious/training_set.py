@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from spurious import augment
-from spurious.config import Specificity, Train
+from spurious.config import Negatives, Specificity, Train
 from spurious.dataset import Dataset
-from spurious.inputs import PackedTargets, normalised, scaled, standardised
+from spurious.inputs import PackedTargets, normalised, pixel_classes, scaled, standardised
 
 _AHEAD = 2
 """Batches prepared while one is trained on."""
@@ -70,6 +70,7 @@ class TrainingSet:
         seed: The trial's seed.
         workers: Threads that augment; results do not depend on it.
         hide_labels: Give -1 for every label: nobody annotated these images.
+        negatives: What masks of negative images count as.
     """
 
     def __init__(
@@ -81,13 +82,17 @@ class TrainingSet:
         seed: int,
         workers: int = 1,
         hide_labels: bool = False,
+        negatives: Negatives = "background",
     ) -> None:
         augment.check(config.augment, dataset.images.dtype)
         self.images, self.rows = dataset.images, rows
         self.labels = np.full(len(rows), -1) if hide_labels else dataset.labels[rows]
         self.config, self.seed, self.workers = config, seed, workers
+        classes = pixel_classes(dataset.labels[rows], negatives)
         self.targets = (
-            None if specificity.kind == "label" else PackedTargets(dataset.masks, rows, specificity)
+            None
+            if specificity.kind == "label"
+            else PackedTargets(dataset.masks, rows, specificity, classes)
         )
 
     def __len__(self) -> int:
@@ -137,7 +142,7 @@ class TrainingSet:
         x = normalised(self.images[self.rows[positions]], self.config.normalise)
         if self.targets is None:
             return x, torch.from_numpy(self.labels[positions])
-        return x, torch.from_numpy(self.targets[positions].astype(np.int64))
+        return x, torch.from_numpy(self.targets.pixels(positions))
 
     def _augmented(self, position: int, epoch: int, view: int) -> Pair:
         row = int(self.rows[position])
@@ -155,9 +160,9 @@ class TrainingSet:
         if np.issubdtype(stored.dtype, np.integer):
             image = standardised(image, self.config.normalise)
         x = torch.from_numpy(image.transpose(2, 0, 1).copy())  # never a view of the stored image
-        if warped is None:
+        if warped is None or self.targets is None:
             return x, torch.tensor(int(self.labels[position]))
-        return x, torch.from_numpy(warped.astype(np.int64))
+        return x, torch.from_numpy(warped * self.targets.classes[position])
 
 
 def _stack(positions: NDArray[np.int64], items: list[Future[Pair]]) -> Batch:

@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     stage = commands.add_parser("stage", help="put a dataset or pretrained weights into the store")
-    stage.add_argument("name", help="siim-acr, gaussian-squares, or weights")
+    stage.add_argument("name", help="siim-acr, isic, gaussian-squares, or weights")
     stage.add_argument(
         "origin", nargs="?", help="folder of the release, or weights file or hub:NAME"
     )
@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_store(stage)
 
     phantom = commands.add_parser("phantom", help="write a synthetic release in a real format")
-    phantom.add_argument("name", choices=["siim-acr"], help="the format")
+    phantom.add_argument("name", choices=["isic", "siim-acr"], help="the format")
     phantom.add_argument("folder", type=Path, help="where to; must not exist or be empty")
     _add_set(phantom, "an option of the phantom, e.g. n_train=200")
 

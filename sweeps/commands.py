@@ -127,7 +127,12 @@ def facts_of(manifest: Manifest) -> DatasetFacts:
         digest=manifest.digest,
         image_shape=manifest.image_shape,
         counts={
-            split: {"n": c.n, "positives": c.positives, "abnormalities": c.abnormalities}
+            split: {
+                "n": c.n,
+                "positives": c.positives,
+                "abnormalities": c.abnormalities,
+                "negative_abnormalities": c.negative_abnormalities,
+            }
             for split, c in manifest.splits.items()
         },
         attributes=manifest.attribute_names,

@@ -13,7 +13,7 @@ from spurious.stages import Stage
 
 ID_DIGITS = 16
 
-HASHED = ("dataset", "axes", "balance", "rest", "model", "train")
+HASHED = ("dataset", "axes", "balance", "rest", "negatives", "model", "train")
 """Fields of a spec that reach the identity, resolved."""
 
 NOT_HASHED = (
@@ -42,6 +42,7 @@ Part of the ids of these trials alone, so that all others stay.
 ADDED_LATER: Mapping[str, Any] = {
     "method.first_balance": "natural",
     "method.first_keep": "best val.auroc",
+    "negatives": "background",
     "readout.area": 0,
     "rest": None,
     "revision": 1,
@@ -75,6 +76,7 @@ def resolved(config: FitConfig, dataset_digest: str) -> dict[str, Any]:
         "readout": None if config.readout is None else asdict(config.readout),
         "train": asdict(config.train),
         "rest": None if config.rest is None else {"name": "label", **asdict(config.rest)},
+        "negatives": config.negatives,
         "seed": config.seed,
         "science_version": config.science_version,
         "revision": REVISIONS.get((config.method_name, config.model_name), 1),

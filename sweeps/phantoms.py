@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from spurious.generators.chest_phantom import ChestPhantom
+from spurious.generators.isic_writer import write_isic
 from spurious.generators.siim_writer import write_siim_acr
+from spurious.generators.skin_phantom import SkinPhantom
 from sweeps.errors import SweepError
 from sweeps.progress import make_console, staging_progress
 from sweeps.sources import options_from_command
+
+PHANTOMS: Mapping[str, tuple[type[Any], Callable[[Path, Any, Callable[[int, int], None]], None]]]
+PHANTOMS = {"isic": (SkinPhantom, write_isic), "siim-acr": (ChestPhantom, write_siim_acr)}
+"""Format to the phantom's options and what writes it."""
 
 
 def write_phantom(name: str, folder: Path, options: Mapping[str, Any]) -> int:
@@ -19,10 +25,11 @@ def write_phantom(name: str, folder: Path, options: Mapping[str, Any]) -> int:
     Raises:
         SweepError: the folder holds something, or bad options.
     """
-    config = options_from_command(ChestPhantom, options)
+    cls, write = PHANTOMS[name]
+    config = options_from_command(cls, options)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SweepError(f"{folder} holds something already; expected a new or empty folder")
     with staging_progress(f"{name} phantom", make_console()) as progress:
-        write_siim_acr(folder, config, progress)
+        write(folder, config, progress)
     print(f"wrote {folder}; next: sweeps stage {name} {folder}")
     return 0

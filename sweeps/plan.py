@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 
 from spurious.budget import maximum
-from spurious.config import Budget, FitConfig, Specificity
+from spurious.config import Budget, FitConfig, Negatives, Specificity
 from spurious.cost import AnnotationCounts, Cost, cost
 from spurious.method_config import Ssl
 from spurious.selection import charged_rules, parse_rule
@@ -27,7 +27,8 @@ class DatasetFacts:
         name: Dataset name.
         digest: The manifest's digest.
         image_shape: (H, W, C) in pixels.
-        counts: Per split `n`, `positives` and `abnormalities`.
+        counts: Per split `n`, `positives`, `abnormalities`, and `negative_abnormalities` (those
+            drawn on negative images) where there are any.
         attributes: Spurious attribute names.
         unlabelled: Per split and attribute, images that nobody annotated it on.
         dtype: Of the images; None where unknown.
@@ -100,13 +101,20 @@ class Plan:
         return tuple(trial for trial in self.trials if trial.id not in self.done)
 
 
-def skip_reason(specificity: Specificity, budget: Budget, method: MethodChoice) -> str | None:
+def skip_reason(
+    specificity: Specificity,
+    budget: Budget,
+    method: MethodChoice,
+    negatives: Negatives = "background",
+) -> str | None:
     """Why a combination is dropped, or None where it makes sense."""
     takes = method.options.takes
     if specificity.kind not in takes:
         return f"{method.name} takes {', '.join(takes)}, not {specificity.kind}"
     if isinstance(method.options, Ssl) and budget.images is None:
         return f"{method.name} needs images without annotation; a budget of all leaves none"
+    if negatives == "lesion" and not method.options.takes_lesions:
+        return f"{method.name} knows two classes of pixels, and negatives: lesion has three"
     return None
 
 
@@ -148,6 +156,7 @@ def fit_config(spec: Spec, cell: Cell, seed: int) -> FitConfig:
         train=spec.train_for(cell.specificity, cell.method.name),
         seed=seed,
         rest=spec.rest_for(cell.specificity, cell.budget, cell.method),
+        negatives=spec.negatives_for(cell.specificity),
     )
 
 
@@ -173,7 +182,7 @@ def make_plan(
         spec.axes.specificity, spec.budgets(), spec.axes.method
     ):
         cell = Cell(specificity, budget, method)
-        reason = skip_reason(specificity, budget, method)
+        reason = skip_reason(specificity, budget, method, spec.negatives_for(specificity))
         if reason is None and facts is not None:
             reason = unfit_reason(cell, facts)
         if reason is None:
@@ -208,6 +217,12 @@ def _trial(spec: Spec, cell: Cell, seed: int, facts: DatasetFacts) -> Trial:
 def _check(spec: Spec, cells: list[Cell], facts: DatasetFacts) -> None:
     """Refuse, all at once, what this dataset cannot carry."""
     problems: dict[str, None] = {}  # ordered, without repeats
+    lesions = spec.negatives == "lesion" and facts.counts is not None
+    if lesions and not _on_negatives(facts, "train"):
+        problems[
+            "negatives: lesion needs masks of negative images, and the training split has none; "
+            "use background"
+        ] = None
     for cell in cells:
         if facts.counts is not None and cell.budget.images is not None:
             n, positives = facts.counts["train"]["n"], facts.counts["train"]["positives"]
@@ -232,6 +247,11 @@ def _check(spec: Spec, cells: list[Cell], facts: DatasetFacts) -> None:
         raise PlanError(
             f"sweep '{spec.name}' does not fit dataset '{facts.name}':\n  " + "\n  ".join(problems)
         )
+
+
+def _on_negatives(facts: DatasetFacts, split: str) -> int:
+    """Abnormalities drawn on a split's negative images; needs counts."""
+    return 0 if facts.counts is None else facts.counts[split].get("negative_abnormalities", 0)
 
 
 def _attribute_problem(cell: Cell, facts: DatasetFacts) -> str | None:
@@ -266,8 +286,13 @@ def _shape_problems(spec: Spec, cell: Cell, shape: tuple[int, int, int]) -> list
     return problems
 
 
-def expected_counts(cell: Cell, rest: bool, facts: DatasetFacts) -> AnnotationCounts | None:
-    """What a trial of this cell annotates, on average over draws; None before staging."""
+def expected_counts(
+    cell: Cell, rest: bool, facts: DatasetFacts, negatives: Negatives = "background"
+) -> AnnotationCounts | None:
+    """What a trial of this cell annotates, on average over draws; None before staging.
+
+    Under `negatives: lesion` every negative image is taken to have something drawn on it.
+    """
     if facts.counts is None:
         return None
     train, val = facts.counts["train"], facts.counts["val"]
@@ -275,19 +300,26 @@ def expected_counts(cell: Cell, rest: bool, facts: DatasetFacts) -> AnnotationCo
     share = train["positives"] / train["n"] if train["n"] else 0.0
     equal = cell.budget.images is not None and cell.budget.balance == "equal"
     positives = images / 2 if equal else images * share
-    per_positive = train["abnormalities"] / train["positives"] if train["positives"] else 0.0
+    on_negatives = {name: _on_negatives(facts, name) for name in ("train", "val")}
+    on_positives = train["abnormalities"] - on_negatives["train"]
+    per_positive = on_positives / train["positives"] if train["positives"] else 0.0
+    bare, val_bare, more = images - round(positives), val["n"] - val["positives"], 0.0
+    val_drawn = val["abnormalities"] - on_negatives["val"]
+    if negatives == "lesion":
+        more = bare * on_negatives["train"] / max(train["n"] - train["positives"], 1)
+        bare, val_bare, val_drawn = 0, 0, val["abnormalities"]
     split = cell.method.options.spurious_labels
     attributes = 1 if getattr(cell.method.options, "attribute", None) else len(facts.attributes)
     return AnnotationCounts(
         train_images=images,
-        train_abnormalities=round(positives * per_positive),
-        train_negatives=images - round(positives),
+        train_abnormalities=round(positives * per_positive + more),
+        train_negatives=bare,
         rest_labels=train["n"] - images if rest else 0,
         spurious_labels=images * attributes if split == "train" else 0,
         val_spurious_labels=val["n"] * attributes if split == "val" else 0,
         val_images=val["n"],
-        val_abnormalities=val["abnormalities"],
-        val_negatives=val["n"] - val["positives"],
+        val_abnormalities=val_drawn,
+        val_negatives=val_bare,
         trains_on_validation=cell.method.options.trains_on_validation,
     )
 
@@ -295,7 +327,8 @@ def expected_counts(cell: Cell, rest: bool, facts: DatasetFacts) -> AnnotationCo
 def expected_cost(spec: Spec, cell: Cell, facts: DatasetFacts | None) -> Cost | None:
     """Expected annotation dollars of one trial of a cell; None before staging."""
     rest = spec.rest_for(cell.specificity, cell.budget, cell.method) is not None
-    counts = None if facts is None else expected_counts(cell, rest, facts)
+    negatives = spec.negatives_for(cell.specificity)
+    counts = None if facts is None else expected_counts(cell, rest, facts, negatives)
     if facts is None or counts is None:
         return None
     keep = parse_rule(spec.train_for(cell.specificity, cell.method.name).keep)

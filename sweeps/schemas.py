@@ -49,13 +49,13 @@ TRIALS = _columns("""
     kept_epoch | int64 | | epoch of the kept checkpoint, from 1
     epochs | int64 | | epochs trained
     train_images | int64 | images | annotated training images
-    train_positives | int64 | images | annotated training images with the abnormality
+    train_positives | int64 | images | those with the abnormality (or a lesion, see negatives)
     train_abnormalities | int64 | abnormalities | abnormalities on the annotated training images
     train_spurious_labels | int64 | labels | spurious labels of training images the method needs
     train_rest_labels | int64 | labels | image labels of the rest of the training split
     val_spurious_labels | int64 | labels | spurious labels of validation images the method needs
     val_images | int64 | images | validation images
-    val_positives | int64 | images | validation images with the abnormality
+    val_positives | int64 | images | those with the abnormality (or a lesion, see negatives)
     val_abnormalities | int64 | abnormalities | abnormalities on the validation images
     attributes | int64 | | number of spurious attributes of the dataset
     val_auroc | float64 | | AUROC on validation at the kept epoch

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spurious.config import GENERATORS, READERS, GaussianSquares, SiimAcrOptions
+from spurious.config import GENERATORS, READERS, GaussianSquares, IsicOptions, SiimAcrOptions
 from spurious.dataset import RecordSource
 from spurious.generators.gaussian_squares import GaussianSquaresSource
+from spurious.readers.isic import Isic
 from spurious.readers.siim_acr import SiimAcr
 from sweeps.errors import SweepError
 from sweeps.identity import generator_digest
@@ -32,11 +33,19 @@ def _siim_acr(folder: Path, options: SiimAcrOptions) -> RecordSource:
     return SiimAcr(folder, image_size=options.image_size, tubes=tubes, rle=rle)
 
 
+def _isic(folder: Path, options: IsicOptions) -> RecordSource:
+    traps = None if options.traps is None else Path(options.traps)
+    return Isic(folder, image_size=options.image_size, split=options.split, traps=traps)
+
+
 def _gaussian_squares(options: GaussianSquares) -> RecordSource:
     return GaussianSquaresSource(options)
 
 
-READER_SOURCES: Mapping[str, Callable[[Path, Any], RecordSource]] = {"siim-acr": _siim_acr}
+READER_SOURCES: Mapping[str, Callable[[Path, Any], RecordSource]] = {
+    "isic": _isic,
+    "siim-acr": _siim_acr,
+}
 GENERATOR_SOURCES: Mapping[str, Callable[[Any], RecordSource]] = {
     "gaussian-squares": _gaussian_squares
 }

@@ -14,7 +14,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from spurious.config import Balance, Budget, LabelRest, Prices, Readout, Specificity, Train
+from spurious.config import (
+    Balance,
+    Budget,
+    LabelRest,
+    Negatives,
+    Prices,
+    Readout,
+    Specificity,
+    Train,
+)
 from spurious.selection import SelectionRule
 from sweeps import spec_sections as sections
 from sweeps.errors import SpecError
@@ -62,6 +71,7 @@ class Spec:
         axes: Specificities, budgets, methods and seeds.
         balance: How annotated images are drawn, except for a budget of all images.
         rest: Labels of the training images beyond the budget, or None where they have none.
+        negatives: What masks of negative images count as, where the dataset has them.
         model: Models and read-out.
         train: Training options.
         select: The rule by which the report selects epochs, or None for each trial's own.
@@ -80,6 +90,7 @@ class Spec:
     axes: Axes
     balance: Balance = "equal"
     rest: LabelRest | None = None
+    negatives: Negatives = "background"
     model: Models = field(default_factory=Models)
     train: Training = field(default_factory=Training)
     select: SelectionRule | None = None
@@ -124,6 +135,10 @@ class Spec:
             return None
         read: LabelRest | None = method.options.rest_read(self.rest)
         return read
+
+    def negatives_for(self, specificity: Specificity) -> Negatives:
+        """What masks of negative images count as; a classifier sees none."""
+        return "background" if specificity.kind == "label" else self.negatives
 
     def readout_for(self, specificity: Specificity) -> Readout | None:
         """How the model's output becomes an image score; None for a classifier."""
@@ -198,6 +213,7 @@ def _values(root: Field) -> dict[str, Any]:
         "axes": sections.axes,
         "balance": lambda field: field.value(Balance, Spec.balance),
         "rest": sections.rest,
+        "negatives": lambda field: field.value(Negatives, Spec.negatives),
         "model": sections.model,
         "train": sections.train,
         "select": sections.select,

@@ -52,12 +52,23 @@ def check_together(root: Field, values: Mapping[str, Any]) -> None:
             if specificity.r is not None and specificity.r > side:
                 place = item.at("r") or item
                 place.refuse(f"an integer from 1 to {side}, the image side of the generator")
+    if values.get("negatives") == "lesion":
+        _check_lesions(root, values, chosen)
     _check_published(root, values.get("published", ()), chosen)
     _check_methods(root, values, axes)
     if values.get("select") is not None:
         _check_select(root, values["select"], axes)
     if "train" in values:
         _check_keep(root, values["train"], axes)
+
+
+def _check_lesions(root: Field, values: Mapping[str, Any], dataset: DatasetRef | None) -> None:
+    """Note what has no class of pixels for negative images."""
+    place = root.at("negatives") or root
+    if isinstance(dataset, GeneratorDataset):
+        place.note("generated negative images have no masks; expected background")
+    if values.get("rest") is not None:
+        place.note("labels of the rest know two classes of pixels; expected background, or no rest")
 
 
 def _check_published(root: Field, names: Iterable[str], dataset: DatasetRef | None) -> None:

@@ -84,6 +84,7 @@ class PseudoMasks(PackedTargets):
             self.shape = part.shape[1:]
             packed.append(np.packbits(part.reshape(len(part), -1), axis=1))
         self._packed = np.concatenate(packed)
+        self.classes = np.ones(len(self._packed), dtype=np.int64)
 
     @property
     def positive(self) -> NDArray[np.bool_]:

@@ -12,13 +12,15 @@ from spurious.errors import DataError
 
 
 def shrink_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Average each output pixel over the area it covers; (H, W) uint8 to (height, width).
+    """Average each output pixel over the area it covers; (H, W) or (H, W, 3) uint8.
+
+    Both sides are shrunk on their own, so an oblong image may become a square.
 
     Raises:
         DataError: The output would be larger than the input.
     """
     _refuse_enlarging(image.shape, height, width)
-    if image.shape == (height, width):
+    if image.shape[:2] == (height, width):
         return image
     return cast(
         "NDArray[np.uint8]", cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

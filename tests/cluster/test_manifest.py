@@ -57,6 +57,7 @@ def test_manifest_counts(folder_store):
     train = stage(folder_store, make_records()).splits["train"]
     # Training rows are 0, 1, 4, 5, 8, 9; rows 4 and 5 are positive; tube is unknown at 5 and 8.
     assert (train.n, train.positives, train.abnormalities) == (6, 2, 0 + 1 + 1 + 2 + 2 + 0)
+    assert train.negative_abnormalities == 0 + 1 + 2 + 0  # without those of rows 4 and 5
     assert train.cells["tube"] == Cells(
         y0_s0=1, y0_s1=2, y1_s0=1, y1_s1=0, y0_unknown=1, y1_unknown=1
     )
@@ -91,9 +92,20 @@ def test_manifest_json_round_trip_and_keys(folder_store):
     assert sorted(fields["attributes"][0]) == ["direction", "name", "source"]
     assert sorted(fields["shards"][0]) == ["rows", "sha256", "size_bytes"]
     assert sorted(fields["splits"]) == ["test", "train", "val"]
-    assert sorted(fields["splits"]["val"]) == ["abnormalities", "cells", "n", "positives"]
+    assert sorted(fields["splits"]["val"]) == [
+        *("abnormalities", "cells", "n", "negative_abnormalities", "positives")
+    ]
     cell_keys = ["y0_s0", "y0_s1", "y0_unknown", "y1_s0", "y1_s1", "y1_unknown"]
     assert sorted(fields["splits"]["val"]["cells"]["ink"]) == cell_keys
+
+
+def test_a_manifest_from_before_negative_images_had_masks_is_read(folder_store):
+    """It says nothing of abnormalities on negative images, and there were none."""
+    fields = json.loads(stage(folder_store, make_records()).to_json())
+    for counts in fields["splits"].values():
+        del counts["negative_abnormalities"]
+    found = Manifest.from_json(json.dumps(fields))
+    assert [counts.negative_abnormalities for counts in found.splits.values()] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(

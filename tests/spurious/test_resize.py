@@ -42,6 +42,19 @@ def test_images_are_averaged_over_area() -> None:
     assert shrink_image(image, 1, 2).tolist() == [[100, 8]]
 
 
+def test_colours_and_sides_are_averaged_on_their_own() -> None:
+    """An oblong image of three channels becomes a square, each channel as if it were alone."""
+    image = np.random.default_rng(0).integers(0, 256, (30, 45, 3)).astype(np.uint8)
+    found = shrink_image(image, 20, 20)
+    assert found.shape == (20, 20, 3)
+    for channel in range(3):
+        alone = shrink_image(np.ascontiguousarray(image[:, :, channel]), 20, 20)
+        assert (found[:, :, channel] == alone).all()
+    assert shrink_image(image, 30, 45) is image
+    with pytest.raises(DataError, match="30 x 45 pixels is smaller"):
+        shrink_image(image, 31, 31)
+
+
 def test_sizes_that_do_not_divide_keep_the_mean() -> None:
     """1000 to 384 by area leaves the mean brightness of a ramp within one level."""
     image = np.tile(np.linspace(0, 255, 1000).astype(np.uint8), (1000, 1))

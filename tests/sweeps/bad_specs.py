@@ -43,7 +43,7 @@ DATA_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         add("modle: {}"),
         8,
         "modle",
-        ["unknown key", "balance, rest, model, train", "mean 'model'?"],
+        ["unknown key", "balance, rest, negatives, model, train", "mean 'model'?"],
     ),
     "unknown training option": (
         add("train:\n  epochs: 3\n  batch: 8"),
@@ -286,6 +286,24 @@ DATA_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         6,
         "axes.method[0].filter_by_label",
         ["mean 'rest: label'?"],
+    ),
+    "what negatives are": (
+        add("negatives: empty"),
+        8,
+        "negatives",
+        ["'empty' given", "one of background, lesion (default background)"],
+    ),
+    "a third class beside labels of the rest": (
+        add("rest: label\nnegatives: lesion"),
+        9,
+        "negatives",
+        ["labels of the rest know two classes of pixels", "expected background, or no rest"],
+    ),
+    "a third class of a generator": (
+        squares("seed: 0") + "negatives: lesion\n",
+        8,
+        "negatives",
+        ["generated negative images have no masks", "expected background"],
     ),
     "labels of the rest": (add("rest: labels"), 8, "rest", ["unlabelled, label", "mean 'label'?"]),
     "options of the rest": (

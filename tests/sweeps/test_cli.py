@@ -92,7 +92,7 @@ def test_a_command_line_that_is_none_shows_its_usage(
         ("report unknown --store store", "no sweep 'unknown' in"),
         ("pull unknown --store store", "expected the name of one that was run there, or a YAML"),
         ("pull tiny.yaml --store store", "sweep 'tiny' has no finished trial yet; run it first"),
-        ("stage mnist", "'mnist' cannot be staged; expected one of gaussian-squares, siim-acr"),
+        ("stage mnist", "'mnist' cannot be staged; expected one of gaussian-squares, isic, siim"),
         ("stage siim-acrr", "did you mean 'siim-acr'?"),
         ("stage siim-acr", "sweeps stage siim-acr DIR"),
         ("stage gaussian-squares films", "takes no folder; leave 'films' out"),

@@ -13,7 +13,7 @@ from spurious.config import Train
 from spurious.method_config import METHODS
 from sweeps.commands import generator_facts
 from sweeps.identity import ADDED_LATER, HASHED, NOT_HASHED, hashed_text, resolved, trial_id
-from sweeps.plan import fit_config, make_plan
+from sweeps.plan import DatasetFacts, fit_config, make_plan
 from sweeps.spec import GeneratorDataset, Spec, parse_spec
 
 GOLDEN = {
@@ -63,7 +63,7 @@ def test_every_field_of_a_spec_is_hashed_or_known_not_to_be() -> None:
     fields = {field.name for field in dataclasses.fields(Spec)}
     assert fields <= {*HASHED, *NOT_HASHED}
     assert not set(HASHED) & set(NOT_HASHED)
-    assert {*HASHED} == {"dataset", "axes", "balance", "rest", "model", "train"}
+    assert {*HASHED} == {"dataset", "axes", "balance", "rest", "negatives", "model", "train"}
     assert {*NOT_HASHED} == {
         *("name", "text", "store", "resources", "checkpoint", "embeddings", "select", "cost"),
         *("published", "limits", "search"),
@@ -146,6 +146,22 @@ def test_a_read_out_is_in_the_ids_of_segmented_trials_only() -> None:
     }
 
 
+def test_a_third_class_of_pixels_is_in_the_ids_of_segmented_trials_only() -> None:
+    """A classifier sees no masks, so what those of negative images are is no part of it."""
+    text = TEXT[: TEXT.index("dataset:")] + "dataset: lesions\n" + TEXT[TEXT.index("axes:") :]
+    facts = DatasetFacts("lesions", "5a" * 32, (16, 16, 1), None)
+    before, after = (
+        {
+            trial.label: trial.id
+            for trial in make_plan(parse_spec(text, overrides={"negatives": value}), facts).trials
+        }
+        for value in ("background", "lesion")
+    )
+    assert before == {trial.label: trial.id for trial in make_plan(parse_spec(text), facts).trials}
+    changed = {label for label in before if before[label] != after[label]}
+    assert changed == {"mask-20-erm-s0", "mask-20-erm-s1"}
+
+
 def test_all_images_are_one_trial_under_either_balance() -> None:
     """`all` has its natural prevalence, so balance is no part of it."""
     assert ids(tiny(axes__budget=["all"])) == ids(tiny(axes__budget=["all"], balance="natural"))
@@ -186,6 +202,7 @@ def test_what_has_been_added_later() -> None:
     assert dict(ADDED_LATER) == {
         "method.first_balance": "natural",
         "method.first_keep": "best val.auroc",
+        "negatives": "background",
         "readout.area": 0,
         "rest": None,
         "revision": 1,
@@ -204,6 +221,7 @@ def test_what_was_added_has_its_old_value_by_default() -> None:
         if dotted.startswith("train."):
             assert train[dotted.removeprefix("train.")] == old
     assert parse_spec(TEXT).rest is ADDED_LATER["rest"]
+    assert parse_spec(TEXT).negatives == ADDED_LATER["negatives"]
     for name in ("jtt", "george", "dfr"):
         first = METHODS[name]()
         assert first.first_balance == ADDED_LATER["method.first_balance"]

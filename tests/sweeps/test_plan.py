@@ -186,6 +186,52 @@ def test_labels_that_a_method_does_not_read_are_no_part_of_it() -> None:
     assert len(trials) == 4
 
 
+LESIONS = {
+    "train": {"n": 100, "positives": 40, "abnormalities": 180, "negative_abnormalities": 120},
+    "val": {"n": 30, "positives": 10, "abnormalities": 32, "negative_abnormalities": 20},
+    "test": {"n": 30, "positives": 10, "abnormalities": 32, "negative_abnormalities": 20},
+}
+"""Three regions on two positive images, two on each negative one."""
+
+
+@pytest.mark.parametrize(
+    ("negatives", "budget", "training", "validation"),
+    [
+        ("background", 20, 15 * 45 + 10, 12 * 45 + 20),
+        ("lesion", 20, (15 + 20) * 45, 32 * 45),
+        ("background", "all", 60 * 45 + 60, 12 * 45 + 20),
+        ("lesion", "all", 180 * 45, 32 * 45),
+    ],
+)
+def test_regions_of_negative_images_are_priced_where_they_are_drawn(
+    negatives: str, budget: Any, training: float, validation: float
+) -> None:
+    """They are abnormalities under `negatives: lesion`, and else their images cost a label."""
+    facts = replace(FACTS, counts=LESIONS)
+    overrides = {"negatives": negatives, "axes.budget": [budget]}
+    spec = parse_spec(FILMS, overrides=overrides)
+    label, mask = make_plan(spec, facts).cells
+    found, of_labels = (expected_cost(spec, cell, facts) for cell in (mask, label))
+    assert found is not None
+    assert (found.axis * 36, found.validation * 36) == pytest.approx((training, validation))
+    assert of_labels == expected_cost(parse_spec(FILMS, overrides={"axes.budget": [budget]}),
+                                      label, FACTS)  # fmt: skip
+
+
+def test_a_third_class_needs_masks_and_methods_that_take_it() -> None:
+    """A dataset without such masks is refused, and the similarity losses are dropped."""
+    overrides = {"negatives": "lesion", "axes.method": ["erm", "spl", "ssl"]}
+    spec = parse_spec(FILMS, overrides=overrides)
+    with pytest.raises(PlanError, match="negatives: lesion needs masks of negative images"):
+        make_plan(spec, FACTS)
+    plan = make_plan(spec, replace(FACTS, counts=LESIONS))
+    assert [str(cell) for cell in plan.cells] == ["label / 20 / erm", "mask / 20 / erm"]
+    assert [reason for cell, reason in plan.skipped if cell.specificity.kind == "mask"] == [
+        f"{name} knows two classes of pixels, and negatives: lesion has three"
+        for name in ("spl", "ssl")
+    ]
+
+
 def test_validation_images_that_are_trained_on_are_training_annotation() -> None:
     """DFR's 30 validation labels are on the axis, once; its spurious labels come beside them."""
     methods = [{"name": "dfr", "balance": "classes"}, "dfr", "erm"]

@@ -73,7 +73,7 @@ def numbers(line: str) -> list[float]:
 
 
 def test_table_1_is_as_printed() -> None:
-    """Fifteen numbers, each with its standard deviation."""
+    """Fifteen numbers, each with its standard deviation; of ISIC's both metrics are the same."""
     expected = {}
     for line in TABLE_1.splitlines():
         specificity, method = line.split()[0].split("-")
@@ -83,7 +83,9 @@ def test_table_1_is_as_printed() -> None:
         for i, (dataset, metric) in enumerate(columns):
             key = (dataset, SPECIFICITIES[specificity], *row, metric)
             expected[key] = (printed[2 * i], printed[2 * i + 1])
-    assert len(expected) == 15
+            if dataset == "isic":
+                expected[*key[:-1], "auroc"] = expected[key]
+    assert len(expected) == 15 + 5
     assert cells("table1") == expected
     assert tables()["saab2022/table1"].seeds == 3
 
@@ -164,7 +166,7 @@ def test_a_table_is_found_by_the_sweeps_dataset() -> None:
     assert find("saab2022/table1/siim-acr", "phantom") == mine
     other = find("saab2022/table1/isic", "siim-acr")
     assert other is not None
-    assert other.metrics == ("robust_auroc",)
+    assert set(other.metrics) == {"robust_auroc", "auroc"}
     for name, dataset in (
         ("saab2022/table1", "phantom"),
         ("saab2022/table1/phantom", "siim-acr"),

@@ -42,8 +42,25 @@ PHANTOM = DatasetFacts(
     counts={"train": split(200, 100), "val": split(60, 30), "test": split(80, 40)},
     attributes=("tube",),
 )
+ISIC = DatasetFacts(
+    name="isic",
+    digest="7e" * 32,
+    image_shape=(512, 512, 3),
+    # trap split 1, without the images of val in train; one lesion on every image
+    counts={
+        name: {
+            "n": n,
+            "positives": malignant,
+            "abnormalities": n,
+            "negative_abnormalities": n - malignant,
+        }
+        for name, n, malignant in (("train", 1563, 298), ("val", 259, 67), ("test", 772, 154))
+    },
+    attributes=("dark_corner", "gel_border", "gel_bubble", "hair", "ink", "patches", "ruler"),
+)
 STAGED = {
     "siim-acr": SIIM_ACR,
+    "isic": ISIC,
     "phantom": PHANTOM,
     "phantom-methods": replace(
         PHANTOM, name="phantom-methods", counts={**PHANTOM.counts, "train": split(400, 200)}
@@ -172,9 +189,53 @@ def test_table_1_has_the_papers_methods_and_hyper_parameters() -> None:
     assert {trial.config.model_name for trial in plan.trials} == {"resnet50", "unet"}
 
 
-def test_jtt_and_george_begin_with_one_model() -> None:
+def test_the_isic_rows_have_the_papers_hyper_parameters() -> None:
+    """Appendix A.2 where ISIC differs from the films: first model, JTT, GEORGE, three classes."""
+    spec, plan = shipped("isic-table1")
+    films, of_films = shipped("siim-acr-table1")
+    assert [str(cell.specificity) for cell in plan.cells] == [
+        str(cell.specificity) for cell in of_films.cells
+    ]
+    assert (len(plan.trials), spec.published) == (15, films.published)
+    assert (spec.model, spec.axes.seed) == (films.model, films.axes.seed)
+    trained = {
+        (str(trial.cell.specificity), trial.cell.method.name): trial.config
+        for trial in plan.trials
+        if trial.config.seed == 0
+    }
+    for trial in of_films.trials:
+        key = (str(trial.cell.specificity), trial.cell.method.name)
+        if key != ("label", "george"):
+            assert trained[key].train == trial.config.train
+    george = trained["label", "george"].train
+    assert (george.optimizer, george.learning_rate, george.weight_decay) == ("sgd", 1e-5, 1e-5)
+    assert (george.epochs, george.batch_size, george.momentum) == (100, 32, 0.9)
+    assert trained["label", "george"].method.adjustment == 3
+    assert {key: config.negatives for key, config in trained.items()} == {
+        ("label", "erm"): "background",
+        ("label", "jtt"): "background",
+        ("label", "george"): "background",
+        ("box", "erm"): "lesion",
+        ("mask", "erm"): "lesion",
+    }
+    first = first_config(trained["label", "jtt"], trained["label", "jtt"].method).train
+    assert (first.epochs, first.weight_decay, first.learning_rate) == (15, 0.1, 1e-4)
+
+
+def test_a_lesion_costs_a_mask_whether_it_is_benign_or_not() -> None:
+    """One on each of 1,563 images, 298 of them malignant."""
+    for negatives, masks, labels in (("lesion", 1563, 0), ("background", 298, 1265)):
+        spec, plan = shipped("isic-table1", negatives=negatives)
+        [cell] = [cell for cell in plan.cells if cell.specificity.kind == "mask"]
+        found = expected_cost(spec, cell, ISIC)
+        assert found is not None
+        assert found.axis == pytest.approx((45 * masks + labels) / 36)
+
+
+@pytest.mark.parametrize("name", ["siim-acr-table1", "isic-table1"])
+def test_jtt_and_george_begin_with_one_model(name: str) -> None:
     """Their first stages are equal in everything, so that it is trained once per seed."""
-    _, plan = shipped("siim-acr-table1", axes__seed=[0])
+    _, plan = shipped(name, axes__seed=[0])
     first = {
         trial.cell.method.name: first_config(trial.config, trial.cell.method.options)
         for trial in plan.trials
@@ -182,7 +243,8 @@ def test_jtt_and_george_begin_with_one_model() -> None:
     }
     assert first["jtt"] == first["george"]
     train = first["jtt"].train
-    assert (train.epochs, train.batch_size, train.optimizer) == (30, 32, "sgd")
+    assert train.epochs == (15 if name == "isic-table1" else 30)
+    assert (train.batch_size, train.optimizer) == (32, "sgd")
     assert (train.learning_rate, train.momentum, train.weight_decay) == (1e-4, 0.9, 0.1)
     [jtt] = [cell.method.options for cell in plan.cells if cell.method.name == "jtt"]
     assert isinstance(jtt, Jtt)
@@ -192,7 +254,7 @@ def test_jtt_and_george_begin_with_one_model() -> None:
 def test_pretrained_weights_are_put_where_the_comments_say() -> None:
     """`--set model.classifier.weights=...` reaches labels alone, and the other one masks alone."""
     classifier, segmenter = "ab" * 32, "cd" * 32
-    for name in ("siim-acr-table1", "siim-acr-table4"):
+    for name in ("siim-acr-table1", "siim-acr-table4", "isic-table1"):
         _, plan = shipped(
             name, model__classifier__weights=classifier, model__segmenter__weights=segmenter
         )
@@ -261,7 +323,8 @@ def test_a_sweep_sets_measured_beside_published_cells() -> None:
     def covered(plan: Plan) -> set[tuple[str, str, str]]:
         return {_key(cell) for cell in plan.cells}
 
-    for name in ("siim-acr-table1", "siim-acr-table4", "gaussian-squares-figure3"):
+    names = ("siim-acr-table1", "siim-acr-table4", "isic-table1", "gaussian-squares-figure3")
+    for name in names:
         spec, plan = shipped(name)
         for table_name in spec.published:
             table = find(table_name, spec.dataset.name)

@@ -20,6 +20,7 @@ from spurious.dataset import Record
 from spurious.errors import DataError
 from spurious.generators.chest_phantom import ChestPhantom
 from spurious.generators.siim_writer import write_siim_acr
+from spurious.generators.skin_phantom import DRAWN
 from spurious.readers.siim_acr import SiimAcr
 from sweeps import stage as staging
 from sweeps.commands import plan_on, staged, whole_manifest
@@ -178,6 +179,35 @@ axes: {specificity: [label, box, mask], budget: [12], method: [erm], seed: [0]}
 model: {classifier: {name: small-cnn, channels: 4}, segmenter: {name: small-unet, channels: 4}}
 train: {epochs: 2, batch_size: 6}
 """
+
+
+def test_the_dermoscopy_phantom_path(ray_here: RayHere, tmp_path: Path) -> None:
+    """Phantom, staging, and a model of three classes of pixels, as a user goes it."""
+    small = {"n_train": 24, "n_val": 12, "n_test": 12, "width": 64, "prevalence": 0.5}
+    with made_place(tmp_path, RAY_ADDRESS=ray_here.address) as place:
+        options = [item for key, value in small.items() for item in ("--set", f"{key}={value}")]
+        assert (
+            "next: sweeps stage isic moles"
+            in place.sweeps("phantom", "isic", "moles", *options).stdout
+        )
+        store = ("--store", str(place.store))
+        told = place.sweeps("stage", "isic", "moles", "--set", "image_size=32", *store).stdout
+        assert "train: 24 images, 12 positive" in told
+        manifest = find_manifest(FolderStore(place.store), "isic")
+        assert manifest.image_shape == (32, 32, 3)
+        directions = {a.name: (a.direction, a.source) for a in manifest.attributes}
+        assert directions == {name: (sign, "measured") for name, (sign, _) in DRAWN.items()}
+        for counts in manifest.splits.values():
+            assert counts.abnormalities >= counts.n
+            assert counts.negative_abnormalities >= counts.n - counts.positives
+        spec = PHANTOM_SPEC.replace("siim-acr", "isic")
+        place.spec.write_text(spec + "negatives: lesion\n")
+        place.sweeps("run", "tiny.yaml", *store)
+        place.sweeps("report", "films", *store)
+        cells = pq.read_table(place.folder / "films-report" / "cells.parquet").to_pydict()
+        dollars = dict(zip(cells["specificity"], cells["dollars_mean"], strict=True))
+        assert dollars["label"] == pytest.approx(12 * 100 / 3600)
+        assert dollars["mask"] >= 12 * 45 * 100 / 3600 - 1e-9  # a mask on every image
 
 
 def test_an_empty_source_is_refused(folder_store: FolderStore) -> None:
