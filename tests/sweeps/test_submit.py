@@ -122,7 +122,7 @@ def test_a_submitted_sweep_is_attached_to_and_stopped(sweep: Sweep) -> None:
     assert follower.stdout is not None
     wait_until(lambda: "4 to run, 2 at once" in follower.stdout.readline())
     follower.send_signal(signal.SIGINT)
-    _, errors = follower.communicate(timeout=60)
+    _, errors = follower.communicate(timeout=200)
     assert follower.returncode == 130
     [first] = sweep.jobs()
     assert f"attached to job {first['submission_id']}" in errors
