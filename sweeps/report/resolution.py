@@ -30,7 +30,7 @@ from sweeps.report.wording import images
 
 FEWEST = 3
 """Resolutions below which a table says it all."""
-SIZE = (10.0, 4.0)
+SIZE = (10.0, 4.8)
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SQUARES = (("closed form", closed_form, "--"), ("exact", exact, "-"))
 CAPTION = (
@@ -77,7 +77,7 @@ def resolution_png(
         figure = Figure(figsize=SIZE, dpi=DPI, facecolor="white")
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2)
-        figure.subplots_adjust(0.065, 0.13, 0.985, 0.97, wspace=0.16)
+        figure.subplots_adjust(0.065, 0.28, 0.985, 0.98, wspace=0.16)
         _draw_robust(left, shown, priced)
         _draw_measures(right, resolutions, measured)
         if squares is not None:
@@ -160,4 +160,5 @@ def _axes(axes: Axes, resolutions: Sequence[int]) -> None:
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8)
+        place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
+        axes.legend(frameon=False, fontsize=8, ncols=2, **place)

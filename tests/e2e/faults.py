@@ -65,7 +65,10 @@ class StoreView:
 
         found = {}
         for key in self.keys("checkpoints/"):
-            answer = self.client.get_object(Bucket=BUCKET, Key=key)
+            try:
+                answer = self.client.get_object(Bucket=BUCKET, Key=key)
+            except self.client.exceptions.NoSuchKey:  # its trial has just ended
+                continue
             state, _ = results.unpack_checkpoint(answer["Body"].read())
             age = time.time() - answer["LastModified"].timestamp()
             found[key.split("/")[1]] = Seen(checkpoint.unpack(state)["epoch"], age)
