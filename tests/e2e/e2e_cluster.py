@@ -20,6 +20,9 @@ OVERLAY = ROOT / "k8s/overlays/cpu-tryout"
 HEAD_NAMES = ("sweeps-head-svc", "sweeps-head-svc.spurious-sweeps.svc.cluster.local")
 WORKERS = ("worker-0", "worker-1")
 STORE_VOLUME = "store-data"
+STARTED = "Ray runtime started"
+"""What `ray start` prints when it has joined."""
+STARTS = 3
 
 
 def log(text: str) -> None:
@@ -100,12 +103,23 @@ class Cluster:
         wait_for("the head", self._head_answers, 180)
 
     def start_worker(self, name: str) -> None:
-        """A worker, after its init container has found the head."""
+        """A worker, after its init container has found the head; until it has joined.
+
+        Where Ray ends at its start, the pod is replaced as the operator does: its restartPolicy is
+        Never.
+        """
         pod = self.manifests.cluster_pod("cpu")
         assert pod.init_flags is not None
         own = ["--rm", "--label", self.podman.label, "--network", self.podman.network]
-        self.podman("run", *own, *pod.init_flags, IMAGE, *pod.init_command, timeout=120)
-        self._start(name, pod, [])
+        for _ in range(STARTS):
+            self.podman("run", *own, *pod.init_flags, IMAGE, *pod.init_command, timeout=120)
+            self._start(name, pod, [])
+            wait_for(f"{name}'s start", lambda: self._has_started(name) is not None, 120)
+            if self._has_started(name):
+                return
+            log(f"{name} ended at its start, a new one: {self.podman.logs(name).splitlines()[-1:]}")
+            self.podman.remove(name)
+        raise RuntimeError(f"{name} ended at its start {STARTS} times")
 
     def drain(self, name: str, meanwhile: Callable[[], object] = lambda: None) -> float:
         """SIGTERM as a kubelet sends it; seconds until the container ended, within its grace."""
@@ -135,6 +149,12 @@ class Cluster:
             self.podman.execute("store", *command)
             return True
         return False
+
+    def _has_started(self, name: str) -> bool | None:
+        """Whether Ray runs in a pod; None while it starts."""
+        if not self.podman.runs(name):
+            return False
+        return True if STARTED in self.podman.logs(name) else None
 
     def _head_answers(self) -> bool:
         url = f"{self.dashboard}/api/gcs_healthz"

@@ -99,6 +99,12 @@ class Podman:
             time.sleep(0.5)
         raise TimeoutError(f"{self.name(name)} still runs after {within} s")
 
+    def runs(self, name: str) -> bool:
+        """Whether a container has not ended."""
+        return (
+            self("inspect", "--format", "{{.State.Status}}", self.name(name)).strip() == "running"
+        )
+
     def remove(self, name: str) -> None:
         """Remove a container and its scratch volumes, whatever it does."""
         self("rm", "--force", "--volumes", self.name(name))
