@@ -22,6 +22,7 @@ WORKERS = ("worker-0", "worker-1")
 STORE_VOLUME = "store-data"
 STARTED = "Ray runtime started"
 """What `ray start` prints when it has joined."""
+STAYS_S = 30.0
 STARTS = 3
 
 
@@ -114,8 +115,7 @@ class Cluster:
         for _ in range(STARTS):
             self.podman("run", *own, *pod.init_flags, IMAGE, *pod.init_command, timeout=120)
             self._start(name, pod, [])
-            wait_for(f"{name}'s start", lambda: self._has_started(name) is not None, 120)
-            if self._has_started(name):
+            if self._stays(name):
                 return
             log(f"{name} ended at its start, a new one: {self.podman.logs(name).splitlines()[-1:]}")
             self.podman.remove(name)
@@ -150,11 +150,14 @@ class Cluster:
             return True
         return False
 
-    def _has_started(self, name: str) -> bool | None:
-        """Whether Ray runs in a pod; None while it starts."""
-        if not self.podman.runs(name):
-            return False
-        return True if STARTED in self.podman.logs(name) else None
+    def _stays(self, name: str) -> bool:
+        """Whether a pod is there when Ray has started in it, or after a while."""
+        deadline = time.monotonic() + STAYS_S
+        while time.monotonic() < deadline and STARTED not in self.podman.logs(name):
+            if not self.podman.runs(name):
+                return False
+            time.sleep(1)
+        return self.podman.runs(name)
 
     def _head_answers(self) -> bool:
         url = f"{self.dashboard}/api/gcs_healthz"
