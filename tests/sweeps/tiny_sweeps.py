@@ -31,7 +31,7 @@ from spurious.dataset import Dataset
 from spurious.train import Fit, Hooks, Wish
 from sweeps import results
 from sweeps.commands import plan_on
-from sweeps.plan import Plan
+from sweeps.plan import DatasetFacts, Plan
 from sweeps.rows import Task
 from sweeps.runner import task_for
 from sweeps.sources import generator_staging
@@ -50,6 +50,15 @@ train: {epochs: 3, batch_size: 10}
 checkpoint: {every_epochs: 1}
 """
 """Four trials of some milliseconds each; an epoch takes about 15 ms."""
+
+COUNTS = {
+    "train": {"n": 100, "positives": 40, "abnormalities": 60},
+    "val": {"n": 30, "positives": 10, "abnormalities": 12},
+    "test": {"n": 30, "positives": 10, "abnormalities": 12},
+}
+FACTS = DatasetFacts("films", "ab" * 32, (96, 64, 1), COUNTS, ("tube", "ink"))
+FILMS = TEXT.replace(TEXT[TEXT.index("dataset:") : TEXT.index("axes:")], "dataset: films\n")
+"""A staged dataset of films, and a spec on it."""
 
 PROVENANCE = (
     *("attempt", "seconds_total", "seconds_training", "images_per_second", "resumed_from_epoch"),

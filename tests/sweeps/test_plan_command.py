@@ -1,0 +1,144 @@
+"""`sweeps plan` as a user calls it: light, and of use wherever the store is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_sweeps import FACTS, FILMS, TEXT, run_here, stage_here, tiny
+
+from cluster.folder_store import FolderStore
+from sweeps.archive import archive, read_archive
+from sweeps.cli import main
+from sweeps.commands import plan_on
+from sweeps.errors import ResultError
+from sweeps.plan import make_plan
+from sweeps.plan_text import as_text
+from sweeps.spec import parse_spec
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What `sweeps plan` prints; it must succeed and say nothing else."""
+    assert main(["plan", *arguments]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[str, str]:
+    """A spec on a staged dataset, and one on a generator."""
+    for name, text in (("films.yaml", FILMS), ("tiny.yaml", TEXT)):
+        (tmp_path / name).write_text(text)
+    return str(tmp_path / "films.yaml"), str(tmp_path / "tiny.yaml")
+
+
+def test_an_unstaged_dataset_has_cells_but_no_ids(
+    files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The plan says what is missing and why, and is no failure."""
+    text = told(capsys, files[0], "--store", str(tmp_path / "store"))
+    assert "4 trials = 2 cells x 2 seeds; 0 done, 4 to run" in text
+    assert "dataset unknown" in text
+    assert "note: dataset 'films' is not staged in" in text
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_generator_has_ids_before_it_is_staged(
+    files: tuple[str, str], folder_store: FolderStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its digest is that of its options; counts come with staging."""
+    store = ("--store", folder_store.url)
+    document = json.loads(told(capsys, files[1], "--json", *store))
+    assert len(document["trials"]) == 4
+    assert "counts unknown" in document["unknown"]
+    assert "(dataset not staged)" in told(capsys, files[1], *store)
+    stage_here(folder_store, tiny())
+    staged = json.loads(told(capsys, files[1], "--json", *store))
+    assert staged == {**document, "unknown": None}
+    assert "validation)" in told(capsys, files[1], *store)
+
+
+@pytest.mark.parametrize("patience", [None, "0"])
+def test_a_store_out_of_reach_is_no_failure_of_the_plan(
+    files: tuple[str, str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    patience: str | None,
+) -> None:
+    """Cells, and ids of a generator, with the reason; in seconds, whatever `run` would wait."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # the discard port: nobody listens
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "k")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "k")
+    monkeypatch.delenv("SWEEPS_STORE_TIMEOUT_S", raising=False)
+    if patience is not None:
+        monkeypatch.setenv("SWEEPS_STORE_TIMEOUT_S", patience)
+    document = json.loads(told(capsys, files[1], "--json", "--store", "s3://bucket/prefix"))
+    assert "cannot open s3://bucket/prefix at http://127.0.0.1:9" in document["unknown"]
+    assert f"(now {patience or 5})" in document["unknown"]
+    assert len(document["trials"]) == 4
+    assert os.environ.get("SWEEPS_STORE_TIMEOUT_S") == patience
+    if patience is not None:
+        assert "dataset unknown" in told(capsys, files[0], "--store", "s3://bucket/prefix")
+
+
+def test_planning_starts_without_torch_and_ray(files: tuple[str, str], tmp_path: Path) -> None:
+    """Neither the command line nor a whole plan imports them, on a laptop it answers at once."""
+    code = (
+        "import sys, sweeps.cli; heavy = ('torch', 'ray', 'pandas', 'boto3');"
+        "first = [m for m in heavy if m in sys.modules];"
+        "status = sweeps.cli.main(sys.argv[1:]);"
+        "print(status, first, [m for m in heavy if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "plan", files[1], "--store", str(tmp_path / "store")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == "0 [] []\n"
+    assert "4 trials" in done.stdout
+
+
+def test_a_plan_estimates_compute_from_finished_trials(
+    folder_store: FolderStore, tmp_path: Path
+) -> None:
+    """What is left takes as long as the same cell took; nothing is guessed before."""
+    spec = tiny(axes__seed=[0])
+    plan = run_here(folder_store, spec, tmp_path / "cache")
+    archive(folder_store, spec, plan, {})
+    seconds = read_archive(folder_store, "tiny").seconds
+    assert seconds.keys() == {"", "label / 20 / erm", "mask / 20 / erm"}
+    assert min(seconds.values()) > 0
+    larger = tiny(resources__cpus=2)
+    left = plan_on(larger, folder_store)
+    hours = {"label / 20 / erm": 3600.0, "mask / 20 / erm": 7200.0, "": 5400.0}
+    assert "compute left: 6.00 CPU-hours, 0.00 GPU-hours" in as_text(left, larger, hours)
+    assert "no estimate before" in as_text(left, larger, {})
+    assert "nothing left to run" in as_text(plan, spec, seconds)
+
+
+def test_a_damaged_archive_is_named(folder_store: FolderStore) -> None:
+    """The next run rewrites it."""
+    folder_store.put("sweeps/tiny/plan.json", b'{"spec": "name: x"')
+    with pytest.raises(ResultError, match=r"tiny/plan.json is damaged .*run the sweep again"):
+        read_archive(folder_store, "tiny")
+
+
+def test_options_are_written_once_below_the_table() -> None:
+    """A method is named alone where nothing else has its name, and with its options where not."""
+    jtts = [{"name": "jtt", "first_epochs": 5}, {"name": "jtt", "first_epochs": 9}]
+    alone = parse_spec(FILMS, overrides={"axes.method": ["erm", jtts[0]]})
+    lines = as_text(make_plan(alone, FACTS), alone, {}).splitlines()
+    assert [line.split()[2] for line in lines if line.startswith("label")] == ["erm", "jtt"]
+    assert "method: jtt(first_epochs=5)" in lines
+    both = parse_spec(FILMS, overrides={"axes.method": jtts})
+    lines = as_text(make_plan(both, FACTS), both, {}).splitlines()
+    assert [line.split()[2] for line in lines if line.startswith("label")] == [
+        *("jtt(first_epochs=5)", "jtt(first_epochs=9)")
+    ]
