@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
@@ -42,6 +42,8 @@ class ChestPhantom:
         p_second: Share of positive images with a second, separate pneumothorax.
         pneumothorax_contrast: 0 invisible, 1 as subtle as on films, above 1 clearer.
         tube_contrast: The same for tubes.
+        tube_labels: Whose tubes are labelled: `evaluation` for those of `val` and `test`, as in
+            the release, `all` for those of `train` too, which methods with known groups need.
         seed: Every film derives from it and the film's number.
     """
 
@@ -59,6 +61,7 @@ class ChestPhantom:
     p_second: Probability = 0.15
     pneumothorax_contrast: Contrast = 1.0
     tube_contrast: Contrast = 1.0
+    tube_labels: Literal["evaluation", "all"] = "evaluation"
     seed: Seed = 0
 
     def __post_init__(self) -> None:

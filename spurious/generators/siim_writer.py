@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from scipy import ndimage
 from spurious.errors import DataError
 from spurious.generators.chest_phantom import Case, ChestPhantom, draw_cases, render_case
 from spurious.readers import rle
+from spurious.readers.tube_labels import EVALUATION_SPLITS, SPLITS, TubeLabels, write_tube_csv
 
 JPEG_QUALITY = 92
 """Gives files of about the size of the released ones (150 kB at 1024 x 1024)."""
@@ -33,8 +34,9 @@ def write_siim_acr(
     """Write `dicom-images-train/`, `train-rle.csv` and `cxr_tube_dict.pkl`, which a reader takes.
 
     As in the release, a mask has one row per component and tube labels exist for `val` and `test`
-    only, each in ascending order of UID. The same options give the same bytes. The mask table is
-    written last, so an interrupted folder is not taken for a whole one.
+    only, each in ascending order of UID. With `tube_labels: all` they are in `cxr_tube_dict.csv`
+    instead, since the pickle's order has no room for `train`. The same options give the same
+    bytes. The mask table is written last, so an interrupted folder is not taken for a whole one.
 
     Args:
         folder: Made where absent; must be empty.
@@ -57,7 +59,11 @@ def write_siim_acr(
         rows += [f"{image_id(case)}, {code}" for code in _codes(mask)]
         if progress is not None:
             progress(done, len(cases))
-    (folder / "cxr_tube_dict.pkl").write_bytes(pickle.dumps(_tube_labels(cases), protocol=4))
+    if config.tube_labels == "all":
+        write_tube_csv(_tube_labels(cases, SPLITS), folder / "cxr_tube_dict.csv")
+    else:
+        labels = _tube_labels(cases, EVALUATION_SPLITS).present
+        (folder / "cxr_tube_dict.pkl").write_bytes(pickle.dumps(labels, protocol=4))
     (folder / "train-rle.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
@@ -78,13 +84,17 @@ def _codes(mask: NDArray[np.bool_]) -> list[str]:
     return [rle.encode(labelled == i + 1) for i in range(count)] or [rle.NO_MASK]
 
 
-def _tube_labels(cases: list[Case]) -> dict[str, bool]:
-    return {
-        image_id(case): case.tube
-        for split in ("val", "test")
+def _tube_labels(cases: list[Case], splits: Sequence[str]) -> TubeLabels:
+    ordered = [
+        case
+        for split in splits
         for case in sorted(cases, key=lambda case: case.uid_tail)
         if case.split == split
-    }
+    ]
+    return TubeLabels(
+        {image_id(case): case.tube for case in ordered},
+        {image_id(case): case.split for case in ordered},
+    )
 
 
 def _write_dicom(path: Path, film: NDArray[np.uint8], case: Case) -> None:

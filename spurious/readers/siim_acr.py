@@ -56,7 +56,8 @@ class SiimAcr:
       has one of its own). Without one it is StudyInstanceUID, which cannot show that two studies
       are of one person, and last the study's folder.
     - Split: `val` and `test` by the tube labels (see `split_by_order`), every other labelled image
-      is `train`, whose tubes nobody labelled; they go with pneumothorax (`declared_directions`).
+      is `train`, whose tubes nobody labelled in the release; they go with pneumothorax
+      (`declared_directions`). Own labels of training images come as a CSV with a column `split`.
     - Images without a row in the mask table are left out, as nobody annotated them.
     - Label 1 means a non-empty mask. `abnormalities` counts the components of the native mask,
       which is what an annotator draws, whatever the staged size.

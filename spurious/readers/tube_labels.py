@@ -22,6 +22,7 @@ MAX_PICKLE_BYTES = 4 * 2**20
 """The release has 114 kB; a larger file is not it."""
 
 EVALUATION_SPLITS = ("val", "test")
+SPLITS = ("train", *EVALUATION_SPLITS)
 _TEXT = {"SHORT_BINUNICODE", "BINUNICODE"}
 _BOOLEANS = {"NEWTRUE": True, "NEWFALSE": False}
 _STRUCTURE = {"PROTO", "FRAME", "MARK", "SETITEM", "SETITEMS", "STOP"}
@@ -32,11 +33,11 @@ _CELLS = {"0": False, "false": False, "1": True, "true": True}
 
 @dataclass(frozen=True)
 class TubeLabels:
-    """Tube labels of the evaluation images, in the order of the file.
+    """Tube labels, in the order of the file; the release has them of the evaluation images.
 
     Attributes:
         present: Image id to True where a chest tube is visible.
-        splits: Image id to `val` or `test`; the same keys.
+        splits: Image id to `train`, `val` or `test`; the same keys.
     """
 
     present: dict[str, bool]
@@ -47,6 +48,8 @@ def read_tube_labels(path: Path, problems: Problems) -> TubeLabels:
     """Read the released pickle, or a CSV `ImageId,tube` with an optional column `split`.
 
     A CSV without `split` is split by the order of its rows, as the pickle is by that of its keys.
+    With `split`, which every row then has, it may label training images too (`train`); images
+    that it does not name are `train`.
 
     Args:
         path: The labels; a name that ends in `.csv` is read as CSV.
@@ -169,8 +172,11 @@ def _read_csv(path: Path, problems: Problems) -> TubeLabels:
             problems.add(f"{where}: tube is '{cells['tube'][:40]}'; expected 0, 1, true or false")
         elif image in present:
             problems.add(f"{where}: '{image[:80]}' is labelled twice; keep one line")
-        elif cells.get("split", "val") not in EVALUATION_SPLITS:
-            problems.add(f"{where}: split is '{cells['split'][:40]}'; expected val or test")
+        elif cells.get("split", "val") not in SPLITS:
+            problems.add(
+                f"{where}: split is '{cells['split'][:40]}'; expected train, val or test in every "
+                "row, or no such column"
+            )
         else:
             present[image] = tube
             splits[image] = cells.get("split", "")

@@ -16,6 +16,7 @@ from pydicom.uid import JPEGBaseline8Bit
 from spurious.errors import ConfigError, DataError
 from spurious.generators.chest_phantom import Case, ChestPhantom, draw_cases, render_case
 from spurious.generators.siim_writer import image_id, write_siim_acr
+from spurious.readers.siim_acr import SiimAcr
 from spurious.readers.tube_labels import split_by_order
 from spurious.specificity import count_components
 
@@ -70,6 +71,21 @@ def test_folder_has_the_form_of_the_release(tmp_path: Path) -> None:
     assert labels == {image: case.tube for image, case in cases.items()}
     assert list(split_by_order(list(labels), "labels").values()) == ["val"] * 4 + ["test"] * 4
     assert all(cases[image].split == "val" for image in list(labels)[:4])
+
+
+def test_tubes_of_training_films_are_labelled_on_request(tmp_path: Path) -> None:
+    """Methods with known groups then have them; every film keeps its split and its pixels."""
+    write_siim_acr(tmp_path / "a", replace(SMALL, tube_labels="all"))
+    write_siim_acr(tmp_path / "b", SMALL)
+    source, released = SiimAcr(tmp_path / "a", image_size=32), SiimAcr(tmp_path / "b", image_size=32)
+    cases = {image_id(case): case for case in draw_cases(SMALL)}
+    assert source.index() == released.index() == sorted(cases)
+    for image, case in cases.items():
+        record, plain = source.load(image), released.load(image)
+        assert record.split == plain.split == case.split
+        assert record.attributes == {"tube": case.tube}
+        assert plain.attributes == {"tube": None if case.split == "train" else case.tube}
+        assert np.array_equal(record.image, plain.image)
 
 
 def test_used_folder_is_refused(tmp_path: Path) -> None:

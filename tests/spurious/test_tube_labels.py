@@ -155,18 +155,18 @@ def test_csv_without_split_is_split_by_its_order(tmp_path: Path) -> None:
         {"1.2.5": True, "1.2.7": False, "1.2.1": False},
         {"1.2.5": "val", "1.2.7": "val", "1.2.1": "test"},
     )
-    path.write_text("ImageId,tube,split\nb,1,test\na,0,val\n")
-    assert read(path).splits == {"b": "test", "a": "val"}
+    path.write_text("ImageId,tube,split\nb,1,test\nc,1,train\na,0,val\n")
+    assert read(path).splits == {"b": "test", "c": "train", "a": "val"}
 
 
 def test_csv_problems_come_all_at_once(tmp_path: Path) -> None:
     """Every bad line is named; a split cannot be guessed meanwhile."""
     path = tmp_path / "tubes.csv"
-    path.write_text("ImageId,tube,split\na,1,val\na,0,val\nb,maybe,val\nc,1,train\nd,1\ne,1,\n")
+    path.write_text("ImageId,tube,split\na,1,val\na,0,val\nb,maybe,val\nc,1,dev\nd,1\ne,1,\n")
     with pytest.raises(DataError) as caught:
         read(path)
     text = str(caught.value)
     assert "5 problems" in text
-    bad = {3: "twice", 4: "maybe", 5: "train", 6: "2 cells", 7: "split is ''"}
+    bad = {3: "twice", 4: "maybe", 5: "dev", 6: "2 cells", 7: "split is ''"}
     for line, what in bad.items():
         assert any(f"line {line}:" in row and what in row for row in text.splitlines())
