@@ -77,7 +77,8 @@ def test_tubes_of_training_films_are_labelled_on_request(tmp_path: Path) -> None
     """Methods with known groups then have them; every film keeps its split and its pixels."""
     write_siim_acr(tmp_path / "a", replace(SMALL, tube_labels="all"))
     write_siim_acr(tmp_path / "b", SMALL)
-    source, released = SiimAcr(tmp_path / "a", image_size=32), SiimAcr(tmp_path / "b", image_size=32)
+    source = SiimAcr(tmp_path / "a", image_size=32)
+    released = SiimAcr(tmp_path / "b", image_size=32)
     cases = {image_id(case): case for case in draw_cases(SMALL)}
     assert source.index() == released.index() == sorted(cases)
     for image, case in cases.items():
