@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import socket
 import subprocess
 import time
 import urllib.request
@@ -12,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import yaml
+from free_ports import free_ports
 from images import IMAGE, ROOT
 from operator_pods import Manifests, Pod
 from podman_here import Podman
@@ -41,12 +41,6 @@ def wait_for(what: str, condition: Callable[[], object], within: float, every: f
     raise TimeoutError(f"{what}: not within {within:.0f} s")
 
 
-def free_port() -> int:
-    """A TCP port of loopback that nobody holds just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 class Cluster:
     """Store, head and workers, each started, killed and replaced as a kubelet would."""
 
@@ -65,7 +59,7 @@ class Cluster:
             [doc for doc in yaml.safe_load_all(rendered) if doc],
             {"store-credentials": self.keys, "ray-token": {"auth_token": self.token}},
         )
-        self.store_port, self.dashboard_port = free_port(), free_port()
+        self.store_port, self.dashboard_port = free_ports(2)
         self.graces: dict[str, int] = {}
 
     @property

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from e2e_cluster import free_port, wait_for
+from e2e_cluster import wait_for
+from free_ports import free_ports
 
 
 class Prometheus:
@@ -48,7 +49,7 @@ class Prometheus:
 @contextmanager
 def prometheus(folder: Path) -> Iterator[Prometheus]:
     """Debian's Prometheus on loopback, its data in `folder`, ended with the block."""
-    port, targets = free_port(), folder / "targets.json"
+    [port], targets = free_ports(1), folder / "targets.json"
     targets.write_text("[]")
     config = folder / "prometheus.yaml"
     discovery = [{"files": [str(targets)], "refresh_interval": "5s"}]

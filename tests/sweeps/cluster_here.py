@@ -22,9 +22,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from free_ports import free_ports
 from tiny_sweeps import ROOT, TEXT, Place, made_place
 
 TOKEN = "0123456789abcdef" * 4
+_PROGRAMS = Path(sys.executable).parent
 _UNSET = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
 
 
@@ -43,18 +45,6 @@ class ClusterHere:
     secrets: tuple[str, ...]
 
 
-def free_ports(number: int) -> list[int]:
-    """TCP ports of loopback that nobody listened at a moment ago."""
-    with socket.socket() as first:
-        sockets = [first, *(socket.socket() for _ in range(number - 1))]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        ports = [each.getsockname()[1] for each in sockets]
-        for each in sockets[1:]:
-            each.close()
-    return ports
-
-
 @contextmanager
 def cluster_here(folder: Path, store: Mapping[str, str]) -> Iterator[ClusterHere]:
     """Start a head of two CPUs, whose environment leads to a store; ended by its own ids.
@@ -63,11 +53,9 @@ def cluster_here(folder: Path, store: Mapping[str, str]) -> Iterator[ClusterHere
         folder: For the user's files.
         store: AWS_* variables of the cluster and of the user.
     """
-    port, dashboard, agent, metrics = free_ports(4)
-    programs = str(Path(sys.executable).parent)
     settings = {
         **store,
-        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{_PROGRAMS}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "HOME": str(folder),
         "SWEEPS_CACHE": str(folder / "cache"),
@@ -78,23 +66,8 @@ def cluster_here(folder: Path, store: Mapping[str, str]) -> Iterator[ClusterHere
         "RAY_JOB_STOP_SIGNAL": "SIGINT",
         "RAY_JOB_STOP_WAIT_TIME_S": "60",
     }
-    arguments = [
-        *("start", "--head", "--block", "--num-cpus=2", "--object-store-memory=100000000"),
-        *("--node-ip-address=127.0.0.1", f"--port={port}", "--dashboard-host=127.0.0.1"),
-        *(f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"),
-        *(f"--metrics-export-port={metrics}", "--disable-usage-stats"),
-    ]
-    address = f"http://127.0.0.1:{dashboard}"
     with made_place(folder, **settings, **ray) as place:
-        subprocess.Popen(
-            [f"{programs}/ray", *arguments, f"--temp-dir={place.temporary}/r"],
-            cwd=folder,
-            env=place.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        _wait_for(address)
+        address = _started(place)
         (folder / "token").write_text(TOKEN)
         user = Place(folder, place.temporary, **settings)
         for name in _UNSET:
@@ -104,19 +77,51 @@ def cluster_here(folder: Path, store: Mapping[str, str]) -> Iterator[ClusterHere
         yield ClusterHere(address, user, (TOKEN, *secrets))
 
 
-def _wait_for(address: str) -> None:
-    """Until the Jobs API asks for a token."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
+def _started(place: Place) -> str:
+    """The dashboard's address of a head started in a place, on other ports if need be.
+
+    `ray start` ends, or goes on without a dashboard, where another process of this machine took a
+    port meanwhile.
+    """
+    log = place.folder / "ray.log"
+    for attempt in range(3):
+        port, dashboard, agent, metrics, client = free_ports(5)
+        arguments = [
+            *("start", "--head", "--block", "--num-cpus=2", "--object-store-memory=100000000"),
+            *("--node-ip-address=127.0.0.1", f"--port={port}", "--dashboard-host=127.0.0.1"),
+            *(f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"),
+            *(f"--metrics-export-port={metrics}", f"--ray-client-server-port={client}"),
+            *("--disable-usage-stats", "--include-dashboard=true"),
+        ]
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [f"{_PROGRAMS}/ray", *arguments, f"--temp-dir={place.temporary}/r{attempt}"],
+                cwd=place.folder,
+                env=place.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        address = f"http://127.0.0.1:{dashboard}"
+        if _asks_for_a_token(address, process):
+            return address
+        place.kill()
+    raise AssertionError(f"no Ray cluster after three tries:\n{log.read_text()}")
+
+
+def _asks_for_a_token(address: str, process: subprocess.Popen[bytes]) -> bool:
+    """Wait for the Jobs API; False once `ray start` ended, or after 80 seconds."""
+    deadline = time.monotonic() + 80
+    while time.monotonic() < deadline and process.poll() is None:
         try:
             urllib.request.urlopen(f"{address}/api/version", timeout=5)
         except urllib.error.HTTPError as error:
             if error.code == 401:
-                return
+                return True
         except OSError:
             pass
         time.sleep(0.2)
-    raise AssertionError(f"no Ray cluster at {address} within two minutes")
+    return False
 
 
 def spec_text(name: str) -> str:

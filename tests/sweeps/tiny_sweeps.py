@@ -13,7 +13,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,12 @@ class Place:
         """Process ids of Ray's workers that run with this place's environment."""
         return [pid for pid, command in self.processes().items() if command.startswith("ray::")]
 
+    def kill(self) -> None:
+        """Kill all that still runs with this place's environment."""
+        for pid in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, 9)
+
 
 @contextmanager
 def made_place(folder: Path, **environment: str) -> Iterator[Place]:
@@ -185,11 +191,7 @@ def made_place(folder: Path, **environment: str) -> Iterator[Place]:
     try:
         yield place
     finally:
-        for pid in place.processes():
-            try:
-                os.kill(pid, 9)
-            except ProcessLookupError:
-                continue
+        place.kill()
         shutil.rmtree(temporary, ignore_errors=True)
 
 
