@@ -155,7 +155,7 @@ class SiimAcr:
                 logger.warning("%s: %d %s left out", self.name, count, what.replace("_", " "))
         provenance = {
             "format": "SIIM-ACR Pneumothorax Segmentation, stage 1",
-            "split": "Saab et al. 2022, by the order of the tube labels",
+            "split": tubes.split_from,
             "image": f"area-averaged to {self.image_size}, scaled by BitsStored, no window",
             "mask": f"union of rows, max-pooled to {self.image_size}",
             "mask_table": _named_hash(mask_table),

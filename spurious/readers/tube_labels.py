@@ -11,7 +11,7 @@ import csv
 import pickletools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from spurious.errors import DataError
@@ -38,10 +38,14 @@ class TubeLabels:
     Attributes:
         present: Image id to True where a chest tube is visible.
         splits: Image id to `train`, `val` or `test`; the same keys.
+        split_from: Where the splits are from, for a dataset's provenance.
     """
 
     present: dict[str, bool]
     splits: dict[str, str]
+    split_from: str = field(
+        default="Saab et al. 2022, by the order of the tube labels", compare=False
+    )
 
 
 def read_tube_labels(path: Path, problems: Problems) -> TubeLabels:
@@ -180,6 +184,8 @@ def _read_csv(path: Path, problems: Problems) -> TubeLabels:
         else:
             present[image] = tube
             splits[image] = cells.get("split", "")
-    if "" in splits.values() and problems.count == bad:
+    if "" not in splits.values():
+        return TubeLabels(present, splits, "column split of the tube labels, else train")
+    if problems.count == bad:
         splits = split_by_order(list(present), path.name)
     return TubeLabels(present, splits)

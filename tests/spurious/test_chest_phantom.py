@@ -81,6 +81,8 @@ def test_tubes_of_training_films_are_labelled_on_request(tmp_path: Path) -> None
     released = SiimAcr(tmp_path / "b", image_size=32)
     cases = {image_id(case): case for case in draw_cases(SMALL)}
     assert source.index() == released.index() == sorted(cases)
+    assert released.provenance()["split"] == "Saab et al. 2022, by the order of the tube labels"
+    assert source.provenance()["split"].startswith("column split")
     for image, case in cases.items():
         record, plain = source.load(image), released.load(image)
         assert record.split == plain.split == case.split
