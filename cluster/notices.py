@@ -67,6 +67,16 @@ class Notices:
         except RayError as error:
             _log.warning("the driver could not be told that this node goes away: %s", error)
 
+    def all_leaving(self) -> frozenset[str]:
+        """For the driver: the trials that told that their nodes go away, and are not lost yet."""
+        prefix = self._leaving("")
+        try:
+            found = internal_kv._internal_kv_list(prefix, namespace=_NAMESPACE)
+        except RayError as error:
+            _log.warning("it could not be read which trials' nodes go away: %s", error)
+            return frozenset()
+        return frozenset(key.removeprefix(prefix).decode() for key in found)
+
     def left(self, trial_id: str) -> bool:
         """For the driver: whether a trial told that its node goes away; told once."""
         key = self._leaving(trial_id)
@@ -79,6 +89,9 @@ class Notices:
         """Remove the board, where the session still stands."""
         try:
             internal_kv._internal_kv_del(self._key, namespace=_NAMESPACE)
+            internal_kv._internal_kv_del(
+                self._leaving(""), del_by_prefix=True, namespace=_NAMESPACE
+            )
         except RayError as error:
             _log.warning("the run's notices could not be removed: %s", error)
 

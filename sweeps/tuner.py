@@ -40,6 +40,7 @@ RETRIED = frozenset({"infrastructure"})
 """Failure classes that another attempt may cure; Tune retries lost workers by itself."""
 
 _REPORT_EVERY_S = 2.0
+_LOOK_EVERY_S = 1.0
 _log = logging.getLogger("sweeps.tuner")
 
 
@@ -57,6 +58,8 @@ class _Callback(tune.Callback):
     ) -> None:
         self.names, self.watcher, self.tally, self.stopping = names, watcher, tally, stopping
         self.reasons: dict[str, str] = {}
+        self.expected: set[str] = set()
+        self._looked_at = -float("inf")
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Tune pickles its callbacks for a restore that is never asked for; a console has locks
@@ -65,6 +68,9 @@ class _Callback(tune.Callback):
     def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
         if self.stopping.newly_asked():
             self.watcher.stopping()
+        if time.monotonic() - self._looked_at >= _LOOK_EVERY_S:
+            self._looked_at = time.monotonic()
+            self._expect_losses(trials)
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self.watcher.started(self.names[trial.config[_CONFIG_KEY]])
@@ -107,14 +113,22 @@ class _Callback(tune.Callback):
         self.watcher.lost_worker(LostWorker(trial_id, message, details, now, failure_class))
         return f"{failure_class}: {message}"
 
+    def _expect_losses(self, trials: Any) -> None:
+        """Allow a failure more to each trial whose node goes away: Tune decides at its death."""
+        new = self.stopping.notices.all_leaving() - self.expected
+        for trial in trials if new else ():
+            if trial.config[_CONFIG_KEY] in new:
+                trial.max_failures += 1
+        self.expected |= new
+
     def _loss(self, trial: Any) -> tuple[str, str]:
         """Failure class and message of a lost worker; a node that went away on notice is none."""
-        error = trial.get_pickled_error()
-        known = isinstance(error, RayActorError) and error.preempted
-        if not self.stopping.notices.left(trial.config[_CONFIG_KEY]) and not known:
+        trial_id, error = trial.config[_CONFIG_KEY], trial.get_pickled_error()
+        uncounted = isinstance(error, RayActorError) and error.preempted
+        if not self.stopping.notices.left(trial_id) and not uncounted:
             return "infrastructure", _LOST
-        if not known:  # Tune has counted it, and takes it back like this
-            trial.run_metadata.num_failures -= 1
+        trial.max_failures += (not uncounted) - (trial_id in self.expected)
+        self.expected.discard(trial_id)
         return "preempted", "the worker's node went away after a notice (spot, drain)"
 
 

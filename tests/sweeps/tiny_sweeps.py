@@ -265,3 +265,19 @@ def fit_on_leaving_nodes(dataset: Dataset, task: Task, hooks: Hooks, store: Stor
         assert hooks.wish() is Wish.SAVE
         os._exit(1)
     return fit_for_real(dataset, task, hooks, store)
+
+
+def fit_on_a_leaving_node_after_failures(
+    dataset: Dataset, task: Task, hooks: Hooks, store: Store
+) -> Fit:
+    """Train on the fourth attempt; two workers are lost before, a third with its leaving node."""
+    lives = Path(task.cache_dir) / f"lives-{task.trial_id}"
+    lives.touch()
+    if (attempts := lives.stat().st_size) < 3:
+        lives.write_bytes(b"x" * (attempts + 1))
+        if attempts == 2:
+            Drain.coming = lambda self, max_age_s=1.0: True  # type: ignore[method-assign]
+            assert hooks.wish() is Wish.SAVE
+            time.sleep(3.0)  # a node's last seconds, in which the driver hears of it
+        os._exit(1)
+    return fit_for_real(dataset, task, hooks, store)
