@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, sel
 from spurious.config import Prices
 from spurious.selection import SelectionRule
 from sweeps.report.answer import CHANCE, answer, caveats
+from sweeps.report.cautions import cautions
 from sweeps.report.cells import unfinished
 from sweeps.report.figure import CAPTION
 from sweeps.report.measures import measure_context
@@ -80,7 +81,7 @@ def page_context(
     return {
         "provenance": given.provenance,
         "answer": answer(cells, priced),
-        "caveats": caveats(cells, priced),
+        "caveats": caveats(cells, priced) + cautions(cells, priced, given.epochs),
         "status": _status(cells),
         "figure": base64.b64encode(figures.frontier).decode(),
         "alt": _alternative_text(cells),
