@@ -104,9 +104,10 @@ class _Callback(tune.Callback):
     def _lost(self, trial: Any) -> str:
         """Failure class and message of an attempt that raised or died; notes a dead worker."""
         trial_id = trial.config[_CONFIG_KEY]
+        left = self._left(trial)
         if reason := self.reasons.pop(trial_id, None):
             return reason
-        failure_class, message = self._loss(trial)
+        failure_class, message = self._loss(trial, left)
         told = Path(trial.error_file).read_text() if trial.error_file else ""
         details = told.rpartition("Failure # ")[2]  # the file has all of the trial's
         now = datetime.now(UTC)
@@ -121,14 +122,21 @@ class _Callback(tune.Callback):
                 trial.max_failures += 1
         self.expected |= new
 
-    def _loss(self, trial: Any) -> tuple[str, str]:
+    def _left(self, trial: Any) -> bool:
+        """Whether the trial's node went away on notice; takes back what was allowed for that."""
+        trial_id = trial.config[_CONFIG_KEY]
+        if trial_id in self.expected:
+            self.expected.remove(trial_id)
+            trial.max_failures -= 1
+        return self.stopping.notices.left(trial_id)
+
+    def _loss(self, trial: Any, left: bool) -> tuple[str, str]:
         """Failure class and message of a lost worker; a node that went away on notice is none."""
-        trial_id, error = trial.config[_CONFIG_KEY], trial.get_pickled_error()
+        error = trial.get_pickled_error()
         uncounted = isinstance(error, RayActorError) and error.preempted
-        if not self.stopping.notices.left(trial_id) and not uncounted:
+        if not left and not uncounted:
             return "infrastructure", _LOST
-        trial.max_failures += (not uncounted) - (trial_id in self.expected)
-        self.expected.discard(trial_id)
+        trial.max_failures += not uncounted
         return "preempted", "the worker's node went away after a notice (spot, drain)"
 
 

@@ -6,6 +6,7 @@ The settings below are read when Ray and Albumentations are imported, so they co
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -22,6 +23,9 @@ from cluster.embedded import Endpoint, embedded_server
 from cluster.folder_store import FolderStore
 from cluster.s3_store import S3Store
 from cluster.store import Store
+
+# Whoever runs the tests may ignore Ctrl-C, as a shell's background does; what they start must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,6 +16,7 @@ from tiny_sweeps import (
     fit_and_tell,
     fit_in_a_long_epoch,
     fit_on_a_leaving_node_after_failures,
+    fit_on_a_leaving_node_without_store,
     fit_on_leaving_nodes,
     fit_unless_unlucky,
     printed,
@@ -160,6 +161,7 @@ def test_a_killed_worker_and_an_absent_store_cost_an_attempt_each(
         (fit_on_leaving_nodes, ["preempted"] * 3),
         (fit_in_a_long_epoch, ["preempted"]),
         (fit_on_a_leaving_node_after_failures, ["infrastructure"] * 2 + ["preempted"]),
+        (fit_on_a_leaving_node_without_store, ["infrastructure"] * 2),
     ],
 )
 def test_a_node_that_goes_away_on_notice_counts_no_failure(

@@ -281,3 +281,19 @@ def fit_on_a_leaving_node_after_failures(
             time.sleep(3.0)  # a node's last seconds, in which the driver hears of it
         os._exit(1)
     return fit_for_real(dataset, task, hooks, store)
+
+
+def fit_on_a_leaving_node_without_store(
+    dataset: Dataset, task: Task, hooks: Hooks, store: Store
+) -> Fit:
+    """Train on the third attempt; the first misses its store, the second's worker is lost."""
+    lives = Path(task.cache_dir) / f"lives-{task.trial_id}"
+    lives.touch()
+    if (attempts := lives.stat().st_size) < 2:
+        lives.write_bytes(b"x" * (attempts + 1))
+        if attempts == 1:
+            os._exit(1)
+        Drain.coming = lambda self, max_age_s=1.0: True  # type: ignore[method-assign]
+        assert hooks.wish() is Wish.SAVE
+        raise Unavailable("the store went away")
+    return fit_for_real(dataset, task, hooks, store)
