@@ -220,20 +220,6 @@ def fit_and_tell(dataset: Dataset, task: Task, hooks: Hooks, store: Store) -> Fi
     return fit_for_real(dataset, task, hooks, store)
 
 
-def fit_in_a_long_epoch(dataset: Dataset, task: Task, hooks: Hooks, store: Store) -> Fit:
-    """Train on the second attempt; in the first the node's end comes before the epoch's.
-
-    The worker waits as training would, and asks nothing of `hooks`.
-    """
-    lives = Path(task.cache_dir) / f"lives-{task.trial_id}"
-    if lives.exists():
-        return fit_for_real(dataset, task, hooks, store)
-    lives.touch()
-    Drain.coming = lambda self, max_age_s=1.0: True  # type: ignore[method-assign]
-    wait_until(lambda: internal_kv._internal_kv_list(b"leaving/", namespace=b"spurious-sweeps"))
-    os._exit(1)
-
-
 def fit_unless_unlucky(dataset: Dataset, task: Task, hooks: Hooks, store: Store) -> Fit:
     """Train, except `mask` of seed 1, whose store is never there."""
     if task.label == "mask-20-erm-s1":
@@ -252,16 +238,36 @@ def printed(console: Console) -> str:
     return console.file.getvalue()
 
 
-def fit_on_leaving_nodes(dataset: Dataset, task: Task, hooks: Hooks, store: Store) -> Fit:
-    """Train on the fourth attempt; before, the node says it goes away, and takes the worker along.
-
-    What Ray says of a node is set here: a whole node goes away in the end-to-end test.
-    """
+def attempts_before(task: Task) -> int:
+    """How many attempts of a trial began on this machine before this one, which is counted now."""
     lives = Path(task.cache_dir) / f"lives-{task.trial_id}"
     lives.touch()
-    if (attempts := lives.stat().st_size) < 3:
-        lives.write_bytes(b"x" * (attempts + 1))
-        Drain.coming = lambda self, max_age_s=1.0: True  # type: ignore[method-assign]
+    before = lives.stat().st_size
+    lives.write_bytes(b"x" * (before + 1))
+    return before
+
+
+def node_goes_away() -> None:
+    """Make Ray say in this process that its node goes away; a whole one does in the e2e test."""
+    Drain.coming = lambda self, max_age_s=1.0: True  # type: ignore[method-assign]
+
+
+def fit_in_a_long_epoch(dataset: Dataset, task: Task, hooks: Hooks, store: Store) -> Fit:
+    """Train on the second attempt; in the first the node's end comes before the epoch's.
+
+    The worker waits as training would, and asks nothing of `hooks`.
+    """
+    if attempts_before(task) == 0:
+        node_goes_away()
+        wait_until(lambda: internal_kv._internal_kv_list(b"leaving/", namespace=b"spurious-sweeps"))
+        os._exit(1)
+    return fit_for_real(dataset, task, hooks, store)
+
+
+def fit_on_leaving_nodes(dataset: Dataset, task: Task, hooks: Hooks, store: Store) -> Fit:
+    """Train on the fourth attempt; three nodes before say they go away, and take the worker along."""
+    if attempts_before(task) < 3:
+        node_goes_away()
         assert hooks.wish() is Wish.SAVE
         os._exit(1)
     return fit_for_real(dataset, task, hooks, store)
@@ -271,12 +277,9 @@ def fit_on_a_leaving_node_after_failures(
     dataset: Dataset, task: Task, hooks: Hooks, store: Store
 ) -> Fit:
     """Train on the fourth attempt; two workers are lost before, a third with its leaving node."""
-    lives = Path(task.cache_dir) / f"lives-{task.trial_id}"
-    lives.touch()
-    if (attempts := lives.stat().st_size) < 3:
-        lives.write_bytes(b"x" * (attempts + 1))
-        if attempts == 2:
-            Drain.coming = lambda self, max_age_s=1.0: True  # type: ignore[method-assign]
+    if (before := attempts_before(task)) < 3:
+        if before == 2:
+            node_goes_away()
             assert hooks.wish() is Wish.SAVE
             time.sleep(3.0)  # a node's last seconds, in which the driver hears of it
         os._exit(1)
@@ -287,13 +290,10 @@ def fit_on_a_leaving_node_without_store(
     dataset: Dataset, task: Task, hooks: Hooks, store: Store
 ) -> Fit:
     """Train on the third attempt; the first misses its store, the second's worker is lost."""
-    lives = Path(task.cache_dir) / f"lives-{task.trial_id}"
-    lives.touch()
-    if (attempts := lives.stat().st_size) < 2:
-        lives.write_bytes(b"x" * (attempts + 1))
-        if attempts == 1:
-            os._exit(1)
-        Drain.coming = lambda self, max_age_s=1.0: True  # type: ignore[method-assign]
+    if (before := attempts_before(task)) == 0:
+        node_goes_away()
         assert hooks.wish() is Wish.SAVE
         raise Unavailable("the store went away")
+    if before == 1:
+        os._exit(1)
     return fit_for_real(dataset, task, hooks, store)
