@@ -265,7 +265,7 @@ def fit_in_a_long_epoch(dataset: Dataset, task: Task, hooks: Hooks, store: Store
 
 
 def fit_on_leaving_nodes(dataset: Dataset, task: Task, hooks: Hooks, store: Store) -> Fit:
-    """Train on the fourth attempt; three nodes before say they go away, and take the worker along."""
+    """Train on the fourth attempt; three nodes before say that they go away, and take it along."""
     if attempts_before(task) < 3:
         node_goes_away()
         assert hooks.wish() is Wish.SAVE
