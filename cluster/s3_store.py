@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cluster.errors import AlreadyExists, ClusterError, NotFound, Unavailable
 from cluster.retry import retried, retry_timeout_s
 from cluster.s3_errors import translated
-from cluster.store import check_key, check_prefix, is_key
+from cluster.store import check_key, check_prefix, check_url, is_key
 
 _MIB = 1 << 20
 _TRANSFER = TransferConfig(
@@ -53,7 +53,7 @@ class S3Store:
             ClusterError: the URL or the configuration is no good.
             NotFound, Denied, Unavailable: no such bucket, not for these keys, or out of reach.
         """
-        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        bucket, _, prefix = check_url(url).removeprefix("s3://").partition("/")
         prefix = prefix.rstrip("/")
         if not bucket or (prefix and not is_key(prefix)):
             raise ClusterError(f"bad store '{url}': expected s3://BUCKET or s3://BUCKET/PREFIX")

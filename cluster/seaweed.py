@@ -6,6 +6,7 @@ import random
 import shutil
 import socket
 import sys
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -62,8 +63,13 @@ def _why_not_free(port: int) -> str:
     return ""
 
 
-def server_command(binary: Path, ports: dict[str, int]) -> list[str]:
-    """The server's command line, to be run in the home folder, which has a folder `data` in it.
+def server_command(binary: Path, ports: Mapping[str, int], data: Path = Path("data")) -> list[str]:
+    """Build the server's command line; run it with the settings of `closed_environment`.
+
+    Args:
+        binary: SeaweedFS's `weed`.
+        ports: a port for master, volume, filer and s3.
+        data: existing folder of the stored objects.
 
     One master needs no election (`peers=none`) nor the record of an earlier one: each takes up to
     10 s, and the volumes tell it what they hold. A bucket begins with seven volumes; small ones let
@@ -72,7 +78,7 @@ def server_command(binary: Path, ports: dict[str, int]) -> list[str]:
     return [
         str(binary),
         "server",
-        "-dir=data",
+        f"-dir={data}",
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
         f"-master.port={ports['master']}",
@@ -87,14 +93,17 @@ def server_command(binary: Path, ports: dict[str, int]) -> list[str]:
         f"-filer.port={ports['filer']}",
         "-s3",
         f"-s3.port={ports['s3']}",
-        "-s3.config=keys.json",
-        "-s3.autoCreateBucket=false",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
     ]
 
 
-def sockets(ports: dict[str, int]) -> list[str]:
+def inner_ports(ports: Mapping[str, int]) -> list[int]:
+    """List every port that SeaweedFS listens at, gRPC included, except S3."""
+    return [n for part, n in ports.items() if part != "s3"] + [n + _GRPC for n in ports.values()]
+
+
+def sockets(ports: Mapping[str, int]) -> list[str]:
     """The Unix sockets that SeaweedFS makes in /tmp and leaves there."""
     plain = [f"/tmp/seaweedfs-{part}-{ports[part]}.sock" for part in ("s3", "filer")]
     return plain + [f"/tmp/seaweedfs-{part}-grpc-{n + _GRPC}.sock" for part, n in ports.items()]

@@ -10,13 +10,19 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from cluster.errors import Denied, Unavailable
+from cluster.ray_internals import (
+    LOOPBACK_VARIABLE,
+    close_interfaces,
+    listens_on_loopback_only,
+)
+from cluster.session_folder import SessionFolder
 
 _OBJECT_STORE_BYTES = 256 * 2**20
 """Trials read memory-mapped files, so Ray's object store carries next to nothing."""
@@ -41,6 +47,7 @@ class Session:
         token_file: File with the token that the dashboard asks for, or None.
         nodes: CPUs and GPUs of each node.
         folder: Ray's own folder of the session on this machine: logs, and what may end with them.
+            A local session's is private and removed with it.
         may_grow: Whether nodes may come later, as an autoscaler brings them.
     """
 
@@ -93,6 +100,7 @@ def prepare_environment(home: Path) -> Path | None:
         os.environ.setdefault(name, value)
     if on_cluster():
         return None
+    close_interfaces()
     # Ray's own default differs from version to version, and with files in HOME
     if "ray" in sys.modules and "RAY_AUTH_MODE" not in os.environ:
         raise Unavailable("set RAY_AUTH_MODE before Ray is imported: Ray reads it only then")
@@ -106,15 +114,19 @@ def prepare_environment(home: Path) -> Path | None:
 
 
 @contextmanager
-def ray_session(home: Path, job_name: str, cpus: int | None = None) -> Iterator[Session]:
+def ray_session(
+    home: Path, job_name: str, cpus: int | None = None, *, keep_logs: bool = False
+) -> Iterator[Session]:
     """Connect to the cluster in RAY_ADDRESS, else start Ray here; shut down on leaving.
 
-    SIGTERM then acts as Ctrl-C does. Logs of workers are shown where this process logs at INFO.
+    A local session listens on loopback alone, behind a token. SIGTERM acts as Ctrl-C does. Logs of
+    workers are shown where this process logs at INFO.
 
     Args:
         home: Folder for the local session's token.
         job_name: Shown with the job on the dashboard.
         cpus: CPUs that a local session offers; all of this machine's by default.
+        keep_logs: Leave a local session's folder, with Ray's logs, when it ends.
 
     Raises:
         Unavailable: Ray could not be started or reached.
@@ -127,50 +139,73 @@ def ray_session(home: Path, job_name: str, cpus: int | None = None) -> Iterator[
     _check_address(address)
     if ray.is_initialized():
         raise Unavailable("this process has a Ray session already, and takes one at a time")
-    try:  # from here on, so that an interrupted start leaves no process either
-        context = _connected(address, job_name, cpus)
-        with _terminated_as_interrupted():
-            yield Session(
-                dashboard=f"http://{context.dashboard_url}" if context.dashboard_url else "",
-                token_file=token,
-                nodes=tuple(
-                    (node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
-                    for node in ray.nodes()  # type: ignore[no-untyped-call]
-                    if node["Alive"]
-                ),
-                folder=Path(context.address_info["session_dir"]),
-                may_grow=on_cluster(),
-            )
-    finally:
-        ray.shutdown()
+    with ExitStack() as ending:
+        folder = None
+        if address == "local":
+            folder = _private_folder(keep_logs)
+            ending.callback(folder.close)
+        ending.callback(ray.shutdown)  # before the start: an interrupted one leaves no process
+        context = _connected(address, job_name, cpus, folder)
+        ending.enter_context(_terminated_as_interrupted())
+        yield Session(
+            dashboard=f"http://{context.dashboard_url}" if context.dashboard_url else "",
+            token_file=token,
+            nodes=tuple(
+                (node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+                for node in ray.nodes()  # type: ignore[no-untyped-call]
+                if node["Alive"]
+            ),
+            folder=Path(context.address_info["session_dir"]),
+            may_grow=on_cluster(),
+        )
 
 
-def _connected(address: str, job_name: str, cpus: int | None) -> Any:
-    """Ray's context of a new local session, or of the cluster at an address."""
+def _private_folder(keep: bool) -> SessionFolder:
+    try:
+        return SessionFolder(keep=keep)
+    except OSError as error:
+        raise Unavailable(
+            f"Ray needs a temporary folder for its logs and sockets ({error}): set TMPDIR to a "
+            "folder that you can write"
+        ) from error
+
+
+def _connected(address: str, job_name: str, cpus: int | None, folder: SessionFolder | None) -> Any:
+    """Ray's context of a new local session in a folder, or of the cluster at an address."""
     import ray
 
     local: dict[str, Any] = {
+        "_temp_dir": None if folder is None else str(folder.path),
         "num_cpus": cpus,
         "include_dashboard": True,
         "dashboard_host": "127.0.0.1",
         "object_store_memory": _OBJECT_STORE_BYTES,
     }
     try:
-        return ray.init(
+        context = ray.init(
             address=address,
             # a submitted driver's log is where people look for their trials' lines
             log_to_driver=on_cluster() or logging.getLogger().isEnabledFor(logging.INFO),
             logging_level=logging.WARNING,
             job_config=ray.job_config.JobConfig(metadata={"sweep": job_name}),
-            **(local if address == "local" else {}),
+            **({} if folder is None else local),
         )
     except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
-        if address == "local":
-            raise Unavailable(f"Ray could not be started on this machine: {error}") from error
+        if folder is not None:
+            folder.keep = True
+            raise Unavailable(
+                f"Ray could not be started on this machine: {error}; its logs are in {folder.path}"
+            ) from error
         raise Unavailable(
             f"the Ray cluster at {address} cannot be used ({error}): check RAY_ADDRESS and the "
             "cluster's token (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH)"
         ) from error
+    if folder is not None and not listens_on_loopback_only():
+        raise Unavailable(
+            f"Ray listens on every interface of this machine: set {LOOPBACK_VARIABLE}=0 before "
+            "Ray is imported"
+        )
+    return context
 
 
 def _check_address(address: str) -> None:

@@ -13,6 +13,7 @@ from typing import Protocol
 from cluster.errors import ClusterError
 
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=@+-]{0,199}")
+_USER_INFO = re.compile(r"[A-Za-z0-9+.-]+://[^/]*[@:]")
 _LONGEST = 800  # S3 ends at 1024 bytes, of which a store's own prefix takes some
 
 
@@ -90,6 +91,17 @@ def is_key(text: str) -> bool:
     return len(text) <= _LONGEST and all(_SEGMENT.fullmatch(part) for part in text.split("/"))
 
 
+def check_url(url: str) -> str:
+    """Return a store's URL, or raise ClusterError where it holds keys; they are not repeated."""
+    if _USER_INFO.match(url):
+        raise ClusterError(
+            "a store's URL must not hold keys or an address, since it is stored with every sweep: "
+            "expected s3://BUCKET or s3://BUCKET/PREFIX; set AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL_S3"
+        )
+    return url
+
+
 def open_store(url: str) -> Store:
     """Open `s3://bucket[/prefix]` (endpoint and credentials from AWS_* variables) or a folder.
 
@@ -97,7 +109,7 @@ def open_store(url: str) -> Store:
         ClusterError: the URL names neither.
         Denied, Unavailable, NotFound: the bucket or folder cannot be used.
     """
-    if url.startswith("s3://"):
+    if check_url(url).startswith("s3://"):
         from cluster.s3_store import S3Store  # boto3 takes 0.3 s to import; a folder needs none
 
         return S3Store.open(url)

@@ -12,7 +12,6 @@ import argparse
 import ctypes
 import fcntl
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -21,10 +20,11 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from cluster.inner_tls import CERTIFICATE, KEY, closed_environment
+
 _POLL_S = 0.5
 _STOP_S = 2.0
 _PR_SET_PDEATHSIG = 1
-_JWT_KEYS = ("JWT_SIGNING", "JWT_SIGNING_READ", "JWT_FILER_SIGNING", "JWT_FILER_SIGNING_READ")
 
 
 def main() -> None:
@@ -39,23 +39,21 @@ def main() -> None:
     if os.fork():
         os._exit(0)  # the command that started us waits for this one, and need not wait for more
     signal.signal(signal.SIGTERM, _exit)
+    os.umask(0o077)  # SeaweedFS's Unix sockets in /tmp are for this user alone
     server = _start(arguments.command, arguments.lock_fd)
     try:
         _watch(server, arguments.users, arguments.grace)
     finally:
         _stop(server)
-        for leftover in arguments.leftover:
-            with suppress(OSError):  # a socket in /tmp, of no use any more and no harm either
+        for leftover in (*arguments.leftover, CERTIFICATE, KEY):
+            with suppress(OSError):  # of no use any more, and no harm either
                 os.unlink(leftover)
 
 
 def _start(command: list[str], lock: int) -> subprocess.Popen[bytes]:
-    """Run the server with an environment of its own: no WEED_* or AWS_* setting may reach it.
-
-    The signing keys close the HTTP ports of its inner parts, which hand out every object otherwise.
-    """
-    keys = {f"WEED_{name}_KEY": secrets.token_urlsafe(32) for name in _JWT_KEYS}
-    environment = {"PATH": os.defpath, "HOME": os.getcwd(), **keys}
+    """Run the server with an environment of its own: no WEED_* or AWS_* setting may reach it."""
+    folder = Path.cwd()
+    environment = {"PATH": os.defpath, "HOME": str(folder), **closed_environment(folder)}
     parent = os.getpid()
 
     def die_with_parent() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.errors import ClusterError
+from cluster.redaction import RedactingFormatter, redact
 from spurious.errors import SpuriousError
 from sweeps.errors import SweepError
 
@@ -44,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_set(stage, "an option of the dataset, e.g. image_size=256")
     _add_store(stage)
+    _add_keep_logs(stage)
 
     phantom = commands.add_parser("phantom", help="write a synthetic release in a real format")
     phantom.add_argument("name", choices=["isic", "siim-acr"], help="the format")
@@ -56,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run what has no result yet")
     _add_spec(run, "the sweep YAML, or stored:SHA256 of one in the store")
+    _add_keep_logs(run)
 
     _add_cluster_commands(commands)
 
@@ -114,6 +117,14 @@ def _add_address(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_keep_logs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--keep-logs",
+        action="store_true",
+        help="keep the logs of the local Ray session, and print where they are",
+    )
+
+
 def _add_spec(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("spec", help=text)
     _add_set(parser, "override a field of the specification, e.g. train.epochs=2")
@@ -138,10 +149,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 1 some trials failed, 2 an error that the user can mend, 130 interrupted.
     """
     options = build_parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO if options.verbose else logging.WARNING,
-        format="%(levelname)s %(name)s: %(message)s",
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter("%(levelname)s %(name)s: %(message)s"))
+    level = logging.INFO if options.verbose else logging.WARNING
+    logging.basicConfig(level=level, handlers=[handler])
     try:
         status = _dispatch(options)
         sys.stdout.flush()  # here, where a reader that went away can still be told apart
@@ -151,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (SweepError, SpuriousError, ClusterError, OSError) as error:
         logging.getLogger(__name__).info("where it came from", exc_info=True)
-        print(f"sweeps: error: {_told(error)}", file=sys.stderr)
+        print(f"sweeps: error: {redact(_told(error))}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print("sweeps: interrupted; the same command continues", file=sys.stderr)
@@ -189,7 +200,7 @@ def _dispatch(options: argparse.Namespace) -> int:
     if options.command == "plan":
         return commands.plan(source, options.store, as_json=options.json)
     if options.command == "run":
-        return commands.run(source, options.store)
+        return commands.run(source, options.store, keep_logs=options.keep_logs)
     if options.command in ("submit", "status", "logs", "stop"):
         return _on_cluster(options, source)
     from sweeps import outputs
@@ -228,4 +239,11 @@ def _stage(options: argparse.Namespace, overrides: Mapping[str, Any]) -> int:
             raise SweepError("sweeps stage weights FILE, or hub:NAME such as hub:resnet50")
         return commands.stage_weights(options.origin, options.store)
     folder = None if options.origin is None else Path(options.origin)
-    return commands.stage(options.name, folder, options.dataset_name, overrides, options.store)
+    return commands.stage(
+        options.name,
+        folder,
+        options.dataset_name,
+        overrides,
+        options.store,
+        keep_logs=options.keep_logs,
+    )

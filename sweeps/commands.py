@@ -7,6 +7,7 @@ once.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -244,8 +245,14 @@ def stage_into(store: Store, name: str, staging: Staging) -> Manifest:
         )
 
 
-def run(source: SpecSource, store_url: str | None) -> int:
-    """Run what is missing; returns the exit status (0 all done, 1 some failed, 130 interrupted)."""
+def run(source: SpecSource, store_url: str | None, *, keep_logs: bool = False) -> int:
+    """Run what is missing; returns the exit status (0 all done, 1 some failed, 130 interrupted).
+
+    Args:
+        source: The sweep.
+        store_url: The store; None is the specification's, $SWEEPS_STORE's or the embedded one.
+        keep_logs: Leave the logs of a local Ray session, and print where they are.
+    """
     spec = loaded(source) if source.digest is None else None
     url = chosen_store(store_url, spec)
     check_reachable(url)
@@ -263,7 +270,7 @@ def run(source: SpecSource, store_url: str | None) -> int:
                 highlight=False,
             )
             return 0
-        return _run_on_ray(spec, store, console, source.overrides)
+        return _run_on_ray(spec, store, console, source.overrides, keep_logs=keep_logs)
 
 
 def _tidy(spec: Spec, store: Store, plan: Plan, overrides: Mapping[str, Any]) -> None:
@@ -273,10 +280,12 @@ def _tidy(spec: Spec, store: Store, plan: Plan, overrides: Mapping[str, Any]) ->
         drop_checkpoints(store, plan.done)
 
 
-def _run_on_ray(spec: Spec, store: Store, console: Any, overrides: Mapping[str, Any]) -> int:
+def _run_on_ray(
+    spec: Spec, store: Store, console: Any, overrides: Mapping[str, Any], *, keep_logs: bool
+) -> int:
     from cluster.session import ray_session
 
-    with ray_session(home(), spec.name) as session:
+    with ray_session(home(), spec.name, keep_logs=keep_logs) as session:
         from sweeps.runner import run_plan  # imports Ray, which the session must set up first
 
         if session.dashboard:
@@ -289,6 +298,8 @@ def _run_on_ray(spec: Spec, store: Store, console: Any, overrides: Mapping[str, 
         archive(store, spec, before, overrides)
         status = run_plan(spec, before, store, session, cache_folder(), console)
         _tidy(spec, store, plan_on(spec, store), overrides)
+        if keep_logs:
+            console.print(f"Ray's logs: {session.folder}/logs", highlight=False, markup=False)
         return status
 
 
@@ -298,6 +309,8 @@ def stage(
     dataset_name: str | None,
     options: Mapping[str, Any],
     store_url: str | None,
+    *,
+    keep_logs: bool = False,
 ) -> int:
     """`sweeps stage`: the index comes first, so that a broken folder is told before Ray starts."""
     from cluster.layout import check_name
@@ -312,8 +325,10 @@ def stage(
     with opened_store(url) as store:
         manifest = whole_manifest(store, stored_as, staging.digest)
         if manifest is None:
-            with ray_session(home(), f"stage-{stored_as}"):
+            with ray_session(home(), f"stage-{stored_as}", keep_logs=keep_logs) as session:
                 manifest = stage_into(store, stored_as, staging)
+            if keep_logs:
+                print(f"Ray's logs: {session.folder}/logs", file=sys.stderr)
         print(f"staged {manifest.name}@{manifest.digest} in {store.url}")
     for split, counts in manifest.splits.items():
         print(f"  {split}: {counts.n} images, {counts.positives} positive")

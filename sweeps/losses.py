@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from cluster.errors import ClusterError
+from cluster.redaction import redact
 from cluster.store import Store
 from sweeps.results import record_failure
 from sweeps.watching import LostWorker, Watcher
@@ -31,8 +32,8 @@ class Losses(Watcher):
             "trial_id": loss.trial_id,
             "attempt": uuid.uuid4().hex[:12],
             "failure_class": loss.failure_class,
-            "message": loss.message,
-            "traceback": loss.details,
+            "message": redact(loss.message),
+            "traceback": redact(loss.details),
             "log_tail": "",
             "node": "",
             "failed_at": loss.at,

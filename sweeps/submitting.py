@@ -13,7 +13,7 @@ from typing import Any
 from cluster.folder_store import FolderStore
 from cluster.jobs import api_address, is_loopback, job_id, job_request
 from cluster.rayjob import as_yaml, read_raycluster, render_rayjob
-from cluster.store import Store
+from cluster.store import Store, check_url
 from sweeps.archive import archive
 from sweeps.attached import EXIT_DETACHED, connected, follow, how_to_go_on, note, read_text
 from sweeps.commands import STORE_VARIABLE, SpecSource, chosen_store, loaded, opened_store, plan_on
@@ -108,7 +108,7 @@ def _warn_of_folder(given: Submission, url: str) -> None:
 
 def _plain_url(url: str) -> str:
     """A store's URL as the opened store would tell it."""
-    return url.rstrip("/") if url.startswith("s3://") else FolderStore(Path(url)).url
+    return check_url(url).rstrip("/") if url.startswith("s3://") else FolderStore(Path(url)).url
 
 
 def _rayjob_yaml(cluster: Mapping[str, Any], request: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ import torch
 from cluster.errors import AlreadyExists, ClusterError, Corrupt, NotFound, Unavailable
 from cluster.manifest import Manifest, find_manifest
 from cluster.node_cache import open_dataset
+from cluster.redaction import RedactingFormatter, redact
 from cluster.store import Store, open_store
 from spurious.dataset import Dataset
 from spurious.errors import ConfigError, DataError, NumericalError, SpuriousError, Stopped
@@ -59,10 +60,10 @@ def classify(error: BaseException) -> str:
 
 
 def described(error: BaseException) -> str:
-    """The message for people; an error that is none of ours is named by its type."""
+    """The message for people, without secrets; a foreign error is named by its type."""
     if isinstance(error, SpuriousError | ClusterError):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
+        return redact(str(error))
+    return redact(f"{type(error).__name__}: {error}")
 
 
 def run_trial(
@@ -176,7 +177,7 @@ def _logged(task: Task) -> Iterator[_Tail]:
     """
     tail, shown = _Tail(), logging.StreamHandler()
     shown.setFormatter(
-        logging.Formatter(f"{task.label} {task.trial_id}: %(levelname)s %(name)s: %(message)s")
+        RedactingFormatter(f"{task.label} {task.trial_id}: %(levelname)s %(name)s: %(message)s")
     )
     root, ours = logging.getLogger(), [logging.getLogger(name) for name in _PACKAGES]
     levels = [logger.level for logger in ours]
@@ -205,8 +206,8 @@ def _failure_recorded(store: Store, task: Task, attempt: str) -> Iterator[None]:
                 "attempt": attempt,
                 "failure_class": classify(error),
                 "message": described(error),
-                "traceback": traceback.format_exc(),
-                "log_tail": "\n".join(tail.lines),
+                "traceback": redact(traceback.format_exc()),
+                "log_tail": redact("\n".join(tail.lines)),
                 "node": socket.gethostname(),
                 "failed_at": datetime.now(UTC),
             }

@@ -24,6 +24,7 @@ from ray import tune
 from ray.exceptions import RayActorError, RayError
 
 from cluster.notices import Notices
+from cluster.ray_internals import keep_environment_out_of_actors
 from sweeps.errors import SweepError
 from sweeps.rows import Task
 from sweeps.stopping import Stopping, WorkerControl
@@ -248,6 +249,7 @@ def run_tasks(
     """
     tally, stopping = Tally(), Stopping(Notices(uuid.uuid4().hex))
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it tells, our progress tells
+    keep_environment_out_of_actors()
     resources = {"cpu": cpus, "gpu": gpus} if gpus else {"cpu": cpus}
     folder = tempfile.mkdtemp(prefix="spurious-sweeps-tune-", dir=scratch)
     try:

@@ -9,6 +9,7 @@ import os
 import signal
 
 os.environ["RAY_AUTH_MODE"] = "disabled"
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # before Ray is imported: loopback alone
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ.pop("SWEEPS_STORE", None)

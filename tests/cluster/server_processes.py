@@ -58,18 +58,3 @@ def _runs(pid: int) -> bool:
     except OSError:
         return False
     return status.rpartition(")")[2].split()[0] not in {"Z", "X"}
-
-
-def listening(pid: int) -> set[tuple[str, int]]:
-    """Address and port of every TCP socket at which a process listens, IPv4 and IPv6."""
-    links = (os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir())
-    inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
-    found = set()
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and fields[9] in inodes:  # 0A: LISTEN
-                address, port = fields[1].split(":")
-                text = ".".join(str(byte) for byte in reversed(bytes.fromhex(address)))
-                found.add((text, int(port, 16)))
-    return found

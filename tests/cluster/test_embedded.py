@@ -20,9 +20,9 @@ import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from port_probes import listeners
 from server_processes import (
     kill,
-    listening,
     processes_of,
     server_of,
     supervisor_of,
@@ -101,8 +101,8 @@ def test_keys_are_private(s3_endpoint: Endpoint, sweeps_home: Path) -> None:
     assert not any(s3_endpoint.secret_key in line for line in processes_of(sweeps_home).values())
 
 
-def test_anonymous_is_refused(s3_endpoint: Endpoint, sweeps_home: Path) -> None:
-    """Without keys nothing can be listed, read or written, by S3 or by the parts behind it."""
+def test_anonymous_is_refused(s3_endpoint: Endpoint) -> None:
+    """Without keys nothing can be listed, read or written; see test_inner_ports for the rest."""
     client_of(s3_endpoint).put_object(Bucket="sweeps", Key="private", Body=b"secret")
     config = Config(signature_version=UNSIGNED)
     anonymous = boto3.client(
@@ -116,23 +116,58 @@ def test_anonymous_is_refused(s3_endpoint: Endpoint, sweeps_home: Path) -> None:
     ):
         with pytest.raises(ClientError, match="AccessDenied"):
             call()
-    command = processes_of(sweeps_home)[server_of(sweeps_home)].split()
-    ports = {part.split(".port=")[0]: part.split("=")[1] for part in command if ".port=" in part}
-    filer, master = (f"http://127.0.0.1:{ports[name]}" for name in ("-filer", "-master"))
-    assert http_status(f"{filer}/buckets/sweeps/private") == 401
-    assert http_status(f"{filer}/buckets/sweeps/new", "PUT") == 401
-    with urllib.request.urlopen(f"{master}/dir/assign?collection=sweeps", timeout=10) as answer:
-        place = json.load(answer)
-    assert http_status(f"http://{place['url']}/{place['fid']}", "PUT") == 401
 
 
 def test_loopback_only(s3_endpoint: Endpoint, sweeps_home: Path) -> None:
     """All of the server's ports listen on 127.0.0.1 and nowhere else."""
-    found = listening(server_of(sweeps_home))
+    found = listeners({server_of(sweeps_home)})
     assert len(found) == 8  # four parts, HTTP and gRPC
-    assert {address for address, _ in found} == {"127.0.0.1"}
-    assert int(s3_endpoint.url.rpartition(":")[2]) in {port for _, port in found}
-    assert max(port for _, port in found) < 32_768
+    assert {listener.address for listener in found} == {"127.0.0.1"}
+    assert int(s3_endpoint.url.rpartition(":")[2]) in {listener.port for listener in found}
+    assert max(listener.port for listener in found) < 32_768
+
+
+def old_keys(home: Path) -> dict[str, str]:
+    """Give a home the key pair of a version whose keys leaked, as that version wrote it."""
+    pair = {"accessKey": "leaked-access", "secretKey": "leaked-secret-of-an-earlier-version"}
+    actions = ["Admin", "Read", "Write", "List", "Tagging"]
+    owner = {"name": "sweeps", "credentials": [pair], "actions": actions}
+    (home / "keys.json").write_text(json.dumps({"identities": [owner]}))
+    return pair
+
+
+def test_keys_that_leaked_are_replaced(tmp_path: Path) -> None:
+    """The next start makes new ones, the old pair opens nothing any more, and data stays."""
+    with embedded_server(tmp_path, grace_s=0) as endpoint:
+        client_of(endpoint).put_object(Bucket="sweeps", Key="a", Body=b"1")
+    wait_until(lambda: not processes_of(tmp_path))
+    pair = old_keys(tmp_path)
+    with embedded_server(tmp_path) as endpoint:
+        assert pair["secretKey"] not in (tmp_path / "keys.json").read_text()
+        assert (tmp_path / "keys.json").stat().st_mode & 0o777 == 0o600
+        assert client_of(endpoint).get_object(Bucket="sweeps", Key="a")["Body"].read() == b"1"
+        leaked = Endpoint(endpoint.url, "sweeps", pair["accessKey"], pair["secretKey"])
+        with pytest.raises(ClientError, match="InvalidAccessKeyId"):
+            client_of(leaked).get_object(Bucket="sweeps", Key="a")
+        with embedded_server(tmp_path) as again:
+            assert again == endpoint
+
+
+def test_an_older_versions_server_is_not_used(tmp_path: Path) -> None:
+    """Its ports may be open and its keys known: its end is waited for, with a bound."""
+    with user(tmp_path) as other:
+        url = url_of(other)
+        state = json.loads((tmp_path / "server.json").read_text())
+        del state["version"]
+        (tmp_path / "server.json").write_text(json.dumps(state))
+        with (
+            pytest.raises(ServerError, match=r"an older version of this program.*end that command"),
+            embedded_server(tmp_path, timeout_s=0.5),
+        ):
+            raise AssertionError("it was used")
+        assert http_status(f"{url}/healthz") == 200
+    with embedded_server(tmp_path) as endpoint:
+        assert endpoint.url != url
 
 
 def test_data_outlives_the_server(tmp_path: Path) -> None:

@@ -30,13 +30,15 @@ from kube_manifests import (
     place,
     render,
 )
+from port_probes import listeners, obeyed
 
+from cluster.inner_tls import CERTIFICATE
 from cluster.jobs import job_request
 from cluster.kube_documents import Document, pod_templates, read_documents
 from cluster.kube_lint import lint
 from cluster.kube_rules import unmet_settings
 from cluster.rayjob import render_rayjob
-from cluster.seaweed import choose_ports, find_binary
+from cluster.seaweed import choose_ports, inner_ports
 
 MONITORING = {"PodMonitor", "PrometheusRule"}
 HEAD = "spec/headGroupSpec/template/spec"
@@ -222,35 +224,34 @@ def tryout_store(tmp_path: Path) -> Any:
     documents = render("overlays/cpu-tryout")
     container = pod_templates(one(documents, "StatefulSet"))[0].spec["containers"][0]
     ports = choose_ports(None)
-    here = {"-dir": tmp_path / "data", "-s3.ip.bind": "127.0.0.1", "-s3.port": ports["s3"]}
-    command = [str(find_binary())]
-    for argument in container["command"][1:]:
-        name, _, _ = argument.partition("=")
-        command.append(f"{name}={here[name]}" if name in here else argument)
-    command += [f"-{part}.port={ports[part]}" for part in ("master", "volume", "filer")]
+    own = [f"--{part}-port={number}" for part, number in ports.items()]
+    command = [sys.executable, *container["command"][1:], *own]
     (tmp_path / "data").mkdir()
     keys = {"AWS_ACCESS_KEY_ID": "tryout", "AWS_SECRET_ACCESS_KEY": "tryout-secret"}
     assert {variable["name"] for variable in container["env"]} == set(keys)
+    place = [f"--data={tmp_path / 'data'}", "--bind=127.0.0.1"]
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen(
-            command, env={**os.environ, **keys}, stdout=log, stderr=log, cwd=tmp_path
+            [*command, *place],
+            env={**os.environ, **keys, "HOME": str(tmp_path)},
+            stdout=log,
+            stderr=log,
+            cwd=tmp_path,
         )
     try:
-        endpoint = f"http://127.0.0.1:{ports['s3']}"
-        probe = container["startupProbe"]["exec"]["command"]
-        code = probe[-1].replace("http://127.0.0.1:8333", endpoint)
-        assert code != probe[-1]
-        yield endpoint, [sys.executable, *probe[1:-1], code], keys
+        probe = [sys.executable, *container["startupProbe"]["exec"]["command"][1:], *own]
+        yield ports, probe, keys
     finally:
         server.kill()
         server.wait()
 
 
 def test_the_tryout_store_makes_its_bucket_and_refuses_strangers(
-    tryout_store: tuple[str, list[str], dict[str, str]],
+    tryout_store: tuple[dict[str, int], list[str], dict[str, str]], tmp_path: Path
 ) -> None:
-    """The start-up probe makes the bucket; a wrong key and no key are refused."""
-    endpoint, probe, keys = tryout_store
+    """The start-up probe makes the bucket; a wrong key and no key are refused, at every port."""
+    ports, probe, keys = tryout_store
+    endpoint = f"http://127.0.0.1:{ports['s3']}"
     environment = {**os.environ, **keys}
     deadline = time.monotonic() + 60
     while subprocess.run(probe, env=environment, capture_output=True, check=False).returncode:
@@ -279,3 +280,19 @@ def test_the_tryout_store_makes_its_bucket_and_refuses_strangers(
         with pytest.raises(ClientError) as error:
             request()
         assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+    found = [each for each in listeners() if each.port in {ports["s3"], *inner_ports(ports)}]
+    assert len(found) == 8
+    authority = (tmp_path / CERTIFICATE).read_bytes()
+    assert [request for each in found for request in obeyed(each.port, authority)] == []
+    assert client().get_object(Bucket="sweeps", Key="x")["Body"].read() == b"1"
+
+
+def test_the_tryout_store_does_not_start_without_keys(tmp_path: Path) -> None:
+    """SeaweedFS without an identity would serve everybody."""
+    command = [sys.executable, "-m", "cluster.seaweed_pod", f"--data={tmp_path}"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+    done = subprocess.run(
+        command, env={**environment, "AWS_ACCESS_KEY_ID": "x"}, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "AWS_SECRET_ACCESS_KEY not set: give the store its key pair" in done.stderr

@@ -105,24 +105,44 @@ def test_the_autoscaler_reaches_api_servers_at_their_usual_ports(overlay: str) -
     assert {port["port"] for port in rule["ports"]} == {6443, 8443, 16443}
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_submitters_may_submit_and_no_more(overlay: str) -> None:
-    """A Role for RayJobs and port-forwards that is bound to nobody, and reads no Secret."""
-    documents = render(overlay)
-    assert not [d for d in documents if d.kind.endswith("RoleBinding")]
-    rules = one(documents, "Role", "sweeps-submitter").body["rules"]
-    granted = {
-        f"{group}/{resource}".strip("/"): set(rule["verbs"])
-        for rule in rules
+def _rights(overlay: str, role: str) -> dict[tuple[str, ...], set[str]]:
+    """What a Role allows: (group/resource, names it is limited to) to verbs."""
+    return {
+        (f"{group}/{resource}".strip("/"), *rule.get("resourceNames", ())): set(rule["verbs"])
+        for rule in one(render(overlay), "Role", role).body["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
     }
-    assert granted == {
-        "ray.io/rayjobs": {"create", "get", "list", "watch", "delete"},
-        "ray.io/rayclusters": {"get", "list"},
-        "pods": {"get", "list"},
-        "services": {"get", "list"},
-        "pods/portforward": {"create"},
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_submitters_reach_the_head_and_nothing_else(overlay: str) -> None:
+    """Roles are bound to nobody, read no Secret, and open port-forwards to named pods only."""
+    documents = render(overlay)
+    assert not [d for d in documents if d.kind.endswith("RoleBinding")]
+    cluster = one(documents, "RayCluster").metadata["name"]
+    assert _rights(overlay, "sweeps-submitter") == {
+        ("pods/portforward", f"{cluster}-head"): {"create"},
+        ("services", f"{cluster}-head-svc"): {"get"},
+        ("pods",): {"get", "list"},
+    }
+    assert _rights(overlay, "sweeps-rayjob-submitter") == {
+        ("ray.io/rayjobs",): {"create", "get", "list", "watch", "delete"},
+        ("ray.io/rayclusters",): {"get", "list"},
+    }
+    for role in (d for d in documents if d.kind == "Role"):
+        for rule in role.body["rules"]:
+            assert "secrets" not in rule["resources"]
+            assert "pods/portforward" not in rule["resources"] or rule["resourceNames"]
+
+
+def test_the_tryout_store_is_reached_by_a_role_of_its_own() -> None:
+    """A port-forward to the StatefulSet's only pod."""
+    store = one(render("overlays/cpu-tryout"), "StatefulSet", "store")
+    assert store.spec["replicas"] == 1
+    assert _rights("overlays/cpu-tryout", "tryout-store-user") == {
+        ("pods/portforward", "store-0"): {"create"},
+        ("pods", "store-0"): {"get"},
     }
 
 

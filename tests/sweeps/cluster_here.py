@@ -37,12 +37,14 @@ class ClusterHere:
     Attributes:
         address: Of its dashboard and Jobs API.
         user: Where `sweeps` runs with a token and nothing else that leads to the cluster.
-        secrets: What must be in no request.
+        secrets: What must be written and shown nowhere.
+        logs: Folder of the cluster's own logs.
     """
 
     address: str
     user: Place
-    secrets: tuple[str, ...]
+    secrets: Mapping[str, str]
+    logs: Path
 
 
 @contextmanager
@@ -73,8 +75,8 @@ def cluster_here(folder: Path, store: Mapping[str, str]) -> Iterator[ClusterHere
         for name in _UNSET:
             user.environment.pop(name, None)
         user.environment["RAY_AUTH_TOKEN_PATH"] = str(folder / "token")
-        secrets = [value for name, value in store.items() if "KEY" in name]
-        yield ClusterHere(address, user, (TOKEN, *secrets))
+        keys = {name: value for name, value in store.items() if "KEY" in name}
+        yield ClusterHere(address, user, {"Ray token": TOKEN, **keys}, place.temporary)
 
 
 def _started(place: Place) -> str:

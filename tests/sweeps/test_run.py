@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from leaks import assert_closed, found_in, found_in_dashboard, found_in_files
+from port_probes import commands_of, descendants
 from tiny_sweeps import Place, assert_same, made_place, run_here, tables, tiny, wait_until
 
 from cluster.folder_store import FolderStore
@@ -32,12 +34,20 @@ OUR_LINE = re.compile(
     r"|sweep 'tiny': \d trials finished"
     r"|sweep 'tiny': all 4 trials have a result; nothing to run"
     r"|interrupted: \d trials are not done; the same command continues"
+    r"|Ray's logs: /\S+/logs"
     r"| *\d+ s  \[\d/\d\] [0-9a-f]{8} (label|mask)-20-erm-s[01] "
     r"(robust AUROC ([\d.]+|nan) in [\d.]+ s|already done|lost the race)"
     r"| *\d+ s  running .*"
     r"| *\d+ s  stopping: running trials save a checkpoint at the end of their epoch; .*"
 )
 """All that `run` may say of a sweep that goes well."""
+
+VARIABLES = {
+    "AWS_ACCESS_KEY_ID": "an-access-key-0123456789",
+    "AWS_SECRET_ACCESS_KEY": "a-secret-key-by-a-variable-0123456789",
+    "AWS_SESSION_TOKEN": "a-session-token-by-a-variable-0123456789",
+    "AWS_SECURITY_TOKEN": "a-security-token-by-a-variable-0123456789",
+}
 
 
 @pytest.fixture
@@ -58,16 +68,20 @@ def assert_only_ours(errors: str) -> None:
     assert foreign == []
 
 
-def sessions(place: Place) -> set[str]:
-    """Ray sessions that were ever started in a place."""
-    return {path.name for path in place.temporary.glob("ray/session_2*")}
+def sessions(place: Place) -> set[Path]:
+    """Folders of Ray sessions that are there now."""
+    return set(place.temporary.glob("sweeps-ray-*"))
 
 
 def test_a_killed_driver_costs_the_trials_in_flight_nothing_but_time(place: Place) -> None:
     """After `kill -9` the same command runs what has no result, from checkpoints, and no more.
 
-    A third time it runs nothing and never starts Ray. The numbers are those of a quiet run.
+    A third time it runs nothing and never starts Ray. The numbers are those of a quiet run. The
+    killed session's folder goes with the next session, and that one's own at its end; one that was
+    kept stays.
     """
+    kept = place.temporary / "sweeps-ray-kept"
+    kept.mkdir()
     command = run_command(place, "--set", LONG)
     long = tiny(train__per_specificity={"mask": {"epochs": 300}})
     store = FolderStore(place.store)
@@ -84,6 +98,8 @@ def test_a_killed_driver_costs_the_trials_in_flight_nothing_but_time(place: Plac
     wait_until(lambda: not place.workers())  # one may commit before it notices
     committed = {key: store.get(key) for key in store.list("results/trials/")}
     assert 1 <= len(committed) < 4
+    [left] = sessions(place) - {kept}
+    assert stat.S_IMODE(left.stat().st_mode) == 0o700
 
     orphans = set(place.processes())  # Ray's own agents end some time after their driver
     second = place.sweeps(*command)
@@ -99,7 +115,7 @@ def test_a_killed_driver_costs_the_trials_in_flight_nothing_but_time(place: Plac
     quiet = FolderStore(place.folder / "quiet")
     assert_same(tables(store, plan), tables(quiet, run_here(quiet, long, place.folder / "cache")))
 
-    before = sessions(place)
+    assert sessions(place) == {kept}
     code = (
         "import sys; from sweeps.cli import main; status = main(sys.argv[1:]);"
         "print(status, [m for m in ('ray', 'torch') if m in sys.modules])"
@@ -113,7 +129,6 @@ def test_a_killed_driver_costs_the_trials_in_flight_nothing_but_time(place: Plac
     )
     assert third.stdout == "0 []\n"
     assert third.stderr == "sweep 'tiny': all 4 trials have a result; nothing to run\n"
-    assert sessions(place) == before
 
 
 def test_two_drivers_at_once_give_one_result_a_trial(place: Place) -> None:
@@ -146,12 +161,15 @@ def asked(url: str, token: str) -> Any:
 def test_ctrl_c_stops_everything_and_says_how_to_go_on(place: Place) -> None:
     """Status 130, and no process is left; until then the dashboard knows the sweep by its name.
 
-    Ray is behind a token in a file that only its owner can read.
+    Ray is behind a token in a file that only its owner can read, at every port. Secrets in
+    variables, which Ray Tune would copy, are neither on the dashboard nor in arguments or logs.
     """
     del place.environment["RAY_AUTH_MODE"]
+    place.environment |= VARIABLES
     errors = place.folder / "errors"
+    command = run_command(place, "--set", "train.epochs=100000", "--keep-logs")
     with errors.open("w") as file:
-        driver = place.start(*run_command(place, "--set", "train.epochs=100000"), stderr=file)
+        driver = place.start(*command, stderr=file)
     wait_until(lambda: list(FolderStore(place.store).list("checkpoints/")))
     found = re.search(r"Ray dashboard: (http://\S+) \(token in (\S+)\)", errors.read_text())
     assert found is not None
@@ -165,14 +183,23 @@ def test_ctrl_c_stops_everything_and_says_how_to_go_on(place: Place) -> None:
     assert [job["metadata"] for job in jobs] == [{"sweep": "tiny"}]
     with pytest.raises(urllib.error.HTTPError, match=r"HTTP Error 40[13]"):
         asked(f"{found[1]}/api/v0/actors", "wrong")
+    [folder] = sessions(place)
+    secrets = {**{n: v for n, v in VARIABLES.items() if "ID" not in n}, "Ray token": token}
+    assert found_in_dashboard(found[1], token, secrets) == []
+    processes = descendants(driver.pid)
+    assert found_in(" ".join(commands_of(processes)), secrets) == []
+    kinds = assert_closed(processes, token)
+    assert sorted(set(kinds.values())) == ["HTTP", "gRPC", "metrics"]
+    assert len(kinds) >= 12, kinds
 
     os.killpg(driver.pid, signal.SIGINT)  # a terminal sends it to the whole group
     assert driver.wait(timeout=120) == 130
-    assert errors.read_text().endswith(
-        "interrupted: 4 trials are not done; the same command continues\n"
-    )
+    *_, interrupted, where = errors.read_text().splitlines()
+    assert interrupted == "interrupted: 4 trials are not done; the same command continues"
+    assert re.fullmatch(rf"Ray's logs: {folder}/r/session_[\d_-]+/logs", where)
     assert_only_ours(errors.read_text())
     wait_until(lambda: not place.processes())
+    assert found_in_files([folder, place.store, errors], secrets) == []
     store = FolderStore(place.store)
     assert list(store.list("results/")) == []
     assert 1 <= len(results.checkpointed_ids(store)) <= 2  # two at once, if both had begun

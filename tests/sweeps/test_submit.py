@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from cluster_here import TOKEN, ClusterHere, behind_tls, cluster_here, spec_text
+from leaks import found_in, found_in_dashboard, found_in_files, found_in_store
 from tiny_sweeps import DIVERGES, wait_until
 
 from cluster.embedded import Endpoint
@@ -72,7 +73,8 @@ def sweep(cluster: ClusterHere, s3_store: S3Store) -> Sweep:
 def test_a_sweep_is_submitted_followed_and_looked_at(sweep: Sweep) -> None:
     """The driver's log is shown to the end, and the results are in the store.
 
-    The job's request has no secret of either side in it. A second time nothing is left to run.
+    No secret of either side is in the job's request, the store, the cluster's logs and state, or
+    what is printed. A second time nothing is left to run.
     """
     out, errors = sweep("submit")
     assert f"sweep '{sweep.name}': 4 trials finished" in out
@@ -84,7 +86,12 @@ def test_a_sweep_is_submitted_followed_and_looked_at(sweep: Sweep) -> None:
     assert job["entrypoint"] == (
         f"sweeps run stored:{job['metadata']['spec']} --store {sweep.store.url}"
     )
-    assert not [secret for secret in sweep.cluster.secrets if secret in json.dumps(job)]
+    secrets = sweep.cluster.secrets
+    assert found_in(json.dumps(job) + out + errors, secrets) == []
+    assert found_in_store(sweep.store, secrets) == []
+    assert found_in_files([sweep.cluster.logs], secrets) == []
+    token = secrets["Ray token"]
+    assert found_in_dashboard(sweep.cluster.address, token, secrets) == []
 
     told = json.loads(sweep("status", "--json")[0])
     assert [told[key] for key in ("trials", "done", "failed", "missing")] == [4, 4, 0, 0]

@@ -1,0 +1,107 @@
+"""Mutual TLS for the inner ports of SeaweedFS, with a certificate that lives as long as a server.
+
+SeaweedFS puts its S3 port, which checks keys, in front of a master, a volume server and a filer.
+These obey whoever reaches their HTTP and gRPC ports: `GET /col/delete?collection=sweeps` at the
+master removes a bucket's data. Here every one of those ports demands a client certificate, and the
+only one that it accepts is made at each start, signed by a key that is in no other file.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+CERTIFICATE, KEY = "inner-cert.pem", "inner-key.pem"
+_VALIDITY = timedelta(days=3650)
+_HTTPS_PARTS = ("MASTER", "VOLUME", "FILER", "CLIENT")
+_GRPC_PARTS = (*_HTTPS_PARTS, "S3")
+_HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_TLS_ALERT = b"\x15\x03"
+_ANSWER_S = 5.0
+_SIGNING_KEYS = ("JWT_SIGNING", "JWT_SIGNING_READ", "JWT_FILER_SIGNING", "JWT_FILER_SIGNING_READ")
+
+
+def closed_environment(folder: Path) -> dict[str, str]:
+    """Write a new certificate and return the settings that close SeaweedFS's inner ports with it.
+
+    Args:
+        folder: existing private folder of the certificate and its key (0600); an earlier server's
+            are replaced.
+
+    Returns:
+        Variables for the environment of `weed`. Every inner port, HTTP and gRPC, TCP and Unix
+        socket, then demands the certificate; signing keys also guard the filer's HTTP socket, to
+        which TLS does not apply.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    certificate, key = (str((folder / name).absolute()) for name in (CERTIFICATE, KEY))
+    _write_certificate(Path(certificate), Path(key))
+    found = {f"WEED_{name}_KEY": secrets.token_urlsafe(32) for name in _SIGNING_KEYS}
+    found |= {"WEED_GRPC_CA": certificate, "WEED_HTTPS_CLIENT_ENABLED": "true"}
+    for protocol, parts in (("HTTPS", _HTTPS_PARTS), ("GRPC", _GRPC_PARTS)):
+        for part in parts:
+            found[f"WEED_{protocol}_{part}_CERT"] = certificate
+            found[f"WEED_{protocol}_{part}_KEY"] = key
+            if protocol == "HTTPS":
+                found[f"WEED_HTTPS_{part}_CA"] = certificate
+    return found
+
+
+def find_open_ports(ports: Iterable[int]) -> list[int]:
+    """Return the ports of 127.0.0.1 that answer a client without TLS.
+
+    SeaweedFS only logs a warning and serves without TLS where it cannot read its certificate. An
+    HTTP or gRPC server answers the greeting of an HTTP/2 client; a TLS server sends an alert or
+    hangs up.
+    """
+    return [port for port in ports if _answers_plain(port)]
+
+
+def _answers_plain(port: int) -> bool:
+    answer = b""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), _ANSWER_S) as client:
+        client.sendall(_HTTP2_HELLO)
+        answer = client.recv(len(_TLS_ALERT))
+    return answer not in {b"", _TLS_ALERT}
+
+
+def _write_certificate(certificate: Path, key: Path) -> None:
+    """Write a self-signed certificate for 127.0.0.1, which is its own authority, and its key."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "spurious-sweeps embedded server")])
+    now = datetime.now(UTC)
+    loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))  # clocks may be set back
+        .not_valid_after(now + _VALIDITY)
+        .add_extension(x509.SubjectAlternativeName([loopback]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(private, hashes.SHA256())
+    )
+    _write_private(certificate, made.public_bytes(Encoding.PEM))
+    _write_private(key, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    path.unlink(missing_ok=True)  # a new file: the mode of an existing one would stay
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)

@@ -1,0 +1,90 @@
+"""Where a local Ray session keeps its logs and sockets: a private folder that ends with it.
+
+Ray makes its own folders readable and writable for everybody, so a private one is around them. A
+later session removes the folder of one whose driver was killed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+_PREFIX = "sweeps-ray-"
+_LOCK = "owner.lock"
+_LONGEST_SOCKET = 107
+"""Bytes of a Unix socket's path, by Linux."""
+_SOCKET = (
+    f"/{_PREFIX}12345678/r/session_2026-11-28_12-34-56_123456_1234567/sockets/dash_MetricsHead"
+)
+_REMOVE_S = 5.0
+
+
+class SessionFolder:
+    """A private folder (0700) around the one that Ray gets as its temporary folder.
+
+    Attributes:
+        path: What to give to Ray (`_temp_dir`).
+        keep: Whether the folder stays when the session ends, so that its logs can be read.
+    """
+
+    def __init__(self, *, keep: bool) -> None:
+        """Make the folder; raises OSError where that is not possible."""
+        self.keep = keep
+        base = _base()
+        _remove_abandoned(base)
+        self._outer = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
+        self._owner = _lock(self._outer)
+        self.path = self._outer / "r"
+        self.path.mkdir()
+
+    def close(self) -> None:
+        """Remove the folder, or leave it for good where it is kept."""
+        if self.keep:
+            (self._outer / _LOCK).unlink(missing_ok=True)
+        else:
+            _remove(self._outer)
+        os.close(self._owner)
+
+
+def _base() -> Path:
+    """$RAY_TMPDIR, else the system's temporary folder; /tmp where sockets' paths get too long."""
+    base = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()).absolute()
+    return base if len(os.fsencode(base) + _SOCKET.encode()) <= _LONGEST_SOCKET else Path("/tmp")  # noqa: S108
+
+
+def _lock(outer: Path) -> int:
+    """Mark a folder as in use for as long as this process lives, in one step for onlookers."""
+    unfinished = outer / f"{_LOCK}.new"
+    file = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    unfinished.rename(outer / _LOCK)
+    return file
+
+
+def _remove_abandoned(base: Path) -> None:
+    """Remove this user's session folders whose driver has gone without doing so."""
+    for outer in base.glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # another user's, kept by its owner, or removed meanwhile
+            if outer.is_symlink() or outer.stat().st_uid != os.getuid():
+                continue
+            file = os.open(outer / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(outer)
+            finally:
+                os.close(file)
+
+
+def _remove(outer: Path) -> None:
+    """Remove a folder, into which Ray's last processes may still write for a moment."""
+    deadline = time.monotonic() + _REMOVE_S
+    while outer.exists():
+        shutil.rmtree(outer, ignore_errors=True)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
