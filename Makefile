@@ -20,6 +20,7 @@ manifests: setup
 bench: setup
 	$(RUN)/python tests/benchmarks/trial_overhead.py
 	$(RUN)/python tests/benchmarks/training_speed.py
+	$(RUN)/python tests/benchmarks/inner_tls.py
 lock:
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.txt
 	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt

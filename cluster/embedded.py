@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import secrets
 import socket
@@ -32,6 +33,7 @@ from cluster.inner_tls import find_open_ports
 from cluster.s3_store import make_client
 from cluster.seaweed import choose_ports, find_binary, inner_ports, server_command, sockets
 
+_log = logging.getLogger(__name__)
 BUCKET = "sweeps"
 KEYS_VERSION = 2
 """Raised when keys of an earlier version may have leaked: a home's keys are then replaced.
@@ -171,7 +173,11 @@ class _Server:
         Its keys may have leaked and its ports may be open, so it is not used. It ends by itself
         when no command of that version uses it any more.
         """
+        is_announced = False
         while (version := self._running_version()) not in {None, KEYS_VERSION}:
+            if not is_announced:
+                _log.warning("waiting for the embedded server of another version to end")
+                is_announced = True
             if time.monotonic() > deadline:
                 raise ServerError(
                     f"the embedded server of {self._home} was started by "

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (
     *("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"),
-    *("k8s/README.md", "docs/results.md"),
+    *("k8s/README.md", "docs/results.md", "docs/security.md"),
 )
 MOST_SECONDS = 1800
 

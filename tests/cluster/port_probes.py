@@ -86,18 +86,22 @@ def listeners(pids: Collection[int] | None = None) -> list[Listener]:
         if pids is not None and int(entry.name) not in pids:
             continue
         with suppress(OSError):  # it ended while we looked
-            [command] = commands_of([int(entry.name)])
             for link in _links(entry / "fd"):
                 if link in sockets:
                     address, port = sockets[link]
+                    command = " ".join(commands_of([int(entry.name)]))
                     found.add(Listener(address, port, int(entry.name), command))
     return sorted(found, key=lambda listener: (listener.port, listener.address))
 
 
 def commands_of(pids: Iterable[int]) -> list[str]:
-    """Command lines of processes, arguments joined by blanks."""
-    texts = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids]
-    return [text.replace(b"\0", b" ").decode(errors="replace").strip() for text in texts]
+    """Command lines of processes that still run, arguments joined by blanks."""
+    found = []
+    for pid in pids:
+        with suppress(OSError):
+            text = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+            found.append(text.decode(errors="replace").strip())
+    return found
 
 
 def descendants(pid: int) -> set[int]:

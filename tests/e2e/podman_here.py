@@ -114,10 +114,12 @@ class Podman:
         done = self._run("podman", "logs", self.name(name), timeout=600)
         return done.stdout + done.stderr
 
-    def execute(self, name: str, *command: str, user: str | None = None) -> str:
+    def execute(
+        self, name: str, *command: str, user: str | None = None, timeout: float = 600
+    ) -> str:
         """Run a command in a container."""
         flags = ["--user", user] if user else []
-        return self("exec", *flags, self.name(name), *command)
+        return self("exec", *flags, self.name(name), *command, timeout=timeout)
 
     def address(self, name: str) -> str:
         """A container's IP address on the network."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from closed_pods import PODS, arguments_in, assert_pod_is_closed, holding_files
 from dashboards import queries
 from e2e_cluster import WORKERS, Cluster, log, wait_for
 from e2e_user import STORE, User
@@ -26,9 +27,11 @@ from faults import (
     wait_for_checkpoints,
 )
 from images import IMAGE
+from leaks import found_in, found_in_dashboard, found_in_files, found_in_store
 from monitoring import Prometheus, prometheus
 from podman_here import Podman
 
+from cluster.store import open_store
 from sweeps.metrics import METRICS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
@@ -222,6 +225,29 @@ def test_stop_is_graceful(user: User, cluster: Cluster) -> None:
 def running(user: User) -> str:
     """The driver's log so far."""
     return user.sweeps("logs", "stopped", "--store", STORE, status=None).stdout
+
+
+def test_no_secret_is_written_or_shown(
+    user: User, cluster: Cluster, podman: Podman, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After all that: pods' files, output and arguments, Ray's state, the store, tables, report."""
+    secrets = {"Ray token": cluster.token, "secret key": cluster.keys["AWS_SECRET_ACCESS_KEY"]}
+    assert found_in_dashboard(cluster.dashboard, cluster.token, secrets) == []
+    for name in PODS:
+        assert found_in(podman.logs(name) + arguments_in(podman, name), secrets) == [], name
+        assert holding_files(podman, name, secrets) == [], name
+    for key, value in cluster.user_environment().items():
+        monkeypatch.setenv(key, value)
+    assert found_in_store(open_store(STORE), secrets) == []
+    assert found_in_files([user.folder / "report", user.folder / "tables"], secrets) == []
+
+
+def test_no_port_of_a_pod_obeys_without_a_key(podman: Podman) -> None:
+    """By the kernel's list in each pod, asked from within, where a port-forward leads."""
+    for name in PODS:
+        ports = assert_pod_is_closed(podman, name, "seaweed" if name == "store" else "ray")
+        log(f"{name}: {ports}")
+        assert len(ports) >= 8
 
 
 def test_nothing_is_left_behind(podman: Podman) -> None:

@@ -190,7 +190,7 @@ def test_ctrl_c_stops_everything_and_says_how_to_go_on(place: Place) -> None:
     assert found_in(" ".join(commands_of(processes)), secrets) == []
     kinds = assert_closed(processes, token)
     assert sorted(set(kinds.values())) == ["HTTP", "gRPC", "metrics"]
-    assert len(kinds) >= 12, kinds
+    assert len(kinds) >= 9, kinds  # of two sessions at once, one has the fixed metrics ports
 
     os.killpg(driver.pid, signal.SIGINT)  # a terminal sends it to the whole group
     assert driver.wait(timeout=120) == 130
