@@ -57,8 +57,8 @@ def translated(error: Exception, where: str) -> ClusterError:
         return ClusterError(f"{where}: {error}: check the server's certificate (AWS_CA_BUNDLE)")
     if isinstance(error, _NO_KEYS):
         return Denied(
-            f"{where}: {error}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile; on a "
-            "Ray cluster on every node, since keys do not travel with the driver"
+            f"{where}: {error}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile; on "
+            "a Ray cluster on every node, since keys do not travel with the driver"
         )
     if isinstance(error, _TRANSIENT) or not isinstance(error, BotoCoreError):
         return Unavailable(f"{where}: {error}")

@@ -59,25 +59,31 @@ class Server:
             aws_secret_access_key=pair["secretKey"],
             region_name="us-east-1",
         )
-        while time.perf_counter() < began + 60:
-            with suppress(ClientError, BotoCoreError):
-                self.client.create_bucket(Bucket="b")
-                self.client.put_object(Bucket="b", Key="first", Body=b"x")
-                break
+        while not self._ready():
+            if time.perf_counter() > began + 60:
+                raise TimeoutError("the server does not start")
             time.sleep(0.02)
         self.start_s = time.perf_counter() - began
         self.open = find_open_ports(inner_ports(self.ports))
+
+    def _ready(self) -> bool:
+        with suppress(ClientError, BotoCoreError):
+            self.client.create_bucket(Bucket="bench")
+        with suppress(ClientError, BotoCoreError):
+            self.client.put_object(Bucket="bench", Key="first", Body=b"x")
+            return True
+        return False
 
     def put(self, size: int, number: int) -> None:
         """Store objects of a size."""
         body = os.urandom(size)
         for index in range(number):
-            self.client.put_object(Bucket="b", Key=f"{size}/{index}", Body=body)
+            self.client.put_object(Bucket="bench", Key=f"{size}/{index}", Body=body)
 
     def get(self, size: int, number: int) -> None:
         """Read them back."""
         for index in range(number):
-            self.client.get_object(Bucket="b", Key=f"{size}/{index}")["Body"].read()
+            self.client.get_object(Bucket="bench", Key=f"{size}/{index}")["Body"].read()
 
     def end(self) -> None:
         """Kill it, and remove what it left."""

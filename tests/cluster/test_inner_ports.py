@@ -92,6 +92,7 @@ def earlier_server(tmp_path: Path) -> Iterator[tuple[dict[str, int], Any]]:
         while True:
             with suppress(ClientError, BotoCoreError):
                 client.create_bucket(Bucket="sweeps")
+            with suppress(ClientError, BotoCoreError):
                 client.put_object(**PRIVATE, Body=b"x" * 1_000_000)
                 break
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()
