@@ -156,7 +156,7 @@ def ask_http(
         method, path = request.split(" ", 1)
         for mark, scheme in (("", "http"), ("tls ", "https")):
             asked = urllib.request.Request(
-                f"{scheme}://127.0.0.1:{port}{path}",
+                f"{scheme}://127.0.0.1:{port:d}{path}",
                 data=b"{}" if method in ("POST", "PUT") else None,
                 headers=dict(headers or {}),
                 method=method,
@@ -182,7 +182,7 @@ def ask_grpc(
         token: Ray's, sent where it is given.
         authority: a certificate to trust: then TLS without a certificate of our own.
     """
-    target = f"127.0.0.1:{port}"
+    target = f"127.0.0.1:{port:d}"
     if authority is None:
         channel = grpc.insecure_channel(target)
     else:
@@ -221,7 +221,7 @@ def is_exporter(port: int) -> bool:
     """Whether a port serves metrics for Prometheus and nothing else."""
     with suppress(OSError, HTTPException):
         for path in ("/metrics", "/anything"):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port:d}{path}", timeout=30) as answer:
                 if not answer.read(200).startswith((b"# HELP", b"# TYPE")):
                     return False
         return True
