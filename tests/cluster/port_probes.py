@@ -58,6 +58,7 @@ RAY_GRPC = (
     *("/ray.rpc.NodeManagerService/ShutdownRaylet", "/ray.rpc.ObjectManagerService/Pull"),
     *(f"/ray.rpc.CoreWorkerService/{name}" for name in ("PushTask", "GetCoreWorkerStats", "Exit")),
     *("/ray.rpc.ReporterService/HealthCheck", "/ray.rpc.ReporterService/GetTraceback"),
+    *(f"/ray.rpc.RayletDriver/{name}" for name in ("Init", "ClusterInfo", "KVList", "Schedule")),
 )
 TIMEOUT_S = 10.0
 

@@ -39,12 +39,14 @@ class ClusterHere:
         user: Where `sweeps` runs with a token and nothing else that leads to the cluster.
         secrets: What must be written and shown nowhere.
         logs: Folder of the cluster's own logs.
+        pid: Process that started everything else of it.
     """
 
     address: str
     user: Place
     secrets: Mapping[str, str]
     logs: Path
+    pid: int
 
 
 @contextmanager
@@ -69,18 +71,18 @@ def cluster_here(folder: Path, store: Mapping[str, str]) -> Iterator[ClusterHere
         "RAY_JOB_STOP_WAIT_TIME_S": "60",
     }
     with made_place(folder, **settings, **ray) as place:
-        address = _started(place)
+        address, pid = _started(place)
         (folder / "token").write_text(TOKEN)
         user = Place(folder, place.temporary, **settings)
         for name in _UNSET:
             user.environment.pop(name, None)
         user.environment["RAY_AUTH_TOKEN_PATH"] = str(folder / "token")
         keys = {name: value for name, value in store.items() if "KEY" in name}
-        yield ClusterHere(address, user, {"Ray token": TOKEN, **keys}, place.temporary)
+        yield ClusterHere(address, user, {"Ray token": TOKEN, **keys}, place.temporary, pid)
 
 
-def _started(place: Place) -> str:
-    """The dashboard's address of a head started in a place, on other ports if need be.
+def _started(place: Place) -> tuple[str, int]:
+    """Dashboard's address and process of a head started in a place, on other ports if need be.
 
     `ray start` ends, or goes on without a dashboard, where another process of this machine took a
     port meanwhile.
@@ -106,7 +108,7 @@ def _started(place: Place) -> str:
             )
         address = f"http://127.0.0.1:{dashboard}"
         if _asks_for_a_token(address, process):
-            return address
+            return address, process.pid
         place.kill()
     raise AssertionError(f"no Ray cluster after three tries:\n{log.read_text()}")
 

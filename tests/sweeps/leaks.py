@@ -15,7 +15,7 @@ from cluster.store import Store
 STATE = ("actors", "tasks", "jobs", "nodes", "workers", "runtime_envs", "placement_groups")
 HTTP_REFUSED = {0, 401, 403, 404, 405}
 GRPC_REFUSED = {"UNAUTHENTICATED", "UNIMPLEMENTED", "UNAVAILABLE"}
-ENDING = re.compile(r"(ShutdownRaylet|Exit|PushTask|DrainNode|Put|Del)$")
+ENDING = re.compile(r"(ShutdownRaylet|Exit|PushTask|DrainNode|Put|Del|Init|Schedule)$")
 """Calls that a test makes without the token only."""
 
 Secrets = Mapping[str, str]

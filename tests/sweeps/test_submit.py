@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from cluster_here import TOKEN, ClusterHere, behind_tls, cluster_here, spec_text
-from leaks import found_in, found_in_dashboard, found_in_files, found_in_store
+from leaks import assert_closed, found_in, found_in_dashboard, found_in_files, found_in_store
+from port_probes import descendants
 from tiny_sweeps import DIVERGES, wait_until
 
 from cluster.embedded import Endpoint
@@ -92,6 +93,8 @@ def test_a_sweep_is_submitted_followed_and_looked_at(sweep: Sweep) -> None:
     assert found_in_files([sweep.cluster.logs], secrets) == []
     token = secrets["Ray token"]
     assert found_in_dashboard(sweep.cluster.address, token, secrets) == []
+    kinds = assert_closed(descendants(sweep.cluster.pid), token)
+    assert sorted(set(kinds.values())) == ["HTTP", "gRPC", "metrics"]
 
     told = json.loads(sweep("status", "--json")[0])
     assert [told[key] for key in ("trials", "done", "failed", "missing")] == [4, 4, 0, 0]
