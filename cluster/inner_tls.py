@@ -30,6 +30,8 @@ _GRPC_PARTS = (*_HTTPS_PARTS, "S3")
 _HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 _TLS_ALERT = b"\x15\x03"
 _ANSWER_S = 5.0
+_LISTEN = "0A"
+"""State of a socket in /proc/net/tcp, whose eighth column is its owner's id."""
 _SIGNING_KEYS = ("JWT_SIGNING", "JWT_SIGNING_READ", "JWT_FILER_SIGNING", "JWT_FILER_SIGNING_READ")
 
 
@@ -62,21 +64,39 @@ def closed_environment(folder: Path) -> dict[str, str]:
 
 
 def find_open_ports(ports: Iterable[int]) -> list[int]:
-    """Return the ports of 127.0.0.1 that answer a client without TLS.
+    """Return the ports of 127.0.0.1 that are not known to demand TLS: a TLS server must answer.
 
     SeaweedFS only logs a warning and serves without TLS where it cannot read its certificate. An
     HTTP or gRPC server answers the greeting of an HTTP/2 client; a TLS server sends an alert or
-    hangs up.
+    hangs up. A port where nobody listens, or nothing comes back, counts as open.
     """
-    return [port for port in ports if _answers_plain(port)]
+    return [port for port in ports if not _demands_tls(port)]
 
 
-def _answers_plain(port: int) -> bool:
-    answer = b""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), _ANSWER_S) as client:
-        client.sendall(_HTTP2_HELLO)
-        answer = client.recv(len(_TLS_ALERT))
-    return answer not in {b"", _TLS_ALERT}
+def _demands_tls(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), _ANSWER_S) as client:
+            client.sendall(_HTTP2_HELLO)
+            return client.recv(len(_TLS_ALERT)) in {b"", _TLS_ALERT}
+    except ConnectionResetError:
+        return True
+    except OSError:
+        return False
+
+
+def is_own_listener(port: int) -> bool:
+    """Whether the process that listens at a port of 127.0.0.1 runs as this user.
+
+    Another user may take a port that is read from a command line before its server does.
+    """
+    owners = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                    owners.add(int(fields[7]))
+    return owners == {os.getuid()}
 
 
 def _write_certificate(certificate: Path, key: Path) -> None:

@@ -18,7 +18,8 @@ REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(r"(SECRET|TOKEN|PASSWORD|PASSPHRASE|CREDENTIALS?|KEY)$")
 _SHORTEST = 8
 """Shorter values are words like `true`, whose removal would garble a text and protect nothing."""
-_USER_INFO = re.compile(r"(?<=://)[^/\s@'\"]+@")
+_USER_INFO = re.compile(r"(?<=://)[^/\s'\"]+@")
+_PROXY_PASSWORD = re.compile(r"^\w+://[^:]*:(.+)@")
 
 
 def redact(text: str) -> str:
@@ -44,6 +45,8 @@ class RedactingFormatter(logging.Formatter):
 
 def _secrets() -> Iterator[str]:
     values = [value for name, value in os.environ.items() if _SECRET_NAME.search(name.upper())]
+    proxies = [value for name, value in os.environ.items() if name.upper().endswith("_PROXY")]
+    values += [match[1] for match in map(_PROXY_PASSWORD.match, proxies) if match]
     with suppress(ValueError, AttributeError):
         values += map(str, json.loads(os.environ.get("RAY_JOB_HEADERS", "{}")).values())
     if path := os.environ.get("RAY_AUTH_TOKEN_PATH"):

@@ -77,6 +77,7 @@ def server_command(binary: Path, ports: Mapping[str, int], data: Path = Path("da
     """
     return [
         str(binary),
+        "-logtostderr",  # and no log files of its own in /tmp
         "server",
         f"-dir={data}",
         "-ip=127.0.0.1",
@@ -91,8 +92,10 @@ def server_command(binary: Path, ports: Mapping[str, int], data: Path = Path("da
         "-volume.preStopSeconds=0",
         "-filer",
         f"-filer.port={ports['filer']}",
+        "-filer.localSocket=filer.sock",  # in /tmp others could be there first
         "-s3",
         f"-s3.port={ports['s3']}",
+        "-s3.localSocket=s3.sock",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
     ]
@@ -104,6 +107,6 @@ def inner_ports(ports: Mapping[str, int]) -> list[int]:
 
 
 def sockets(ports: Mapping[str, int]) -> list[str]:
-    """The Unix sockets that SeaweedFS makes in /tmp and leaves there."""
-    plain = [f"/tmp/seaweedfs-{part}-{ports[part]}.sock" for part in ("s3", "filer")]
-    return plain + [f"/tmp/seaweedfs-{part}-grpc-{n + _GRPC}.sock" for part, n in ports.items()]
+    """List the Unix sockets that SeaweedFS makes and leaves: in its working folder and in /tmp."""
+    grpc = [f"/tmp/seaweedfs-{part}-grpc-{n + _GRPC}.sock" for part, n in ports.items()]
+    return ["filer.sock", "s3.sock", *grpc]

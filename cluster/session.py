@@ -10,13 +10,13 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from cluster.errors import Denied, Unavailable
+from cluster.errors import Unavailable
 from cluster.ray_internals import (
     LOOPBACK_VARIABLE,
     close_interfaces,
@@ -27,6 +27,7 @@ from cluster.session_folder import SessionFolder
 _OBJECT_STORE_BYTES = 256 * 2**20
 """Trials read memory-mapped files, so Ray's object store carries next to nothing."""
 _CONNECT_S = 10.0
+_TOKEN_VARIABLE = "RAY_AUTH_TOKEN_PATH"  # noqa: S105 (its name)
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -63,35 +64,11 @@ def on_cluster() -> bool:
     return os.environ.get("RAY_ADDRESS", "") not in ("", "local")
 
 
-def ensure_token(path: Path) -> Path:
-    """The file with this user's Ray token (0600), made on first use, whole or not at all.
-
-    Raises:
-        Denied: its folder cannot be written.
-    """
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if path.exists():
-            return path
-        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as f:
-            f.write(secrets.token_hex(32))
-        with suppress(FileExistsError):  # another command was first: its token counts
-            os.link(unfinished, path)
-        unfinished.unlink()
-    except OSError as error:
-        raise Denied(
-            f"cannot keep the Ray token in {path.parent} ({error.strerror}): set SWEEPS_HOME to a "
-            "folder that you can write, or RAY_AUTH_TOKEN_PATH to a file with a token"
-        ) from error
-    return path
-
-
-def prepare_environment(home: Path) -> Path | None:
-    """Settings that Ray reads when it is imported or started; the user's own values win.
+def prepare_environment() -> bool:
+    """Set what Ray reads when it is imported or started; the user's own values win.
 
     Returns:
-        The token file of a local session, or None where the user's settings name no file.
+        Whether a local session needs a token, which no setting of the user's names.
 
     Raises:
         Unavailable: Ray was imported before, so that it would not see them.
@@ -99,40 +76,52 @@ def prepare_environment(home: Path) -> Path | None:
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     if on_cluster():
-        return None
+        return False
     close_interfaces()
     # Ray's own default differs from version to version, and with files in HOME
     if "ray" in sys.modules and "RAY_AUTH_MODE" not in os.environ:
         raise Unavailable("set RAY_AUTH_MODE before Ray is imported: Ray reads it only then")
     if os.environ.setdefault("RAY_AUTH_MODE", "token") != "token":
-        return None
-    if "RAY_AUTH_TOKEN" in os.environ:
-        return None
-    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
-        os.environ["RAY_AUTH_TOKEN_PATH"] = str(ensure_token(home / "ray_auth_token"))
-    return Path(os.environ["RAY_AUTH_TOKEN_PATH"])
+        return False
+    return not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
+
+
+@contextmanager
+def _token_of_session(folder: SessionFolder) -> Iterator[Path]:
+    """A new token in the session's private folder, named to Ray while the block runs.
+
+    Never one token for two sessions: processes of a session that ends may send theirs to a port
+    that somebody else has taken over by then.
+    """
+    path = folder.path.parent / "ray_auth_token"
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+    os.environ[_TOKEN_VARIABLE] = str(path)
+    try:
+        yield path
+    finally:
+        del os.environ[_TOKEN_VARIABLE]
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
 def ray_session(
-    home: Path, job_name: str, cpus: int | None = None, *, keep_logs: bool = False
+    job_name: str, cpus: int | None = None, *, keep_logs: bool = False
 ) -> Iterator[Session]:
     """Connect to the cluster in RAY_ADDRESS, else start Ray here; shut down on leaving.
 
-    A local session listens on loopback alone, behind a token. SIGTERM acts as Ctrl-C does. Logs of
-    workers are shown where this process logs at INFO.
+    A local session listens on loopback alone, behind a token of its own. SIGTERM acts as Ctrl-C
+    does. Logs of workers are shown where this process logs at INFO.
 
     Args:
-        home: Folder for the local session's token.
         job_name: Shown with the job on the dashboard.
         cpus: CPUs that a local session offers; all of this machine's by default.
         keep_logs: Leave a local session's folder, with Ray's logs, when it ends.
 
     Raises:
         Unavailable: Ray could not be started or reached.
-        Denied: `home` cannot be written.
     """
-    token = prepare_environment(home)
+    needs_token = prepare_environment()
     import ray
 
     address = os.environ["RAY_ADDRESS"] if on_cluster() else "local"
@@ -141,9 +130,13 @@ def ray_session(
         raise Unavailable("this process has a Ray session already, and takes one at a time")
     with ExitStack() as ending:
         folder = None
+        named = os.environ.get(_TOKEN_VARIABLE) if address == "local" else None
+        token = Path(named) if named else None
         if address == "local":
             folder = _private_folder(keep_logs)
             ending.callback(folder.close)
+            if needs_token:
+                token = ending.enter_context(_token_of_session(folder))
         ending.callback(ray.shutdown)  # before the start: an interrupted one leaves no process
         context = _connected(address, job_name, cpus, folder)
         ending.enter_context(_terminated_as_interrupted())
@@ -165,8 +158,8 @@ def _private_folder(keep: bool) -> SessionFolder:
         return SessionFolder(keep=keep)
     except OSError as error:
         raise Unavailable(
-            f"Ray needs a temporary folder for its logs and sockets ({error}): set TMPDIR to a "
-            "folder that you can write"
+            f"Ray needs a temporary folder for its logs and sockets ({error}): set RAY_TMPDIR or "
+            "TMPDIR to a folder that you can write"
         ) from error
 
 

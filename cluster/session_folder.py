@@ -36,6 +36,7 @@ class SessionFolder:
         """Make the folder; raises OSError where that is not possible."""
         self.keep = keep
         base = _base()
+        base.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(base)
         self._outer = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
         self._owner = _lock(self._outer)
@@ -81,10 +82,18 @@ def _remove_abandoned(base: Path) -> None:
 
 
 def _remove(outer: Path) -> None:
-    """Remove a folder, into which Ray's last processes may still write for a moment."""
+    """Remove a folder, its lock last, so that a later session finds what a killed one left.
+
+    Ray's last processes may still write into it for a moment.
+    """
     deadline = time.monotonic() + _REMOVE_S
-    while outer.exists():
-        shutil.rmtree(outer, ignore_errors=True)
+    while any(path.name != _LOCK for path in outer.iterdir()):
+        for path in outer.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != _LOCK:
+                path.unlink(missing_ok=True)
         if time.monotonic() > deadline:
             return
         time.sleep(0.05)
+    shutil.rmtree(outer, ignore_errors=True)

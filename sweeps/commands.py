@@ -285,7 +285,7 @@ def _run_on_ray(
 ) -> int:
     from cluster.session import ray_session
 
-    with ray_session(home(), spec.name, keep_logs=keep_logs) as session:
+    with ray_session(spec.name, keep_logs=keep_logs) as session:
         from sweeps.runner import run_plan  # imports Ray, which the session must set up first
 
         if session.dashboard:
@@ -325,7 +325,7 @@ def stage(
     with opened_store(url) as store:
         manifest = whole_manifest(store, stored_as, staging.digest)
         if manifest is None:
-            with ray_session(home(), f"stage-{stored_as}", keep_logs=keep_logs) as session:
+            with ray_session(f"stage-{stored_as}", keep_logs=keep_logs) as session:
                 manifest = stage_into(store, stored_as, staging)
             if keep_logs:
                 print(f"Ray's logs: {session.folder}/logs", file=sys.stderr)

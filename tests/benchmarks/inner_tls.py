@@ -61,6 +61,7 @@ class Server:
         )
         while not self._ready():
             if time.perf_counter() > began + 60:
+                self.end()
                 raise TimeoutError("the server does not start")
             time.sleep(0.02)
         self.start_s = time.perf_counter() - began
@@ -90,7 +91,7 @@ class Server:
         self.process.kill()
         self.process.wait()
         for path in sockets(self.ports):
-            Path(path).unlink(missing_ok=True)
+            Path(self.folder.name, path).unlink(missing_ok=True)
         self.folder.cleanup()
 
 
@@ -108,8 +109,8 @@ def main() -> None:
     for _ in range(STARTS):
         for name, tls in kinds.items():
             server = Server(tls=tls)
-            starts[name].append(server.start_s)
             server.end()
+            starts[name].append(server.start_s)
     servers = {name: Server(tls=tls) for name, tls in kinds.items()}
     units = {
         "put 20 MB, MB/s": (lambda s: s.put(LARGE, 1), LARGE / 1e6),

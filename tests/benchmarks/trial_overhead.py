@@ -124,7 +124,7 @@ def main() -> int:
         home = Path(folder)
         with embedded_server(home) as endpoint:
             os.environ.update(endpoint.environment())  # before Ray starts, so that workers have it
-            with ray_session(home, "bench", cpus=2):
+            with ray_session("bench", cpus=2):
                 compare(open_store(f"s3://{endpoint.bucket}"), home, options)
     return 0
 

@@ -206,12 +206,14 @@ def ask_grpc(
 def obeyed(port: int, authority: bytes | None = None) -> list[str]:
     """What a port of SeaweedFS did without a key: HTTP answers below 400, gRPC calls that arrived.
 
+    An inner port gives no HTTP answer but that of a TLS server to plain HTTP, 400.
+
     Args:
         port: of 127.0.0.1.
         authority: the server's certificate, which is tried as a stranger's authority, too.
     """
     http = ask_http(port, SEAWEED_HTTP)
-    found = [request for request, status in http.items() if 0 < status < 400]
+    found = [request for request, status in http.items() if status not in (0, 400, 403, 405)]
     for trusted in (None,) if authority is None else (None, authority):
         codes = ask_grpc(port, SEAWEED_GRPC, authority=trusted)
         found += [method for method, code in codes.items() if code != "UNAVAILABLE"]

@@ -6,6 +6,7 @@ The same requests are sent to a server as it was started before, which obeys the
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import subprocess
 import time
@@ -19,10 +20,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from port_probes import SEAWEED_GRPC, ask_grpc, ask_http, listeners, obeyed
 from server_processes import server_of
 
-from cluster import inner_tls
+from cluster import embedded, inner_tls
 from cluster.embedded import Endpoint, embedded_server
 from cluster.errors import ServerError
-from cluster.inner_tls import CERTIFICATE, KEY, closed_environment, find_open_ports
+from cluster.inner_tls import CERTIFICATE, KEY, closed_environment, find_open_ports, is_own_listener
 from cluster.s3_store import make_client
 from cluster.seaweed import choose_ports, find_binary, inner_ports, server_command, sockets
 
@@ -64,7 +65,8 @@ def test_no_port_obeys_without_a_key(tmp_path: Path) -> None:
         assert client.get_object(**PRIVATE)["Body"].read() == b"kept"
         paths = unix_sockets(pid)
         assert len(paths) == 6
-        assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in paths} == {0}
+        modes = {stat.S_IMODE((tmp_path / path).stat().st_mode) & 0o077 for path in paths}
+        assert modes == {0}
         assert stat.S_IMODE((tmp_path / KEY).stat().st_mode) == 0o600
 
 
@@ -100,7 +102,7 @@ def earlier_server(tmp_path: Path) -> Iterator[tuple[dict[str, int], Any]]:
         process.kill()
         process.wait()
         for path in sockets(ports):
-            Path(path).unlink(missing_ok=True)
+            (tmp_path / path).unlink(missing_ok=True)
 
 
 def test_the_same_requests_destroy_a_server_without_certificates(
@@ -148,5 +150,39 @@ def test_each_start_has_a_certificate_of_its_own(tmp_path: Path) -> None:
     assert first["WEED_JWT_SIGNING_KEY"] != second["WEED_JWT_SIGNING_KEY"]
     for name in (CERTIFICATE, KEY):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
-    assert find_open_ports([choose_ports(None)["s3"]]) == []
     assert inner_tls.CERTIFICATE in second["WEED_GRPC_CA"]
+
+
+def test_a_port_counts_as_closed_only_where_tls_is_demanded() -> None:
+    """Nobody there and nothing said are no proof."""
+    absent = choose_ports(None)["s3"]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        assert find_open_ports([absent, port]) == [absent, port]
+        assert is_own_listener(port)
+    assert not is_own_listener(absent)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="acts as another user, which root alone can")
+def test_another_users_server_gets_no_object() -> None:
+    """Who takes the S3 port before the server does is not believed, whatever it answers."""
+    code = (
+        "import socket, sys\n"
+        "server = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
+        "print('up', flush=True)\n"
+        "while True:\n"
+        "    client, _ = server.accept()\n"
+        "    print(client.recv(100), flush=True)\n"
+    )
+    port = choose_ports(None)["s3"]
+    with subprocess.Popen(
+        ["/usr/bin/python3", "-c", code, str(port)], stdout=subprocess.PIPE, text=True, user=65534
+    ) as other:
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "up\n"
+            endpoint = Endpoint(f"http://127.0.0.1:{port}", "sweeps", "key", "secret")
+            assert not embedded._prove(endpoint)
+        finally:
+            other.kill()
+            assert other.communicate()[0] == ""

@@ -7,24 +7,28 @@ import signal
 import stat
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cluster.errors import Denied, Unavailable
+from cluster.errors import Unavailable
 from cluster.session import (
+    _private_folder,
     _terminated_as_interrupted,
-    ensure_token,
+    _token_of_session,
     on_cluster,
     prepare_environment,
     ray_session,
 )
+from cluster.session_folder import SessionFolder
 
 SETTINGS = (
     *("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"),
-    *("RAY_USAGE_STATS_ENABLED", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"),
+    *("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "RAY_USAGE_STATS_ENABLED"),
+    *("RAY_TMPDIR", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"),
     *("TUNE_PRINT_ALL_TRIAL_ERRORS", "RAY_AIR_NEW_OUTPUT"),
 )
 
@@ -39,49 +43,77 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_a_local_session_is_behind_a_token(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Token mode is explicit, and the token lies in a file that only its owner can read."""
-    file = prepare_environment(tmp_path / "home")
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder with a path that is short enough for Ray's sockets."""
+    with tempfile.TemporaryDirectory(prefix="sw", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def test_a_local_session_is_behind_a_token(fresh: pytest.MonkeyPatch) -> None:
+    """Token mode is explicit, and the session is to make a token of its own."""
+    assert prepare_environment()
     assert os.environ["RAY_AUTH_MODE"] == "token"
-    assert file == tmp_path / "home" / "ray_auth_token"
-    assert os.environ["RAY_AUTH_TOKEN_PATH"] == str(file)
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert len(file.read_text()) == 64
+    assert "RAY_AUTH_TOKEN_PATH" not in os.environ
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
 
 
-def test_commands_at_once_agree_on_the_token(tmp_path: Path) -> None:
-    """The file appears whole: nobody reads an empty token, or another than the others."""
-    path = tmp_path / "home" / "token"
-    with ThreadPoolExecutor(16) as pool:
-        texts = list(pool.map(lambda _: ensure_token(path).read_text(), range(64)))
-    assert set(texts) == {path.read_text()}
-    assert len(texts[0]) == 64
-    assert list(path.parent.iterdir()) == [path]
+def test_each_session_has_a_token_of_its_own(fresh: pytest.MonkeyPatch, short: Path) -> None:
+    """In a file that only its owner can read, in the private folder, gone with the session."""
+    fresh.setenv("RAY_TMPDIR", str(short / "n"))
+    tokens = []
+    for _ in range(2):
+        folder = SessionFolder(keep=False)
+        with _token_of_session(folder) as file:
+            assert os.environ["RAY_AUTH_TOKEN_PATH"] == str(file)
+            assert file.parent == folder.path.parent
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+            assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+            tokens.append(file.read_text())
+        assert not file.exists()
+        assert "RAY_AUTH_TOKEN_PATH" not in os.environ
+        folder.close()
+    assert [len(token) for token in tokens] == [64, 64]
+    assert tokens[0] != tokens[1]
+    assert list((short / "n").iterdir()) == []
 
 
-def test_the_users_own_settings_win(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_half_removed_folder_goes_too(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a killed clean-up left; a folder that is in use or kept stays."""
+    monkeypatch.setenv("RAY_TMPDIR", str(short))
+    kept = SessionFolder(keep=True)
+    kept.close()
+    used = SessionFolder(keep=False)
+    half = SessionFolder(keep=False)
+    half.path.rmdir()
+    os.close(half._owner)
+    new = SessionFolder(keep=False)
+    assert set(short.iterdir()) == {f.path.parent for f in (kept, used, new)}
+    for folder in (used, new):
+        folder.close()
+    assert list(short.iterdir()) == [kept.path.parent]
+
+
+def test_the_users_own_settings_win(fresh: pytest.MonkeyPatch) -> None:
     """A mode, a token or a token's file that is set is used, and no other one is made."""
     fresh.setenv("RAY_AUTH_MODE", "disabled")
-    assert prepare_environment(tmp_path) is None
+    assert not prepare_environment()
     fresh.setenv("RAY_AUTH_MODE", "token")
     fresh.setenv("RAY_AUTH_TOKEN", "mine")
-    assert prepare_environment(tmp_path) is None
-    assert list(tmp_path.iterdir()) == []
+    assert not prepare_environment()
     fresh.delenv("RAY_AUTH_TOKEN")
     fresh.setenv("RAY_AUTH_TOKEN_PATH", "/run/secrets/ray")
-    assert prepare_environment(tmp_path) == Path("/run/secrets/ray")
-    assert list(tmp_path.iterdir()) == []
+    assert not prepare_environment()
 
 
-def test_a_cluster_brings_its_own_token(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_cluster_brings_its_own_token(fresh: pytest.MonkeyPatch) -> None:
     """With RAY_ADDRESS only what concerns this process is set."""
     fresh.setenv("RAY_ADDRESS", "head:6379")
     assert on_cluster()
-    assert prepare_environment(tmp_path) is None
+    assert not prepare_environment()
     assert "RAY_AUTH_MODE" not in os.environ
     assert os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] == "1"
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("address", ["", "local"])
@@ -91,21 +123,24 @@ def test_an_address_of_no_cluster_is_a_local_session(
     """Ray's own word for a new session, and an empty variable, are no cluster."""
     fresh.setenv("RAY_ADDRESS", address)
     assert not on_cluster()
-    assert prepare_environment(tmp_path) == tmp_path / "ray_auth_token"
+    assert prepare_environment()
 
 
 def test_settings_that_come_too_late_are_refused(fresh: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Ray reads its mode when it is imported: silently unprotected would be worse than no start."""
     fresh.setitem(sys.modules, "ray", object())  # type: ignore[arg-type]
     with pytest.raises(Unavailable, match="set RAY_AUTH_MODE before Ray is imported"):
-        prepare_environment(tmp_path)
+        prepare_environment()
 
 
-def test_a_token_that_cannot_be_kept_is_an_error(tmp_path: Path) -> None:
+def test_a_session_without_a_temporary_folder_is_an_error(
+    fresh: pytest.MonkeyPatch, short: Path
+) -> None:
     """The folder is named, and what to set."""
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(Denied, match=r"cannot keep the Ray token in .*/file/home .*SWEEPS_HOME"):
-        ensure_token(tmp_path / "file" / "home" / "token")
+    (short / "f").write_text("in the way")
+    fresh.setenv("RAY_TMPDIR", str(short / "f"))
+    with pytest.raises(Unavailable, match=r"temporary folder.*/f.*RAY_TMPDIR or TMPDIR"):
+        _private_folder(keep=False)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +156,7 @@ def test_an_address_that_leads_nowhere_is_told_at_once(
 ) -> None:
     """Ray itself would try for minutes, and log each try."""
     monkeypatch.setenv("RAY_ADDRESS", address)
-    with pytest.raises(Unavailable, match=message), ray_session(tmp_path, "x"):
+    with pytest.raises(Unavailable, match=message), ray_session("x"):
         pass
 
 

@@ -15,7 +15,7 @@ from cluster.session import ray_session
 
 
 @pytest.fixture(scope="module")
-def ray_here(s3_endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayHere]:
+def ray_here(s3_endpoint: Endpoint) -> Iterator[RayHere]:
     """Ray in this process, until the module's last test has ended."""
     import ray
 
@@ -29,12 +29,11 @@ def ray_here(s3_endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) ->
         "RAY_TMPDIR": temporary,
         "PYTHONPATH": str(Path(__file__).parent),  # for training functions of the tests
     }
-    home: Path = tmp_path_factory.mktemp("ray-home")
     patch = pytest.MonkeyPatch()
     for name, value in environment.items():
         patch.setenv(name, value)
     try:
-        with ray_session(home, "tests", cpus=2) as session:
+        with ray_session("tests", cpus=2) as session:
             patch.undo()  # the workers have it for good
             address = ray.get_runtime_context().gcs_address
             yield RayHere(session, address, gate, environment)
