@@ -280,11 +280,28 @@ def _tidy(spec: Spec, store: Store, plan: Plan, overrides: Mapping[str, Any]) ->
         drop_checkpoints(store, plan.done)
 
 
+def _check_cache() -> None:
+    """Refuse a folder that this machine's workers could not fill, before Ray starts."""
+    from cluster.session import on_cluster
+
+    if on_cluster():  # its nodes have folders of their own
+        return
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SweepError(
+            f"cannot keep decoded datasets in {folder} ({error.strerror}): set SWEEPS_CACHE or "
+            "SWEEPS_HOME to a folder that you can write"
+        ) from error
+
+
 def _run_on_ray(
     spec: Spec, store: Store, console: Any, overrides: Mapping[str, Any], *, keep_logs: bool
 ) -> int:
     from cluster.session import ray_session
 
+    _check_cache()
     with ray_session(spec.name, keep_logs=keep_logs) as session:
         from sweeps.runner import run_plan  # imports Ray, which the session must set up first
 

@@ -220,7 +220,7 @@ def test_a_home_that_cannot_be_written_is_an_error(
         text=True,
     )
     assert done.returncode == 2
-    assert "cannot keep the Ray token in" in done.stderr
+    assert "cannot keep decoded datasets in" in done.stderr
     assert "Traceback" not in done.stderr
 
 
