@@ -14,7 +14,7 @@ import ssl
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from http.client import HTTPException
@@ -76,6 +76,12 @@ class Listener:
     def on_loopback(self) -> bool:
         """Whether only this machine reaches it."""
         return ipaddress.ip_address(self.address).is_loopback
+
+
+def host_of(listener: Listener) -> str:
+    """Where to ask a listener from its own machine."""
+    address = ipaddress.ip_address(listener.address)
+    return "127.0.0.1" if address.is_unspecified else listener.address
 
 
 def listeners(pids: Collection[int] | None = None) -> list[Listener]:
@@ -143,9 +149,7 @@ def _listening_sockets() -> dict[str, tuple[str, int]]:
     return found
 
 
-def ask_http(
-    port: int, requests: Iterable[str], headers: Mapping[str, str] | None = None
-) -> dict[str, int]:
+def ask_http(port: int, requests: Iterable[str], host: str = "127.0.0.1") -> dict[str, int]:
     """Status by request, over plain HTTP and, marked by `tls `, over TLS without a certificate.
 
     0 where no HTTP answer came.
@@ -157,9 +161,8 @@ def ask_http(
         method, path = request.split(" ", 1)
         for mark, scheme in (("", "http"), ("tls ", "https")):
             asked = urllib.request.Request(
-                f"{scheme}://127.0.0.1:{port:d}{path}",
+                f"{scheme}://{host}:{port:d}{path}",
                 data=b"{}" if method in ("POST", "PUT") else None,
-                headers=dict(headers or {}),
                 method=method,
             )
             try:
@@ -173,17 +176,22 @@ def ask_http(
 
 
 def ask_grpc(
-    port: int, methods: Iterable[str], token: str = "", authority: bytes | None = None
+    port: int,
+    methods: Iterable[str],
+    token: str = "",
+    authority: bytes | None = None,
+    host: str = "127.0.0.1",
 ) -> dict[str, str]:
     """Status code's name by method, for an empty request.
 
     Args:
-        port: of 127.0.0.1.
+        port: the TCP port.
         methods: /package.Service/Method.
         token: Ray's, sent where it is given.
         authority: a certificate to trust: then TLS without a certificate of our own.
+        host: address of the port.
     """
-    target = f"127.0.0.1:{port:d}"
+    target = f"{host}:{port:d}"
     if authority is None:
         channel = grpc.insecure_channel(target)
     else:
@@ -220,11 +228,11 @@ def obeyed(port: int, authority: bytes | None = None) -> list[str]:
     return found
 
 
-def is_exporter(port: int) -> bool:
+def is_exporter(port: int, host: str = "127.0.0.1") -> bool:
     """Whether a port serves metrics for Prometheus and nothing else."""
     with suppress(OSError, HTTPException):
         for path in ("/metrics", "/anything"):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port:d}{path}", timeout=30) as answer:
+            with urllib.request.urlopen(f"http://{host}:{port:d}{path}", timeout=30) as answer:
                 if not answer.read(200).startswith((b"# HELP", b"# TYPE")):
                     return False
         return True
@@ -236,9 +244,9 @@ def main() -> None:
     kind = sys.argv[1]
     http, methods = (SEAWEED_HTTP, SEAWEED_GRPC) if kind == "seaweed" else (RAY_HTTP, RAY_GRPC)
     for listener in listeners():
-        port = listener.port
-        answers = {"http": ask_http(port, http), "grpc": ask_grpc(port, methods)}
-        print(json.dumps({**asdict(listener), **answers, "exporter": is_exporter(port)}))
+        port, host = listener.port, host_of(listener)
+        answers = {"http": ask_http(port, http, host), "grpc": ask_grpc(port, methods, host=host)}
+        print(json.dumps({**asdict(listener), **answers, "exporter": is_exporter(port, host)}))
 
 
 if __name__ == "__main__":
