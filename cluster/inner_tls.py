@@ -32,6 +32,8 @@ _TLS_ALERT = b"\x15\x03"
 _ANSWER_S = 5.0
 _LISTEN = "0A"
 """State of a socket in /proc/net/tcp, whose eighth column is its owner's id."""
+_LOOPBACK = {"0100007F", "00000000", "0" * 32, f"{'0' * 16}FFFF00000100007F"}
+"""127.0.0.1 and every address, as they stand there for IPv4 and IPv6."""
 _SIGNING_KEYS = ("JWT_SIGNING", "JWT_SIGNING_READ", "JWT_FILER_SIGNING", "JWT_FILER_SIGNING_READ")
 
 
@@ -94,7 +96,8 @@ def is_own_listener(port: int) -> bool:
         with suppress(OSError):
             for line in Path(table).read_text().splitlines()[1:]:
                 fields = line.split()
-                if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                address, _, number = fields[1].partition(":")
+                if fields[3] == _LISTEN and address in _LOOPBACK and int(number, 16) == port:
                     owners.add(int(fields[7]))
     return owners == {os.getuid()}
 
