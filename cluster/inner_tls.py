@@ -54,15 +54,15 @@ def closed_environment(folder: Path) -> dict[str, str]:
     """
     certificate, key = (str((folder / name).absolute()) for name in (CERTIFICATE, KEY))
     _write_certificate(Path(certificate), Path(key))
-    found = {f"WEED_{name}_KEY": secrets.token_urlsafe(32) for name in _SIGNING_KEYS}
-    found |= {"WEED_GRPC_CA": certificate, "WEED_HTTPS_CLIENT_ENABLED": "true"}
+    settings = {f"WEED_{name}_KEY": secrets.token_urlsafe(32) for name in _SIGNING_KEYS}
+    settings |= {"WEED_GRPC_CA": certificate, "WEED_HTTPS_CLIENT_ENABLED": "true"}
     for protocol, parts in (("HTTPS", _HTTPS_PARTS), ("GRPC", _GRPC_PARTS)):
         for part in parts:
-            found[f"WEED_{protocol}_{part}_CERT"] = certificate
-            found[f"WEED_{protocol}_{part}_KEY"] = key
+            settings[f"WEED_{protocol}_{part}_CERT"] = certificate
+            settings[f"WEED_{protocol}_{part}_KEY"] = key
             if protocol == "HTTPS":
-                found[f"WEED_HTTPS_{part}_CA"] = certificate
-    return found
+                settings[f"WEED_HTTPS_{part}_CA"] = certificate
+    return settings
 
 
 def find_open_ports(ports: Iterable[int]) -> list[int]:
@@ -108,7 +108,7 @@ def _write_certificate(certificate: Path, key: Path) -> None:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "spurious-sweeps embedded server")])
     now = datetime.now(UTC)
     loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    made = (
+    signed = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -120,7 +120,7 @@ def _write_certificate(certificate: Path, key: Path) -> None:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(private, hashes.SHA256())
     )
-    _write_private(certificate, made.public_bytes(Encoding.PEM))
+    _write_private(certificate, signed.public_bytes(Encoding.PEM))
     _write_private(key, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 

@@ -284,11 +284,10 @@ def _check_cache() -> None:
     """Refuse a folder that this machine's workers could not fill, before Ray starts."""
     from cluster.session import on_cluster
 
-    if on_cluster():  # its nodes have folders of their own
-        return
     folder = cache_folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not on_cluster():  # whose nodes have folders of their own
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SweepError(
             f"cannot keep decoded datasets in {folder} ({error.strerror}): set SWEEPS_CACHE or "
