@@ -98,8 +98,10 @@ def stage_here(store: Store, spec: Spec) -> None:
 def run_here(store: Store, spec: Spec, cache: Path) -> Plan:
     """Run what is missing in this process, one trial after the other, without Ray."""
     stage_here(store, spec)
+    saved = results.checkpointed_ids(store)
     for trial in plan_on(spec, store).missing:
-        run_trial(task_for(trial, spec, store.url, cache), uuid.uuid4().hex[:12], lambda *_: None)
+        task = task_for(trial, spec, store.url, cache, trial.id in saved)
+        run_trial(task, uuid.uuid4().hex[:12], lambda *_: None)
     return plan_on(spec, store)
 
 
