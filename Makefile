@@ -16,7 +16,7 @@ test: setup check
 e2e: setup
 	$(RUN)/pytest -m e2e -s tests/e2e
 manifests: setup
-	for o in cpu-tryout gpu-pool kueue; do $(RUN)/kubectl kustomize k8s/overlays/$$o | $(RUN)/python -m cluster.kube_lint --committed $(if $(CRDS),--crds $(CRDS)) - || exit 1; done
+	for o in cpu-tryout gpu-pool kueue; do $(RUN)/kubectl kustomize k8s/overlays/$$o | $(RUN)/python -m k8s.lint --committed $(if $(CRDS),--crds $(CRDS)) - || exit 1; done
 bench: setup
 	$(RUN)/python tests/benchmarks/trial_overhead.py
 	$(RUN)/python tests/benchmarks/training_speed.py

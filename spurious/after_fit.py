@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spurious.dataset import Dataset
-from spurious.evaluate import MetricRow, counts
-from spurious.groups import cells
-from spurious.measures import alignment, empirical_variance
+from spurious.data.dataset import Dataset
+from spurious.data.training_set import TrainingSet
 from spurious.methods.base import Problem
 from spurious.methods.first_stage import loaded
-from spurious.train import Fit
-from spurious.training_set import TrainingSet
+from spurious.scoring.groups import cells
+from spurious.scoring.measures import alignment, empirical_variance
+from spurious.training.evaluate import MetricRow, counts
+from spurious.training.loop import Fit
 
 EMBEDDED = "test"
 """The split whose images are embedded."""

@@ -11,19 +11,19 @@ import torch
 from numpy.typing import NDArray
 
 from spurious.after_fit import measure
-from spurious.budget import draw
-from spurious.config import FitConfig, Specificity
-from spurious.cost import AnnotationCounts
-from spurious.dataset import Dataset
+from spurious.config.methods import METHODS
+from spurious.config.options import FitConfig, Specificity
+from spurious.data.budget import draw
+from spurious.data.dataset import Dataset
+from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
-from spurious.evaluate import Evaluator, MetricRow
-from spurious.groups import known_groups, numbered
-from spurious.method_config import METHODS
 from spurious.methods.base import Method, Problem
-from spurious.models import CLASSES, LoadWeights, build
-from spurious.tasks import task_for
-from spurious.train import Fit, Hooks
-from spurious.training_set import TrainingSet
+from spurious.scoring.cost import AnnotationCounts
+from spurious.scoring.groups import known_groups, numbered
+from spurious.training.evaluate import Evaluator, MetricRow
+from spurious.training.loop import Fit, Hooks
+from spurious.training.models import CLASSES, LoadWeights, build
+from spurious.training.tasks import task_for
 
 logger = logging.getLogger(__name__)
 

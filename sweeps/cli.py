@@ -19,7 +19,7 @@ from spurious.errors import SpuriousError
 from sweeps.errors import SweepError
 
 if TYPE_CHECKING:
-    from sweeps.commands import SpecSource
+    from sweeps.commands.context import SpecSource
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -177,69 +177,76 @@ def _told(error: Exception) -> str:
 
 
 def _overrides(pairs: Sequence[str]) -> Mapping[str, Any]:
-    from sweeps.spec import parse_override
+    from sweeps.spec.model import parse_override
 
     return dict(parse_override(pair) for pair in pairs)
 
 
 def _dispatch(options: argparse.Namespace) -> int:
-    from sweeps import commands
+    from sweeps.commands.context import SpecSource
 
     overrides = _overrides(getattr(options, "set", []))
     if options.command == "serve":
-        from sweeps.serving import serve
+        from sweeps.commands.serve import serve
 
         return serve(options.port)
     if options.command == "phantom":
-        from sweeps.phantoms import write_phantom
+        from sweeps.commands.phantom import write_phantom
 
         return write_phantom(options.name, options.folder, overrides)
     if options.command == "stage":
         return _stage(options, overrides)
-    source = commands.SpecSource(options.spec, overrides)
+    source = SpecSource(options.spec, overrides)
     if options.command == "plan":
-        return commands.plan(source, options.store, as_json=options.json)
+        from sweeps.commands.plan import plan
+
+        return plan(source, options.store, as_json=options.json)
     if options.command == "run":
-        return commands.run(source, options.store, keep_logs=options.keep_logs)
+        from sweeps.commands.run import run
+
+        return run(source, options.store, keep_logs=options.keep_logs)
     if options.command in ("submit", "status", "logs", "stop"):
         return _on_cluster(options, source)
-    from sweeps import outputs
+    if options.command == "pull":
+        from sweeps.commands.pull import pull
 
-    action = outputs.pull if options.command == "pull" else outputs.report
-    return action(source, options.store, options.out)
+        return pull(source, options.store, options.out)
+    from sweeps.commands.report import report
+
+    return report(source, options.store, options.out)
 
 
 def _on_cluster(options: argparse.Namespace, source: SpecSource) -> int:
     if options.command == "submit":
-        from sweeps.submitting import Submission, submit
+        from sweeps.commands.submit import Submission, submit
 
         if options.rayjob is not None and options.address is not None:
             raise SweepError("--rayjob makes a cluster of its own; leave --address out")
         given = Submission(source, options.set, options.store, options.address, options.rayjob)
         return submit(given, dry_run=options.dry_run, wait=not options.no_wait)
     if options.command == "status":
-        from sweeps.status import status
+        from sweeps.commands.status import status
 
         return status(source, options.store, options.address, as_json=options.json)
     if options.command == "stop":
-        from sweeps.attached import stop
+        from sweeps.commands.stop import stop
 
         return stop(source, options.address)
-    from sweeps.logs import Wanted, logs
+    from sweeps.commands.logs import Wanted, logs
 
     wanted = Wanted(options.trial, options.worker)
     return logs(source, options.store, options.address, wanted, follow=options.follow)
 
 
 def _stage(options: argparse.Namespace, overrides: Mapping[str, Any]) -> int:
-    from sweeps import commands
+    from sweeps.commands.stage import stage, stage_weights
 
     if options.name == "weights":
         if options.origin is None:
             raise SweepError("sweeps stage weights FILE, or hub:NAME such as hub:resnet50")
-        return commands.stage_weights(options.origin, options.store)
+        return stage_weights(options.origin, options.store)
     folder = None if options.origin is None else Path(options.origin)
-    return commands.stage(
+    return stage(
         options.name,
         folder,
         options.dataset_name,

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster.embedded import Endpoint, embedded_server
-from cluster.folder_store import FolderStore
-from cluster.s3_store import S3Store
-from cluster.store import Store
+from cluster.embedded.server import Endpoint, embedded_server
+from cluster.stores.base import Store
+from cluster.stores.folder import FolderStore
+from cluster.stores.s3 import S3Store
 
 # Whoever runs the tests may ignore Ctrl-C, as a shell's background does; what they start must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)

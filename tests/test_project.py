@@ -88,7 +88,7 @@ def test_the_three_imports_come_from_this_project() -> None:
 def test_the_command_line_starts_without_torch_ray_or_pandas() -> None:
     """Importing the command line loads none of the heavy libraries."""
     code = (
-        "import sys, sweeps.cli, sweeps.commands; "
+        "import sys, sweeps.cli, sweeps.commands.context; "
         "print([m for m in ('torch', 'ray', 'pandas', 'pyarrow', 'boto3') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,10 +14,10 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from spurious.config import GaussianSquares, problems
-from spurious.dataset import SPLITS, Record
+from spurious.config.options import GaussianSquares, problems
+from spurious.data.dataset import SPLITS, Record
+from spurious.data.randomness import generator
 from spurious.errors import ConfigError, DataError
-from spurious.randomness import generator
 
 _WIDTH = 7
 """Digits of the running number in a sample id, so that ids sort as numbers."""

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spurious.config import FitConfig, Train
-from spurious.evaluate import Evaluator
-from spurious.feed import Feed, Order
-from spurious.models import Model
-from spurious.objective import Objective
-from spurious.tasks import Task
-from spurious.train import Fit, Hooks, Loop
-from spurious.training_set import TrainingSet
+from spurious.config.options import FitConfig, Train
+from spurious.data.sampling import Feed, Order
+from spurious.data.training_set import TrainingSet
+from spurious.training.evaluate import Evaluator
+from spurious.training.loop import Fit, Hooks, Loop
+from spurious.training.models import Model
+from spurious.training.objective import Objective
+from spurious.training.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Problem:
         self, model: Model, objective: Objective, hooks: Hooks, order: Order | None = None
     ) -> Fit:
         """Train a model, with the rest's image labels where the configuration has them."""
-        from spurious.rest import RestLabels
+        from spurious.training.weak_labels import RestLabels
 
         rest = None
         if self.config.rest is not None and self.rest is not None:

@@ -22,17 +22,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spurious.evaluate import MetricRow
-from spurious.feed import Order
-from spurious.method_config import Cnc
+from spurious.config.methods import Cnc
+from spurious.data.sampling import Order
+from spurious.data.training_set import Batch
 from spurious.methods.base import Problem
 from spurious.methods.features import predictions
 from spurious.methods.first_stage import first_model, loaded
-from spurious.objective import Forward, Objective
-from spurious.similarity import unit
-from spurious.tasks import Task
-from spurious.train import Fit, Hooks
-from spurious.training_set import Batch
+from spurious.training.evaluate import MetricRow
+from spurious.training.loop import Fit, Hooks
+from spurious.training.objective import Forward, Objective
+from spurious.training.similarity import unit
+from spurious.training.tasks import Task
 
 logger = logging.getLogger(__name__)
 

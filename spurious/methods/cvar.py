@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import torch
 
-from spurious.method_config import Cvar
+from spurious.config.methods import Cvar
+from spurious.data.training_set import Batch
 from spurious.methods.base import Problem
-from spurious.objective import Forward, Objective
-from spurious.tasks import Task
-from spurious.train import Fit, Hooks
-from spurious.training_set import Batch
+from spurious.training.loop import Fit, Hooks
+from spurious.training.objective import Forward, Objective
+from spurious.training.tasks import Task
 
 
 def worst_share(losses: torch.Tensor, share: float) -> torch.Tensor:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from spurious.method_config import Erm
+from spurious.config.methods import Erm
 from spurious.methods.base import Problem
-from spurious.objective import Objective
-from spurious.train import Fit, Hooks
+from spurious.training.loop import Fit, Hooks
+from spurious.training.objective import Objective
 
 
 def fit(problem: Problem, options: Erm, hooks: Hooks) -> Fit:

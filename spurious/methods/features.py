@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spurious.evaluate import layout
+from spurious.data.training_set import TrainingSet
 from spurious.methods.base import Problem
-from spurious.models import Model
-from spurious.objective import Forward
-from spurious.training_set import TrainingSet
+from spurious.training.evaluate import layout
+from spurious.training.models import Model
+from spurious.training.objective import Forward
 
 _BATCH = 64
 """Images per forward pass; fixed, so that the options of training do not touch the numbers."""

@@ -8,18 +8,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spurious import checkpoint
-from spurious.config import FitConfig
+from spurious.config.methods import Erm, FirstStage
+from spurious.config.options import FitConfig
+from spurious.data.sampling import Order, as_many_as_the_largest
+from spurious.data.training_set import Batch
 from spurious.errors import DataError
-from spurious.feed import Order, as_many_as_the_largest
-from spurious.method_config import Erm, FirstStage
 from spurious.methods.base import Problem
-from spurious.models import Model
-from spurious.objective import Forward, Objective
-from spurious.stages import Stage
-from spurious.tasks import Task
-from spurious.train import Hooks
-from spurious.training_set import Batch
+from spurious.training import checkpoint
+from spurious.training.loop import Hooks
+from spurious.training.models import Model
+from spurious.training.objective import Forward, Objective
+from spurious.training.shared_models import Stage
+from spurious.training.tasks import Task
 
 KIND = "erm"
 BALANCED_KIND = "erm-classes"

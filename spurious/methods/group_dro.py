@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from spurious.method_config import GroupDro
+from spurious.config.methods import GroupDro
 from spurious.methods.base import Problem
 from spurious.methods.group_weights import GroupObjective, order_of
-from spurious.train import Fit, Hooks
+from spurious.training.loop import Fit, Hooks
 
 
 def fit(problem: Problem, options: GroupDro, hooks: Hooks) -> Fit:

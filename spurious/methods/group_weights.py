@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spurious.config.methods import GroupWeights
+from spurious.data.sampling import Order
+from spurious.data.training_set import Batch
 from spurious.errors import DataError
-from spurious.feed import Order
-from spurious.method_config import GroupWeights
-from spurious.objective import Forward, Objective
-from spurious.tasks import Task
-from spurious.training_set import Batch
+from spurious.training.objective import Forward, Objective
+from spurious.training.tasks import Task
 
 
 class Rule(Protocol):

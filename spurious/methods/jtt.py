@@ -11,14 +11,14 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
-from spurious.evaluate import MetricRow
-from spurious.feed import Order, as_many_as_the_largest
-from spurious.method_config import Jtt
+from spurious.config.methods import Jtt
+from spurious.data.sampling import Order, as_many_as_the_largest
 from spurious.methods.base import Problem
 from spurious.methods.features import predictions
 from spurious.methods.first_stage import first_model, loaded
-from spurious.objective import Objective
-from spurious.train import Fit, Hooks
+from spurious.training.evaluate import MetricRow
+from spurious.training.loop import Fit, Hooks
+from spurious.training.objective import Objective
 
 ALMOST_ALL = 0.95
 """Share of a class above which its errors no longer tell its images apart."""

@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
-from spurious.method_config import Lff
+from spurious.config.methods import Lff
+from spurious.data.randomness import derive
+from spurious.data.training_set import Batch
 from spurious.methods.base import Problem
-from spurious.models import Model
-from spurious.objective import Forward, Objective
-from spurious.randomness import derive
-from spurious.train import Fit, Hooks
-from spurious.training_set import Batch
+from spurious.training.loop import Fit, Hooks
+from spurious.training.models import Model
+from spurious.training.objective import Forward, Objective
 
 _SMALLEST = 1e-8
 """Losses below it count as none."""

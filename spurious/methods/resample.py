@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from spurious.method_config import Resample
+from spurious.config.methods import Resample
 from spurious.methods.base import Problem
 from spurious.methods.group_weights import equally_often
-from spurious.objective import Objective
-from spurious.train import Fit, Hooks
+from spurious.training.loop import Fit, Hooks
+from spurious.training.objective import Objective
 
 
 def fit(problem: Problem, options: Resample, hooks: Hooks) -> Fit:

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spurious.method_config import Reweight
+from spurious.config.methods import Reweight
+from spurious.data.training_set import Batch
 from spurious.methods.base import Problem
-from spurious.objective import Forward, Objective
-from spurious.tasks import Task
-from spurious.train import Fit, Hooks
-from spurious.training_set import Batch
+from spurious.training.loop import Fit, Hooks
+from spurious.training.objective import Forward, Objective
+from spurious.training.tasks import Task
 
 
 def image_weights(groups: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -11,14 +11,14 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
-from spurious.method_config import Spl
+from spurious.config.methods import Spl
+from spurious.data.randomness import generator
+from spurious.data.training_set import Batch
 from spurious.methods.base import Problem
-from spurious.objective import Forward, Objective
-from spurious.randomness import generator
-from spurious.similarity import unit
-from spurious.tasks import Task
-from spurious.train import Fit, Hooks
-from spurious.training_set import Batch
+from spurious.training.loop import Fit, Hooks
+from spurious.training.objective import Forward, Objective
+from spurious.training.similarity import unit
+from spurious.training.tasks import Task
 
 
 def similarity_loss(vectors: torch.Tensor, norm: Literal["pairs", "paper"]) -> torch.Tensor:

@@ -21,20 +21,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spurious import checkpoint
+from spurious.config.methods import Ssl
+from spurious.data.inputs import PackedTargets
+from spurious.data.sampling import Feed
+from spurious.data.training_set import Batch, TrainingSet
 from spurious.errors import ConfigError
-from spurious.evaluate import MetricRow, layout
-from spurious.feed import Feed
-from spurious.inputs import PackedTargets
-from spurious.method_config import Ssl
 from spurious.methods.base import Problem
 from spurious.methods.first_stage import loaded
-from spurious.objective import Forward, Objective
-from spurious.similarity import unit
-from spurious.stages import Stage
-from spurious.tasks import Task
-from spurious.train import Fit, Hooks
-from spurious.training_set import Batch, TrainingSet
+from spurious.training import checkpoint
+from spurious.training.evaluate import MetricRow, layout
+from spurious.training.loop import Fit, Hooks
+from spurious.training.objective import Forward, Objective
+from spurious.training.shared_models import Stage
+from spurious.training.similarity import unit
+from spurious.training.tasks import Task
 
 KIND = "ssl-teacher"
 _BATCH = 64

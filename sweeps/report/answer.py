@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from sweeps.report.cells import by_seed, cell_keys
+from sweeps.report.statistics import paired_difference
 from sweeps.report.wording import count, dollars, interval, number, purchase, sentence
-from sweeps.statistics import paired_difference
 
 CHANCE = 0.5
 FEW_SEEDS = 5

@@ -18,7 +18,7 @@ from sweeps.report.tables import (
     ReportInput,
     arrow_schema,
 )
-from sweeps.schemas import Column
+from sweeps.results.schemas import Column
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -28,7 +28,7 @@ def cautions(cells: pd.DataFrame, priced: pd.DataFrame, epochs: pd.DataFrame) ->
     Args:
         cells: The result of `cells`.
         priced: The result of `priced_trials`.
-        epochs: Columns of `sweeps.schemas.EPOCHS`; rows of other attempts are ignored.
+        epochs: Columns of `sweeps.results.schemas.EPOCHS`; rows of other attempts are ignored.
     """
     told = epochs[epochs["metric"].isin(MEANINGS) & (epochs["value"] > 0)]
     told = told[["trial_id", "attempt", "metric"]].drop_duplicates()

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spurious.method_config import method_named
+from spurious.config.methods import method_named
 from sweeps.errors import ResultError
-from sweeps.frontier import frontier_share, on_frontier
+from sweeps.report.frontier import frontier_share, on_frontier
+from sweeps.report.statistics import Summary, summarize
 from sweeps.report.tables import (
     REPORT_CELLS,
     REPORT_SCHEMA_VERSION,
@@ -21,7 +22,6 @@ from sweeps.report.tables import (
     budget_order,
     specificity_order,
 )
-from sweeps.statistics import Summary, summarize
 
 CELL = ["specificity", "budget", "method"]
 SECONDS_PER_HOUR = 3600.0
@@ -36,7 +36,7 @@ def cells(
     Args:
         priced: The result of `priced_trials`: one dataset, trials of the plan only.
         planned: Every trial of the plan.
-        failures: Columns of `sweeps.schemas.FAILURES`.
+        failures: Columns of `sweeps.results.schemas.FAILURES`.
 
     Returns:
         Columns of `REPORT_CELLS`, from coarse to fine specificity, small to large budget.

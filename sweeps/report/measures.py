@@ -12,10 +12,10 @@ from typing import Any
 
 import pandas as pd
 
-from spurious.config import GaussianSquares
-from spurious.square_images import MeasuredSquares
-from spurious.square_images import measured as measured_squares
-from spurious.square_model import (
+from spurious.config.options import GaussianSquares
+from spurious.squares.images import MeasuredSquares
+from spurious.squares.images import measured as measured_squares
+from spurious.squares.model import (
     SquareMeasures,
     closed_form,
     exact,
@@ -23,9 +23,9 @@ from spurious.square_model import (
     training_variance,
 )
 from sweeps.report.cells import CELL, cell_keys
+from sweeps.report.statistics import Summary, summarize, summarize_images
 from sweeps.report.tables import parse_specificity
 from sweeps.report.wording import annotation, images, interval, number
-from sweeps.statistics import Summary, summarize, summarize_images
 
 VARIANCE = "variance_measure"
 BY_ATTRIBUTE = ("alignment_y0", "alignment_y1", "auroc_gap")
@@ -55,7 +55,7 @@ def measures(priced: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         priced: The result of `priced_trials`.
-        epochs: Columns of `sweeps.schemas.EPOCHS`; rows of other attempts are ignored.
+        epochs: Columns of `sweeps.results.schemas.EPOCHS`; rows of other attempts are ignored.
 
     Returns:
         Columns of `CELL`, `seed`, `attribute` and the four measures, a row per trial and spurious

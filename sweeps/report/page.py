@@ -15,8 +15,8 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 
-from spurious.config import Prices
-from spurious.selection import SelectionRule
+from spurious.config.options import Prices
+from spurious.scoring.selection import SelectionRule
 from sweeps.report.answer import CHANCE, answer, caveats
 from sweeps.report.cautions import cautions
 from sweeps.report.cells import unfinished

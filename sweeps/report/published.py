@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from spurious.config import GaussianSquares
-from sweeps.published import OF_IMAGES, PublishedTable, PublishedValue
+from spurious.config.options import GaussianSquares
 from sweeps.report.cells import CELL, cell_keys
 from sweeps.report.measures import squares_measured
+from sweeps.report.statistics import Summary, summarize, summarize_images
 from sweeps.report.tables import REPORT_PUBLISHED, REPORT_SCHEMA_VERSION, parse_specificity
-from sweeps.statistics import Summary, summarize, summarize_images
+from sweeps.spec.papers import OF_IMAGES, PublishedTable, PublishedValue
 
 _AT_CHOSEN_EPOCH = ("auroc", "robust_auroc")
 _ONCE = {"variance_measure": "train", "alignment_y0": "test", "alignment_y1": "test"}
@@ -36,7 +36,7 @@ def published_frame(
         tables: What papers say of this sweep's dataset.
         cells: The result of `cells`.
         priced: The result of `priced_trials`.
-        epochs: Columns of `sweeps.schemas.EPOCHS`.
+        epochs: Columns of `sweeps.results.schemas.EPOCHS`.
         squares: The generator's options where the sweep is on squares, whose mutual information
             is measured on the images; elsewhere nobody knows where the spurious pixels are.
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from sweeps.published import OF_IMAGES, PublishedTable
 from sweeps.report.cells import CELL
+from sweeps.report.statistics import t_interval
 from sweeps.report.wording import (
     NONE,
     annotation,
@@ -21,7 +21,7 @@ from sweeps.report.wording import (
     purchase,
     sentence,
 )
-from sweeps.statistics import t_interval
+from sweeps.spec.papers import OF_IMAGES, PublishedTable
 
 WORDS = {
     "auroc": "overall AUROC",
@@ -128,7 +128,7 @@ def orders(where: str, metric: str, rows: Sequence[Row]) -> list[str]:
 
     Args:
         where: What the paper calls its table.
-        metric: One of `sweeps.published.METRICS`.
+        metric: One of `sweeps.spec.papers.METRICS`.
         rows: Rows of `published_frame` of one table and metric.
     """
     confirmed, left_open, reversed_pairs = 0, 0, []

@@ -19,8 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from spurious.config import GaussianSquares, Specificity
-from spurious.square_model import closed_form, exact
+from spurious.config.options import GaussianSquares, Specificity
+from spurious.squares.model import closed_form, exact
 from sweeps.report.answer import CHANCE
 from sweeps.report.figure import DPI, STYLE
 from sweeps.report.measures import VARIANCE, squares_measured

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from spurious.config import GaussianSquares, Prices, Specificity
-from spurious.selection import SelectionRule
+from spurious.config.options import GaussianSquares, Prices, Specificity
+from spurious.scoring.selection import SelectionRule
 from sweeps.errors import ResultError
-from sweeps.schemas import Column
+from sweeps.results.schemas import Column
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from sweeps.published import PublishedTable
+    from sweeps.spec.papers import PublishedTable
 
 REPORT_SCHEMA_VERSION = 2
 
@@ -80,9 +80,9 @@ class ReportInput:
     """Everything a report is made from.
 
     Attributes:
-        trials: Committed trials of this plan, columns of `sweeps.schemas.TRIALS`.
-        epochs: Their epochs, columns of `sweeps.schemas.EPOCHS`.
-        failures: Failed attempts, columns of `sweeps.schemas.FAILURES`; may be empty.
+        trials: Committed trials of this plan, columns of `sweeps.results.schemas.TRIALS`.
+        epochs: Their epochs, columns of `sweeps.results.schemas.EPOCHS`.
+        failures: Failed attempts, columns of `sweeps.results.schemas.FAILURES`; may be empty.
         planned: Every trial of the plan, with or without a result.
         prices: Price table in force.
         provenance: Names, digests, versions.
@@ -92,7 +92,7 @@ class ReportInput:
             labels that it read are charged.
         published: What papers say of this dataset, to be set beside what was measured.
         squares: The generator's options where the dataset is of generated squares, else None.
-        embeddings: Trial id to its rows of `sweeps.schemas.EMBEDDINGS`, of one trial a cell.
+        embeddings: Trial id to its rows of `schemas.EMBEDDINGS`, of one trial a cell.
     """
 
     trials: pd.DataFrame

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spurious.config import Prices
-from spurious.cost import AnnotationCounts, Cost, cost
+from spurious.config.methods import method_named
+from spurious.config.options import Prices
 from spurious.errors import ConfigError
-from spurious.method_config import method_named
-from spurious.selection import SelectionRule, charged_rules, parse_rule, select_epoch
+from spurious.scoring.cost import AnnotationCounts, Cost, cost
+from spurious.scoring.selection import SelectionRule, charged_rules, parse_rule, select_epoch
 from sweeps.errors import ResultError
 from sweeps.report.tables import REPORT_SCHEMA_VERSION, parse_specificity
 
@@ -29,8 +29,8 @@ def selected_trials(
     and `undefined` says why.
 
     Args:
-        trials: One row per committed trial, columns of `sweeps.schemas.TRIALS`.
-        epochs: Columns of `sweeps.schemas.EPOCHS`; rows of other attempts are ignored.
+        trials: One row per committed trial, columns of `sweeps.results.schemas.TRIALS`.
+        epochs: Columns of `sweeps.results.schemas.EPOCHS`; rows of other attempts are ignored.
         rule: The rule for every trial, or None for each trial's kept epoch.
 
     Returns:

@@ -20,9 +20,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cluster.inner_tls import closed_environment, find_open_ports
-from cluster.s3_store import make_client
-from cluster.seaweed import choose_ports, find_binary, inner_ports, server_command, sockets
+from cluster.embedded.inner_tls import closed_environment, find_open_ports
+from cluster.embedded.seaweed import choose_ports, find_binary, inner_ports, server_command, sockets
+from cluster.stores.s3 import make_client
 
 STARTS = 5
 TURNS = 15

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from spurious.config import (
+from spurious.config.methods import Erm
+from spurious.config.options import (
     Budget,
     FcnResNet50,
     FitConfig,
@@ -31,15 +32,14 @@ from spurious.config import (
     Train,
     Unet,
 )
-from spurious.dataset import Dataset
-from spurious.feed import Feed
+from spurious.data.dataset import Dataset
+from spurious.data.sampling import Feed
+from spurious.data.training_set import TrainingSet
 from spurious.generators.gaussian_squares import GaussianSquaresSource
-from spurious.method_config import Erm
-from spurious.models import Model, build
-from spurious.objective import Objective
-from spurious.tasks import task_for
-from spurious.train import Loop
-from spurious.training_set import TrainingSet
+from spurious.training.loop import Loop
+from spurious.training.models import Model, build
+from spurious.training.objective import Objective
+from spurious.training.tasks import task_for
 
 MODELS: dict[str, Any] = {
     "small-cnn": SmallCnn(),

@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from cluster.embedded import embedded_server
-from cluster.session import ray_session
-from cluster.store import Store, open_store
+from cluster.embedded.server import embedded_server
+from cluster.jobs.session import ray_session
+from cluster.stores import open_store
+from cluster.stores.base import Store
 
 SPEC = """
 name: overhead
@@ -36,8 +37,8 @@ train: {epochs: 2}
 
 def fit_nothing(dataset: Any, task: Any, hooks: Any, store: Store) -> Any:
     """A fit without training: two epochs of metrics and constant scores."""
-    from spurious.evaluate import MetricRow
-    from spurious.train import Fit
+    from spurious.training.evaluate import MetricRow
+    from spurious.training.loop import Fit
 
     scores = {split: np.zeros(len(dataset.rows(split))) for split in ("val", "test")}
     rows = [
@@ -77,12 +78,12 @@ def ours(trials: int, store: Store, cache: Path) -> float:
     """Seconds for our no-op trials, each committed to the store."""
     from dataclasses import replace
 
-    from sweeps.commands import plan_on
-    from sweeps.results import committed_ids
-    from sweeps.runner import task_for
-    from sweeps.spec import parse_spec
-    from sweeps.tuner import run_tasks
-    from sweeps.watching import Watcher
+    from sweeps.driver.runner import task_for
+    from sweeps.driver.tuner import run_tasks
+    from sweeps.plan.facts import plan_on
+    from sweeps.results.tables import committed_ids
+    from sweeps.spec.model import parse_spec
+    from sweeps.trial.events import Watcher
 
     spec = parse_spec(SPEC)
     [trial] = plan_on(spec, store).trials
@@ -131,8 +132,8 @@ def main() -> int:
 
 def compare(store: Store, home: Path, options: argparse.Namespace) -> None:
     """All measurements of one session."""
-    from sweeps.commands import staged
-    from sweeps.spec import parse_spec
+    from sweeps.commands.stage import staged
+    from sweeps.spec.model import parse_spec
 
     staged(parse_spec(SPEC), store)
     trials, cache = options.trials, home / "cache"

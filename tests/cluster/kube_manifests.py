@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cluster.kube_documents import Document, read_documents
-from cluster.kube_schema import Schemas, load_crds
+from k8s.lint.documents import Document, read_documents
+from k8s.lint.schema import Schemas, load_crds
 
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"

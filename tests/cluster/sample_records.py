@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from cluster.layout import shard_key
-from cluster.manifest import Manifest, commit_manifest
-from cluster.manifest_build import build_manifest
-from cluster.shard_reader import ShardRows, read_shard
-from cluster.shards import StagedShard, write_shards
-from cluster.store import Store
-from spurious.dataset import Record
+from cluster.datasets.keys import shard_key
+from cluster.datasets.manifest import Manifest, commit_manifest
+from cluster.datasets.manifest_build import build_manifest
+from cluster.datasets.shard_reader import ShardRows, read_shard
+from cluster.datasets.shards import StagedShard, write_shards
+from cluster.stores.base import Store
+from spurious.data.dataset import Record
 
 SPLITS = ("train", "train", "val", "test")
 

@@ -29,18 +29,18 @@ from server_processes import (
     wait_until,
 )
 
-from cluster import embedded
-from cluster.embedded import Endpoint, default_home, embedded_server
+from cluster.embedded import server as embedded
+from cluster.embedded.seaweed import choose_ports
+from cluster.embedded.server import Endpoint, default_home, embedded_server
 from cluster.errors import ServerError
-from cluster.s3_store import make_client
-from cluster.seaweed import choose_ports
+from cluster.stores.s3 import make_client
 
 pytestmark = pytest.mark.timeout(180)
 
 USER = """
 import sys, time
 from pathlib import Path
-from cluster.embedded import embedded_server
+from cluster.embedded.server import embedded_server
 with embedded_server(Path(sys.argv[1])) as endpoint:
     print(endpoint.url, flush=True)
     time.sleep(120)

@@ -20,12 +20,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 from port_probes import SEAWEED_GRPC, ask_grpc, ask_http, listeners, obeyed
 from server_processes import server_of
 
-from cluster import embedded, inner_tls
-from cluster.embedded import Endpoint, embedded_server
+from cluster.embedded import inner_tls, server
+from cluster.embedded.inner_tls import (
+    CERTIFICATE,
+    KEY,
+    closed_environment,
+    find_open_ports,
+    is_own_listener,
+)
+from cluster.embedded.seaweed import choose_ports, find_binary, inner_ports, server_command, sockets
+from cluster.embedded.server import Endpoint, embedded_server
 from cluster.errors import ServerError
-from cluster.inner_tls import CERTIFICATE, KEY, closed_environment, find_open_ports, is_own_listener
-from cluster.s3_store import make_client
-from cluster.seaweed import choose_ports, find_binary, inner_ports, server_command, sockets
+from cluster.stores.s3 import make_client
 
 pytestmark = pytest.mark.timeout(180)
 PRIVATE = {"Bucket": "sweeps", "Key": "private"}
@@ -129,7 +135,9 @@ def test_a_server_that_cannot_close_its_ports_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SeaweedFS without TLS, as it runs when it cannot read its certificate, is an error."""
-    spoiled = "import cluster.inner_tls as tls\ntls.closed_environment = lambda folder: {}\n"
+    spoiled = (
+        "import cluster.embedded.inner_tls as tls\ntls.closed_environment = lambda folder: {}\n"
+    )
     (tmp_path / "sitecustomize.py").write_text(spoiled)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     home = tmp_path / "home"
@@ -182,7 +190,7 @@ def test_another_users_server_gets_no_object() -> None:
             assert other.stdout is not None
             assert other.stdout.readline() == "up\n"
             endpoint = Endpoint(f"http://127.0.0.1:{port}", "sweeps", "key", "secret")
-            assert not embedded._prove(endpoint)
+            assert not server._prove(endpoint)
         finally:
             other.kill()
             assert other.communicate()[0] == ""

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import ClusterError, Denied, Unavailable
-from cluster.jobs import (
+from cluster.jobs.requests import (
     Job,
     api_address,
     authorities,
@@ -207,7 +207,7 @@ def test_authorities_must_be_there(fresh: pytest.MonkeyPatch, tmp_path: Path) ->
 
 def test_the_module_does_not_import_ray() -> None:
     """`prepare_client` must come before Ray."""
-    code = "import sys, cluster.jobs; print('ray' in sys.modules)"
+    code = "import sys, cluster.jobs.requests; print('ray' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
@@ -250,7 +250,7 @@ def test_what_is_no_ray_cluster_is_told(
     monkeypatch: pytest.MonkeyPatch, status: int, text: str
 ) -> None:
     """A web server of another kind, or a Ray too old for the Jobs API; this is a stand-in."""
-    from cluster.jobs_api import JobsApi
+    from cluster.jobs.ray_api import JobsApi
 
     with answering(status, text) as url:
         monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")
@@ -262,7 +262,7 @@ def test_an_address_where_nobody_is_or_speaks_http_is_told_soon(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A closed port, and a server that closes the connection without a word."""
-    from cluster.jobs_api import JobsApi
+    from cluster.jobs.ray_api import JobsApi
 
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")
     began = time.monotonic()
@@ -278,7 +278,7 @@ def test_an_address_where_nobody_is_or_speaks_http_is_told_soon(
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray's own client would wait for ever."""
-    from cluster import jobs_api
+    from cluster.jobs import ray_api as jobs_api
 
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")
     monkeypatch.setattr(jobs_api, "_TIMEOUT_S", (0.2, 0.2))

@@ -20,9 +20,10 @@ from kube_manifests import (
     render,
 )
 
-from cluster.kube_documents import Document
-from cluster.kube_lint import lint, main
-from cluster.kube_schema import schema_problems, strict, with_defaults
+from k8s.lint.__main__ import main
+from k8s.lint.documents import Document
+from k8s.lint.lint import lint
+from k8s.lint.schema import schema_problems, strict, with_defaults
 
 needs_crds = pytest.mark.skipif(not CRDS.exists(), reason=WITHOUT_CRDS)
 POD = "template/spec/containers/0"

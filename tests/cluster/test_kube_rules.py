@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from kube_manifests import MISSING, every_path, one, place, raycluster, rayjob, render
 
-from cluster.kube_documents import Document, number, quantity
-from cluster.kube_lint import lint
-from cluster.kube_rules import committed_problems, rule_problems
+from k8s.lint.documents import Document, number, quantity
+from k8s.lint.lint import lint
+from k8s.lint.rules import committed_problems, rule_problems
 
 HEAD = "spec/headGroupSpec"
 GROUP = "spec/workerGroupSpecs/0"

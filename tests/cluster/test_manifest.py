@@ -10,11 +10,11 @@ import sys
 import pytest
 from sample_records import make_records, read_back, stage, write
 
+from cluster.datasets.keys import shard_key
+from cluster.datasets.manifest import Cells, Manifest, commit_manifest, find_manifest, list_datasets
+from cluster.datasets.manifest_build import build_manifest, measure_direction
 from cluster.errors import ClusterError, Corrupt, NotFound
-from cluster.folder_store import FolderStore
-from cluster.layout import shard_key
-from cluster.manifest import Cells, Manifest, commit_manifest, find_manifest, list_datasets
-from cluster.manifest_build import build_manifest, measure_direction
+from cluster.stores.folder import FolderStore
 
 GENERATOR_DIGEST = "ab" * 32
 
@@ -274,6 +274,7 @@ def test_a_manifest_under_a_foreign_key_is_corrupt(folder_store):
 
 def test_manifest_needs_no_array_library():
     """Planning imports the manifest without numpy, pyarrow or pandas."""
-    code = "import sys, cluster.manifest; print({'numpy','pyarrow','pandas'} & set(sys.modules))"
+    heavy = "{'numpy', 'pyarrow', 'pandas'}"
+    code = f"import sys, cluster.datasets.manifest; print({heavy} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"

@@ -32,13 +32,13 @@ from kube_manifests import (
 )
 from port_probes import listeners, obeyed
 
-from cluster.inner_tls import CERTIFICATE
-from cluster.jobs import job_request
-from cluster.kube_documents import Document, pod_templates, read_documents
-from cluster.kube_lint import lint
-from cluster.kube_rules import unmet_settings
-from cluster.rayjob import render_rayjob
-from cluster.seaweed import choose_ports, inner_ports
+from cluster.embedded.inner_tls import CERTIFICATE
+from cluster.embedded.seaweed import choose_ports, inner_ports
+from cluster.jobs.rayjob import render_rayjob
+from cluster.jobs.requests import job_request
+from k8s.lint.documents import Document, pod_templates, read_documents
+from k8s.lint.lint import lint
+from k8s.lint.rules import unmet_settings
 
 MONITORING = {"PodMonitor", "PrometheusRule"}
 HEAD = "spec/headGroupSpec/template/spec"
@@ -289,7 +289,7 @@ def test_the_tryout_store_makes_its_bucket_and_refuses_strangers(
 
 def test_the_tryout_store_does_not_start_without_keys(tmp_path: Path) -> None:
     """SeaweedFS without an identity would serve everybody."""
-    command = [sys.executable, "-m", "cluster.seaweed_pod", f"--data={tmp_path}"]
+    command = [sys.executable, "-m", "cluster.embedded.pod", f"--data={tmp_path}"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
     done = subprocess.run(
         command, env={**environment, "AWS_ACCESS_KEY_ID": "x"}, capture_output=True, text=True

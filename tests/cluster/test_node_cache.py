@@ -18,22 +18,22 @@ import numpy as np
 import pytest
 from sample_records import make_records, stage
 
-from cluster import cache_room
-from cluster.cache_room import DiskFull
+from cluster.datasets.keys import shard_key
+from cluster.datasets.manifest_build import build_manifest
+from cluster.datasets.shards import write_shards
 from cluster.errors import Corrupt, Denied, NotFound, Unavailable
-from cluster.layout import shard_key
-from cluster.manifest_build import build_manifest
-from cluster.node_cache import open_dataset
-from cluster.shards import write_shards
+from cluster.node_cache import eviction as cache_room
+from cluster.node_cache.eviction import DiskFull
+from cluster.node_cache.open import open_dataset
 
 Usage = namedtuple("Usage", "total used free")
 
 OPENER = """
     import hashlib, json, os, sys, time
     from pathlib import Path
-    from cluster.folder_store import FolderStore
-    from cluster.manifest import find_manifest
-    from cluster.node_cache import open_dataset
+    from cluster.stores.folder import FolderStore
+    from cluster.datasets.manifest import find_manifest
+    from cluster.node_cache.open import open_dataset
 
     root, stop_at = Path(sys.argv[1]), int(sys.argv[2])
     downloads = 0

@@ -10,8 +10,8 @@ import boto3
 import pytest
 from kube_manifests import OVERLAYS, one, render
 
-from cluster.kube_documents import Document, pod_templates, quantity
-from cluster.s3_store import make_client
+from cluster.stores.s3 import make_client
+from k8s.lint.documents import Document, pod_templates, quantity
 
 
 def _most(document: Document) -> dict[str, Decimal]:

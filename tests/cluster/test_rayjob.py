@@ -15,13 +15,13 @@ from kube_manifests import CRDS, K8S, OVERLAYS, WITHOUT_CRDS, crds, kustomize
 from kubernetes_here import KubernetesHere, kubernetes_here, write_kubeconfig
 
 from cluster.errors import ClusterError, Denied, NotFound, Unavailable
-from cluster.jobs import job_id, job_request
-from cluster.kube_documents import Document
-from cluster.kube_lint import lint
-from cluster.kube_schema import schema_problems
-from cluster.kuberay_rules import kuberay_problems
-from cluster.kubernetes_api import RayJobs, RayJobState
-from cluster.rayjob import QUEUE_LABEL, RayJobRules, as_yaml, read_raycluster, render_rayjob
+from cluster.jobs.kuberay_api import RayJobs, RayJobState
+from cluster.jobs.rayjob import QUEUE_LABEL, RayJobRules, as_yaml, read_raycluster, render_rayjob
+from cluster.jobs.requests import job_id, job_request
+from k8s.lint.documents import Document
+from k8s.lint.kuberay import kuberay_problems
+from k8s.lint.lint import lint
+from k8s.lint.schema import schema_problems
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 REQUEST = job_request(
@@ -42,7 +42,7 @@ def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kube
     """The acting API server, to which KUBECONFIG leads."""
     with kubernetes_here(tmp_path) as here:
         monkeypatch.setenv("KUBECONFIG", str(here.kubeconfig))
-        monkeypatch.setattr("cluster.kubernetes_api._POLL_S", 0.01)
+        monkeypatch.setattr("cluster.jobs.kuberay_api._POLL_S", 0.01)
         yield here
 
 

@@ -10,7 +10,7 @@ import pytest
 import stamina
 
 from cluster.errors import ClusterError, NotFound, Unavailable
-from cluster.retry import retried, retry_timeout_s
+from cluster.stores.retry import retried, retry_timeout_s
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from server_processes import kill, server_of, wait_until
 
-from cluster.embedded import Endpoint, embedded_server
+from cluster.embedded.seaweed import choose_ports
+from cluster.embedded.server import Endpoint, embedded_server
 from cluster.errors import ClusterError, Denied, NotFound, Unavailable
-from cluster.s3_store import S3Store, make_client
-from cluster.seaweed import choose_ports
-from cluster.store import open_store
+from cluster.stores import open_store
+from cluster.stores.s3 import S3Store, make_client
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_server_hangs_dies_and_comes_back(
 
         monkeypatch.setenv("SWEEPS_STORE_TIMEOUT_S", "30")
         found: list[bytes] = []
-        with caplog.at_level(logging.WARNING, "cluster.retry"):
+        with caplog.at_level(logging.WARNING, "cluster.stores.retry"):
             reader = threading.Thread(target=lambda: found.append(store.get("large")))
             reader.start()
             wait_until(lambda: bool(caplog.records))

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cluster.session_folder import SessionFolder
 
 from cluster.errors import Unavailable
-from cluster.session import (
+from cluster.jobs.session import (
     _private_folder,
     _terminated_as_interrupted,
     _token_of_session,
@@ -23,7 +24,6 @@ from cluster.session import (
     prepare_environment,
     ray_session,
 )
-from cluster.session_folder import SessionFolder
 
 SETTINGS = (
     *("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"),
@@ -177,6 +177,6 @@ def test_sigterm_acts_as_ctrl_c(sigint: Any) -> None:
 
 def test_the_module_does_not_import_ray() -> None:
     """Commands that need no session must not pay for it."""
-    code = "import sys, cluster.session; print('ray' in sys.modules)"
+    code = "import sys, cluster.jobs.session; print('ray' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

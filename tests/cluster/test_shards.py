@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_records import make_records, read_back, stage, write
 
+from cluster.datasets.keys import shard_key
+from cluster.datasets.manifest import find_manifest
+from cluster.datasets.manifest_build import build_manifest
+from cluster.datasets.shards import write_shards
 from cluster.errors import ClusterError, Corrupt
-from cluster.folder_store import FolderStore
-from cluster.layout import shard_key
-from cluster.manifest import find_manifest
-from cluster.manifest_build import build_manifest
-from cluster.shards import write_shards
+from cluster.stores.folder import FolderStore
 
 GOLDEN_CONTENT_DIGEST = "9a49f398d5e8b9445c1c9b3f0ea80c9a18429d79381e5bfb5eb65e6da023d445"
 

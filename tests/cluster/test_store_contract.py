@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from cluster.errors import AlreadyExists, ClusterError, Denied, NotFound, Unavailable
-from cluster.folder_store import FolderStore
-from cluster.store import Store, open_store
+from cluster.stores import open_store
+from cluster.stores.base import Store
+from cluster.stores.folder import FolderStore
 
 BAD_KEYS = ["", "/", "/etc/passwd", "../x", "a/../../x", "a//b", "a/", "./a", ".hidden", "a/.b"]
 BAD_KEYS += ["a\\b", "a\nb", "a\n", "a b", "ä", "~/x", "-r", "a" * 201, "a/" * 400 + "a", "a\0"]

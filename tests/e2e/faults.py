@@ -11,7 +11,7 @@ import boto3
 from e2e_cluster import Cluster, log, wait_for
 from e2e_user import STORE, User
 
-from sweeps import results
+from sweeps.results import tables as results
 
 BUCKET = STORE.removeprefix("s3://")
 
@@ -61,7 +61,7 @@ class StoreView:
 
     def checkpoints(self) -> dict[str, Seen]:
         """Trial id to the checkpoint that is there now."""
-        from spurious import checkpoint
+        from spurious.training import checkpoint
 
         found = {}
         for key in self.keys("checkpoints/"):

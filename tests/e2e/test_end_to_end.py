@@ -31,8 +31,8 @@ from leaks import found_in, found_in_dashboard, found_in_files, found_in_store
 from monitoring import Prometheus, prometheus
 from podman_here import Podman
 
-from cluster.store import open_store
-from sweeps.metrics import METRICS
+from cluster.stores import open_store
+from sweeps.telemetry import METRICS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 SUBMIT = ("submit", "sweep.yaml", "--store", STORE)

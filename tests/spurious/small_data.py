@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spurious.config import (
+from spurious.config.methods import Erm
+from spurious.config.options import (
     Budget,
     FitConfig,
     GaussianSquares,
@@ -18,11 +19,10 @@ from spurious.config import (
     Specificity,
     Train,
 )
-from spurious.dataset import Dataset, Record
+from spurious.data.dataset import Dataset, Record
 from spurious.fit import Machine, fit
 from spurious.generators.gaussian_squares import GaussianSquaresSource
-from spurious.method_config import Erm
-from spurious.train import Fit, Hooks
+from spurious.training.loop import Fit, Hooks
 
 SMALL = GaussianSquares(
     image_size=16,

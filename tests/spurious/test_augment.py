@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spurious.augment import augmented, check
+from spurious.data.augment import augmented, check
 from spurious.errors import ConfigError
 
 Pair = tuple[NDArray[np.float32], NDArray[np.bool_]]

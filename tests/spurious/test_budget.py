@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_data import SMALL, fit_config, squares
 
-from spurious.budget import draw, maximum
-from spurious.config import Budget
+from spurious.config.options import Budget
+from spurious.data.budget import draw, maximum
 from spurious.errors import ConfigError
 from spurious.fit import annotated_rows
 

@@ -13,12 +13,12 @@ import pydicom
 import pytest
 from pydicom.uid import JPEGBaseline8Bit
 
+from spurious.data.specificity import count_components
 from spurious.errors import ConfigError, DataError
-from spurious.generators.chest_phantom import Case, ChestPhantom, draw_cases, render_case
-from spurious.generators.siim_writer import image_id, write_siim_acr
-from spurious.readers.siim_acr import SiimAcr
-from spurious.readers.tube_labels import split_by_order
-from spurious.specificity import count_components
+from spurious.generators.chest.chest_phantom import Case, ChestPhantom, draw_cases, render_case
+from spurious.generators.chest.siim_writer import image_id, write_siim_acr
+from spurious.readers.siim_acr.siim_acr import SiimAcr
+from spurious.readers.siim_acr.tube_labels import split_by_order
 
 SMALL = ChestPhantom(n_train=4, n_val=4, n_test=4, prevalence=0.5, size=128)
 

@@ -13,11 +13,11 @@ from sklearn.cluster import KMeans
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
+from spurious.config.methods import George
 from spurious.errors import NumericalError
-from spurious.method_config import George
-from spurious.methods.clusters import NOWHERE, Clusters, cluster
-from spurious.methods.partitions import Partition, best_partition, score, silhouettes
-from spurious.methods.reductions import reduced, unit
+from spurious.methods.george.clusters import NOWHERE, Clusters, cluster
+from spurious.methods.george.partitions import Partition, best_partition, score, silhouettes
+from spurious.methods.george.reductions import reduced, unit
 
 pytestmark = pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 FOUR = np.array([[0.0], [1.0], [10.0], [11.0]])

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from small_data import fit_config, fitted, no_weights, squares, values
 from test_train import numbers, weights
 
-from spurious import checkpoint
-from spurious.config import FitConfig
-from spurious.dataset import Dataset
-from spurious.feed import in_batches
+from spurious.config.methods import Cnc
+from spurious.config.options import FitConfig
+from spurious.data.dataset import Dataset
+from spurious.data.sampling import in_batches
 from spurious.fit import Machine, _problem
-from spurious.method_config import Cnc
 from spurious.methods.base import Problem
 from spurious.methods.cnc import (
     CorrectNContrast,
@@ -31,9 +30,10 @@ from spurious.methods.cnc import (
     contrastive_loss,
     equal_parts,
 )
-from spurious.objective import Forward
-from spurious.stages import Stage
-from spurious.train import Hooks
+from spurious.training import checkpoint
+from spurious.training.loop import Hooks
+from spurious.training.objective import Forward
+from spurious.training.shared_models import Stage
 
 CPU = torch.device("cpu")
 

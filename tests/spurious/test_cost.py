@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from spurious.config import Prices, Specificity
-from spurious.cost import AnnotationCounts, clicks, cost
+from spurious.config.options import Prices, Specificity
+from spurious.scoring.cost import AnnotationCounts, clicks, cost
 
 LABEL, BOX, MASK = Specificity("label"), Specificity("box"), Specificity("mask")
 PRICES = Prices()

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from small_data import SMALL, fit_config, fitted, squares, values
 
-from spurious.config import FitConfig, ResNet50
+from spurious.config.methods import Dfr
+from spurious.config.options import FitConfig, ResNet50
+from spurious.data.randomness import generator
 from spurious.errors import ConfigError
-from spurious.groups import known_groups
-from spurious.method_config import Dfr
-from spurious.methods.dfr import check
-from spurious.methods.last_layer import (
+from spurious.methods.dfr.dfr import check
+from spurious.methods.dfr.last_layer import (
     PENALTIES,
     Line,
     averaged,
@@ -29,9 +29,9 @@ from spurious.methods.last_layer import (
     regression,
     unscaled,
 )
-from spurious.models import Model, build
-from spurious.randomness import generator
-from spurious.train import Fit, Hooks
+from spurious.scoring.groups import known_groups
+from spurious.training.loop import Fit, Hooks
+from spurious.training.models import Model, build
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 

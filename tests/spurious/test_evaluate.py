@@ -11,13 +11,13 @@ import pytest
 import torch
 from small_data import no_weights, squares
 
-from spurious.config import Readout, SmallCnn, SmallUnet, Specificity, Train
-from spurious.dataset import UNKNOWN, Dataset
-from spurious.evaluate import Evaluation, Evaluator
-from spurious.metrics import auroc
-from spurious.models import build
-from spurious.specificity import supervision_target
-from spurious.tasks import task_for
+from spurious.config.options import Readout, SmallCnn, SmallUnet, Specificity, Train
+from spurious.data.dataset import UNKNOWN, Dataset
+from spurious.data.specificity import supervision_target
+from spurious.scoring.metrics import auroc
+from spurious.training.evaluate import Evaluation, Evaluator
+from spurious.training.models import build
+from spurious.training.tasks import task_for
 
 CPU = torch.device("cpu")
 MASK = Specificity("mask")

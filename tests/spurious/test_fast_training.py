@@ -11,15 +11,15 @@ import torch
 from small_data import fit_config, fitted, squares, values
 from test_train import numbers
 
-from spurious.config import Specificity, Train
+from spurious.config.options import Specificity, Train
+from spurious.data.sampling import Feed
+from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
-from spurious.evaluate import Evaluator, layout
-from spurious.feed import Feed
-from spurious.models import Embedded, Model, compile_model
-from spurious.objective import Objective
-from spurious.tasks import Classification
-from spurious.train import Hooks, Loop, make_optimizer
-from spurious.training_set import TrainingSet
+from spurious.training.evaluate import Evaluator, layout
+from spurious.training.loop import Hooks, Loop, make_optimizer
+from spurious.training.models import Embedded, Model, compile_model
+from spurious.training.objective import Objective
+from spurious.training.tasks import Classification
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 

@@ -11,16 +11,23 @@ import torch
 from small_data import SMALL, fit_config, fitted, no_weights, squares, values
 
 from spurious import methods
-from spurious.config import GENERATORS, READERS, Budget, GaussianSquares, LabelRest, SmallUnet
-from spurious.cost import AnnotationCounts
-from spurious.dataset import Dataset
+from spurious.config.methods import METHODS, Dfr, GroupDro
+from spurious.config.options import (
+    GENERATORS,
+    READERS,
+    Budget,
+    GaussianSquares,
+    LabelRest,
+    SmallUnet,
+)
+from spurious.data.dataset import Dataset
 from spurious.errors import ConfigError
 from spurious.fit import Machine, annotated_rows, count_annotations, fit, implementation, rest_rows
-from spurious.method_config import METHODS, Dfr, GroupDro
 from spurious.methods import erm
 from spurious.methods.base import Problem
-from spurious.train import Fit, Hooks
-from sweeps.sources import GENERATOR_SOURCES, READER_SOURCES
+from spurious.scoring.cost import AnnotationCounts
+from spurious.training.loop import Fit, Hooks
+from sweeps.staging.sources import GENERATOR_SOURCES, READER_SOURCES
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from spurious.config import GaussianSquares
-from spurious.dataset import Record
+from spurious.config.options import GaussianSquares
+from spurious.data.dataset import Record
+from spurious.data.specificity import count_components
 from spurious.errors import ConfigError, DataError
 from spurious.generators.gaussian_squares import GaussianSquaresSource, _free_starts, region
-from spurious.specificity import count_components
 
 GOLDEN = {
     "square": "40d62c962053bcd0fc5554668d1b8bd5cafb52f01dd795eb228b3f4e628c0f54",

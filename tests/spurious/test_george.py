@@ -12,14 +12,14 @@ import pytest
 import torch
 from small_data import SMALL, fit_config, fitted, squares, values
 
-from spurious import checkpoint
-from spurious.config import FitConfig
-from spurious.dataset import Dataset
+from spurious.config.methods import George, GroupDro
+from spurious.config.options import FitConfig
+from spurious.data.dataset import Dataset
 from spurious.errors import ConfigError, DataError
-from spurious.method_config import George, GroupDro
-from spurious.methods.george import KIND, pairs_of
-from spurious.stages import Stage
-from spurious.train import Fit, Hooks
+from spurious.methods.george.george import KIND, pairs_of
+from spurious.training import checkpoint
+from spurious.training.loop import Fit, Hooks
+from spurious.training.shared_models import Stage
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 

@@ -14,18 +14,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from small_data import fit_config, fitted, no_weights, squares, values
 
-from spurious import checkpoint
-from spurious.config import Budget, FitConfig, LabelRest
-from spurious.dataset import Dataset
+from spurious.config.methods import GroupDro, GroupWeights
+from spurious.config.options import Budget, FitConfig, LabelRest
+from spurious.data.dataset import Dataset
+from spurious.data.randomness import generator
+from spurious.data.sampling import in_batches
 from spurious.errors import DataError
-from spurious.feed import in_batches
 from spurious.fit import group_rows
-from spurious.method_config import GroupDro, GroupWeights
 from spurious.methods.group_weights import Exponentiated, GroupObjective
-from spurious.models import build
-from spurious.randomness import generator
-from spurious.tasks import Classification
-from spurious.train import Fit, Hooks
+from spurious.training import checkpoint
+from spurious.training.loop import Fit, Hooks
+from spurious.training.models import build
+from spurious.training.tasks import Classification
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 CPU = torch.device("cpu")

@@ -14,20 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_data import fit_config, fitted, no_weights, squares, values
 
-from spurious.config import FitConfig, GaussianSquares
-from spurious.dataset import Dataset
+from spurious.config.methods import METHODS, GroupWeights
+from spurious.config.options import FitConfig, GaussianSquares
+from spurious.data.dataset import Dataset
+from spurious.data.randomness import generator
+from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
 from spurious.fit import Machine, fit, group_rows
-from spurious.method_config import METHODS, GroupWeights
 from spurious.methods.cvar import worst_share
 from spurious.methods.group_weights import equally_often, order_of
 from spurious.methods.reweight import Weighted, image_weights
-from spurious.models import build
-from spurious.objective import Forward
-from spurious.randomness import generator
-from spurious.tasks import Classification
-from spurious.train import Fit, Hooks
-from spurious.training_set import TrainingSet
+from spurious.training.loop import Fit, Hooks
+from spurious.training.models import build
+from spurious.training.objective import Forward
+from spurious.training.tasks import Classification
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 CPU = torch.device("cpu")

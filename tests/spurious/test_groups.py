@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.manifest import Cells as StagedCells
-from cluster.manifest_build import measure_direction
-from spurious.dataset import UNKNOWN
-from spurious.groups import Cells, cells, contradicts, direction, mostly_contradicts
+from cluster.datasets.manifest import Cells as StagedCells
+from cluster.datasets.manifest_build import measure_direction
+from spurious.data.dataset import UNKNOWN
+from spurious.scoring.groups import Cells, cells, contradicts, direction, mostly_contradicts
 
 
 def both(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from small_data import fit_config, grey_squares, squares
 
-from spurious.config import Specificity, Train
-from spurious.evaluate import Evaluator
-from spurious.inputs import PackedTargets, normalised, scaled, standardised
-from spurious.specificity import supervision_target
-from spurious.tasks import task_for
-from spurious.training_set import TrainingSet
+from spurious.config.options import Specificity, Train
+from spurious.data.inputs import PackedTargets, normalised, scaled, standardised
+from spurious.data.specificity import supervision_target
+from spurious.data.training_set import TrainingSet
+from spurious.training.evaluate import Evaluator
+from spurious.training.tasks import task_for
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from spurious.data.specificity import count_components
 from spurious.errors import DataError
-from spurious.generators.isic_writer import image_id, write_isic
-from spurious.generators.skin_phantom import DRAWN, Case, SkinPhantom, draw_cases, render_case
-from spurious.readers.isic import Isic
-from spurious.readers.isic_files import ATTRIBUTES, IMAGE_FOLDER, MASK_FOLDER, read_traps
+from spurious.generators.skin.isic_writer import image_id, write_isic
+from spurious.generators.skin.skin_phantom import DRAWN, Case, SkinPhantom, draw_cases, render_case
+from spurious.readers.isic.isic import Isic
+from spurious.readers.isic.isic_files import ATTRIBUTES, IMAGE_FOLDER, MASK_FOLDER, read_traps
 from spurious.readers.problems import Problems
 from spurious.readers.resize import shrink_image, shrink_mask
-from spurious.specificity import count_components
 
 PHANTOM = SkinPhantom(n_train=12, n_val=6, n_test=8, prevalence=0.5, width=96, seed=3)
 HEIGHT = 72

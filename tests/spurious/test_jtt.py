@@ -16,20 +16,20 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from small_data import fit_config, fitted, grey_squares, no_weights, squares, values
 
-from spurious import checkpoint
-from spurious.config import FitConfig, problems
-from spurious.dataset import Dataset
-from spurious.evaluate import Evaluator
-from spurious.inputs import normalised
-from spurious.method_config import Jtt
+from spurious.config.methods import Jtt
+from spurious.config.options import FitConfig, problems
+from spurious.data.dataset import Dataset
+from spurious.data.inputs import normalised
+from spurious.data.randomness import generator
+from spurious.data.training_set import Batch, TrainingSet
 from spurious.methods import jtt
 from spurious.methods.base import Problem
-from spurious.models import build
-from spurious.randomness import generator
-from spurious.stages import Stage
-from spurious.tasks import Classification
-from spurious.train import Fit, Hooks
-from spurious.training_set import Batch, TrainingSet
+from spurious.training import checkpoint
+from spurious.training.evaluate import Evaluator
+from spurious.training.loop import Fit, Hooks
+from spurious.training.models import build
+from spurious.training.shared_models import Stage
+from spurious.training.tasks import Classification
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 CPU = torch.device("cpu")

@@ -10,16 +10,16 @@ import pytest
 import torch
 from small_data import fit_config, fitted, grey_squares, no_weights, read_only, squares, values
 
-from spurious.config import LabelRest, Readout, SmallUnet, Specificity
-from spurious.dataset import Dataset
+from spurious.config.methods import Cvar, Spl, Ssl
+from spurious.config.options import LabelRest, Readout, SmallUnet, Specificity
+from spurious.data.dataset import Dataset
+from spurious.data.inputs import PackedTargets, pixel_classes
+from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
-from spurious.evaluate import Evaluator
 from spurious.fit import count_annotations
-from spurious.inputs import PackedTargets, pixel_classes
-from spurious.method_config import Cvar, Spl, Ssl
-from spurious.models import build
-from spurious.tasks import Segmentation, read_out
-from spurious.training_set import TrainingSet
+from spurious.training.evaluate import Evaluator
+from spurious.training.models import build
+from spurious.training.tasks import Segmentation, read_out
 
 NAMES = ["mean_prob", "mean_logit", "max_prob", "area_fraction", "top_fraction"]
 

@@ -16,12 +16,12 @@ from small_data import fit_config, fitted, no_weights, squares, values
 from test_train import numbers
 from torch.nn import functional
 
-from spurious import checkpoint
-from spurious.config import FitConfig
-from spurious.dataset import Dataset
+from spurious.config.methods import Lff
+from spurious.config.options import FitConfig
+from spurious.data.dataset import Dataset
+from spurious.data.training_set import Batch
 from spurious.errors import DataError
 from spurious.fit import Machine, _problem
-from spurious.method_config import Lff
 from spurious.methods.base import Problem
 from spurious.methods.lff import (
     AveragedLosses,
@@ -30,10 +30,10 @@ from spurious.methods.lff import (
     generalised,
     relative_difficulty,
 )
-from spurious.metrics import auroc
-from spurious.objective import Forward
-from spurious.train import Hooks
-from spurious.training_set import Batch
+from spurious.scoring.metrics import auroc
+from spurious.training import checkpoint
+from spurious.training.loop import Hooks
+from spurious.training.objective import Forward
 
 CPU = torch.device("cpu")
 BOTH = ("averaged", "instantaneous")

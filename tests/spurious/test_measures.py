@@ -12,17 +12,22 @@ from numpy.typing import NDArray
 from small_data import fit_config, fitted, grey_squares, no_weights, squares, values
 
 from spurious.after_fit import annotated
-from spurious.config import Budget, Specificity, Train
-from spurious.dataset import UNKNOWN, Dataset
+from spurious.config.options import Budget, Specificity, Train
+from spurious.data.dataset import UNKNOWN, Dataset
+from spurious.data.inputs import normalised
+from spurious.data.specificity import supervision_target
+from spurious.data.training_set import TrainingSet
 from spurious.fit import annotated_rows
-from spurious.groups import Cells
-from spurious.inputs import normalised
-from spurious.measures import alignment, empirical_variance, mutual_information, performance_gaps
-from spurious.metrics import auroc
-from spurious.models import build
-from spurious.specificity import supervision_target
-from spurious.train import Fit
-from spurious.training_set import TrainingSet
+from spurious.scoring.groups import Cells
+from spurious.scoring.measures import (
+    alignment,
+    empirical_variance,
+    mutual_information,
+    performance_gaps,
+)
+from spurious.scoring.metrics import auroc
+from spurious.training.loop import Fit
+from spurious.training.models import build
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 

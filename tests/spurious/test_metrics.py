@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
-from spurious.dataset import UNKNOWN
-from spurious.groups import Cells
-from spurious.metrics import auroc, dice, mean_dice, robust_auroc
+from spurious.data.dataset import UNKNOWN
+from spurious.scoring.groups import Cells
+from spurious.scoring.metrics import auroc, dice, mean_dice, robust_auroc
 
 SCORED = st.lists(
     st.tuples(st.integers(0, 1), st.integers(-1, 1), st.integers(-3, 3)), min_size=1, max_size=30

@@ -9,9 +9,9 @@ import pytest
 import torch
 from small_data import no_weights
 
-from spurious.config import CLASSIFIERS, SEGMENTERS, ResNet50, SmallCnn, SmallUnet, Unet
+from spurious.config.options import CLASSIFIERS, SEGMENTERS, ResNet50, SmallCnn, SmallUnet, Unet
 from spurious.errors import ConfigError
-from spurious.models import BUILDERS, FcnModel, build
+from spurious.training.models import BUILDERS, FcnModel, build
 
 OPTIONS = {**CLASSIFIERS, **SEGMENTERS}
 LIGHT: dict[str, Any] = {"unet": Unet(encoder="resnet18")}

@@ -9,10 +9,10 @@ import pytest
 from clouds import Ids, blobs, same_partition, seen
 from threadpoolctl import threadpool_limits
 
-from spurious.method_config import George
-from spurious.methods.clusters import cluster
-from spurious.methods.overclusters import merged, refined, worth_keeping
-from spurious.methods.partitions import Partition
+from spurious.config.methods import George
+from spurious.methods.george.clusters import cluster
+from spurious.methods.george.overclusters import merged, refined, worth_keeping
+from spurious.methods.george.partitions import Partition
 
 
 @pytest.fixture(autouse=True)

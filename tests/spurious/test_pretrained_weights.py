@@ -16,10 +16,10 @@ import segmentation_models_pytorch as smp
 import torch
 import torchvision
 
-from spurious.config import FcnResNet50, ResNet50, Unet
+from spurious.config.options import FcnResNet50, ResNet50, Unet
 from spurious.errors import ConfigError, DataError
-from spurious.models import build
-from sweeps.weights import read_state_dict
+from spurious.training.models import build
+from sweeps.trial.weights import read_state_dict
 
 State = dict[str, torch.Tensor]
 SHA = "ab" * 32

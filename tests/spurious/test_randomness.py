@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from spurious.randomness import derive, generator
+from spurious.data.randomness import derive, generator
 
 
 def test_seeds_are_pinned() -> None:

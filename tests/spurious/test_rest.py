@@ -12,11 +12,11 @@ import torch
 from small_data import fit_config, fitted, squares, values
 from test_train import numbers
 
-from spurious.config import Budget, GaussianSquares, LabelRest
-from spurious.dataset import Dataset
+from spurious.config.options import Budget, GaussianSquares, LabelRest
+from spurious.data.dataset import Dataset
 from spurious.fit import annotated_rows, rest_rows
-from spurious.rest import rest_losses
-from spurious.train import Fit, Hooks
+from spurious.training.loop import Fit, Hooks
+from spurious.training.weak_labels import rest_losses
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 MIXED = replace(fit_config("mask", epochs=2), budget=Budget(8, "natural"), rest=LabelRest())

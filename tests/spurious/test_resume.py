@@ -15,11 +15,11 @@ import pytest
 import torch
 from small_data import fit_config, fitted, grey_squares, squares
 
-from spurious import checkpoint
-from spurious.config import FitConfig
-from spurious.dataset import Dataset
+from spurious.config.options import FitConfig
+from spurious.data.dataset import Dataset
 from spurious.errors import DataError, Stopped
-from spurious.train import Fit, Hooks, Wish
+from spurious.training import checkpoint
+from spurious.training.loop import Fit, Hooks, Wish
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 EPOCHS = 6

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from spurious.errors import DataError
-from spurious.readers import rle
+from spurious.readers.siim_acr import rle
 
 
 def test_gaps_are_relative_and_columns_come_first() -> None:

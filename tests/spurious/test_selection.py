@@ -7,7 +7,7 @@ import math
 import pytest
 
 from spurious.errors import ConfigError
-from spurious.selection import METRICS, parse_rule, select_epoch
+from spurious.scoring.selection import METRICS, parse_rule, select_epoch
 
 NAN = math.nan
 

@@ -12,12 +12,12 @@ import numpy as np
 import pydicom
 import pytest
 
+from spurious.data.specificity import count_components
 from spurious.errors import DataError
-from spurious.generators.chest_phantom import Case, ChestPhantom, draw_cases, render_case
-from spurious.generators.siim_writer import image_id, write_siim_acr
+from spurious.generators.chest.chest_phantom import Case, ChestPhantom, draw_cases, render_case
+from spurious.generators.chest.siim_writer import image_id, write_siim_acr
 from spurious.readers.resize import shrink_image, shrink_mask
-from spurious.readers.siim_acr import SiimAcr
-from spurious.specificity import count_components
+from spurious.readers.siim_acr.siim_acr import SiimAcr
 
 SIZE = 256
 PHANTOM = ChestPhantom(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from spurious.errors import DataError
-from spurious.generators.isic_writer import write_isic
-from spurious.generators.skin_phantom import DRAWN, Case, SkinPhantom, draw_cases, render_case
+from spurious.generators.skin.isic_writer import write_isic
+from spurious.generators.skin.skin_phantom import DRAWN, Case, SkinPhantom, draw_cases, render_case
 
 PHANTOM = SkinPhantom(n_train=12, n_val=6, n_test=8, prevalence=0.5, width=96, seed=3)
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from spurious.config import GaussianSquares, Specificity
+from spurious.config.options import GaussianSquares, Specificity
+from spurious.data.specificity import boxes, count_components, dilate, supervision_target
 from spurious.errors import ConfigError
 from spurious.generators.gaussian_squares import region
-from spurious.specificity import boxes, count_components, dilate, supervision_target
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.booleans())
 N = 40

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from small_data import fit_config, fitted, no_weights, squares, values
 from test_train import numbers
 
-from spurious.config import Budget, FitConfig, LabelRest, SmallUnet
-from spurious.method_config import Erm, Spl
+from spurious.config.methods import Erm, Spl
+from spurious.config.options import Budget, FitConfig, LabelRest, SmallUnet
+from spurious.data.training_set import Batch, TrainingSet
 from spurious.methods.spl import PixelSimilarity, positive_pixels, similarity_loss
-from spurious.models import Embedded, Model, build
-from spurious.objective import Forward
-from spurious.similarity import unit
-from spurious.tasks import task_for
-from spurious.train import Hooks
-from spurious.training_set import Batch, TrainingSet
+from spurious.training.loop import Hooks
+from spurious.training.models import Embedded, Model, build
+from spurious.training.objective import Forward
+from spurious.training.similarity import unit
+from spurious.training.tasks import task_for
 
 CPU = torch.device("cpu")
 THREE = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])

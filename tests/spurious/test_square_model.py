@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spurious.config import GaussianSquares, Specificity
+from spurious.config.options import GaussianSquares, Specificity
+from spurious.data.specificity import supervision_target
 from spurious.errors import ConfigError
 from spurious.generators.gaussian_squares import GaussianSquaresSource, _free_starts
-from spurious.measures import empirical_mi, empirical_variance, mutual_information
-from spurious.specificity import supervision_target
-from spurious.square_images import measured
-from spurious.square_model import (
+from spurious.scoring.measures import empirical_mi, empirical_variance, mutual_information
+from spurious.squares.images import measured
+from spurious.squares.model import (
     _exact_joint,
     closed_form,
     exact,

@@ -14,19 +14,19 @@ from hypothesis import strategies as st
 from small_data import fit_config, fitted, grey_squares, no_weights, squares, values
 from test_train import numbers, weights
 
-from spurious import checkpoint
-from spurious.config import Budget, FitConfig, LabelRest, SmallUnet
-from spurious.dataset import Dataset
+from spurious.config.methods import Ssl
+from spurious.config.options import Budget, FitConfig, LabelRest, SmallUnet
+from spurious.data.dataset import Dataset
+from spurious.data.sampling import Feed
+from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
-from spurious.feed import Feed
 from spurious.fit import Machine, _problem, rest_rows
-from spurious.method_config import Ssl
 from spurious.methods.base import Problem
 from spurious.methods.ssl import PseudoMasks, TwoViews, predicted_masks, view_losses
-from spurious.objective import Forward
-from spurious.stages import Stage
-from spurious.train import Hooks
-from spurious.training_set import TrainingSet
+from spurious.training import checkpoint
+from spurious.training.loop import Hooks
+from spurious.training.objective import Forward
+from spurious.training.shared_models import Stage
 
 CPU = torch.device("cpu")
 BUDGET = Budget(8, "natural")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from spurious.config import Readout, Specificity, problems
-from spurious.tasks import Classification, Segmentation, read_out, task_for
+from spurious.config.options import Readout, Specificity, problems
+from spurious.training.tasks import Classification, Segmentation, read_out, task_for
 
 READOUTS = ["mean_prob", "mean_logit", "max_prob", "area_fraction", "top_fraction"]
 

@@ -13,18 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_data import SMALL, fit_config, fitted, grey_squares, no_weights, squares, values
 
-from spurious.config import GaussianSquares, SmallCnn, Train
+from spurious.config.options import GaussianSquares, SmallCnn, Train
+from spurious.data.randomness import generator
+from spurious.data.sampling import Feed, in_batches
+from spurious.data.training_set import TrainingSet
 from spurious.errors import NumericalError
-from spurious.evaluate import Evaluation, Evaluator, MetricRow
-from spurious.feed import Feed, in_batches
 from spurious.fit import Machine, fit
-from spurious.models import Model, build
-from spurious.objective import Objective
-from spurious.randomness import generator
-from spurious.selection import parse_rule, select_epoch
-from spurious.tasks import Classification
-from spurious.train import Fit, Hooks, Loop, make_optimizer
-from spurious.training_set import TrainingSet
+from spurious.scoring.selection import parse_rule, select_epoch
+from spurious.training.evaluate import Evaluation, Evaluator, MetricRow
+from spurious.training.loop import Fit, Hooks, Loop, make_optimizer
+from spurious.training.models import Model, build
+from spurious.training.objective import Objective
+from spurious.training.tasks import Classification
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 CPU = torch.device("cpu")

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from small_data import fit_config, grey_squares, squares
 
-from spurious.config import FitConfig
-from spurious.dataset import Dataset
+from spurious.config.options import FitConfig
+from spurious.data.dataset import Dataset
+from spurious.data.specificity import supervision_target
+from spurious.data.training_set import Batch, TrainingSet
 from spurious.errors import ConfigError
-from spurious.specificity import supervision_target
-from spurious.training_set import Batch, TrainingSet
 
 ORDER = [np.array([4, 0, 9]), np.array([1, 2]), np.array([7, 3, 8, 5, 6])]
 

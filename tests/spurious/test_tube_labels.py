@@ -10,7 +10,7 @@ import pytest
 
 from spurious.errors import DataError
 from spurious.readers.problems import Problems
-from spurious.readers.tube_labels import (
+from spurious.readers.siim_acr.tube_labels import (
     MAX_PICKLE_BYTES,
     TubeLabels,
     read_tube_labels,

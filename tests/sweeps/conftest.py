@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from ray_here import Gate, RayHere
 
-from cluster.embedded import Endpoint
-from cluster.session import ray_session
+from cluster.embedded.server import Endpoint
+from cluster.jobs.session import ray_session
 
 
 @pytest.fixture(scope="module")

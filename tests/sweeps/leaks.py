@@ -10,7 +10,7 @@ from pathlib import Path
 
 from port_probes import RAY_GRPC, RAY_HTTP, ask_grpc, ask_http, is_exporter, listeners
 
-from cluster.store import Store
+from cluster.stores.base import Store
 
 STATE = ("actors", "tasks", "jobs", "nodes", "workers", "runtime_envs", "placement_groups")
 HTTP_REFUSED = {0, 401, 403, 404, 405}

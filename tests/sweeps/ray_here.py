@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 
-from cluster.session import Session
+from cluster.jobs.session import Session
 
 
 class Gate:

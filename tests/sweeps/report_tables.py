@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spurious.config import Prices
+from spurious.config.options import Prices
 from sweeps.report.cells import cells
 from sweeps.report.tables import PlannedTrial, Provenance, ReportInput
 from sweeps.report.trials import priced_trials, selected_trials
-from sweeps.schemas import EPOCHS, FAILURES, TRIALS
+from sweeps.results.schemas import EPOCHS, FAILURES, TRIALS
 
 DIGEST = "9b1c4f7e0a2d5c88" * 4
 EPOCHS_TRAINED = 8

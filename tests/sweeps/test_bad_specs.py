@@ -10,8 +10,8 @@ import pytest
 from bad_specs import DATA_CASES, GOOD, add, change
 
 from sweeps.errors import SpecError
-from sweeps.spec import load_spec, parse_spec
-from sweeps.yaml_lines import MAX_BYTES, read
+from sweeps.spec.model import load_spec, parse_spec
+from sweeps.spec.yaml import MAX_BYTES, read
 
 CASES: dict[str, tuple[str, int, str, list[str]]] = {
     **DATA_CASES,

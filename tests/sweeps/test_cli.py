@@ -14,10 +14,10 @@ import pytest
 import torch
 from tiny_sweeps import DIVERGES, TEXT, Place, made_place, run_here, stage_here, tiny, wait_until
 
-from cluster.folder_store import FolderStore
+from cluster.stores.folder import FolderStore
 from spurious.errors import NumericalError
 from sweeps.cli import build_parser, main
-from sweeps.commands import cache_folder, home
+from sweeps.commands.context import cache_folder, home
 
 COMMANDS = (
     *("stage", "phantom", "plan", "run", "submit", "status", "logs", "stop"),

@@ -16,7 +16,7 @@ from dashboards import (
     selectors_in,
 )
 
-from sweeps.metrics import METRICS
+from sweeps.telemetry import METRICS
 
 SERIES = {
     name: metric

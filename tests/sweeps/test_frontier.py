@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeps.errors import ResultError
-from sweeps.frontier import frontier_share, on_frontier
+from sweeps.report.frontier import frontier_share, on_frontier
 
 COARSE = st.integers(0, 6).map(lambda n: n / 6)
 """Few distinct values, so that ties and exact duplicates are common."""

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from tiny_sweeps import TEXT, tiny
 
-from spurious.config import Train
-from spurious.method_config import METHODS
-from sweeps.commands import generator_facts
-from sweeps.identity import ADDED_LATER, HASHED, NOT_HASHED, hashed_text, resolved, trial_id
-from sweeps.plan import DatasetFacts, fit_config, make_plan
-from sweeps.spec import GeneratorDataset, Spec, parse_spec
+from spurious.config.methods import METHODS
+from spurious.config.options import Train
+from sweeps.plan.facts import generator_facts
+from sweeps.plan.identity import ADDED_LATER, HASHED, NOT_HASHED, hashed_text, resolved, trial_id
+from sweeps.plan.plan import DatasetFacts, fit_config, make_plan
+from sweeps.spec.model import GeneratorDataset, Spec, parse_spec
 
 GOLDEN = {
     "label-20-erm-s0": "0127aa2d3744d422",

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from tiny_sweeps import assert_same, run_here, stage_here, tables, tiny
 
-from cluster.folder_store import FolderStore
-from sweeps.commands import plan_on
-from sweeps.plan import Plan
-from sweeps.runner import task_for
-from sweeps.spec import Spec
-from sweeps.trial import run_trial
+from cluster.stores.folder import FolderStore
+from sweeps.driver.runner import task_for
+from sweeps.plan.facts import plan_on
+from sweeps.plan.plan import Plan
+from sweeps.spec.model import Spec
+from sweeps.trial.run import run_trial
 
 LARGE = 256
 """Elements from which on a tensor left behind counts: the small models' layers have them."""

@@ -19,18 +19,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from ray_here import RayHere
 from tiny_sweeps import ROOT, run_here, stage_here, tiny, wait_until
 
-from cluster.folder_store import FolderStore
-from cluster.manifest import find_manifest
-from cluster.node_cache import open_dataset
-from sweeps import results
-from sweeps.commands import plan_on
-from sweeps.metrics import METRICS, Metric
-from sweeps.plan import Plan
+from cluster.datasets.manifest import find_manifest
+from cluster.node_cache.open import open_dataset
+from cluster.stores.folder import FolderStore
+from sweeps.driver.prometheus import SweepMetrics
+from sweeps.plan.facts import plan_on
+from sweeps.plan.plan import Plan
 from sweeps.report.trials import priced_trials
-from sweeps.spec import Spec
-from sweeps.sweep_metrics import SweepMetrics
-from sweeps.trial_metrics import IMAGES_PER_SECOND, TrialMetrics
-from sweeps.watching import Outcome, TaskName
+from sweeps.results import tables as results
+from sweeps.spec.model import Spec
+from sweeps.telemetry import METRICS, Metric
+from sweeps.trial.events import Outcome, TaskName
+from sweeps.trial.prometheus import IMAGES_PER_SECOND, TrialMetrics
 
 BY_NAME = {metric.name: metric for metric in METRICS}
 
@@ -100,7 +100,7 @@ def test_without_ray_nothing_is_recorded_nor_started() -> None:
     """Recording in a process without Ray imports nothing of it and starts no thread."""
     code = """
         import sys, threading
-        from sweeps.trial_metrics import TrialMetrics
+        from sweeps.trial.prometheus import TrialMetrics
         with TrialMetrics("sweep", "cell", "trial", "dataset") as shown:
             shown.fetching(1, 2)
             shown.epoch(1, 2, {})

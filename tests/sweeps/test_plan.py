@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from tiny_sweeps import FACTS, FILMS, TEXT
 
-from cluster.manifest import Attribute, Cells, Manifest, SplitCounts
-from sweeps.commands import facts_of, generator_facts
+from cluster.datasets.manifest import Attribute, Cells, Manifest, SplitCounts
 from sweeps.errors import PlanError
-from sweeps.identity import trial_id
-from sweeps.plan import expected_cost, fit_config, make_plan
-from sweeps.plan_text import as_dict, as_text
-from sweeps.spec import GeneratorDataset, parse_spec
+from sweeps.plan.facts import facts_of, generator_facts
+from sweeps.plan.identity import trial_id
+from sweeps.plan.plan import expected_cost, fit_config, make_plan
+from sweeps.plan.render import as_dict, as_text
+from sweeps.spec.model import GeneratorDataset, parse_spec
 
 
 def test_a_plan_has_a_trial_per_cell_and_seed() -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from tiny_sweeps import FACTS, FILMS, TEXT, run_here, stage_here, tiny
 
-from cluster.folder_store import FolderStore
-from sweeps.archive import archive, read_archive
+from cluster.stores.folder import FolderStore
 from sweeps.cli import main
-from sweeps.commands import plan_on
 from sweeps.errors import ResultError
-from sweeps.plan import make_plan
-from sweeps.plan_text import as_text
-from sweeps.spec import parse_spec
+from sweeps.plan.archive import archive, read_archive
+from sweeps.plan.facts import plan_on
+from sweeps.plan.plan import make_plan
+from sweeps.plan.render import as_text
+from sweeps.spec.model import parse_spec
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import published
 from sweeps.errors import SpecError
-from sweeps.published import PublishedTable, PublishedValue, find, names, read_paper, tables
-from sweeps.spec import parse_spec
+from sweeps.spec import papers as published
+from sweeps.spec.model import parse_spec
+from sweeps.spec.papers import PublishedTable, PublishedValue, find, names, read_paper, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -23,8 +23,8 @@ from report_tables import (
     with_scores,
 )
 
-from spurious.config import Prices
-from spurious.selection import parse_rule
+from spurious.config.options import Prices
+from spurious.scoring.selection import parse_rule
 from sweeps.errors import ResultError
 from sweeps.report.answer import answer
 from sweeps.report.build import build_report

@@ -18,7 +18,7 @@ from report_tables import (
     with_scores,
 )
 
-from spurious.selection import parse_rule
+from spurious.scoring.selection import parse_rule
 from sweeps.errors import ResultError
 from sweeps.report.answer import answer, best_cell, caveats, cheapest_within
 from sweeps.report.cells import cells, unfinished

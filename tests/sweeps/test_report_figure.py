@@ -22,7 +22,7 @@ from report_tables import (
     with_scores,
 )
 
-from spurious.config import Prices
+from spurious.config.options import Prices
 from sweeps.report.figure import frontier_png
 from sweeps.report.labels import Label, write_labels
 from sweeps.report.layout import apart, first_free, overlap

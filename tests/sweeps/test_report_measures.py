@@ -26,18 +26,19 @@ from report_tables import (
 )
 from tiny_sweeps import TEXT, run_here, tiny
 
-from cluster.folder_store import FolderStore
-from spurious.config import GaussianSquares, Specificity
-from spurious.selection import parse_rule
-from spurious.square_images import measured
-from sweeps.commands import SpecSource, plan_on
-from sweeps.outputs import pull
-from sweeps.outputs import report_input as input_of
+from cluster.stores.folder import FolderStore
+from spurious.config.options import GaussianSquares, Specificity
+from spurious.scoring.selection import parse_rule
+from spurious.squares.images import measured
+from sweeps.commands.context import SpecSource
+from sweeps.commands.pull import pull
+from sweeps.commands.report import report_input as input_of
+from sweeps.plan.facts import plan_on
 from sweeps.report.build import build_report
 from sweeps.report.measures import measure_context, measure_rows, measures, square_note, square_rows
 from sweeps.report.projection import GROUPS, projected, projection_png
-from sweeps.schemas import arrow_schema
-from sweeps.spec import parse_spec
+from sweeps.results.schemas import arrow_schema
+from sweeps.spec.model import parse_spec
 
 T_OF_2 = 4.302653
 """Student's t for 95 % of three seeds."""

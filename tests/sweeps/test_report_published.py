@@ -15,14 +15,14 @@ import pytest
 from report_tables import Made, make, plan, report_input, small, tables, with_scores
 from tiny_sweeps import TEXT, run_here
 
-from cluster.folder_store import FolderStore
+from cluster.stores.folder import FolderStore
 from sweeps.cli import main
-from sweeps.published import PublishedTable, find, read_paper
 from sweeps.report.build import build_report
 from sweeps.report.published import published_frame
 from sweeps.report.published_words import published_sections
 from sweeps.report.tables import REPORT_PUBLISHED
-from sweeps.spec import load_spec
+from sweeps.spec.model import load_spec
+from sweeps.spec.papers import PublishedTable, find, read_paper
 
 T_2 = 4.302652729749464  # two-sided 95 % Student-t quantile, 2 degrees of freedom
 

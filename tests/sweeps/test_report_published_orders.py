@@ -11,11 +11,11 @@ import pytest
 from report_tables import Made, make, plan, small, tables, with_scores
 from test_report_published import T_2, framed, paper, rows, value
 
-from spurious.config import GaussianSquares, Specificity
-from spurious.square_images import measured
-from sweeps.published import PublishedTable, find
+from spurious.config.options import GaussianSquares, Specificity
+from spurious.squares.images import measured
 from sweeps.report.published import published_frame
 from sweeps.report.published_words import orders, published_sections
+from sweeps.spec.papers import PublishedTable, find
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from report_tables import (
     tables,
 )
 
-from spurious.config import Specificity
-from spurious.selection import parse_rule
+from spurious.config.options import Specificity
+from spurious.scoring.selection import parse_rule
 from sweeps.errors import ResultError
 from sweeps.report.tables import (
     parse_specificity,

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster.errors import AlreadyExists
-from cluster.folder_store import FolderStore
-from cluster.store import Store
-from sweeps import results
+from cluster.stores.base import Store
+from cluster.stores.folder import FolderStore
 from sweeps.errors import ResultError
-from sweeps.schemas import SCHEMA_VERSION, TRIALS, arrow_schema
+from sweeps.results import tables as results
+from sweeps.results.schemas import SCHEMA_VERSION, TRIALS, arrow_schema
 
 TRIAL = "00112233445566ff"
 

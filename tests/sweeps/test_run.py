@@ -20,9 +20,9 @@ from leaks import assert_closed, found_in, found_in_dashboard, found_in_files
 from port_probes import commands_of, descendants
 from tiny_sweeps import Place, assert_same, made_place, run_here, tables, tiny, wait_until
 
-from cluster.folder_store import FolderStore
-from sweeps import results
-from sweeps.commands import plan_on
+from cluster.stores.folder import FolderStore
+from sweeps.plan.facts import plan_on
+from sweeps.results import tables as results
 
 LONG = "train.per_specificity={mask: {epochs: 300}}"
 """Two of the four trials then take some five seconds each."""

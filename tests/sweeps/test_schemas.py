@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from sweeps.schemas import SCHEMA_VERSION, TABLES, arrow_schema
+from sweeps.results.schemas import SCHEMA_VERSION, TABLES, arrow_schema
 
 
 def test_a_changed_column_is_a_new_version() -> None:

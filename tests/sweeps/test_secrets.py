@@ -14,11 +14,11 @@ from port_probes import RAY_GRPC, ask_grpc, ask_http, descendants, is_exporter, 
 from ray_here import RayHere
 from tiny_sweeps import Place, made_place
 
-from cluster.embedded import embedded_server
+from cluster.embedded.server import embedded_server
 from cluster.errors import ClusterError
 from cluster.redaction import RedactingFormatter, redact
-from cluster.s3_store import S3Store
-from cluster.store import open_store
+from cluster.stores import open_store
+from cluster.stores.s3 import S3Store
 
 pytestmark = pytest.mark.timeout(280)
 

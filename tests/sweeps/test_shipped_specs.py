@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from spurious.config import FcnResNet50, SmallUnet, Train
-from spurious.cost import Cost
-from spurious.method_config import FirstStage, Jtt
+from spurious.config.methods import FirstStage, Jtt
+from spurious.config.options import FcnResNet50, SmallUnet, Train
 from spurious.methods.first_stage import first_config
-from sweeps.commands import generator_facts
-from sweeps.identity import generator_digest
-from sweeps.plan import Cell, DatasetFacts, Plan, expected_cost, make_plan
-from sweeps.published import find
-from sweeps.spec import GeneratorDataset, Spec, load_spec
+from spurious.scoring.cost import Cost
+from sweeps.plan.facts import generator_facts
+from sweeps.plan.identity import generator_digest
+from sweeps.plan.plan import Cell, DatasetFacts, Plan, expected_cost, make_plan
+from sweeps.spec.model import GeneratorDataset, Spec, load_spec
+from sweeps.spec.papers import find
 
 FOLDER = Path(__file__).resolve().parents[2] / "sweeps" / "specs"
 FILES = sorted(path.name for path in FOLDER.glob("*.yaml"))

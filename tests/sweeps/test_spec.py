@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from spurious.config import (
+from spurious.config.methods import METHODS, Erm
+from spurious.config.options import (
     CLASSIFIERS,
     GENERATORS,
     SEGMENTERS,
@@ -26,10 +27,10 @@ from spurious.config import (
     Unet,
     problems,
 )
-from spurious.method_config import METHODS, Erm
-from spurious.selection import SelectionRule
+from spurious.scoring.selection import SelectionRule
 from sweeps.errors import SpecError
-from sweeps.spec import (
+from sweeps.spec.fields import Field, Problems, describe, options_of
+from sweeps.spec.model import (
     Axes,
     Checkpoint,
     GeneratorDataset,
@@ -41,8 +42,7 @@ from sweeps.spec import (
     parse_override,
     parse_spec,
 )
-from sweeps.spec_fields import Field, Problems, describe, options_of
-from sweeps.yaml_lines import ScalarNode
+from sweeps.spec.yaml import ScalarNode
 
 SMALL = """\
 name: tiny
@@ -360,9 +360,9 @@ def test_sizes_of_squares_are_refused_exactly_where_they_cannot_fit() -> None:
 
 
 def test_importing_the_spec_loads_no_heavy_module() -> None:
-    """`import sweeps.spec` starts at once: no torch, Ray, boto3, pandas or pyarrow."""
+    """`import sweeps.spec.model` starts at once: no torch, Ray, boto3, pandas or pyarrow."""
     code = (
-        "import sys, sweeps.spec; "
+        "import sys, sweeps.spec.model; "
         "print(sorted({'torch', 'ray', 'boto3', 'pandas', 'pyarrow', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run(

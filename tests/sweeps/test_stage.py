@@ -12,20 +12,21 @@ import ray
 from ray_here import RayHere
 from tiny_sweeps import made_place, stage_here, tiny
 
+from cluster.datasets.manifest import find_manifest
 from cluster.errors import ClusterError
-from cluster.folder_store import FolderStore
-from cluster.manifest import find_manifest
-from cluster.store import Store
-from spurious.dataset import Record
+from cluster.stores.base import Store
+from cluster.stores.folder import FolderStore
+from spurious.data.dataset import Record
 from spurious.errors import DataError
-from spurious.generators.chest_phantom import ChestPhantom
-from spurious.generators.siim_writer import write_siim_acr
-from spurious.generators.skin_phantom import DRAWN
-from spurious.readers.siim_acr import SiimAcr
-from sweeps import stage as staging
-from sweeps.commands import plan_on, staged, whole_manifest
-from sweeps.sources import generator_staging
-from sweeps.spec import GeneratorDataset
+from spurious.generators.chest.chest_phantom import ChestPhantom
+from spurious.generators.chest.siim_writer import write_siim_acr
+from spurious.generators.skin.skin_phantom import DRAWN
+from spurious.readers.siim_acr.siim_acr import SiimAcr
+from sweeps.commands.stage import staged, whole_manifest
+from sweeps.plan.facts import plan_on
+from sweeps.spec.model import GeneratorDataset
+from sweeps.staging import stage as staging
+from sweeps.staging.sources import generator_staging
 
 SMALL = {"n_train": 24, "n_val": 12, "n_test": 12, "size": 128, "prevalence": 0.5}
 

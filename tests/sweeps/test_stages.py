@@ -13,18 +13,18 @@ import pytest
 import torch
 from tiny_sweeps import tiny
 
-from cluster.folder_store import FolderStore
-from cluster.store import Store
-from spurious import checkpoint
+from cluster.stores.base import Store
+from cluster.stores.folder import FolderStore
 from spurious.errors import NumericalError, Stopped
 from spurious.fit import Machine
-from spurious.stages import Stage
-from spurious.train import Hooks, Wish
-from sweeps import stages
-from sweeps.identity import stage_id
-from sweeps.plan import Cell, fit_config
-from sweeps.rows import Task
-from sweeps.stages import SharedStages
+from spurious.training import checkpoint
+from spurious.training.loop import Hooks, Wish
+from spurious.training.shared_models import Stage
+from sweeps.plan.identity import stage_id
+from sweeps.plan.plan import Cell, fit_config
+from sweeps.trial import shared_models as stages
+from sweeps.trial.result_rows import Task
+from sweeps.trial.shared_models import SharedStages
 
 SPEC = tiny()
 CONFIG = fit_config(

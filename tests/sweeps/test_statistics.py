@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sweeps.errors import ResultError
-from sweeps.statistics import paired_difference, summarize
+from sweeps.report.statistics import paired_difference, summarize
 
 AUROCS = st.lists(st.floats(0.0, 1.0), min_size=2, max_size=12)
 

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 from tiny_sweeps import PROVENANCE, run_here, tables
 
-from cluster.folder_store import FolderStore
-from cluster.store import Store
-from sweeps import results
-from sweeps.commands import plan_on
-from sweeps.outputs import report_input
-from sweeps.plan import Plan
+from cluster.stores.base import Store
+from cluster.stores.folder import FolderStore
+from sweeps.commands.report import report_input
+from sweeps.plan.facts import plan_on
+from sweeps.plan.plan import Plan
 from sweeps.report.build import build_report
-from sweeps.spec import load_spec
+from sweeps.results import tables as results
+from sweeps.spec.model import load_spec
 
 BEFORE = Path(__file__).parent / "store_before"
 CONTINUED, SHARES_A_MODEL = "b3b7a700b7af709b", "a2974433927b6d77"

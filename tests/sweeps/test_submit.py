@@ -17,9 +17,9 @@ from leaks import assert_closed, found_in, found_in_dashboard, found_in_files, f
 from port_probes import descendants
 from tiny_sweeps import DIVERGES, wait_until
 
-from cluster.embedded import Endpoint
-from cluster.s3_store import S3Store
-from sweeps import results
+from cluster.embedded.server import Endpoint
+from cluster.stores.s3 import S3Store
+from sweeps.results import tables as results
 
 LONG = "train.epochs=100000"
 
@@ -176,7 +176,7 @@ def test_the_outcome_is_the_jobs_and_failures_are_told_without_it(sweep: Sweep) 
     kept = user.sweeps("logs", sweep.name, "--trial", trial_id[:8], *store)
     assert kept.stdout.startswith(f"{trial_id} attempt ")
     assert "numerical: " in kept.stdout
-    assert "INFO sweeps.trial: attempt" in kept.stdout
+    assert "INFO sweeps.trial.run: attempt" in kept.stdout
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ import yaml
 from kubernetes_here import KubernetesHere, kubernetes_here
 from tiny_sweeps import TEXT, run_here, tiny
 
-from cluster.embedded import Endpoint
-from cluster.folder_store import FolderStore
+from cluster.embedded.server import Endpoint
+from cluster.stores.folder import FolderStore
 from sweeps.cli import main
+from sweeps.commands.logs import Wanted
 from sweeps.errors import SweepError
-from sweeps.logs import Wanted
-from sweeps.spec_store import get_spec, put_spec, stored_spec_key
+from sweeps.spec.stored import get_spec, put_spec, stored_spec_key
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 DIGEST = hashlib.sha256(TEXT.encode()).hexdigest()
@@ -45,7 +45,7 @@ def kubernetes(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kubernet
     """A server that acts as the Kubernetes API, to which KUBECONFIG leads."""
     with kubernetes_here(here) as found:
         monkeypatch.setenv("KUBECONFIG", str(found.kubeconfig))
-        monkeypatch.setattr("cluster.kubernetes_api._POLL_S", 0.01)
+        monkeypatch.setattr("cluster.jobs.kuberay_api._POLL_S", 0.01)
         yield found
 
 
@@ -237,8 +237,8 @@ def test_status_counts_cells_from_the_store_alone(
 
 LINES = """\
 sweep 'tiny': 4 trials, 0 done, 4 to run, 2 at once
-\x1b[36m(tiny pid=31)\x1b[0m label-20-erm-s0 0123456789abcdef: INFO sweeps.trial: begins
-\x1b[36m(tiny pid=32, ip=10.0.0.3)\x1b[0m mask-20-erm-s0 fedcba9876543210: INFO sweeps.trial: x
+\x1b[36m(tiny pid=31)\x1b[0m label-20-erm-s0 0123456789abcdef: INFO sweeps.trial.run: begins
+\x1b[36m(tiny pid=32, ip=10.0.0.3)\x1b[0m mask-20-erm-s0 fedcba9876543210: INFO sweeps.trial.run: x
 (tiny pid=32, ip=10.0.0.3) it is about 0123456789abcdef: no line of that trial
 (tiny pid=31) a line of a library
      6 s  [1/4] 01234567 label-20-erm-s0 robust AUROC 0.000 in 1.2 s

@@ -13,18 +13,18 @@ import torch
 from tiny_sweeps import DIVERGES, assert_same, run_here, stage_here, tables, tiny
 
 from cluster.errors import AlreadyExists, Corrupt, Denied, NotFound, Unavailable
-from cluster.folder_store import FolderStore
-from cluster.store import Store
-from spurious import checkpoint
+from cluster.stores.base import Store
+from cluster.stores.folder import FolderStore
 from spurious.errors import ConfigError, DataError, NumericalError
-from sweeps import results
-from sweeps.commands import plan_on
-from sweeps.plan import Plan
-from sweeps.rows import Task
-from sweeps.runner import task_for
-from sweeps.spec import Spec
-from sweeps.trial import classify, run_trial
-from sweeps.watching import Control
+from spurious.training import checkpoint
+from sweeps.driver.runner import task_for
+from sweeps.plan.facts import plan_on
+from sweeps.plan.plan import Plan
+from sweeps.results import tables as results
+from sweeps.spec.model import Spec
+from sweeps.trial.events import Control
+from sweeps.trial.result_rows import Task
+from sweeps.trial.run import classify, run_trial
 
 
 def one(**overrides: Any) -> Spec:
@@ -298,7 +298,7 @@ def test_a_loss_that_is_no_number_is_recorded(folder_store: FolderStore, tmp_pat
     assert "the training loss became" in row["message"]
     assert "Traceback (most recent call last)" in row["traceback"]
     assert "WARNING anything: near the end" in row["log_tail"]
-    assert "INFO cluster.cache_fill: fetching dataset" in row["log_tail"]
+    assert "INFO cluster.node_cache.fill: fetching dataset" in row["log_tail"]
     assert results.committed_ids(folder_store) == set()
 
 

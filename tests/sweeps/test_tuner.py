@@ -28,15 +28,16 @@ from tiny_sweeps import (
     wait_until,
 )
 
-from cluster.embedded import Endpoint
-from cluster.folder_store import FolderStore
-from cluster.s3_store import S3Store
-from sweeps import results
-from sweeps.commands import plan_on, staged
+from cluster.embedded.server import Endpoint
+from cluster.stores.folder import FolderStore
+from cluster.stores.s3 import S3Store
+from sweeps.commands.stage import staged
+from sweeps.driver.runner import run_plan
+from sweeps.driver.tuner import how_many_at_once
 from sweeps.errors import SweepError
-from sweeps.runner import run_plan
-from sweeps.trial import FitFunction
-from sweeps.tuner import how_many_at_once
+from sweeps.plan.facts import plan_on
+from sweeps.results import tables as results
+from sweeps.trial.run import FitFunction
 
 
 def test_sweeps_share_trials_and_numbers_do_not_depend_on_where_they_run(

@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from cluster.store import Store
+from cluster.stores.base import Store
 from spurious.errors import DataError
-from sweeps.weights import load_weights, stage_weights, weights_key
+from sweeps.trial.weights import load_weights, stage_weights, weights_key
 
 STATE = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.zeros(2)}
 

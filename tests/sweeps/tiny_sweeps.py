@@ -21,22 +21,22 @@ import pandas as pd
 from ray.experimental import internal_kv
 from rich.console import Console
 
+from cluster.datasets.manifest import commit_manifest
+from cluster.datasets.manifest_build import build_manifest
+from cluster.datasets.shards import write_shards
 from cluster.errors import Unavailable
-from cluster.manifest import commit_manifest
-from cluster.manifest_build import build_manifest
-from cluster.notices import Drain
-from cluster.shards import write_shards
-from cluster.store import Store
-from spurious.dataset import Dataset
-from spurious.train import Fit, Hooks, Wish
-from sweeps import results
-from sweeps.commands import plan_on
-from sweeps.plan import DatasetFacts, Plan
-from sweeps.rows import Task
-from sweeps.runner import task_for
-from sweeps.sources import generator_staging
-from sweeps.spec import GeneratorDataset, Spec, parse_spec
-from sweeps.trial import fit_for_real, run_trial
+from cluster.jobs.notices import Drain
+from cluster.stores.base import Store
+from spurious.data.dataset import Dataset
+from spurious.training.loop import Fit, Hooks, Wish
+from sweeps.driver.runner import task_for
+from sweeps.plan.facts import plan_on
+from sweeps.plan.plan import DatasetFacts, Plan
+from sweeps.results import tables as results
+from sweeps.spec.model import GeneratorDataset, Spec, parse_spec
+from sweeps.staging.sources import generator_staging
+from sweeps.trial.result_rows import Task
+from sweeps.trial.run import fit_for_real, run_trial
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = """

@@ -1,0 +1,1 @@
+"""Datasets on disk: records, Parquet shards and their manifest."""

@@ -1,0 +1,304 @@
+"""Manifests: what a staged dataset is, committed last, so that half a dataset is never seen.
+
+Light on purpose (no pyarrow, no numpy): planning reads manifests and must answer at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from cluster.datasets.keys import (
+    DATASETS,
+    DTYPES,
+    SPLITS,
+    check_name,
+    check_sha256,
+    manifest_key,
+    parse_manifest_key,
+    shard_key,
+)
+from cluster.errors import AlreadyExists, ClusterError, Corrupt, NotFound
+from cluster.stores.base import Store
+
+SCHEMA_VERSION: Final = 1
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Images per label y and spurious attribute s of one attribute in one split."""
+
+    y0_s0: int
+    y0_s1: int
+    y1_s0: int
+    y1_s1: int
+    y0_unknown: int
+    y1_unknown: int
+
+
+@dataclass(frozen=True)
+class SplitCounts:
+    """What one split holds: images, positive images, abnormalities, and cells per attribute.
+
+    `negative_abnormalities` are those of `abnormalities` that are drawn on negative images, such as
+    benign lesions; manifests from before they could be have none.
+    """
+
+    n: int
+    positives: int
+    abnormalities: int
+    cells: Mapping[str, Cells]
+    negative_abnormalities: int = 0
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A spurious attribute and whether it goes with (+1) or against (-1) the label in training."""
+
+    name: str
+    direction: int
+    source: Literal["measured", "declared"]
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One shard: SHA-256 and size of its file, and how many rows it has."""
+
+    sha256: str
+    size_bytes: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One version of a dataset.
+
+    Attributes:
+        name: Dataset name.
+        digest: Identity of this version: the content digest, or a generator's own digest.
+        content_digest: SHA-256 over the records, see `cluster.datasets.records.content_digest`.
+        image_shape: (H, W, C).
+        dtype: `uint8`, `uint16` or `float32`.
+        attributes: Spurious attributes, ascending by name.
+        splits: Counts of `train`, `val` and `test`.
+        shards: Shards, by their smallest sample id.
+        provenance: Where the data came from; in no digest.
+        generator: Options of the generator that made it, or None.
+        schema_version: Version of this layout.
+    """
+
+    name: str
+    digest: str
+    content_digest: str
+    image_shape: tuple[int, int, int]
+    dtype: str
+    attributes: tuple[Attribute, ...]
+    splits: Mapping[str, SplitCounts]
+    shards: tuple[ShardEntry, ...]
+    provenance: Mapping[str, str]
+    generator: Mapping[str, Any] | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def key(self) -> str:
+        """Where it lies in the store."""
+        return manifest_key(self.name, self.digest)
+
+    @property
+    def rows(self) -> int:
+        """Images in all splits."""
+        return sum(entry.rows for entry in self.shards)
+
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
+        """Names of the spurious attributes, ascending."""
+        return tuple(attribute.name for attribute in self.attributes)
+
+    @property
+    def directions(self) -> tuple[int, ...]:
+        """+1 or -1 per attribute, in the order of `attribute_names`."""
+        return tuple(attribute.direction for attribute in self.attributes)
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces, ASCII, one final newline."""
+        fields = dataclasses.asdict(self)
+        return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Manifest:
+        """Parse and check a manifest.
+
+        Raises:
+            Corrupt: the text is no manifest.
+            ClusterError: it has a schema version that this code does not know.
+        """
+        try:
+            fields = json.loads(text)
+            version = fields["schema_version"]
+            if version != SCHEMA_VERSION:
+                raise ClusterError(
+                    f"manifest has schema version {version!r}; this program reads "
+                    f"{SCHEMA_VERSION}: use the version of the program that staged it"
+                )
+            return _parse(fields)
+        except ClusterError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Corrupt(f"manifest cannot be read: {type(error).__name__}: {error}") from error
+
+
+def commit_manifest(store: Store, manifest: Manifest) -> bool:
+    """Make a staged dataset visible; the last step of staging.
+
+    Returns:
+        True where it was committed; False where the same content was staged before, in which case
+        nothing is written, unless a shard of the earlier manifest is gone: then this one replaces
+        it (so that deleting a damaged shard and staging again always mends a dataset).
+
+    Raises:
+        NotFound: a shard that the manifest names is not in the store.
+        ClusterError: this digest is staged with other content or other attribute directions.
+        Denied, Unavailable: from the store.
+    """
+    if missing := _missing_shards(store, manifest):
+        raise NotFound(f"cannot commit {manifest.key}: {missing[0]} is not in {store.url}")
+    data = manifest.to_json().encode()
+    try:
+        store.create(manifest.key, data)
+    except AlreadyExists:
+        staged = _load(store, manifest.key)
+        _refuse_difference(staged, manifest, store.url)
+        if lost := _missing_shards(store, staged):
+            _log.warning("%s names lost shard %s: manifest replaced", manifest.key, lost[0])
+            store.put(manifest.key, data)
+            return True
+        _log.info("%s@%s is already staged: nothing written", manifest.name, manifest.digest)
+        return False
+    return True
+
+
+def list_datasets(store: Store) -> dict[str, tuple[str, ...]]:
+    """Names of the staged datasets with the digests of their versions, both ascending."""
+    found: dict[str, list[str]] = {}
+    for key in store.list(DATASETS):
+        if parsed := parse_manifest_key(key):
+            found.setdefault(parsed[0], []).append(parsed[1])
+    return {name: tuple(sorted(found[name])) for name in sorted(found)}
+
+
+def find_manifest(store: Store, name: str, digest_prefix: str | None = None) -> Manifest:
+    """Read the manifest of a dataset, by name and, where it has several versions, digest.
+
+    Raises:
+        NotFound: no such dataset or version; names the nearest and lists what there is.
+        ClusterError: several versions match; lists their digests.
+        Corrupt: the manifest cannot be read.
+        Denied, Unavailable: from the store.
+    """
+    prefix = f"{DATASETS}{check_name(name, 'dataset')}/"
+    parsed = filter(None, map(parse_manifest_key, store.list(prefix)))
+    digests = [digest for _, digest in parsed]
+    if not digests:
+        raise NotFound(_not_staged(store, name))
+    matching = [d for d in digests if d.startswith(digest_prefix or "")]
+    listing = ", ".join(digests)
+    if not matching:
+        raise NotFound(
+            f"dataset '{name}' has no version whose digest starts with '{digest_prefix}' in "
+            f"{store.url}; staged are: {listing}"
+        )
+    if len(matching) > 1:
+        raise ClusterError(
+            f"dataset '{name}' has {len(matching)} versions in {store.url} that match: "
+            f"{', '.join(matching)}; write '{name}@DIGEST' with enough digits to name one"
+        )
+    return _load(store, manifest_key(name, matching[0]))
+
+
+def _not_staged(store: Store, name: str) -> str:
+    names = list(list_datasets(store))
+    nearest = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(repr(n) for n in nearest)}?" if nearest else ""
+    there = ", ".join(names) if names else "no dataset at all"
+    return f"dataset '{name}' is not staged in {store.url}{hint} (staged: {there})"
+
+
+def _load(store: Store, key: str) -> Manifest:
+    try:
+        manifest = Manifest.from_json(store.get(key))
+    except Corrupt as error:
+        raise Corrupt(f"{key} in {store.url}: {error}; stage the dataset again") from error
+    if manifest.key != key:
+        raise Corrupt(f"{key} in {store.url} holds the manifest of {manifest.key}")
+    return manifest
+
+
+def _missing_shards(store: Store, manifest: Manifest) -> list[str]:
+    keys = [shard_key(manifest.name, entry.sha256) for entry in manifest.shards]
+    return [key for key in keys if not store.exists(key)]
+
+
+def _refuse_difference(staged: Manifest, new: Manifest, url: str) -> None:
+    what = f"dataset {new.name}@{new.digest} is already staged in {url}"
+    if staged.content_digest != new.content_digest:
+        raise ClusterError(
+            f"{what} with other content ({staged.content_digest}, now {new.content_digest}): "
+            "the generator's output changed without a new version; raise its version"
+        )
+    if staged.attributes != new.attributes:
+        raise ClusterError(
+            f"{what} with other attribute directions ({_describe(staged)}, now {_describe(new)}): "
+            f"results of both would mix; stage it under another name, or delete {new.key} first"
+        )
+
+
+def _describe(manifest: Manifest) -> str:
+    return ", ".join(f"{a.name} {a.direction:+d} {a.source}" for a in manifest.attributes)
+
+
+def _parse(fields: dict[str, Any]) -> Manifest:
+    """Build a manifest from parsed JSON; whatever does not fit raises."""
+    height, width, channels = (int(size) for size in fields["image_shape"])
+    generator = fields["generator"]
+    manifest = Manifest(
+        name=check_name(fields["name"], "dataset"),
+        digest=check_sha256(fields["digest"], "dataset digest"),
+        content_digest=check_sha256(fields["content_digest"], "content digest"),
+        image_shape=(height, width, channels),
+        dtype=fields["dtype"],
+        attributes=tuple(Attribute(**attribute) for attribute in fields["attributes"]),
+        splits={split: _parse_split(fields["splits"][split]) for split in SPLITS},
+        shards=tuple(ShardEntry(**shard) for shard in fields["shards"]),
+        provenance=dict(fields["provenance"]),
+        generator=None if generator is None else dict(generator),
+    )
+    for attribute in manifest.attributes:
+        check_name(attribute.name, "attribute")
+        if attribute.direction not in (1, -1):
+            raise ValueError(f"direction of {attribute.name} is {attribute.direction!r}")
+    for shard in manifest.shards:
+        check_sha256(shard.sha256, "shard")
+    if manifest.dtype not in DTYPES or min(manifest.image_shape) < 1 or not manifest.shards:
+        raise ValueError(f"{manifest.image_shape} {manifest.dtype}, {len(manifest.shards)} shards")
+    if manifest.rows != sum(counts.n for counts in manifest.splits.values()):
+        raise ValueError(f"{manifest.rows} rows in shards, another number in splits")
+    if any(tuple(c.cells) != manifest.attribute_names for c in manifest.splits.values()):
+        raise ValueError(f"cells of other attributes than {manifest.attribute_names}")
+    return manifest
+
+
+def _parse_split(fields: dict[str, Any]) -> SplitCounts:
+    cells = {name: Cells(**cell) for name, cell in fields["cells"].items()}
+    return SplitCounts(
+        n=fields["n"],
+        positives=fields["positives"],
+        abnormalities=fields["abnormalities"],
+        cells=cells,
+        negative_abnormalities=fields.get("negative_abnormalities", 0),
+    )

@@ -1,0 +1,156 @@
+"""From staged shards to a manifest: the checks that need all records, counts and directions."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cluster.datasets.keys import SPLITS, check_name
+from cluster.datasets.manifest import Attribute, Cells, Manifest, ShardEntry, SplitCounts
+from cluster.datasets.records import RowSummary, content_digest
+from cluster.datasets.shards import StagedShard
+from cluster.errors import ClusterError
+
+_SHOWN = 5
+
+
+def build_manifest(
+    name: str,
+    shards: Iterable[StagedShard],
+    *,
+    declared_directions: Mapping[str, int] | None = None,
+    provenance: Mapping[str, str] | None = None,
+    generator: Mapping[str, Any] | None = None,
+    digest: str | None = None,
+) -> Manifest:
+    """Check all records together and describe them; `commit_manifest` then makes them visible.
+
+    Args:
+        name: Dataset name.
+        shards: What every staging task's `write_shards` returned, in any order.
+        declared_directions: +1 or -1 of attributes that training images cannot show.
+        provenance: Where the data came from (a staging time belongs here).
+        generator: A generator's options (JSON values).
+        digest: A generator's own digest; None for real data, whose digest is the content digest.
+
+    Raises:
+        ClusterError: there is no record, shards do not belong together, an id is used twice, a
+            patient is in two splits, or an attribute has no direction; all problems at once.
+    """
+    check_name(name, "dataset")
+    staged = sorted(shards, key=lambda s: min(row.sample_id for row in s.records))
+    if not staged:
+        raise ClusterError(f"dataset {name!r} has no record: nothing to stage")
+    _check_alike(name, staged)
+    first = staged[0]
+    rows = [row for shard in staged for row in shard.records]
+    splits = {split: _count(rows, split, first.attribute_names) for split in SPLITS}
+    attributes, undirected = _directions(splits["train"].cells, declared_directions or {})
+    if problems := [*_repeated_ids(rows), *_patients_in_two_splits(rows), *undirected]:
+        raise ClusterError(f"dataset {name!r} cannot be staged: {'; '.join(problems)}")
+    content = content_digest(rows, first.image_shape, first.dtype, first.attribute_names)
+    return Manifest(
+        name=name,
+        digest=digest or content,
+        content_digest=content,
+        image_shape=first.image_shape,
+        dtype=first.dtype,
+        attributes=attributes,
+        splits=splits,
+        shards=tuple(ShardEntry(s.sha256, s.size_bytes, len(s.records)) for s in staged),
+        provenance=dict(provenance or {}),
+        generator=None if generator is None else dict(generator),
+    )
+
+
+def measure_direction(train: Cells) -> int | None:
+    """+1 where P(s=1 | y=1) >= P(s=1 | y=0) among annotated training images, else -1.
+
+    None where training has no annotated positive or no annotated negative image.
+    """
+    positives, negatives = train.y1_s0 + train.y1_s1, train.y0_s0 + train.y0_s1
+    if not positives or not negatives:
+        return None
+    return 1 if train.y1_s1 * negatives >= train.y0_s1 * positives else -1
+
+
+def _directions(
+    train: Mapping[str, Cells], declared: Mapping[str, int]
+) -> tuple[tuple[Attribute, ...], list[str]]:
+    """The directed attributes, and a problem for each one that has no direction or a bad one."""
+    attributes: list[Attribute] = []
+    problems = [
+        f"a direction is declared for {name!r}, which is no attribute ({', '.join(train)})"
+        for name in declared
+        if name not in train
+    ]
+    for name, cells in train.items():
+        measured = measure_direction(cells)
+        direction = declared.get(name) if measured is None else measured
+        if direction is None:
+            problems.append(
+                f"attribute {name!r} has no direction: training has no annotated image of each "
+                "label, and none is declared; declare +1 (goes with the label) or -1"
+            )
+        elif direction not in (1, -1):
+            problems.append(f"declared direction of {name!r} is {direction!r}; expected +1 or -1")
+        else:
+            attributes.append(
+                Attribute(name, direction, "declared" if measured is None else "measured")
+            )
+    return tuple(attributes), problems
+
+
+def _count(rows: Sequence[RowSummary], split: str, names: Sequence[str]) -> SplitCounts:
+    chosen = [row for row in rows if row.split == split]
+    cells: dict[str, Cells] = {}
+    for column, name in enumerate(names):
+        n = Counter((row.label, row.attributes[column]) for row in chosen)
+        cells[name] = Cells(
+            y0_s0=n[0, False],
+            y0_s1=n[0, True],
+            y1_s0=n[1, False],
+            y1_s1=n[1, True],
+            y0_unknown=n[0, None],
+            y1_unknown=n[1, None],
+        )
+    return SplitCounts(
+        n=len(chosen),
+        positives=sum(row.label for row in chosen),
+        abnormalities=sum(row.abnormalities for row in chosen),
+        cells=cells,
+        negative_abnormalities=sum(row.abnormalities for row in chosen if not row.label),
+    )
+
+
+def _check_alike(name: str, staged: Sequence[StagedShard]) -> None:
+    first = staged[0]
+    for shard in staged[1:]:
+        for field in ("image_shape", "dtype", "attribute_names"):
+            ours, theirs = getattr(shard, field), getattr(first, field)
+            if ours != theirs:
+                raise ClusterError(
+                    f"dataset {name!r}: record {shard.records[0].sample_id!r} has {field} {ours}, "
+                    f"but {first.records[0].sample_id!r} has {theirs}: all records of a dataset "
+                    "have the same"
+                )
+
+
+def _repeated_ids(rows: Sequence[RowSummary]) -> list[str]:
+    counts = Counter(row.sample_id for row in rows)
+    repeated = sorted(sample_id for sample_id, n in counts.items() if n > 1)
+    return [f"{_some(repeated)} used by more than one record"] if repeated else []
+
+
+def _patients_in_two_splits(rows: Sequence[RowSummary]) -> list[str]:
+    splits: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        splits[row.patient_id].add(row.split)
+    shared = sorted(patient for patient, found in splits.items() if len(found) > 1)
+    return [f"{_some(shared, 'patient')} in more than one split"] if shared else []
+
+
+def _some(ids: Sequence[str], noun: str = "id") -> str:
+    shown = ", ".join(repr(i) for i in ids[:_SHOWN]) + (", ..." if len(ids) > _SHOWN else "")
+    return f"{len(ids)} {noun}{'' if len(ids) == 1 else 's'} ({shown})"

@@ -1,0 +1,133 @@
+"""Reading shards back: verified first, then decoded as views, row group by row group.
+
+Shape legend: n rows of one row group, H height, W width, C channels, A attributes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from cluster.datasets.keys import shard_key
+from cluster.datasets.manifest import Manifest, ShardEntry
+from cluster.datasets.shards import ATTRIBUTE_PREFIX, shard_schema
+from cluster.errors import Corrupt
+
+
+@dataclass(frozen=True)
+class ShardRows:
+    """One row group.
+
+    Attributes:
+        images: (n, H, W, C) in the manifest's dtype; a view of the decoded Arrow buffer.
+        masks: (n, H, W) bool.
+        labels: (n,) int64.
+        abnormalities: (n,) int64.
+        attributes: (n, A) int8: 0, 1, or -1 where unknown, in the manifest's order.
+        splits: n values.
+        sample_ids: n values.
+        patient_ids: n values.
+    """
+
+    images: NDArray[Any]
+    masks: NDArray[np.bool_]
+    labels: NDArray[np.int64]
+    abnormalities: NDArray[np.int64]
+    attributes: NDArray[np.int8]
+    splits: list[str]
+    sample_ids: list[str]
+    patient_ids: list[str]
+
+
+def read_shard(path: Path, manifest: Manifest, entry: ShardEntry) -> Iterator[ShardRows]:
+    """Verify a downloaded shard at once, then yield its rows.
+
+    Raises:
+        Corrupt: size, SHA-256, schema, row count or a row's size differs from the manifest; names
+            the shard's key, what was expected and what was found.
+    """
+    key = shard_key(manifest.name, entry.sha256)
+    _verify_bytes(path, key, entry)
+    file = pq.ParquetFile(path, memory_map=True)
+    found, expected = file.schema_arrow, shard_schema(manifest.attribute_names, manifest.dtype)
+    if not found.equals(expected) or found.metadata != expected.metadata:
+        raise Corrupt(
+            f"shard {key} has schema {_one_line(found)}; expected {_one_line(expected)}: "
+            "stage the dataset again with this version"
+        )
+    if file.metadata.num_rows != entry.rows:
+        raise Corrupt(
+            f"shard {key} has {file.metadata.num_rows} rows; its manifest says {entry.rows}: "
+            "stage the dataset again"
+        )
+    return _row_groups(file, manifest, key)
+
+
+def _verify_bytes(path: Path, key: str, entry: ShardEntry) -> None:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    size = path.stat().st_size
+    if (found, size) != (entry.sha256, entry.size_bytes):
+        raise Corrupt(
+            f"shard {key} is corrupt: expected sha256 {entry.sha256} ({entry.size_bytes} bytes), "
+            f"found {found} ({size} bytes); delete that object and stage the dataset again"
+        )
+
+
+def _row_groups(file: Any, manifest: Manifest, key: str) -> Iterator[ShardRows]:
+    for number in range(file.num_row_groups):
+        table = file.read_row_group(number, use_threads=False)
+        for batch in table.to_batches():
+            yield _decode(batch, manifest, key)
+
+
+def _decode(batch: Any, manifest: Manifest, key: str) -> ShardRows:
+    height, width, channels = manifest.image_shape
+    for side, size in zip(("height", "width", "channels"), manifest.image_shape, strict=True):
+        if not (batch.column(side).to_numpy() == size).all():
+            raise Corrupt(f"shard {key}: a {side} differs from the manifest's {size}")
+    n = batch.num_rows
+    dtype = np.dtype(manifest.dtype).newbyteorder("<")
+    image_bytes = height * width * channels * dtype.itemsize
+    pixels = _fixed_size_rows(batch.column("image"), image_bytes, f"shard {key}: image")
+    packed = _fixed_size_rows(batch.column("mask"), -(-height * width // 8), f"shard {key}: mask")
+    bits = np.unpackbits(packed, axis=1, count=height * width)
+    attributes = np.empty((n, len(manifest.attribute_names)), np.int8)
+    for column, name in enumerate(manifest.attribute_names):
+        values = batch.column(ATTRIBUTE_PREFIX + name).cast(pa.int8()).fill_null(-1)
+        attributes[:, column] = values.to_numpy()
+    return ShardRows(
+        images=pixels.reshape(-1).view(dtype).reshape(n, height, width, channels),
+        masks=bits.view(np.bool_).reshape(n, height, width),
+        labels=batch.column("label").to_numpy().astype(np.int64),
+        abnormalities=batch.column("abnormalities").to_numpy().astype(np.int64),
+        attributes=attributes,
+        splits=batch.column("split").to_pylist(),
+        sample_ids=batch.column("sample_id").to_pylist(),
+        patient_ids=batch.column("patient_id").to_pylist(),
+    )
+
+
+def _fixed_size_rows(column: Any, row_bytes: int, what: str) -> NDArray[np.uint8]:
+    """View a binary column whose values all have one size as (n, row_bytes), without a copy."""
+    n = len(column)
+    _, offset_buffer, data = column.buffers()
+    offsets = np.frombuffer(offset_buffer, np.int32)[column.offset : column.offset + n + 1]
+    sizes = np.diff(offsets)
+    if not (sizes == row_bytes).all():
+        wrong = int(sizes[sizes != row_bytes][0])
+        raise Corrupt(f"{what} of {wrong} bytes; expected {row_bytes}: stage the dataset again")
+    values = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
+    return values.reshape(n, row_bytes)
+
+
+def _one_line(schema: Any) -> str:
+    return ", ".join(f"{field.name}:{field.type}" for field in schema) + f" {schema.metadata}"

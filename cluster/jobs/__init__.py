@@ -1,0 +1,1 @@
+"""Ray sessions here, and Ray jobs on clusters elsewhere."""

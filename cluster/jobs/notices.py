@@ -1,0 +1,167 @@
+"""What a driver and its trials tell each other while both live, through Ray's control store.
+
+A trial asks between epochs: shall it stop, and will its node go away? Nothing here outlives the
+Ray session; what must last is in the store.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from ray.experimental import internal_kv
+
+_NAMESPACE = b"spurious-sweeps"
+_TIMEOUT_S = 5.0
+_log = logging.getLogger("cluster.jobs.notices")
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What a driver has told.
+
+    Attributes:
+        stop: Whether all trials shall save a checkpoint and end.
+        retried: Ids of the trials that an earlier worker lost.
+    """
+
+    stop: bool = False
+    retried: frozenset[str] = frozenset()
+
+
+class Notices:
+    """One run's notice board; the driver writes, its trials read."""
+
+    def __init__(self, run: str) -> None:
+        """Take the board of a run, by an id that no other run has."""
+        self.run = run
+        self._told = Notice()
+        self._read_at = -float("inf")
+        self._read = Notice()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Notices, (self.run,)
+
+    def ask_to_stop(self) -> None:
+        """Tell every trial to save a checkpoint and end."""
+        self._write(Notice(True, self._told.retried))
+
+    def lost(self, trial_id: str) -> None:
+        """Tell the next attempt of a trial that there was an earlier one."""
+        self._write(Notice(self._told.stop, self._told.retried | {trial_id}))
+
+    def leaving(self, trial_id: str) -> None:
+        """From a trial: its node will go away, so that its end there is no failure.
+
+        Ray itself tells a drained node from a failed one only where the node outlives its deadline.
+        """
+        try:
+            internal_kv._internal_kv_put(self._leaving(trial_id), b"1", namespace=_NAMESPACE)
+        except RayError as error:
+            _log.warning("the driver could not be told that this node goes away: %s", error)
+
+    def all_leaving(self) -> frozenset[str]:
+        """For the driver: the trials that told that their nodes go away, and are not lost yet."""
+        prefix = self._leaving("")
+        try:
+            found = internal_kv._internal_kv_list(prefix, namespace=_NAMESPACE)
+        except RayError as error:
+            _log.warning("it could not be read which trials' nodes go away: %s", error)
+            return frozenset()
+        return frozenset(key.removeprefix(prefix).decode() for key in found)
+
+    def left(self, trial_id: str) -> bool:
+        """For the driver: whether a trial told that its node goes away; told once."""
+        key = self._leaving(trial_id)
+        found = internal_kv._internal_kv_get(key, namespace=_NAMESPACE) is not None
+        if found:
+            internal_kv._internal_kv_del(key, namespace=_NAMESPACE)
+        return found
+
+    def clear(self) -> None:
+        """Remove the board, where the session still stands."""
+        try:
+            internal_kv._internal_kv_del(self._key, namespace=_NAMESPACE)
+            internal_kv._internal_kv_del(
+                self._leaving(""), del_by_prefix=True, namespace=_NAMESPACE
+            )
+        except RayError as error:
+            _log.warning("the run's notices could not be removed: %s", error)
+
+    def read(self, max_age_s: float = 0.0) -> Notice:
+        """What the driver has told, asked for again where the last answer is older.
+
+        A control store that does not answer has told nothing new: the trial goes on.
+        """
+        if time.monotonic() - self._read_at >= max_age_s:
+            try:
+                found = internal_kv._internal_kv_get(self._key, namespace=_NAMESPACE)
+                self._read = _parsed(found)
+            except RayError as error:
+                _log.warning("the driver's notices could not be read: %s", error)
+            self._read_at = time.monotonic()
+        return self._read
+
+    @property
+    def _key(self) -> bytes:
+        return f"notices/{self.run}".encode()
+
+    def _leaving(self, trial_id: str) -> bytes:
+        return f"leaving/{self.run}/{trial_id}".encode()
+
+    def _write(self, notice: Notice) -> None:
+        self._told = notice
+        data = json.dumps({"stop": notice.stop, "retried": sorted(notice.retried)})
+        internal_kv._internal_kv_put(self._key, data.encode(), namespace=_NAMESPACE)
+
+
+def _parsed(found: bytes | None) -> Notice:
+    if found is None:
+        return Notice()
+    told = json.loads(found)
+    return Notice(told["stop"], frozenset(told["retried"]))
+
+
+DRAIN_VARIABLE = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
+_RAYS_DRAIN_S = 30.0
+
+
+def drain_seconds() -> float:
+    """How long this node's tasks may go on after its SIGTERM, as Ray 2.60 reads it."""
+    try:
+        found = float(os.environ.get(DRAIN_VARIABLE, ""))
+    except ValueError:
+        return _RAYS_DRAIN_S
+    return found if math.isfinite(found) else _RAYS_DRAIN_S
+
+
+class Drain:
+    """Whether this process's node is about to go away: a spot reclaim, a scale-down, an eviction.
+
+    Ray 2.60 answers SIGTERM to `ray start --block` with a drain of that node.
+    """
+
+    def __init__(self) -> None:
+        """Ask nothing yet."""
+        self._asked_at = -float("inf")
+        self._coming = False
+
+    def coming(self, max_age_s: float = 1.0) -> bool:
+        """Ask Ray, at most every `max_age_s` seconds; once yes, always yes."""
+        if not self._coming and time.monotonic() - self._asked_at >= max_age_s:
+            self._asked_at = time.monotonic()
+            try:
+                client = internal_kv.internal_kv_get_gcs_client()  # type: ignore[no-untyped-call]
+                draining = client.get_draining_nodes(timeout=_TIMEOUT_S)
+            except RayError as error:
+                _log.warning("Ray does not say which nodes go away: %s", error)
+            else:
+                self._coming = ray.get_runtime_context().get_node_id() in draining
+        return self._coming

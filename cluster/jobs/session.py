@@ -1,0 +1,240 @@
+"""A Ray session: the cluster this process runs on, or a local one that ends with it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from cluster.errors import Unavailable
+from cluster.jobs.ray_internals import (
+    LOOPBACK_VARIABLE,
+    close_interfaces,
+    listens_on_loopback_only,
+)
+from cluster.jobs.session_folder import SessionFolder
+
+_OBJECT_STORE_BYTES = 256 * 2**20
+"""Trials read memory-mapped files, so Ray's object store carries next to nothing."""
+_CONNECT_S = 10.0
+_TOKEN_VARIABLE = "RAY_AUTH_TOKEN_PATH"  # noqa: S105 (its name)
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "0",  # it takes lines of different trials for one
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_MAX_PENDING_TRIALS_PG": "16",  # enough for an autoscaler to see a demand
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # a sweep has one of its own, with checkpoints
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a sweep tells them itself, one line each
+}
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a user needs to find the session.
+
+    Attributes:
+        dashboard: URL of the Ray dashboard, or empty where there is none.
+        token_file: File with the token that the dashboard asks for, or None.
+        nodes: CPUs and GPUs of each node.
+        folder: Ray's own folder of the session on this machine: logs, and what may end with them.
+            A local session's is private and removed with it.
+        may_grow: Whether nodes may come later, as an autoscaler brings them.
+    """
+
+    dashboard: str
+    token_file: Path | None
+    nodes: tuple[tuple[float, float], ...]
+    folder: Path
+    may_grow: bool = False
+
+
+def on_cluster() -> bool:
+    """Whether the environment leads to a running cluster, so that no local session is started."""
+    return os.environ.get("RAY_ADDRESS", "") not in ("", "local")
+
+
+def prepare_environment() -> bool:
+    """Set what Ray reads when it is imported or started; the user's own values win.
+
+    Returns:
+        Whether a local session needs a token, which no setting of the user's names.
+
+    Raises:
+        Unavailable: Ray was imported before, so that it would not see them.
+    """
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    if on_cluster():
+        return False
+    close_interfaces()
+    # Ray's own default differs from version to version, and with files in HOME
+    if "ray" in sys.modules and "RAY_AUTH_MODE" not in os.environ:
+        raise Unavailable("set RAY_AUTH_MODE before Ray is imported: Ray reads it only then")
+    if os.environ.setdefault("RAY_AUTH_MODE", "token") != "token":
+        return False
+    return not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
+
+
+@contextmanager
+def _token_of_session(folder: SessionFolder) -> Iterator[Path]:
+    """A new token in the session's private folder, named to Ray while the block runs.
+
+    Never one token for two sessions: processes of a session that ends may send theirs to a port
+    that somebody else has taken over by then.
+    """
+    path = folder.path.parent / "ray_auth_token"
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+    os.environ[_TOKEN_VARIABLE] = str(path)
+    try:
+        yield path
+    finally:
+        del os.environ[_TOKEN_VARIABLE]
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def ray_session(
+    job_name: str, cpus: int | None = None, *, keep_logs: bool = False
+) -> Iterator[Session]:
+    """Connect to the cluster in RAY_ADDRESS, else start Ray here; shut down on leaving.
+
+    A local session listens on loopback alone, behind a token of its own. SIGTERM acts as Ctrl-C
+    does. Logs of workers are shown where this process logs at INFO.
+
+    Args:
+        job_name: Shown with the job on the dashboard.
+        cpus: CPUs that a local session offers; all of this machine's by default.
+        keep_logs: Leave a local session's folder, with Ray's logs, when it ends.
+
+    Raises:
+        Unavailable: Ray could not be started or reached.
+    """
+    needs_token = prepare_environment()
+    import ray
+
+    address = os.environ["RAY_ADDRESS"] if on_cluster() else "local"
+    _check_address(address)
+    if ray.is_initialized():
+        raise Unavailable("this process has a Ray session already, and takes one at a time")
+    with ExitStack() as ending:
+        folder = None
+        named = os.environ.get(_TOKEN_VARIABLE) if address == "local" else None
+        token = Path(named) if named else None
+        if address == "local":
+            folder = _private_folder(keep_logs)
+            ending.callback(folder.close)
+            if needs_token:
+                token = ending.enter_context(_token_of_session(folder))
+        ending.callback(ray.shutdown)  # before the start: an interrupted one leaves no process
+        context = _connected(address, job_name, cpus, folder)
+        ending.enter_context(_terminated_as_interrupted())
+        yield Session(
+            dashboard=f"http://{context.dashboard_url}" if context.dashboard_url else "",
+            token_file=token,
+            nodes=tuple(
+                (node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+                for node in ray.nodes()  # type: ignore[no-untyped-call]
+                if node["Alive"]
+            ),
+            folder=Path(context.address_info["session_dir"]),
+            may_grow=on_cluster(),
+        )
+
+
+def _private_folder(keep: bool) -> SessionFolder:
+    try:
+        return SessionFolder(keep=keep)
+    except OSError as error:
+        raise Unavailable(
+            f"Ray needs a temporary folder for its logs and sockets ({error}): set RAY_TMPDIR or "
+            "TMPDIR to a folder that you can write"
+        ) from error
+
+
+def _connected(address: str, job_name: str, cpus: int | None, folder: SessionFolder | None) -> Any:
+    """Ray's context of a new local session in a folder, or of the cluster at an address."""
+    import ray
+
+    local: dict[str, Any] = {
+        "_temp_dir": None if folder is None else str(folder.path),
+        "num_cpus": cpus,
+        "include_dashboard": True,
+        "dashboard_host": "127.0.0.1",
+        "object_store_memory": _OBJECT_STORE_BYTES,
+    }
+    try:
+        context = ray.init(
+            address=address,
+            # a submitted driver's log is where people look for their trials' lines
+            log_to_driver=on_cluster() or logging.getLogger().isEnabledFor(logging.INFO),
+            logging_level=logging.WARNING,
+            job_config=ray.job_config.JobConfig(metadata={"sweep": job_name}),
+            **({} if folder is None else local),
+        )
+    except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
+        if folder is not None:
+            folder.keep = True
+            raise Unavailable(
+                f"Ray could not be started on this machine: {error}; its logs are in {folder.path}"
+            ) from error
+        raise Unavailable(
+            f"the Ray cluster at {address} cannot be used ({error}): check RAY_ADDRESS and the "
+            "cluster's token (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH)"
+        ) from error
+    if folder is not None and not listens_on_loopback_only():
+        raise Unavailable(
+            f"Ray listens on every interface of this machine: set {LOOPBACK_VARIABLE}=0 before "
+            "Ray is imported"
+        )
+    return context
+
+
+def _check_address(address: str) -> None:
+    """Refuse an address that leads nowhere: Ray itself would try for minutes."""
+    if "://" in address:
+        raise Unavailable(
+            f"RAY_ADDRESS={address}: expected HOST:PORT of the cluster's head, from a process on "
+            "the cluster; from elsewhere submit the command as a Ray job"
+        )
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        return  # `local` or `auto`
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise Unavailable(
+            f"no Ray cluster at RAY_ADDRESS={address} ({error}): correct it, or unset it to run on "
+            "this machine"
+        ) from error
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does: Ray's own handler would abort the process."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        if not callable(handler):  # a shell's background job ignores SIGINT
+            raise KeyboardInterrupt
+        handler(signal.SIGINT, frame)
+
+    if threading.current_thread() is not threading.main_thread():  # only that one has handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

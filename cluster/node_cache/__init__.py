@@ -1,0 +1,1 @@
+"""The decoded datasets of a node, shared by its workers."""

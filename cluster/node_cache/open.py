@@ -1,0 +1,160 @@
+"""The node cache: a dataset is fetched and decoded once per node, then shared by all its trials.
+
+A cached dataset is a folder of `.npy` files that every trial maps read-only, so the node holds
+each page once. The folder is built under a lock beside its place and renamed into it when whole.
+
+Shape legend: N images, H height, W width, C channels, A spurious attributes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from cluster.datasets.manifest import Manifest
+from cluster.errors import Corrupt, Denied
+from cluster.node_cache.eviction import dataset_folder, held_lock, lock_shared
+from cluster.node_cache.fill import ARRAYS, INDEX, Progress, fetch_dataset
+from cluster.stores.base import Store
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CachedArrays:
+    """A dataset on this node, rows ascending by sample id; all arrays are read-only memory maps.
+
+    The cached files cannot be evicted while an array, or a view of one, is alive.
+
+    Attributes:
+        images: (N, H, W, C) in the manifest's dtype.
+        masks: (N, H, W) bool.
+        labels: (N,) int64 in {0, 1}.
+        attributes: (N, A) int8 in {0, 1, -1 unknown}, in the order of the manifest's attributes.
+        splits: (N,) str.
+        sample_ids: (N,) str, ascending.
+        patient_ids: (N,) str.
+        abnormalities: (N,) int64.
+        hit: False where this call fetched the dataset.
+        bytes_fetched: Bytes that this call downloaded.
+        seconds_waited: Wall time until no other process or thread was at the dataset, seconds.
+        seconds_fetching: Wall time of fetching and decoding, 0 on a hit, seconds.
+    """
+
+    images: NDArray[Any]
+    masks: NDArray[np.bool_]
+    labels: NDArray[np.int64]
+    attributes: NDArray[np.int8]
+    splits: NDArray[np.str_]
+    sample_ids: NDArray[np.str_]
+    patient_ids: NDArray[np.str_]
+    abnormalities: NDArray[np.int64]
+    hit: bool
+    bytes_fetched: int
+    seconds_waited: float
+    seconds_fetching: float
+
+
+def open_dataset(
+    store: Store,
+    manifest: Manifest,
+    cache_dir: Path,
+    *,
+    progress: Progress | None = None,
+    max_bytes: int | None = None,
+    wait_seconds: float = 6 * 3600,
+) -> CachedArrays:
+    """Map a dataset from the node cache, fetching it first where it is not there.
+
+    However many processes and threads of a node open a dataset, one fetches it and the others
+    wait. What a killed process left is removed by the next one that fetches. Datasets that nobody
+    has open are evicted, least recently opened first, where the disk or `max_bytes` is short.
+
+    Args:
+        store: Where the shards are.
+        manifest: The dataset.
+        cache_dir: Folder on a local disk, the same for all trials of the node.
+        progress: Called after each shard that this call fetches.
+        max_bytes: Limit on the cache's size, None for the disk's.
+        wait_seconds: How long to wait for another process that fetches the same dataset.
+
+    Raises:
+        Corrupt, NotFound: a shard is damaged or missing; names it, and nothing is cached.
+        DiskFull: the disk or `max_bytes` has no room.
+        Denied: the cache folder cannot be written.
+        Unavailable: the store failed, or waiting took too long.
+    """
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Denied(f"cannot use {cache_dir} as cache folder: {error}") from error
+    folder = dataset_folder(cache_dir, manifest.content_digest)
+    asked = time.monotonic()
+    with held_lock(folder, f"dataset {manifest.name} being fetched", wait_seconds):
+        free = time.monotonic()
+        fetched, fetching = 0, 0.0
+        arrays = _map_if_sound(folder, manifest)
+        hit = arrays is not None
+        if arrays is None:
+            fetched = fetch_dataset(store, manifest, folder, progress, max_bytes)
+            fetching = time.monotonic() - free
+            arrays = _map(folder, manifest)
+        os.utime(folder / INDEX)  # eviction goes by the time of the last opening
+    return CachedArrays(
+        **arrays,
+        hit=hit,
+        bytes_fetched=fetched,
+        seconds_waited=free - asked,
+        seconds_fetching=fetching,
+    )
+
+
+def _map_if_sound(folder: Path, manifest: Manifest) -> dict[str, NDArray[Any]] | None:
+    if not folder.exists():
+        return None
+    try:
+        return _map(folder, manifest)
+    except Corrupt as error:
+        _log.warning("%s: fetching dataset %s again", error, manifest.name)
+        return None
+
+
+def _map(folder: Path, manifest: Manifest) -> dict[str, NDArray[Any]]:
+    """Map every array of a cached dataset; raises Corrupt where a file is not as recorded."""
+    try:
+        sizes = json.loads((folder / INDEX).read_bytes())["files"]
+        for name, size in sizes.items():
+            found = (folder / name).stat().st_size
+            if found != size:
+                raise Corrupt(f"cached file {folder / name} has {found} bytes; expected {size}")
+        arrays = {name: _map_array(folder / f"{name}.npy") for name in ARRAYS}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Corrupt(f"cached dataset {folder} cannot be opened: {error}") from error
+    images = arrays["images"]
+    if images.shape != (manifest.rows, *manifest.image_shape) or images.dtype != manifest.dtype:
+        raise Corrupt(f"cached images in {folder} are {images.shape} {images.dtype}")
+    return arrays
+
+
+def _map_array(path: Path) -> NDArray[Any]:
+    """Map one `.npy` file and hold a shared lock on it for as long as the map lives.
+
+    The lock belongs to the open file, which `mmap` duplicates and closes when it goes; so the lock
+    ends with the last view of the array, or with the process, however that ends.
+    """
+    with path.open("rb") as file:
+        lock_shared(file)
+        npy.read_magic(file)
+        shape, fortran, dtype = npy.read_array_header_1_0(file)
+        if fortran:
+            raise ValueError(f"{path} is in Fortran order")
+        return np.memmap(file, dtype=dtype, mode="r", offset=file.tell(), shape=shape)

@@ -1,0 +1,102 @@
+"""The Store protocol: an S3 bucket or a folder behind the same eight verbs.
+
+Keys are `/`-separated relative paths such as `results/trials/3f2a91c04b7e0d55.parquet`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from cluster.errors import ClusterError
+
+_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=@+-]{0,199}")
+_USER_INFO = re.compile(r"[A-Za-z0-9+.-]+://[^/]*[@:]")
+_LONGEST = 800  # S3 ends at 1024 bytes, of which a store's own prefix takes some
+
+
+class Store(Protocol):
+    """Bytes under keys. Every method may raise Denied or Unavailable.
+
+    A put is atomic: a reader sees the old object, the new one, or none, never a part.
+    Implementations are safe to use from several threads and processes at once.
+    """
+
+    @property
+    def url(self) -> str:
+        """What `open_store` was given, e.g. `s3://bucket/prefix` or an absolute folder path."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """The whole object; raises NotFound."""
+        ...
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write or replace an object, atomically."""
+        ...
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write an object only where there is none; raises AlreadyExists.
+
+        A retried request may lose against its own first try: a caller that must know compares
+        what is stored with what it wrote.
+        """
+        ...
+
+    def download(self, key: str, path: Path) -> None:
+        """Stream an object into a local file, replaced at the end; raises NotFound.
+
+        What goes wrong with the local file (disk full, no such folder) stays an OSError.
+        """
+        ...
+
+    def upload(self, path: Path, key: str) -> None:
+        """Stream a local file into an object, atomically; OSError where it cannot be read."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Keys that start with `prefix`, ascending by code point."""
+        ...
+
+    def exists(self, key: str) -> bool:
+        """Whether the key holds an object."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove an object; a missing one is no error."""
+        ...
+
+
+def check_key(key: str) -> str:
+    """Return the key, or raise ClusterError where a segment could leave the store or confuse it."""
+    if not is_key(key):
+        raise ClusterError(
+            f"bad store key {key!r}: expected '/'-separated names of letters, digits and ._=@+- "
+            f"that start with a letter or digit, at most {_LONGEST} characters"
+        )
+    return key
+
+
+def check_prefix(prefix: str) -> str:
+    """Return what `list` takes (empty, the start of a key, or a key and '/'), or raise as above."""
+    if prefix:
+        check_key(prefix.removesuffix("/"))
+    return prefix
+
+
+def is_key(text: str) -> bool:
+    """Whether a store may hold an object of this name."""
+    return len(text) <= _LONGEST and all(_SEGMENT.fullmatch(part) for part in text.split("/"))
+
+
+def check_url(url: str) -> str:
+    """Return a store's URL, or raise ClusterError where it holds keys; they are not repeated."""
+    if _USER_INFO.match(url):
+        raise ClusterError(
+            "a store's URL must not hold keys or an address, since it is stored with every sweep: "
+            "expected s3://BUCKET or s3://BUCKET/PREFIX; set AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL_S3"
+        )
+    return url

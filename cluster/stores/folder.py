@@ -1,0 +1,211 @@
+"""A store in a folder: a laptop's disk, or a network file system with hard links."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from cluster.errors import AlreadyExists, ClusterError, Denied, NotFound, Unavailable
+from cluster.stores.base import check_key, check_prefix, is_key
+
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV}
+_LOCAL = _ABSENT | _DENIED | {errno.ENOSPC, errno.EDQUOT, errno.EEXIST}
+
+
+class FolderStore:
+    """Objects as plain files below one folder, which the first write makes.
+
+    A write goes to a hidden temporary file beside its target and is synced to disk before it is
+    renamed or linked into place. Hidden files are no keys: what a killed writer left is not listed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Use `folder`, absolute or relative to here; ClusterError where it is a file."""
+        self._root = Path(os.path.abspath(folder.expanduser()))
+        with self._reading("."):
+            if self._root.exists() and not self._root.is_dir():
+                raise ClusterError(f"store '{self._root}' is a file: give a folder")
+
+    @property
+    def url(self) -> str:
+        """The folder's absolute path."""
+        return str(self._root)
+
+    def get(self, key: str) -> bytes:
+        """The whole object; raises NotFound."""
+        with self._reading(key):
+            return self._path(key).read_bytes()
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write or replace an object, atomically."""
+        with self._writing(key), self._temporary(key) as (file, temporary):
+            file.write(data)
+            _sync(file)
+            os.replace(temporary, self._path(key))
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write an object only where there is none; raises AlreadyExists."""
+        with self._writing(key), self._temporary(key) as (file, temporary):
+            file.write(data)
+            _sync(file)
+            try:
+                os.link(temporary, self._path(key))
+            except FileExistsError:
+                raise AlreadyExists(f"'{key}' in {self.url} was written before") from None
+            except OSError as error:
+                if error.errno in _NO_HARD_LINKS:
+                    raise ClusterError(
+                        f"the file system of {self.url} has no hard links ({error.strerror}), and "
+                        "no result can be committed there: use another disk or an S3 store"
+                    ) from error
+                raise
+
+    def download(self, key: str, path: Path) -> None:
+        """Copy an object to a local file; raises NotFound, and OSError for the local file."""
+        with self._reading(key):
+            source = self._path(key).open("rb")
+        with source, _temporary_beside(path) as (file, temporary):
+            try:
+                shutil.copyfileobj(source, file, 1 << 20)
+            except OSError as error:
+                if error.errno in _LOCAL:
+                    raise
+                raise self._unavailable(key, "read", error) from error
+            file.flush()
+            os.replace(temporary, path)
+
+    def upload(self, path: Path, key: str) -> None:
+        """Copy a local file into an object, atomically; raises OSError where it cannot be read."""
+        with path.open("rb") as source, self._writing(key), self._temporary(key) as pair:
+            file, temporary = pair
+            shutil.copyfileobj(source, file, 1 << 20)
+            _sync(file)
+            os.replace(temporary, self._path(key))
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Keys that start with `prefix`, ascending by code point."""
+        parent = check_prefix(prefix).rpartition("/")[0]
+        top = self._root / parent
+        with self._reading(prefix):
+            keys = _keys_below(top, f"{parent}/" if parent else "") if top.is_dir() else []
+        return iter(sorted(key for key in keys if key.startswith(prefix)))
+
+    def exists(self, key: str) -> bool:
+        """Whether the key holds an object."""
+        with self._reading(key):
+            return self._path(key).is_file()
+
+    def delete(self, key: str) -> None:
+        """Remove an object; a missing one is no error."""
+        with self._writing(key):
+            try:
+                self._path(key).unlink()
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
+
+    def _path(self, key: str) -> Path:
+        return self._root / check_key(key)
+
+    @contextmanager
+    def _temporary(self, key: str) -> Iterator[tuple[BinaryIO, Path]]:
+        path = self._path(key)
+        _make_folder(path.parent)
+        with _temporary_beside(path) as pair:
+            yield pair
+        _sync_folder(path.parent)
+
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _ABSENT:
+                raise NotFound(f"no '{key}' in {self.url}") from error
+            if error.errno in _DENIED:
+                raise self._denied(key, "read", error) from error
+            raise self._unavailable(key, "read", error) from error
+
+    @contextmanager
+    def _writing(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _ABSENT | {errno.EEXIST}:
+                raise Denied(
+                    f"cannot write '{key}' in {self.url} ({error.strerror}): a file and a folder "
+                    "cannot have one name: choose another key or remove what is in its place"
+                ) from error
+            if error.errno in _DENIED:
+                raise self._denied(key, "write", error) from error
+            raise self._unavailable(key, "write", error) from error
+
+    def _denied(self, key: str, verb: str, error: OSError) -> Denied:
+        return Denied(
+            f"cannot {verb} '{key}' in {self.url}: {error.strerror}: give this user the folder's "
+            f"{verb} permission, or choose another store"
+        )
+
+    def _unavailable(self, key: str, verb: str, error: OSError) -> Unavailable:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        remedy = "free some space" if full else "check the disk or the network file system"
+        return Unavailable(
+            f"cannot {verb} '{key}' in {self.url}: {error.strerror}: {remedy}, then start again"
+        )
+
+
+def _keys_below(folder: Path, prefix: str) -> list[str]:
+    """Every key in a folder, in no order; a folder that vanishes meanwhile is empty."""
+    keys: list[str] = []
+    for path, _, names in os.walk(folder, onerror=_raise_unless_absent):
+        below = Path(path).relative_to(folder).as_posix()
+        start = prefix if below == "." else f"{prefix}{below}/"
+        keys += [start + name for name in names if is_key(start + name)]
+    return keys
+
+
+def _raise_unless_absent(error: OSError) -> None:
+    if error.errno not in _ABSENT:
+        raise error
+
+
+@contextmanager
+def _temporary_beside(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A new hidden file in the folder of `path`, removed on the way out where it still is there."""
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file, temporary
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and its parents, so that they outlast a power cut."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

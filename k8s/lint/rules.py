@@ -1,0 +1,262 @@
+"""Rules for manifests that no schema holds: the operator's, and those this project sets itself.
+
+Ours: pods fit the restricted pod-security profile with a read-only root file system, ask for what
+they may use, and end after Ray's drain; heads run no trials, clusters have a token, images a tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from k8s.lint.documents import (
+    Document,
+    PodTemplate,
+    Problem,
+    entries,
+    mapping,
+    pod_templates,
+    quantity,
+    ray_cluster,
+)
+from k8s.lint.kuberay import Found, kuberay_problems
+
+DRAIN = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
+_RAY_DRAIN_S = 30  # Ray's default
+_MARGIN_S = 15  # for Ray to end its processes after the drain
+_KUBERNETES_GRACE_S = 30  # Kubernetes' default
+_MARKET = "ray.io/market-type"
+_JOBS = ("Job", "CronJob", "RayJob", "RayCronJob")
+
+
+def rule_problems(document: Document, everything: list[Document]) -> list[Problem]:
+    """What the operator's rules and ours find wrong in a document.
+
+    Args:
+        document: the object.
+        everything: all objects that are applied with it, where ConfigMaps are looked up.
+    """
+    found = list(kuberay_problems(document))
+    for template in pod_templates(document):
+        found += _security(template)
+        found += _resources(template)
+        found += _images(template)
+        found += _volumes(template)
+        if template.role != "other":
+            found += _grace(template, everything)
+    if cluster := ray_cluster(document):
+        found += _cluster(*cluster)
+    if document.kind == "PodDisruptionBudget":
+        found += _budget(document)
+    return found
+
+
+def committed_problems(document: Document) -> list[Problem]:
+    """What must not lie in a repository of manifests: work to do once, and secrets."""
+    if document.kind in _JOBS:
+        return [Problem("kind", f"{document.kind}: expected only what stays; submit jobs instead")]
+    if document.kind == "Secret":
+        return [Problem("kind", "Secret: expected none here; make it with kubectl create secret")]
+    return []
+
+
+def _security(template: PodTemplate) -> Found:
+    pod = mapping(template.spec.get("securityContext"))
+    where = f"{template.path}.spec".removeprefix(".")
+    for name in ("hostNetwork", "hostPID", "hostIPC"):
+        if template.spec.get(name):
+            yield Problem(f"{where}.{name}", "expected false (restricted pod security)")
+    for path, container in template.containers():
+        yield from _restricted(f"{path}.securityContext", container.get("securityContext"), pod)
+
+
+def _restricted(path: str, value: Any, pod: dict[str, Any]) -> Found:
+    """The restricted profile of one container; what it leaves out it has from the pod."""
+    own = mapping(value)
+    both = {**pod, **own}
+    if both.get("runAsNonRoot") is not True:
+        yield Problem(f"{path}.runAsNonRoot", "expected true, here or for the pod")
+    if both.get("runAsUser") in (None, 0):
+        yield Problem(f"{path}.runAsUser", "expected a number other than 0, here or for the pod")
+    if mapping(both.get("seccompProfile")).get("type") not in ("RuntimeDefault", "Localhost"):
+        yield Problem(f"{path}.seccompProfile.type", "expected RuntimeDefault, here or for the pod")
+    if own.get("privileged"):
+        yield Problem(f"{path}.privileged", "expected false")
+    if own.get("allowPrivilegeEscalation") is not False:
+        yield Problem(f"{path}.allowPrivilegeEscalation", "expected false")
+    if own.get("readOnlyRootFilesystem") is not True:
+        yield Problem(f"{path}.readOnlyRootFilesystem", "expected true")
+    capabilities = mapping(own.get("capabilities"))
+    if capabilities.get("drop") != ["ALL"] or capabilities.get("add"):
+        yield Problem(f"{path}.capabilities", "expected drop: [ALL] and nothing added")
+
+
+def _resources(template: PodTemplate) -> Found:
+    for path, container in template.containers():
+        yield from _requests_are_limits(f"{path}.resources", container.get("resources"))
+
+
+def _requests_are_limits(path: str, value: Any) -> Found:
+    resources = mapping(value)
+    limits, requests = mapping(resources.get("limits")), mapping(resources.get("requests"))
+    for name in ("cpu", "memory"):
+        limit, request = limits.get(name), requests.get(name)
+        if quantity(limit) is None:
+            yield Problem(f"{path}.limits.{name}", f"{limit}: expected a quantity, as requested")
+        elif quantity(request) != quantity(limit):
+            yield Problem(
+                f"{path}.requests.{name}",
+                f"{request}: expected the limit, {limit}: Ray schedules by it",
+            )
+
+
+def _images(template: PodTemplate) -> Found:
+    for path, container in template.containers():
+        image = str(container.get("image", ""))
+        tag = image.rpartition("/")[2].partition(":")[2]
+        if "@sha256:" not in image and tag in {"", "latest"}:
+            yield Problem(
+                f"{path}.image", f"'{image}': expected a tag other than latest, or a digest"
+            )
+
+
+def _volumes(template: PodTemplate) -> Found:
+    """Every emptyDir is bounded, and together they fit into what the pod may keep on its node."""
+    on_disk = Decimal(0)
+    for index, volume in enumerate(entries(template.spec.get("volumes"))):
+        path = f"{template.path}.spec.volumes[{index}]".removeprefix(".")
+        if "hostPath" in volume:
+            yield Problem(f"{path}.hostPath", "expected none (restricted pod security)")
+        if "emptyDir" not in volume:
+            continue
+        directory = mapping(volume["emptyDir"])
+        size = quantity(directory.get("sizeLimit"))
+        if size is None:
+            yield Problem(
+                f"{path}.emptyDir.sizeLimit", "expected a quantity: a node's disk is shared"
+            )
+        elif directory.get("medium") != "Memory":
+            on_disk += size
+    limits = [
+        quantity(
+            mapping(mapping(container.get("resources")).get("limits")).get("ephemeral-storage")
+        )
+        for _, container in template.containers()
+    ]
+    room = sum((limit for limit in limits if limit is not None), Decimal(0))
+    if on_disk > room:
+        yield Problem(
+            f"{template.path}.spec.volumes".removeprefix("."),
+            f"emptyDirs of {on_disk} bytes on disk with ephemeral-storage limits of {room}: "
+            "expected no more, or the pod is evicted before they are full",
+        )
+
+
+def _grace(template: PodTemplate, everything: list[Document]) -> Found:
+    """Kubernetes kills a pod after its grace period: Ray's drain must have ended by then."""
+    grace = template.spec.get("terminationGracePeriodSeconds", _KUBERNETES_GRACE_S)
+    drain = max((_drain(c, everything) for _, c in template.containers()), default=_RAY_DRAIN_S)
+    if not isinstance(grace, int) or grace < drain + _MARGIN_S:
+        yield Problem(
+            f"{template.path}.spec.terminationGracePeriodSeconds",
+            f"{grace} with {DRAIN}={drain:g}: expected {drain + _MARGIN_S:g} or more",
+        )
+
+
+def _drain(container: dict[str, Any], everything: list[Document]) -> float:
+    """The drain time of a container, in seconds: `env` goes before `envFrom`, the last wins."""
+    value: Any = _RAY_DRAIN_S
+    for source in entries(container.get("envFrom")):
+        name = mapping(source.get("configMapRef")).get("name")
+        for other in everything:
+            if other.kind == "ConfigMap" and name and other.metadata.get("name") == name:
+                value = mapping(other.body.get("data")).get(DRAIN, value)
+    for variable in entries(container.get("env")):
+        if variable.get("name") == DRAIN:
+            value = variable.get("value", value)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("inf")
+
+
+def _cluster(path: str, spec: dict[str, Any]) -> Found:
+    head = mapping(spec.get("headGroupSpec"))
+    if mapping(head.get("rayStartParams")).get("num-cpus") != "0":
+        yield Problem(
+            f"{path}.headGroupSpec.rayStartParams.num-cpus",
+            'expected "0": trials on the head take the memory of every sweep\'s driver',
+        )
+    if mapping(spec.get("authOptions")).get("mode") != "token":
+        yield Problem(f"{path}.authOptions.mode", "expected token: the job port runs any code")
+    if not spec.get("rayVersion"):
+        yield Problem(f"{path}.rayVersion", "expected the image's Ray version: probes depend on it")
+    head_pod = mapping(mapping(head.get("template")).get("spec"))
+    groups = entries(spec.get("workerGroupSpecs"))
+    spot = any(mapping(group.get("labels")).get(_MARKET) == "spot" for group in groups)
+    if spot and not (head_pod.get("nodeSelector") or head_pod.get("affinity")):
+        yield Problem(
+            f"{path}.headGroupSpec.template.spec.nodeSelector",
+            "expected nodes that stay, as there are spot nodes: every sweep ends with the head",
+        )
+    for index, group in enumerate(groups):
+        pod = mapping(mapping(group.get("template")).get("spec"))
+        where = f"{path}.workerGroupSpecs[{index}].template.spec"
+        if pod.get("automountServiceAccountToken") is not False:
+            yield Problem(f"{where}.automountServiceAccountToken", "expected false")
+        if pod.get("serviceAccountName") == head_pod.get("serviceAccountName"):
+            yield Problem(
+                f"{where}.serviceAccountName",
+                "expected another account than the head's, which may change pods",
+            )
+    if spec.get("enableInTreeAutoscaling"):
+        yield from _autoscaler(path, spec, mapping(head_pod.get("securityContext")))
+
+
+def _autoscaler(path: str, spec: dict[str, Any], pod: dict[str, Any]) -> Found:
+    """The container that the operator adds to the head's pod is held like the others."""
+    options = mapping(spec.get("autoscalerOptions"))
+    where = f"{path}.autoscalerOptions"
+    if options.get("version") != "v2":
+        yield Problem(f"{where}.version", "expected v2")
+    yield from _restricted(f"{where}.securityContext", options.get("securityContext"), pod)
+    yield from _requests_are_limits(f"{where}.resources", options.get("resources"))
+
+
+def _budget(document: Document) -> Found:
+    labels = mapping(mapping(document.spec.get("selector")).get("matchLabels"))
+    if not any(str(label).startswith("ray.io/") for label in labels):
+        return
+    least = document.spec.get("minAvailable")
+    if isinstance(least, bool) or not isinstance(least, int) or "maxUnavailable" in document.spec:
+        yield Problem(
+            "spec.minAvailable",
+            "expected a whole number and no maxUnavailable: Kubernetes cannot count the rest for "
+            "pods of a custom resource",
+        )
+
+
+def unmet_settings(documents: list[Document]) -> Iterator[tuple[Document, Problem]]:
+    """ConfigMaps, accounts and priority classes that a pod names and nobody makes."""
+    made = {(d.kind, str(d.metadata.get("name"))) for d in documents}
+    for document in documents:
+        for template in pod_templates(document):
+            for path, kind, name in _references(template):
+                if (kind, name) not in made:
+                    yield document, Problem(path, f"{kind} '{name}': expected among the manifests")
+
+
+def _references(template: PodTemplate) -> Iterator[tuple[str, str, str]]:
+    where = f"{template.path}.spec".removeprefix(".")
+    for field, kind in (
+        ("serviceAccountName", "ServiceAccount"),
+        ("priorityClassName", "PriorityClass"),
+    ):
+        if name := template.spec.get(field):
+            yield f"{where}.{field}", kind, str(name)
+    for path, container in template.containers():
+        for index, source in enumerate(entries(container.get("envFrom"))):
+            reference = mapping(source.get("configMapRef"))
+            if (name := reference.get("name")) and not reference.get("optional"):
+                yield f"{path}.envFrom[{index}].configMapRef", "ConfigMap", str(name)

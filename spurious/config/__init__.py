@@ -1,0 +1,1 @@
+"""Options of the science: defaults, ranges, and what a method takes."""

@@ -1,0 +1,394 @@
+"""Options of the training methods, importable without torch.
+
+`METHODS` maps the name that a sweep YAML uses to its options. Each class says which supervision
+the method takes and whether it needs spurious labels, which are priced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from spurious.config.options import LabelRest, Probability, Supervision, problems
+
+EVERY: tuple[Supervision, ...] = ("label", "box", "mask", "r")
+SEGMENTED: tuple[Supervision, ...] = ("box", "mask", "r")
+
+LabelledSplit = Literal["train", "val"]
+"""The split whose images a method needs spurious labels of."""
+
+GroupDraw = Literal["groups", "natural"]
+FirstKeep = Literal["best val.auroc", "best val.loss", "last"]
+
+Epochs = Annotated[int, Ge(1), Le(100_000)]
+Rate = Annotated[float, Gt(0.0), Le(100.0)]
+Share = Annotated[float, Gt(0.0), Le(1.0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """What every method's options say of it.
+
+    Attributes:
+        takes: Supervision it can train on.
+        spurious_labels: The split whose images it needs spurious labels of, which are priced.
+        oracle: Whether it is an upper bound for methods without those labels.
+        trains_on_validation: Whether it fits parameters on the validation images, too: their
+            annotation is then training annotation, and priced as such.
+        trains_by_keep: Whether training goes on from what the trial's rule `keep` chose, so that
+            what the rule reads is paid for, whichever epoch is reported.
+        takes_lesions: Whether it trains with a class of pixels for negative images, too.
+    """
+
+    takes: ClassVar[tuple[Supervision, ...]] = ("label",)
+    oracle: ClassVar[bool] = False
+    trains_on_validation: ClassVar[bool] = False
+    trains_by_keep: ClassVar[bool] = False
+    takes_lesions: ClassVar[bool] = True
+
+    @property
+    def spurious_labels(self) -> LabelledSplit | None:
+        """The split whose images it needs spurious labels of."""
+        return None
+
+    def rest_read(self, rest: LabelRest) -> LabelRest | None:
+        """What it reads of the rest's image labels: with options that change nothing at their
+        default, so that equal numbers have one id; None where it reads no label.
+        """
+        return rest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erm(Method):
+    """Empirical risk minimisation: cross-entropy on whatever the specificity supervises."""
+
+    takes: ClassVar[tuple[Supervision, ...]] = EVERY
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstStage(Method):
+    """Training options of the ERM model that a method begins with; None is as the trial's own.
+
+    Methods whose first stages are equal share one model (budget, seed and model being equal).
+
+    Attributes:
+        first_balance: `natural` trains on every image once an epoch, `classes` draws the smaller
+            class as often as the larger one (Saab et al. 2022, appendix A.2).
+        first_keep: The rule by which the method takes an epoch of that model.
+    """
+
+    first_balance: Literal["natural", "classes"] = "natural"
+    first_keep: FirstKeep = "best val.auroc"
+    first_epochs: Epochs | None = None
+    first_optimizer: Literal["adam", "adamw", "sgd"] | None = None
+    first_learning_rate: Rate | None = None
+    first_weight_decay: Annotated[float, Ge(0.0), Le(100.0)] | None = None
+    first_batch_size: Annotated[int, Ge(1), Le(65_536)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownGroups(Method):
+    """Methods that are given the groups (label, spurious attribute) of their training images.
+
+    Attributes:
+        attribute: The attribute that makes the groups; None is all of them together.
+    """
+
+    attribute: str | None = None
+
+    takes: ClassVar[tuple[Supervision, ...]] = EVERY
+    oracle: ClassVar[bool] = True
+
+    @property
+    def spurious_labels(self) -> LabelledSplit | None:
+        """Those of the annotated training images."""
+        return "train"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reweight(KnownGroups):
+    """ERM with each image's loss weighted by one over its group's size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resample(KnownGroups):
+    """ERM on images drawn with replacement, every group equally often."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupWeights(Method):
+    """How group DRO moves its weights q over groups (Sagawa et al. 2020).
+
+    Attributes:
+        rule: `exponentiated` gradient ascent on q, or `greedy`: all weight on the worst groups, as
+            conditional value at risk over groups.
+        step_size: eta of q <- q exp(eta (L + C / sqrt n)).
+        adjustment: C, the generalisation adjustment; 0 for none.
+        normalise_loss: Divide the adjusted losses by their sum before q moves.
+        greedy_share: alpha of `greedy`: the share of the training images that gets all weight.
+        greedy_floor: Share of plain group fractions mixed into the weights of `greedy`.
+        greedy_memory: Rate of the moving average of group losses that `greedy` ranks by.
+        draw: `groups` draws every group equally often, with replacement; `natural` every image
+            once.
+    """
+
+    rule: Literal["exponentiated", "greedy"] = "exponentiated"
+    step_size: Rate = 0.01
+    adjustment: Annotated[float, Ge(0.0), Le(1000.0)] = 0.0
+    normalise_loss: bool = False
+    greedy_share: Share = 0.2
+    greedy_floor: Probability = 0.0
+    greedy_memory: Share = 0.1
+    draw: GroupDraw = "groups"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupDro(GroupWeights, KnownGroups):
+    """Group distributionally robust optimisation with known groups (Sagawa et al. 2020)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cvar(Method):
+    """Mean loss of the worst share of each batch (Levy et al. 2020).
+
+    Attributes:
+        share: alpha, the share of a batch that counts; the last image in it counts partly.
+    """
+
+    share: Share = 0.1
+
+    takes: ClassVar[tuple[Supervision, ...]] = EVERY
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jtt(FirstStage):
+    """Just train twice: up-sample what a first ERM model gets wrong (Liu et al. 2021).
+
+    Attributes:
+        first_epochs: T, the epochs of the first model; its errors are those of the last epoch.
+        errors: `evaluation` takes a clean pass after epoch T; `training` the predictions made
+            while training epoch T, as the published code does.
+        upsample: `groups` draws every (class, error) group as often as the largest (Saab et al.
+            2022); `append` adds `factor` copies of each error (the published code: `factor` + 1
+            in all); `weight` counts each error `factor` times (the paper's loss weight);
+            `balance` appends as many copies as make errors about as many as the others.
+        factor: lambda of `append` and `weight`.
+    """
+
+    first_epochs: Epochs | None = 30
+    errors: Literal["evaluation", "training"] = "evaluation"
+    upsample: Literal["groups", "append", "weight", "balance"] = "groups"
+    factor: Annotated[int, Ge(1), Le(100_000)] = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class George(GroupWeights, FirstStage):
+    """Clusters of an ERM model's features as groups for group DRO (Sohoni et al. 2020).
+
+    Attributes:
+        reduce: How features are reduced before clustering: `umap`, `pca`, `hardness` (along the
+            difference of the last layer's two rows) or `none`.
+        components: Dimensions of `umap` and `pca`.
+        neighbours: Neighbours of `umap`.
+        centre: Subtract a class's mean feature first.
+        normalise: Scale each feature vector to length 1.
+        clusterer: `gmm` (full covariance) or `kmeans`.
+        clusters: Clusters per class; None chooses 2 to `max_clusters` by the silhouette.
+        max_clusters: Most clusters per class.
+        overcluster: Split each cluster into five and keep sub-clusters that are compact, hard and
+            large enough.
+        whole: A class that is not clustered.
+        groups: `clusters`, or `pairs`: one group for each pair of a negative and a positive
+            cluster (the published variant for AUROC).
+    """
+
+    reduce: Literal["umap", "pca", "hardness", "none"] = "umap"
+    components: Annotated[int, Ge(1), Le(64)] = 2
+    neighbours: Annotated[int, Ge(2), Le(200)] = 10
+    centre: bool = False
+    normalise: bool = True
+    clusterer: Literal["gmm", "kmeans"] = "gmm"
+    clusters: Annotated[int, Ge(1), Le(50)] | None = None
+    max_clusters: Annotated[int, Ge(2), Le(50)] = 10
+    overcluster: bool = False
+    whole: Literal["none", "negatives", "positives"] = "none"
+    groups: Literal["clusters", "pairs"] = "clusters"
+    draw: GroupDraw = "natural"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dfr(FirstStage):
+    """Deep feature reweighting: the last layer anew on balanced held-out data (Kirichenko 2023).
+
+    The validation images serve as that data, so validation metrics of this method are of images
+    that its last layer was fitted on.
+
+    Attributes:
+        balance: `groups` balances (label, attribute) groups, which needs spurious labels of the
+            validation images; `classes` balances labels alone.
+        attribute: The attribute that makes the groups; None is all of them together.
+        refits: Balanced draws whose coefficients are averaged.
+    """
+
+    balance: Literal["groups", "classes"] = "groups"
+    attribute: str | None = None
+    refits: Annotated[int, Ge(1), Le(1000)] = 20
+
+    trains_on_validation: ClassVar[bool] = True
+
+    @property
+    def spurious_labels(self) -> LabelledSplit | None:
+        """Those of the validation images, where groups are balanced."""
+        return "val" if self.balance == "groups" else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lff(Method):
+    """Learning from failure: a biased network tells what to weigh (Nam et al. 2020).
+
+    Attributes:
+        power: q of the generalised cross-entropy that the biased network minimises.
+        difficulty: `averaged` losses per image, normalised per class (the paper), or the step's
+            own (`instantaneous`).
+        memory: Rate at which `averaged` losses keep their past.
+    """
+
+    power: Annotated[float, Gt(0.0), Le(1.0)] = 0.7
+    difficulty: Literal["averaged", "instantaneous"] = "averaged"
+    memory: Annotated[float, Ge(0.0), Lt(1.0)] = 0.7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cnc(FirstStage):
+    """Correct-n-contrast: images of one class that ERM tells apart are drawn together (Zhang 2022).
+
+    Attributes:
+        contrast_weight: Weight of the contrastive loss; the rest is cross-entropy.
+        temperature: Of the contrastive loss.
+        positives: Most images of the anchor's class that ERM predicts otherwise, per anchor; a
+            batch holds about a quarter of its size.
+        negatives: Most images of the other class that ERM predicts alike, likewise.
+        first_keep: By default the smallest loss: AUROC says nothing on the threshold of 0.5 that
+            makes the predictions, and a model that ranks well may call every image normal.
+    """
+
+    contrast_weight: Probability = 0.75
+    temperature: Annotated[float, Gt(0.0), Le(100.0)] = 0.05
+    positives: Annotated[int, Ge(1), Le(4096)] = 64
+    negatives: Annotated[int, Ge(1), Le(4096)] = 64
+    first_keep: FirstKeep = "best val.loss"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ssl(Method):
+    """Semi-supervised segmentation with pseudo-masks (Saab et al. 2022, section 4.2: Seg-SSL).
+
+    Attributes:
+        weight: lambda of the image-level similarity between two augmented views.
+        views: The augmentation of the views.
+        filter_by_label: Empty the pseudo-mask of an image that is labelled negative; needs
+            `rest: label`.
+    """
+
+    weight: Annotated[float, Ge(0.0), Le(1000.0)] = 1.0
+    views: Literal["paper", "flip"] = "paper"
+    filter_by_label: bool = False
+
+    takes: ClassVar[tuple[Supervision, ...]] = SEGMENTED
+    trains_by_keep: ClassVar[bool] = True
+    takes_lesions: ClassVar[bool] = False
+
+    def rest_read(self, rest: LabelRest) -> LabelRest | None:
+        """Labels for the filter alone; there is no loss that `rest` could weigh."""
+        return LabelRest() if self.filter_by_label else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spl(Method):
+    """Segmentation with supervised pixel-level similarity (Saab et al. 2022: Seg-SPL).
+
+    Attributes:
+        weight: lambda of the similarity between positive pixels.
+        pixels: Positive pixels sampled per batch.
+        norm: `pairs` is the mean over pairs, in [-1, 1]; `paper` divides their sum by the number
+            of pixels.
+    """
+
+    weight: Annotated[float, Ge(0.0), Le(1000.0)] = 0.1
+    pixels: Annotated[int, Ge(2), Le(65_536)] = 1024
+    norm: Literal["pairs", "paper"] = "pairs"
+
+    takes: ClassVar[tuple[Supervision, ...]] = SEGMENTED
+    takes_lesions: ClassVar[bool] = False
+
+
+def _unread(options: Method, chosen: str, readers: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """A problem for each option that is set although what `chosen` names does not read it."""
+    value = getattr(options, chosen)
+    return [
+        f"{name} is not read by {chosen}: {value}; remove it, or use {' or '.join(allowed)}"
+        for name, allowed in readers.items()
+        if value not in allowed and getattr(options, name) != getattr(type(options), name)
+    ]
+
+
+@problems.register(Jtt)
+def _(options: Jtt) -> list[str]:
+    found = _unread(options, "upsample", {"factor": ("append", "weight")})
+    if options.first_keep != Jtt.first_keep:
+        found.append("first_keep is not read: errors are those of the last epoch; remove it")
+    return found
+
+
+@problems.register(Lff)
+def _(options: Lff) -> list[str]:
+    return _unread(options, "difficulty", {"memory": ("averaged",)})
+
+
+@problems.register(Dfr)
+def _(options: Dfr) -> list[str]:
+    return _unread(options, "balance", {"attribute": ("groups",)})
+
+
+@problems.register(GroupWeights)
+def _(options: GroupWeights) -> list[str]:
+    greedy, exponentiated = ("greedy",), ("exponentiated",)
+    readers = {
+        "step_size": exponentiated,
+        "normalise_loss": exponentiated,
+        "greedy_share": greedy,
+        "greedy_floor": greedy,
+        "greedy_memory": greedy,
+    }
+    found = _unread(options, "rule", readers)
+    if isinstance(options, George):
+        found += _unread(
+            options, "reduce", {"components": ("umap", "pca"), "neighbours": ("umap",)}
+        )
+        if options.clusters is not None and options.max_clusters != George.max_clusters:
+            found.append("max_clusters is not read where clusters are given; remove one of them")
+    return found
+
+
+METHODS: Mapping[str, type[Method]] = {
+    "erm": Erm,
+    "reweight": Reweight,
+    "resample": Resample,
+    "group-dro": GroupDro,
+    "cvar": Cvar,
+    "jtt": Jtt,
+    "george": George,
+    "dfr": Dfr,
+    "lff": Lff,
+    "cnc": Cnc,
+    "ssl": Ssl,
+    "spl": Spl,
+}
+
+
+def method_named(text: str) -> type[Method] | None:
+    """The options of a method as tables write it, `dfr` or `dfr(refits=5)`; None if unknown."""
+    return METHODS.get(text.partition("(")[0])

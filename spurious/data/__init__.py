@@ -1,0 +1,1 @@
+"""From a dataset to batches: splits, supervision, augmentation, sampling."""

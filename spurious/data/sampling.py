@@ -1,0 +1,111 @@
+"""In which order a training loop gets its images, and what comes along with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spurious.data.randomness import generator
+from spurious.data.training_set import Batch, TrainingSet
+
+Order = Callable[[np.random.Generator], NDArray[np.int64]]
+"""Draws the positions of one epoch, (n,) int64; positions may repeat or be left out."""
+
+
+def in_batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    """Cut positions into batches; a last single image joins the batch before it.
+
+    Batch normalisation is undefined, or noise, on one image.
+    """
+    count = len(order)
+    starts = list(range(0, count, size))
+    if len(starts) > 1 and count - starts[-1] == 1:
+        starts.pop()
+    for start, stop in zip(starts, [*starts[1:], count], strict=True):
+        yield order[start:stop]
+
+
+def each_once(count: int) -> Order:
+    """Every image once, shuffled."""
+    return lambda rng: rng.permutation(count)
+
+
+def as_many_as_the_largest(groups: NDArray[np.int64]) -> Order:
+    """Every group as often as the largest; (n,) int64, groups without an image stay without.
+
+    An image is drawn as often as any other of its group, or once more: who is, is drawn anew each
+    epoch.
+    """
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    largest = max(len(own) for own in members)
+
+    def order(rng: np.random.Generator) -> NDArray[np.int64]:
+        drawn = []
+        for own in members:
+            whole, part = divmod(largest, len(own))
+            drawn += [np.tile(own, whole), rng.choice(own, part, replace=False)]
+        return rng.permutation(np.concatenate(drawn))
+
+    return order
+
+
+class Feed:
+    """Batches of the annotated images, epoch by epoch, drawn from (seed, epoch) alone.
+
+    Args:
+        images: The annotated training images.
+        batch_size: Images per batch.
+        seed: The trial's seed.
+        order: Draws an epoch's positions; every image once by default.
+        rest: Images of the rest of the training split: each batch comes with as many of them.
+        two_views: Draw the augmentation of those images a second time, as `Batch.second`.
+    """
+
+    def __init__(
+        self,
+        images: TrainingSet,
+        batch_size: int,
+        seed: int,
+        order: Order | None = None,
+        rest: TrainingSet | None = None,
+        two_views: bool = False,
+    ) -> None:
+        self.images, self.batch_size, self.seed = images, batch_size, seed
+        self.order = order or each_once(len(images))
+        self.rest, self.two_views = rest, two_views
+
+    def epoch(self, epoch: int) -> tuple[list[int], Iterator[Batch]]:
+        """Sizes of an epoch's batches, and the batches."""
+        order = self.order(generator("order", self.seed, epoch))
+        cut = list(in_batches(order, self.batch_size))
+        found = self.images.batches(cut, epoch)
+        if self.rest is not None:
+            found = self._accompanied(self.rest, found, cut, epoch)
+        return [len(positions) for positions in cut], found
+
+    def _accompanied(
+        self,
+        rest: TrainingSet,
+        batches: Iterator[Batch],
+        cut: Sequence[NDArray[np.int64]],
+        epoch: int,
+    ) -> Iterator[Batch]:
+        wanted = sum(len(positions) for positions in cut)
+        rng = generator("rest", self.seed, epoch)
+        rounds = -(-wanted // len(rest))
+        order = np.concatenate([rng.permutation(len(rest)) for _ in range(rounds)])
+        ends = np.cumsum([len(positions) for positions in cut])
+        parts = np.split(order[:wanted], ends[:-1])
+        companions = rest.batches(parts, epoch)
+        if self.two_views:
+            companions = _in_two_views(companions, rest.batches(parts, epoch, view=1))
+        for batch, beside in zip(batches, companions, strict=True):
+            yield replace(batch, rest=beside)
+
+
+def _in_two_views(first: Iterator[Batch], second: Iterator[Batch]) -> Iterator[Batch]:
+    for batch, other in zip(first, second, strict=True):
+        yield replace(batch, second=other.x)

@@ -1,0 +1,1 @@
+"""Phantom chest films with pneumothoraces and chest tubes."""

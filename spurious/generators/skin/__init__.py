@@ -1,0 +1,1 @@
+"""Phantom dermoscopic images with lesions and seven artefacts."""

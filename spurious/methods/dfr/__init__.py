@@ -1,0 +1,1 @@
+"""Deep feature re-weighting: a last layer on balanced data."""

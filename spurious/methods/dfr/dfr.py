@@ -1,0 +1,99 @@
+"""Deep feature reweighting: a first model's last layer anew on balanced held-out images.
+
+Kirichenko et al. 2023, "Last layer re-training is sufficient for robustness to spurious
+correlations". The validation images are the held-out ones.
+
+Shape legend: m validation images, G groups.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
+
+from spurious.config.methods import Dfr
+from spurious.errors import ConfigError
+from spurious.methods.base import Problem
+from spurious.methods.dfr.last_layer import averaged, best_penalty, put, unscaled
+from spurious.methods.features import features, linear_head
+from spurious.methods.first_stage import first_model, loaded
+from spurious.scoring.selection import parse_rule
+from spurious.training.evaluate import MetricRow
+from spurious.training.loop import Fit, Hooks
+from spurious.training.models import Model
+
+
+def fit(problem: Problem, options: Dfr, hooks: Hooks) -> Fit:
+    """Train a first model, fit its last layer anew, and evaluate it once, as the last epoch.
+
+    The time of training is that of the second step, its images are those of all refits.
+
+    Raises:
+        ConfigError: the validation images lack a class, or a group has a single one.
+    """
+    model = loaded(problem, first_model(problem, options, hooks).kept)
+    started = time.perf_counter()
+    found = features(problem, model, problem.validation)
+    groups = found.labels if problem.groups is None else problem.groups
+    check(found.labels, groups)
+    vectors = found.vectors.astype(np.float64)
+    scaler = StandardScaler().fit(vectors)
+    vectors = scaler.transform(vectors)
+    penalty = best_penalty(vectors, found.labels, groups, problem.seed)
+    line = averaged(vectors, found.labels, groups, penalty, options.refits, problem.seed)
+    put(linear_head(model), unscaled(line, scaler.mean_, scaler.scale_))
+    seconds = time.perf_counter() - started
+    sizes = np.bincount(groups)
+    drawn = len(sizes) * int(sizes.min())
+    fitted = _evaluated(problem, model, hooks)
+    fitted.seconds_training, fitted.images_trained = seconds, options.refits * drawn
+    told: dict[str, float] = {
+        "dfr_c": penalty,
+        "dfr_images": drawn,
+        "dfr_features": int(np.count_nonzero(line.weights)),
+    }
+    fitted.rows += [
+        MetricRow(problem.train.epochs, "train", name, None, value) for name, value in told.items()
+    ]
+    return fitted
+
+
+def _evaluated(problem: Problem, model: Model, hooks: Hooks) -> Fit:
+    """A fit of one evaluated epoch, numbered as the trial's last, and kept."""
+    epoch = problem.train.epochs
+    evaluation = problem.evaluator(model, epoch)
+    values = evaluation.values()
+    if hooks.on_epoch is not None:
+        hooks.on_epoch(epoch, epoch, values)
+    rule = parse_rule(problem.train.keep)
+    return Fit(
+        rows=evaluation.rows,
+        kept_epoch=epoch,
+        kept_value=values.get(f"{rule.split}.{rule.metric}", math.nan),
+        kept_state={k: v.detach().clone() for k, v in model.state_dict().items()},
+        kept_scores=evaluation.scores,
+        last_scores=evaluation.scores,
+    )
+
+
+def check(labels: NDArray[np.int64], groups: NDArray[np.int64]) -> None:
+    """Refuse validation images that cannot be balanced, or not halved to choose the penalty.
+
+    Args:
+        labels: (m,) in {0, 1}.
+        groups: (m,), 0 to G - 1, each of one class.
+
+    Raises:
+        ConfigError: a class is absent, or a group has fewer than two images.
+    """
+    sizes = np.bincount(groups)
+    if sizes.min() < 2 or len(np.unique(labels)) < 2:
+        raise ConfigError(
+            "method dfr needs validation images of both classes, and two of each group; the "
+            f"groups here have {', '.join(map(str, sizes))}: use balance: classes, or a dataset "
+            "with more validation images"
+        )

@@ -1,0 +1,1 @@
+"""GEORGE: clusters of a first model's features as groups."""

@@ -1,0 +1,223 @@
+"""ISIC 2018 task 1, with the labels, artefacts and trap splits of Bissoto et al. 2020."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from spurious.data.dataset import Record
+from spurious.data.specificity import count_components
+from spurious.errors import DataError
+from spurious.readers.isic.isic_files import (
+    ATTRIBUTES,
+    IMAGE_FOLDER,
+    MASK_FOLDER,
+    MASK_SUFFIX,
+    Row,
+    check_join,
+    find_pictures,
+    read_traps,
+    table_name,
+)
+from spurious.readers.problems import Problems
+from spurious.readers.resize import shrink_image, shrink_mask
+
+logger = logging.getLogger(__name__)
+
+TRAPS = range(1, 6)
+"""Trap splits that were released."""
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Only images that have a picture, a mask and a row."""
+
+    images: Mapping[str, Path]
+    masks: Mapping[str, Path]
+    rows: Mapping[str, Row]
+    provenance: Mapping[str, str]
+
+
+class Isic:
+    """The release as a record source: JPEG images, PNG masks, CSV tables of one trap split.
+
+    Folder: `ISIC2018_Task1-2_Training_Input/ISIC_0000000.jpg`,
+    `ISIC2018_Task1_Training_GroundTruth/ISIC_0000000_segmentation.png` (0 and 255), and
+    `isic_annotated_{train,val,test}1.csv` up to 5, which Bissoto et al. released apart.
+
+    - Label 1 is a malignant lesion. Labels and the seven artefacts are the tables' own; task 1 has
+      none. All artefacts are annotated on all images, so their directions are measured on train.
+    - Split: that of the tables, with the images of `val` taken out of `train`, where the release
+      has them, too. A trap split amplifies how artefacts go with the label in `train` and `val`
+      and turns it round in `test`.
+    - `patient_id` is the image's id: task 1 names no patients, so nothing shows whether two images
+      are of one person.
+    - The mask is the lesion, of benign images too (`dataset.Record`), and `abnormalities`
+      counts the components of the native mask, which is what an annotator draws. What a trial
+      trains on and is priced by is up to its option `negatives`.
+    - The staged image is a square, whatever the native sides, as in the code of Saab et al. 2022:
+      the aspect is not kept.
+    - Images without a row in the tables are left out, as nobody labelled them.
+
+    The index is read once and travels with the pickled source, so workers do not read it again.
+
+    Args:
+        folder: The release.
+        image_size: Staged side in pixels, at most the smaller native one of any image.
+        split: Which trap split, from 1 to 5.
+        traps: Folder of the tables, where they lie outside the release's.
+        name: Dataset name.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        image_size: int = 512,
+        split: int = 1,
+        traps: Path | None = None,
+        name: str = "isic",
+    ) -> None:
+        if image_size < 1:
+            raise DataError(f"image size is {image_size}; expected 1 or more")
+        if split not in TRAPS:
+            raise DataError(f"split is {split}; expected one of {', '.join(map(str, TRAPS))}")
+        self.folder = Path(folder).absolute()  # workers run in other folders
+        self.image_size = image_size
+        self.split = split
+        self.traps = traps.absolute() if traps else self.folder
+        self.name = name
+        self.attribute_names: tuple[str, ...] = ATTRIBUTES
+        self.declared_directions: Mapping[str, int] = {}
+        self._cached: _Index | None = None
+
+    def index(self) -> Sequence[str]:
+        """Sample ids in ascending order.
+
+        Raises:
+            DataError: Everything that is wrong with tree and tables, up to 20 problems in full.
+        """
+        return list(self._index.images)
+
+    def load(self, sample_id: str) -> Record:
+        """Decode, shrink and return one record; image (size, size, 3) uint8, RGB.
+
+        Raises:
+            DataError: Unknown id, unreadable file, or a mask that does not fit; names the file.
+        """
+        index = self._index
+        if sample_id not in index.images:
+            raise DataError(f"{self.name}: no labelled image '{sample_id[:80]}'")
+        path, row, side = index.images[sample_id], index.rows[sample_id], self.image_size
+        image = _pixels(path, "JPEG", "RGB")
+        height, width = image.shape[:2]
+        if min(height, width) < side:
+            raise DataError(
+                f"{path}: {height} x {width} pixels; expected sides of {side} or more: restore the "
+                "file from the release or choose a smaller size"
+            )
+        mask = _read_mask(index.masks[sample_id], (height, width))
+        return Record(
+            sample_id=sample_id,
+            patient_id=sample_id,
+            split=row.split,
+            label=row.label,
+            image=shrink_image(image, side, side),
+            mask=shrink_mask(mask, side, side),
+            abnormalities=count_components(mask),
+            attributes=row.artefacts,
+        )
+
+    def provenance(self) -> Mapping[str, str]:
+        """Release, options, SHA-256 of the tables, and how many images and rows had no partner."""
+        return self._index.provenance
+
+    @property
+    def _index(self) -> _Index:
+        if self._cached is None:
+            self._cached = self._read_index()
+        return self._cached
+
+    def _read_index(self) -> _Index:
+        problems = Problems()
+        images = find_pictures(self.folder, IMAGE_FOLDER, "*.jpg", "", problems)
+        masks = find_pictures(self.folder, MASK_FOLDER, "*.png", MASK_SUFFIX, problems)
+        rows = read_traps(self.traps, self.split, problems)
+        if not problems.count:
+            check_join(images, masks, rows, problems)
+        problems.raise_if_any(self.name)
+        labelled = {image: images[image] for image in sorted(images.keys() & rows.keys())}
+        left_out = {
+            "images_without_row": len(images) - len(labelled),
+            "rows_without_image": len(rows) - len(labelled),
+        }
+        for what, count in left_out.items():
+            if count:
+                logger.warning("%s: %d %s left out", self.name, count, what.replace("_", " "))
+        tables = {
+            f"{split}_table": _named_hash(self.traps / table_name(split, self.split))
+            for split in ("train", "val", "test")
+        }
+        provenance = {
+            "format": "ISIC 2018 task 1, training",
+            "split": f"trap split {self.split} of Bissoto et al. 2020, val taken out of train",
+            "image": f"RGB, area-averaged to {self.image_size}, aspect not kept",
+            "mask": f"lesions of both labels, max-pooled to {self.image_size}",
+            "patients": "not known; every image counts as one",
+            **tables,
+            "images": str(len(labelled)),
+            **{what: str(count) for what, count in left_out.items()},
+        }
+        return _Index(labelled, {image: masks[image] for image in labelled}, rows, provenance)
+
+
+def _pixels(path: Path, kind: str, *modes: str) -> NDArray[Any]:
+    """Decode one picture; (H, W) or (H, W, 3).
+
+    Raises:
+        DataError: it cannot be read, or has another format or colours; names the file.
+    """
+    try:
+        with Image.open(path, formats=[kind]) as picture:
+            mode, pixels = picture.mode, np.asarray(picture)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{path}: cannot be read as {kind} ({error}); restore the file from the release"
+        ) from error
+    if mode not in modes:
+        raise DataError(
+            f"{path}: colours are {mode} instead of {' or '.join(modes)}; restore the file from "
+            "the release"
+        )
+    return pixels
+
+
+def _read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """The lesion at native size, (H, W) bool."""
+    values = _pixels(path, "PNG", "L", "1")
+    if values.shape != shape:
+        raise DataError(
+            f"{path}: {values.shape[0]} x {values.shape[1]} pixels, and its image has {shape[0]} x "
+            f"{shape[1]}; restore both from the release"
+        )
+    mask: NDArray[np.bool_] = values != 0
+    if values.dtype == np.uint8 and (odd := values[mask & (values != 255)]).size:
+        raise DataError(
+            f"{path}: {odd.size} pixels are neither 0 nor 255 (e.g. {odd[0]}); restore the mask "
+            "from the release"
+        )
+    if not mask.any():
+        raise DataError(f"{path}: no lesion in it; every image of task 1 has one")
+    return mask
+
+
+def _named_hash(path: Path) -> str:
+    return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"

@@ -1,0 +1,1 @@
+"""The SIIM-ACR pneumothorax release with chest-tube labels."""

@@ -1,0 +1,137 @@
+"""Finds the files of a SIIM-ACR release and reads its mask table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spurious.errors import DataError
+from spurious.readers.problems import Problems
+from spurious.readers.siim_acr import rle
+from spurious.readers.tables import read_rows
+
+IMAGE_FOLDER = "dicom-images-train"
+MASK_TABLES = ("train-rle.csv", "stage_2_train.csv")
+TUBE_LABELS = ("cxr_tube_dict.pkl", "cxr_tube_dict.csv")
+
+
+@dataclass(frozen=True)
+class MaskRow:
+    """One annotated component: its run-length code and the line it stands on."""
+
+    line: int
+    code: str
+
+
+def find_images(folder: Path, problems: Problems) -> dict[str, Path]:
+    """Return every `dicom-images-train/<study>/<series>/<image>.dcm` by its file stem.
+
+    Names are only ever found here and never built from a table, so a table cannot point elsewhere.
+    """
+    found: dict[str, Path] = {}
+    home = folder.resolve()
+    for path in sorted((folder / IMAGE_FOLDER).glob("*/*/*.dcm")):
+        if path.name.startswith("."):  # AppleDouble companions that macOS leaves behind
+            continue
+        shown = path.relative_to(folder)
+        if not path.resolve().is_relative_to(home):
+            problems.add(f"{shown}: a link that leaves the folder; copy the file in its place")
+        elif path.stem in found:
+            problems.add(
+                f"{shown}: second file of that image; the first is "
+                f"{found[path.stem].relative_to(folder)}: remove one"
+            )
+        else:
+            found[path.stem] = path
+    if not found and not problems.count:
+        problems.add(
+            f"{folder}: no {IMAGE_FOLDER}/<study>/<series>/<image>.dcm; point to the folder that "
+            f"holds {IMAGE_FOLDER} as released"
+        )
+    return found
+
+
+def find_one(folder: Path, given: Path | None, names: Sequence[str], option: str) -> Path:
+    """Return the given file, or the only one of `names` in the folder.
+
+    Raises:
+        DataError: None or several are there, or the one there is a link that leaves the folder.
+    """
+    if given is not None:
+        return given
+    there = [folder / name for name in names if (folder / name).is_file()]
+    if len(there) != 1:
+        state = " and ".join(path.name for path in there) or "neither"
+        raise DataError(
+            f"{folder}: expected {' or '.join(names)}, found {state}; name the file with '{option}'"
+        )
+    if not there[0].resolve().is_relative_to(folder.resolve()):
+        raise DataError(
+            f"{there[0].name}: a link that leaves the folder; name its target with '{option}'"
+        )
+    return there[0]
+
+
+def read_masks(path: Path, problems: Problems) -> dict[str, tuple[MaskRow, ...]]:
+    """Return the mask rows of every image in the table; an empty tuple where it has no mask.
+
+    An image with several rows has several components or annotators, whose masks are united, so an
+    exact duplicate counts once and "-1" beside a mask adds nothing.
+
+    Raises:
+        DataError: The file cannot be read as such a table at all; bad lines go to `problems`.
+    """
+    masks: dict[str, tuple[MaskRow, ...]] = {}
+    for line, cells in read_rows(path, ("ImageId", "EncodedPixels"), problems):
+        image, code = cells["ImageId"], cells["EncodedPixels"]
+        if not image:
+            problems.add(f"{path.name} line {line}: no ImageId; restore the line from the release")
+            continue
+        try:
+            runs = rle.parse(code)
+        except DataError as error:
+            problems.add(f"{path.name} line {line}: {error}; restore the line from the release")
+            continue
+        known = masks.get(image, ())
+        new = len(runs) and all(code != row.code for row in known)
+        masks[image] = (*known, MaskRow(line, code)) if new else known
+    if not masks and not problems.count:
+        problems.add(f"{path.name}: no rows under its header; restore the file from the release")
+    return masks
+
+
+def check_join(
+    images: Mapping[str, Path],
+    masks: Mapping[str, tuple[MaskRow, ...]],
+    splits: Mapping[str, str],
+    problems: Problems,
+) -> None:
+    """Report what leaves a split empty: tables of another release, or missing images."""
+    labelled = images.keys() & masks.keys()
+    if not labelled:
+        problems.add(
+            f"no row of the mask table matches an image (a row is of '{_first(masks)}', an image "
+            f"is '{_first(images)}'); use the table and the images of one release"
+        )
+    elif not labelled & splits.keys():
+        renamed = _first(labelled).startswith("ID_")
+        problems.add(
+            f"no tube label matches an image (a label is of '{_first(splits)}', an image is "
+            f"'{_first(labelled)}')"
+            + (": the stage-2 download renamed the images to ID_..." if renamed else "")
+            + "; the tube labels name images by SOPInstanceUID (1.2.276.0.7230010...), so only "
+            "the stage-1 release can be joined with them"
+        )
+    else:
+        held = {splits.get(image, "train") for image in labelled}
+        empty = [split for split in ("train", "val", "test") if split not in held]
+        if empty:
+            problems.add(
+                f"no labelled image in split {' and '.join(empty)}; images are missing "
+                f"under {IMAGE_FOLDER}: download the release again"
+            )
+
+
+def _first(names: Mapping[str, object] | set[str]) -> str:
+    return min(names)[:80]

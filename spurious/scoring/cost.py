@@ -1,0 +1,99 @@
+"""Annotation cost: counts x clicks x seconds per click x wage (Saab et al. 2022, section 4.1).
+
+A trial stores counts only, so a new price needs no new trial.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spurious.config.options import Prices, Specificity
+
+
+@dataclass(frozen=True)
+class AnnotationCounts:
+    """What was annotated for one trial; all numbers of images unless said otherwise.
+
+    Attributes:
+        train_images: Training images with the trial's annotation.
+        train_abnormalities: Abnormalities on those images.
+        train_negatives: Those images with nothing to draw: negative ones, unless their masks count
+            (`negatives: lesion`), whose regions then are abnormalities that cost as much.
+        spurious_labels: Spurious labels the method trains with, images times attributes.
+        val_images: Validation images annotated at the same specificity.
+        val_abnormalities: Abnormalities on them.
+        val_negatives: Validation images with nothing to draw.
+        val_spurious_labels: Those on validation that the method or the selection rule reads.
+        rest_labels: Image labels of the rest of the training split.
+        trains_on_validation: Whether the method fits parameters on the validation images, whose
+            annotation then is training annotation.
+    """
+
+    train_images: int
+    train_abnormalities: int
+    train_negatives: int
+    spurious_labels: int
+    val_images: int
+    val_abnormalities: int
+    val_negatives: int
+    val_spurious_labels: int = 0
+    rest_labels: int = 0
+    trains_on_validation: bool = False
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Dollars, itemised; the frontier's axis is `axis`, validation joins it on request."""
+
+    training: float
+    spurious_labels: float
+    validation: float
+
+    @property
+    def axis(self) -> float:
+        """Training annotation plus spurious labels, dollars."""
+        return self.training + self.spurious_labels
+
+    @property
+    def total(self) -> float:
+        """All three items, dollars."""
+        return self.axis + self.validation
+
+
+def clicks(
+    specificity: Specificity, images: int, abnormalities: int, negatives: int, prices: Prices
+) -> float:
+    """Clicks to annotate images at a specificity.
+
+    A label costs one click an image. Boxes, masks and dilated masks are charged per abnormality,
+    the label included; images without an abnormality cost a label. r = 1 is a label in effect.
+    """
+    per_abnormality = {"box": prices.box, "mask": prices.mask, "r": prices.r}
+    if specificity.kind == "label" or specificity.r == 1:
+        return prices.label * images
+    if specificity.kind == "box" and specificity.box_per == "image":
+        return prices.box * (images - negatives) + prices.label * negatives
+    return per_abnormality[specificity.kind] * abnormalities + prices.label * negatives
+
+
+def cost(specificity: Specificity, counts: AnnotationCounts, prices: Prices) -> Cost:
+    """Dollars for one trial's annotations under a price table."""
+    dollars_per_click = prices.seconds_per_click * prices.wage_per_hour / 3600.0
+    training = clicks(
+        specificity,
+        counts.train_images,
+        counts.train_abnormalities,
+        counts.train_negatives,
+        prices,
+    )
+    validation = clicks(
+        specificity, counts.val_images, counts.val_abnormalities, counts.val_negatives, prices
+    )
+    if counts.trains_on_validation:
+        training, validation = training + validation, 0.0
+    spurious = prices.spurious_label * (counts.spurious_labels + counts.val_spurious_labels)
+    return Cost(
+        training=(training + prices.label * counts.rest_labels) * dollars_per_click,
+        spurious_labels=spurious * dollars_per_click,
+        validation=validation * dollars_per_click,
+    )

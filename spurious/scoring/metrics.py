@@ -1,0 +1,121 @@
+"""AUROC, robust AUROC and Dice, with numpy alone; undefined values are NaN, never 0.
+
+Shape legend: N images, H height, W width, A spurious attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spurious.scoring.groups import Cells, cells, contradicts, mostly_contradicts
+
+
+def auroc(labels: NDArray[np.int64], scores: NDArray[np.floating]) -> float:
+    """Probability that a positive scores above a negative, ties counting one half.
+
+    Args:
+        labels: (N,) in {0, 1}.
+        scores: (N,), higher is more abnormal.
+
+    Returns:
+        The rank statistic in [0, 1]; NaN where a class is absent or a score is NaN.
+    """
+    positive = labels == 1
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    if n_positive == 0 or n_negative == 0 or bool(np.isnan(scores).any()):
+        return float("nan")
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    mid_ranks = np.cumsum(counts) - (counts - 1) / 2.0
+    rank_sum = float(mid_ranks[inverse][positive].sum())
+    return (rank_sum - n_positive * (n_positive + 1) / 2.0) / (n_positive * n_negative)
+
+
+@dataclass(frozen=True)
+class RobustAuroc:
+    """A robust AUROC with the sizes of the groups behind it.
+
+    `attribute` is None for the value over all attributes together. Its cells are those of a single
+    attribute; of several, they count the images on which more attributes contradict the label than
+    agree with it, as (y=0, s=1) and (y=1, s=0).
+    """
+
+    attribute: str | None
+    value: float
+    cells: Cells
+
+
+def robust_auroc(
+    labels: NDArray[np.int64],
+    scores: NDArray[np.floating],
+    attributes: NDArray[np.int8],
+    names: Sequence[str],
+    directions: Sequence[int],
+) -> list[RobustAuroc]:
+    """AUROC on the images whose spurious attribute contradicts the label (Saab et al. 2022).
+
+    Args:
+        labels: (N,) in {0, 1}.
+        scores: (N,).
+        attributes: (N, A) in {0, 1, UNKNOWN}.
+        names: A attribute names.
+        directions: A signs, -1 where the attribute goes against the label in training.
+
+    Returns:
+        First the value over all attributes together, then one per attribute; NaN where a class
+        has no contradicting image. Empty where the dataset has no attribute.
+    """
+    if len(names) == 0:
+        return []
+    together = mostly_contradicts(labels, attributes, directions)
+    found = labels[together]
+    counted = cells(labels, attributes[:, 0])
+    if len(names) > 1:  # with several attributes s means "the attributes suggest abnormal"
+        counted = Cells(0, int((found == 0).sum()), int((found == 1).sum()), 0, 0)
+    results = [RobustAuroc(None, auroc(found, scores[together]), counted)]
+    for column, (name, sign) in enumerate(zip(names, directions, strict=True)):
+        rows = contradicts(labels, attributes[:, column], sign)
+        value = auroc(labels[rows], scores[rows])
+        results.append(RobustAuroc(name, value, cells(labels, attributes[:, column])))
+    return results
+
+
+def dice(predicted: NDArray[np.bool_], target: NDArray[np.bool_]) -> float:
+    """Mean over images of 2 |P and T| / (|P| + |T|); images with both empty are left out.
+
+    Args:
+        predicted: (N, H, W) bool.
+        target: (N, H, W) bool.
+
+    Returns:
+        The mean in [0, 1]; an empty target with any predicted pixel counts 0; NaN where every
+        image is left out.
+    """
+    both = np.logical_and(predicted, target).sum(axis=(1, 2))
+    return mean_dice(both, predicted.sum(axis=(1, 2)), target.sum(axis=(1, 2)))
+
+
+def mean_dice(
+    intersection: NDArray[np.int64], predicted: NDArray[np.int64], target: NDArray[np.int64]
+) -> float:
+    """`dice` from pixel counts per image, each (N,)."""
+    total = predicted + target
+    defined = total > 0
+    if not defined.any():
+        return float("nan")
+    return float((2.0 * intersection[defined] / total[defined]).mean())
+
+
+def worst_mean(values: NDArray[Any], groups: NDArray[np.int64]) -> float:
+    """The smallest of the groups' means; groups below 0 are left out, NaN where none is left.
+
+    Args:
+        values: (N,), e.g. whether each image is right.
+        groups: (N,) int64.
+    """
+    found = [float(values[groups == group].mean()) for group in np.unique(groups) if group >= 0]
+    return min(found, default=float("nan"))

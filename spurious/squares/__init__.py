@@ -1,0 +1,1 @@
+"""The Gaussian squares in closed form, and their images for reports."""

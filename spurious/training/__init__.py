@@ -1,0 +1,1 @@
+"""The one training loop, what it minimises, and its models."""

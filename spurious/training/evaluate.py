@@ -1,0 +1,229 @@
+"""Metrics of a model on the validation and test splits after an epoch.
+
+The only part of training that holds test images; a method is handed this object, not the data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spurious.config.options import Negatives, Specificity, Train
+from spurious.data.dataset import Dataset
+from spurious.data.inputs import PackedTargets, normalised, pixel_classes
+from spurious.scoring.groups import Cells, known_groups
+from spurious.scoring.measures import performance_gaps
+from spurious.scoring.metrics import auroc, mean_dice, robust_auroc, worst_mean
+from spurious.training.models import Model
+from spurious.training.objective import Forward
+from spurious.training.tasks import Task
+
+SPLITS = ("val", "test")
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric of one epoch and split; `cells` is (y0s0, y0s1, y1s0, y1s1) or zeros."""
+
+    epoch: int
+    split: str
+    metric: str
+    attribute: str | None
+    value: float
+    cells: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+def as_columns(rows: Sequence[MetricRow]) -> dict[str, Any]:
+    """Rows as tensors, for a checkpoint: pickling many small lists takes longer than training."""
+    names: dict[tuple[str, str, str | None], int] = {}
+    index = [names.setdefault((row.split, row.metric, row.attribute), len(names)) for row in rows]
+    return {
+        "names": [list(name) for name in names],
+        "name": torch.tensor(index, dtype=torch.int64),
+        "epoch": torch.tensor([row.epoch for row in rows], dtype=torch.int64),
+        "value": torch.tensor([row.value for row in rows], dtype=torch.float64),
+        "cells": torch.tensor([row.cells for row in rows], dtype=torch.int64),
+    }
+
+
+def from_columns(columns: dict[str, Any]) -> list[MetricRow]:
+    """What `as_columns` was given."""
+    parts = (columns[key].tolist() for key in ("name", "epoch", "value", "cells"))
+    rows = []
+    for name, epoch, value, (a, b, c, d) in zip(*parts, strict=True):
+        split, metric, attribute = columns["names"][name]
+        rows.append(MetricRow(epoch, split, metric, attribute, value, (a, b, c, d)))
+    return rows
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Rows of one epoch and the image scores, (n,) float64 per split in row order."""
+
+    rows: list[MetricRow]
+    scores: dict[str, NDArray[np.float64]]
+
+    def values(self) -> dict[str, float]:
+        """`val.auroc`-like keys for selection rules; robust AUROC over all attributes only."""
+        return {f"{r.split}.{r.metric}": r.value for r in self.rows if r.attribute is None}
+
+
+class Evaluator:
+    """Scores the validation and test splits at one specificity.
+
+    Attributes:
+        clusters: (n,) int64, groups of the validation images that a method guessed; it then has
+            `worst_cluster_accuracy` on validation.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        specificity: Specificity,
+        task: Task,
+        train: Train,
+        device: torch.device,
+        splits: tuple[str, ...] = SPLITS,
+        negatives: Negatives = "background",
+    ) -> None:
+        self.dataset, self.task, self.device, self.train = dataset, task, device, train
+        self.rows = {split: dataset.rows(split) for split in splits}
+        self.targets = (
+            {
+                split: PackedTargets(
+                    dataset.masks,
+                    rows,
+                    specificity,
+                    pixel_classes(dataset.labels[rows], negatives),
+                )
+                for split, rows in self.rows.items()
+            }
+            if task.segments
+            else None
+        )
+        self.clusters: NDArray[np.int64] | None = None
+
+    def __call__(self, model: torch.nn.Module, epoch: int) -> Evaluation:
+        """Evaluate in eval mode without gradients; the model's mode is put back."""
+        was_training = model.training
+        model.eval()
+        rows: list[MetricRow] = []
+        scores: dict[str, NDArray[np.float64]] = {}
+        with torch.no_grad():
+            for split in self.rows:
+                scores[split], metrics = self._split(model, split, epoch)
+                rows += metrics
+        model.train(was_training)
+        return Evaluation(rows, scores)
+
+    def embeddings(self, model: Model, split: str) -> NDArray[np.float32]:
+        """Image embeddings of a split in row order, by a model in eval mode; (n, D)."""
+        rows, train = self.rows[split], self.train
+        forward = Forward(model, self.device, train.precision == "bfloat16")
+        found = [np.empty((0, 0), dtype=np.float32)] if not len(rows) else []
+        with torch.no_grad():
+            for start in range(0, len(rows), _BATCH):
+                x = normalised(self.dataset.images[rows[start : start + _BATCH]], train.normalise)
+                x = x.to(self.device, memory_format=layout(train))
+                found.append(forward.embedded(x).images.float().cpu().numpy())
+        return np.concatenate(found)
+
+    def _split(
+        self, model: torch.nn.Module, split: str, epoch: int
+    ) -> tuple[NDArray[np.float64], list[MetricRow]]:
+        rows = self.rows[split]
+        scores = np.full(len(rows), np.nan)
+        losses = np.full(len(rows), np.nan)
+        pixels = np.zeros((3, len(rows)), dtype=np.int64)
+        right = np.zeros(len(rows), dtype=bool)
+        bfloat16 = self.train.precision == "bfloat16"
+        for start in range(0, len(rows), _BATCH):
+            part = np.arange(start, min(start + _BATCH, len(rows)))
+            x = normalised(self.dataset.images[rows[part]], self.train.normalise)
+            x = x.to(self.device, memory_format=layout(self.train))
+            targets = self._targets(split, part)
+            with torch.autocast(self.device.type, torch.bfloat16, bfloat16):
+                logits = model(x)
+            losses[part] = self.task.losses(logits, targets).cpu().numpy()
+            scores[part] = self.task.scores(logits).cpu().numpy()
+            if self.task.segments:
+                pixels[:, part] = _pixel_counts(logits, targets)
+            else:
+                right[part] = (logits.argmax(dim=1) == targets).cpu().numpy()
+        found = self._metrics(split, epoch, scores, losses)
+        if self.task.segments:
+            found.append(MetricRow(epoch, split, "dice", None, mean_dice(*pixels)))
+        else:
+            found += self._accuracies(split, epoch, right)
+        return scores, found
+
+    def _targets(self, split: str, part: NDArray[np.int64]) -> torch.Tensor:
+        if self.targets is None:
+            values: NDArray[np.int64] = self.dataset.labels[self.rows[split][part]]
+        else:
+            values = self.targets[split].pixels(part)
+        return torch.from_numpy(values).to(self.device)
+
+    def _metrics(
+        self, split: str, epoch: int, scores: NDArray[np.float64], losses: NDArray[np.float64]
+    ) -> list[MetricRow]:
+        rows, data = self.rows[split], self.dataset
+        labels = data.labels[rows]
+        loss = float(losses.mean()) if len(rows) else math.nan
+        out = [
+            MetricRow(epoch, split, "loss", None, loss),
+            MetricRow(epoch, split, "auroc", None, auroc(labels, scores)),
+        ]
+        names, attributes = data.attribute_names, data.attributes[rows]
+        for found in robust_auroc(labels, scores, attributes, names, data.directions):
+            cells = counts(found.cells)
+            out.append(MetricRow(epoch, split, "robust_auroc", found.attribute, found.value, cells))
+        for gap in performance_gaps(labels, scores, attributes, names):
+            cells = counts(gap.cells)
+            out.append(MetricRow(epoch, split, "auroc_gap", gap.attribute, gap.value, cells))
+        return out
+
+    def _accuracies(self, split: str, epoch: int, right: NDArray[np.bool_]) -> list[MetricRow]:
+        rows, data = self.rows[split], self.dataset
+        accuracy = float(right.mean()) if len(rows) else math.nan
+        out = [MetricRow(epoch, split, "accuracy", None, accuracy)]
+        if data.attribute_names:
+            groups = known_groups(data.labels[rows], data.attributes[rows])
+            worst = worst_mean(right, groups)
+            out.append(MetricRow(epoch, split, "worst_group_accuracy", None, worst))
+        if split == "val" and self.clusters is not None:
+            worst = worst_mean(right, self.clusters)
+            out.append(MetricRow(epoch, split, "worst_cluster_accuracy", None, worst))
+        return out
+
+
+def counts(cells: Cells) -> tuple[int, int, int, int]:
+    """The four groups of `MetricRow.cells`."""
+    return cells.y0_s0, cells.y0_s1, cells.y1_s0, cells.y1_s1
+
+
+def layout(train: Train) -> torch.memory_format:
+    """How images lie in memory while a model sees them; by default as they were read.
+
+    Grey images as they are read count as channels last for torch, which then takes its faster
+    kernels; asking for contiguous ones would slow training by a third.
+    """
+    return torch.channels_last if train.channels_last else torch.preserve_format
+
+
+def _pixel_counts(logits: torch.Tensor, targets: torch.Tensor) -> NDArray[np.int64]:
+    """(3, B): intersection, predicted and target pixels of the argmax masks.
+
+    Of three classes both foreground ones count as one.
+    """
+    predicted = logits.argmax(dim=1).flatten(1).bool()
+    target = targets.flatten(1).bool()
+    counts = [(predicted & target).sum(1), predicted.sum(1), target.sum(1)]
+    return torch.stack(counts).cpu().numpy()

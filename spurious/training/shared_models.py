@@ -1,0 +1,29 @@
+"""Models that several trials begin with: named by what decides them, trained once, and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from spurious.config.options import FitConfig
+
+if TYPE_CHECKING:
+    from spurious.training.loop import Hooks
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What decides a stage's result, besides the dataset.
+
+    Attributes:
+        kind: What is made, e.g. `erm`; part of the identity.
+        config: The fully resolved configuration that it is trained by.
+    """
+
+    kind: str
+    config: FitConfig
+
+
+Stages = Callable[[Stage, Callable[["Hooks"], bytes]], bytes]
+"""Gives a stage's bytes: stored ones, or what the function makes with the hooks it is given."""

@@ -1,0 +1,93 @@
+"""What a specificity asks of a model: the loss per image, the image score, and the target.
+
+Shape legend: B batch, K classes of pixels (2, or 3 where negatives have a class of their own), H
+height, W width. Logits are (B, 2) or (B, K, H, W).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch.nn import functional
+
+from spurious.config.options import Readout, Specificity
+
+
+class Task(Protocol):
+    """Image classification or segmentation for classification."""
+
+    segments: bool
+
+    def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy per image, (B,) float32."""
+        ...
+
+    def scores(self, logits: torch.Tensor) -> torch.Tensor:
+        """Image scores, (B,) float32, higher is more abnormal."""
+        ...
+
+
+class Classification:
+    """Binary labels: softmax cross-entropy; the score is the probability of the abnormality."""
+
+    segments = False
+
+    def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Targets are (B,) int64."""
+        return functional.cross_entropy(logits.float(), targets, reduction="none")
+
+    def scores(self, logits: torch.Tensor) -> torch.Tensor:
+        """Softmax probability of class 1."""
+        return logits.float().softmax(dim=1)[:, 1]
+
+
+class Segmentation:
+    """Pixel targets: mean pixel cross-entropy; the score is a read-out of the probability map."""
+
+    segments = True
+
+    def __init__(self, readout: Readout) -> None:
+        self.readout = readout
+
+    def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Targets are (B, H, W) int64; the loss of an image is the mean over its pixels."""
+        return functional.cross_entropy(logits.float(), targets, reduction="none").mean(dim=(1, 2))
+
+    def scores(self, logits: torch.Tensor) -> torch.Tensor:
+        """One number per image, see `spurious.config.options.Readout`."""
+        return read_out(logits.float(), self.readout)
+
+
+def read_out(logits: torch.Tensor, readout: Readout) -> torch.Tensor:
+    """Image scores from pixel logits, (B, K, H, W) float32 to (B,); the last class is scored."""
+    if readout.name == "mean_logit" and logits.shape[1] > 2:
+        return _margin(logits.mean(dim=(2, 3))).sigmoid()
+    margin = _margin(logits).flatten(1)
+    if readout.name == "mean_logit":
+        return margin.mean(dim=1).sigmoid()
+    probability = margin.sigmoid()
+    if readout.name == "max_prob":
+        return probability.amax(dim=1)
+    if readout.name == "area_fraction":
+        return (probability >= readout.threshold).float().mean(dim=1)
+    if readout.name == "area_count":
+        return ((probability > readout.threshold).sum(dim=1) > readout.area).float()
+    if readout.name == "top_fraction":
+        kept = max(1, round(readout.fraction * probability.shape[1]))
+        return probability.topk(kept, dim=1).values.mean(dim=1)
+    return probability.mean(dim=1)
+
+
+def _margin(logits: torch.Tensor) -> torch.Tensor:
+    """Log-odds of the last of K classes, whose sigmoid is its softmax probability; (B, ...)."""
+    if logits.shape[1] == 2:
+        return logits[:, 1] - logits[:, 0]
+    return logits[:, -1] - logits[:, :-1].logsumexp(dim=1)
+
+
+def task_for(specificity: Specificity, readout: Readout | None) -> Task:
+    """Classification for labels, segmentation for everything else."""
+    if specificity.kind == "label":
+        return Classification()
+    return Segmentation(readout or Readout())

@@ -1,0 +1,143 @@
+"""What commands share: the spec that is meant, the store to use, folders of this user.
+
+Heavy imports (Ray, torch, pandas) stay inside the commands that need them: `plan` must answer at
+once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cluster.stores import open_store
+from cluster.stores.base import Store
+from sweeps.errors import PlanError, SweepError, UnknownSweep
+from sweeps.plan.archive import read_archive
+from sweeps.plan.facts import plan_on
+from sweeps.plan.plan import Plan
+from sweeps.spec.model import Spec, load_spec, parse_spec
+from sweeps.spec.stored import STORED, get_spec
+
+STORE_VARIABLE = "SWEEPS_STORE"
+_EMBEDDED = "the embedded server of this machine (give --store for another store)"
+
+
+@dataclass(frozen=True)
+class SpecSource:
+    """A sweep by file, by the name of one that has been run, or as `stored:` and a YAML's hash.
+
+    With overrides of spec fields.
+    """
+
+    target: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the target names a file rather than a sweep in the store."""
+        return self.target.endswith((".yaml", ".yml")) or os.sep in self.target
+
+    @property
+    def digest(self) -> str | None:
+        """The hash of a YAML in the store, None for a file or a name."""
+        is_stored = self.target.startswith(STORED)
+        return self.target.removeprefix(STORED) if is_stored else None
+
+
+def chosen_store(given: str | None, spec: Spec | None = None) -> str | None:
+    """The URL of the store to use: as given by --store, else the spec's, else $SWEEPS_STORE.
+
+    None is the embedded server.
+    """
+    if given is not None:
+        return given
+    own = None if spec is None else spec.store
+    return own or os.environ.get(STORE_VARIABLE) or None
+
+
+@contextmanager
+def opened_store(url: str | None) -> Iterator[Store]:
+    """The store at a URL; without one the embedded server, started if need be.
+
+    Its address and keys go into the environment, where workers on this machine find them.
+
+    Raises:
+        UnknownSweep: as in the block, with the embedded server told by that word: its URL may well
+            be that of a cluster's store.
+    """
+    if url is not None:
+        yield open_store(url)
+        return
+    from cluster.embedded.server import embedded_server
+
+    with embedded_server() as endpoint:
+        os.environ.update(endpoint.environment())
+        try:
+            yield open_store(f"s3://{endpoint.bucket}")
+        except UnknownSweep as error:
+            raise UnknownSweep(error.name, _EMBEDDED) from None
+
+
+def home() -> Path:
+    """Where this user's embedded server, token and cache lie: absolute, for workers elsewhere."""
+    from cluster.embedded.server import default_home
+
+    return default_home().expanduser().absolute()
+
+
+def cache_folder() -> Path:
+    """The node cache, at the same place on every node."""
+    chosen = os.environ.get("SWEEPS_CACHE")
+    return Path(chosen).expanduser().absolute() if chosen else home() / "cache"
+
+
+def check_reachable(store_url: str | None) -> None:
+    """Refuse the embedded server where workers run on other machines.
+
+    Raises:
+        SweepError: no store is named, and RAY_ADDRESS leads to a cluster.
+    """
+    from cluster.jobs.session import on_cluster
+
+    if store_url is None and on_cluster():
+        raise SweepError(
+            f"RAY_ADDRESS={os.environ['RAY_ADDRESS']} leads to a cluster, whose workers cannot "
+            "reach the embedded server of this machine: name a store that they can, "
+            "--store s3://BUCKET/PREFIX or a shared folder"
+        )
+
+
+def loaded(source: SpecSource, store: Store | None = None) -> Spec:
+    """The spec of a file, or the one in the store under its hash or a sweep's name."""
+    if store is not None and source.digest is not None:
+        return parse_spec(get_spec(store, source.digest), source.target, source.overrides)
+    if source.is_file or store is None:
+        return load_spec(Path(source.target), source.overrides)
+    archived = read_archive(store, source.target)
+    if archived.spec_text is None:
+        raise UnknownSweep(source.target, store.url)
+    overrides = {**archived.overrides, **source.overrides}
+    return parse_spec(archived.spec_text, f"{source.target} (stored)", overrides)
+
+
+def url_of(source: SpecSource, store_url: str | None) -> str | None:
+    """The store of a sweep by file or by name, see `chosen_store`."""
+    reads_file = store_url is None and source.is_file
+    return chosen_store(store_url, loaded(source) if reads_file else None)
+
+
+def trials_of(source: SpecSource, store: Store) -> tuple[Spec, Plan]:
+    """A sweep's spec and its plan against the store, for reading results.
+
+    Raises:
+        PlanError: its dataset is not in the store, so that its trials cannot be named.
+    """
+    spec = loaded(source, store)
+    planned = plan_on(spec, store)
+    if not planned.trials:
+        raise PlanError(f"sweep '{spec.name}' has no trials: {planned.unknown}")
+    return spec, planned

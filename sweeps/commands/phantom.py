@@ -1,0 +1,35 @@
+"""`sweeps phantom`: synthetic releases in the formats of real ones, for trying out a whole path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from spurious.generators.chest.chest_phantom import ChestPhantom
+from spurious.generators.chest.siim_writer import write_siim_acr
+from spurious.generators.skin.isic_writer import write_isic
+from spurious.generators.skin.skin_phantom import SkinPhantom
+from sweeps.driver.progress import make_console, staging_progress
+from sweeps.errors import SweepError
+from sweeps.staging.sources import options_from_command
+
+PHANTOMS: Mapping[str, tuple[type[Any], Callable[[Path, Any, Callable[[int, int], None]], None]]]
+PHANTOMS = {"isic": (SkinPhantom, write_isic), "siim-acr": (ChestPhantom, write_siim_acr)}
+"""Format to the phantom's options and what writes it."""
+
+
+def write_phantom(name: str, folder: Path, options: Mapping[str, Any]) -> int:
+    """Write a phantom release into a new or empty folder.
+
+    Raises:
+        SweepError: the folder holds something, or bad options.
+    """
+    cls, write = PHANTOMS[name]
+    config = options_from_command(cls, options)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SweepError(f"{folder} holds something already; expected a new or empty folder")
+    with staging_progress(f"{name} phantom", make_console()) as progress:
+        write(folder, config, progress)
+    print(f"wrote {folder}; next: sweeps stage {name} {folder}")
+    return 0

@@ -1,0 +1,99 @@
+"""`sweeps run`: runs what has no result yet, on Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cluster.stores.base import Store
+from sweeps.commands.context import (
+    SpecSource,
+    cache_folder,
+    check_reachable,
+    chosen_store,
+    loaded,
+    opened_store,
+)
+from sweeps.commands.stage import staged
+from sweeps.errors import SweepError
+from sweeps.plan.archive import archive
+from sweeps.plan.facts import plan_on
+from sweeps.plan.plan import Plan
+from sweeps.results.tables import drop_checkpoints
+from sweeps.spec.model import Spec
+
+
+def run(source: SpecSource, store_url: str | None, *, keep_logs: bool = False) -> int:
+    """Run what is missing; returns the exit status (0 all done, 1 some failed, 130 interrupted).
+
+    Args:
+        source: The sweep.
+        store_url: The store; None is the specification's, $SWEEPS_STORE's or the embedded one.
+        keep_logs: Leave the logs of a local Ray session, and print where they are.
+    """
+    spec = loaded(source) if source.digest is None else None
+    url = chosen_store(store_url, spec)
+    check_reachable(url)
+    with opened_store(url) as store:
+        from sweeps.driver.progress import make_console
+
+        spec = spec or loaded(source, store)
+        console = make_console()
+        before = plan_on(spec, store)
+        if before.unknown is None and not before.missing:
+            _tidy(spec, store, before, source.overrides)
+            console.print(
+                f"sweep '{spec.name}': all {len(before.trials)} trials have a result; "
+                "nothing to run",
+                highlight=False,
+            )
+            return 0
+        return _run_on_ray(spec, store, console, source.overrides, keep_logs=keep_logs)
+
+
+def _tidy(spec: Spec, store: Store, plan: Plan, overrides: Mapping[str, Any]) -> None:
+    """After a run: what the store remembers of the sweep, and no checkpoint without a use."""
+    archive(store, spec, plan, overrides)
+    if not spec.checkpoint.keep:
+        drop_checkpoints(store, plan.done)
+
+
+def _check_cache() -> None:
+    """Refuse a folder that this machine's workers could not fill, before Ray starts."""
+    from cluster.jobs.session import on_cluster
+
+    folder = cache_folder()
+    try:
+        if not on_cluster():  # whose nodes have folders of their own
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SweepError(
+            f"cannot keep decoded datasets in {folder} ({error.strerror}): set SWEEPS_CACHE or "
+            "SWEEPS_HOME to a folder that you can write"
+        ) from error
+
+
+def _run_on_ray(
+    spec: Spec, store: Store, console: Any, overrides: Mapping[str, Any], *, keep_logs: bool
+) -> int:
+    from cluster.jobs.session import ray_session
+
+    _check_cache()
+    with ray_session(spec.name, keep_logs=keep_logs) as session:
+        from sweeps.driver.runner import (
+            run_plan,  # imports Ray, which the session must set up first
+        )
+
+        if session.dashboard:
+            token = f" (token in {session.token_file})" if session.token_file else ""
+            console.print(
+                f"Ray dashboard: {session.dashboard}{token}", highlight=False, markup=False
+            )
+        staged(spec, store)
+        before = plan_on(spec, store)
+        archive(store, spec, before, overrides)
+        status = run_plan(spec, before, store, session, cache_folder(), console)
+        _tidy(spec, store, plan_on(spec, store), overrides)
+        if keep_logs:
+            console.print(f"Ray's logs: {session.folder}/logs", highlight=False, markup=False)
+        return status

@@ -1,0 +1,29 @@
+"""`sweeps serve`: the embedded S3 server in the foreground of a terminal."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+
+from cluster.embedded.server import default_home, embedded_server
+
+
+def serve(port: int | None) -> int:
+    """Keep the embedded server up until SIGINT or SIGTERM; prints how to reach it.
+
+    Keys are named by their file, not printed: terminals are recorded and shared.
+    """
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    with embedded_server(port=port) as endpoint:
+        print(f"S3 endpoint: {endpoint.url}, bucket: {endpoint.bucket}")
+        print(f"keys: {default_home() / 'keys.json'}")
+        print("press Ctrl-C to stop; the data is kept", flush=True)
+        stop.wait()
+    return 0

@@ -1,0 +1,1 @@
+"""Runs the missing trials of a plan on Ray."""

@@ -1,0 +1,94 @@
+"""Stopping a run: the first interrupt lets trials save a checkpoint, the second ends at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from cluster.jobs.notices import Drain, Notices, drain_seconds
+from sweeps.telemetry import PULSE
+from sweeps.trial.events import Control
+
+_ASK_EVERY_S = 1.0
+
+
+class Stopping:
+    """The driver's side: remembers an interrupt, and tells the trials from its own loop."""
+
+    def __init__(self, notices: Notices) -> None:
+        self.notices = notices
+        self.asked = False
+        self._told = False
+
+    @contextmanager
+    def on_interrupt(self) -> Iterator[None]:
+        """While the block runs the first SIGINT asks for a stop, a second one interrupts."""
+        if threading.current_thread() is not threading.main_thread():  # no other may set handlers
+            yield
+            return
+
+        def ask(number: int, frame: FrameType | None) -> None:
+            # no call to Ray from here: the interrupted code may hold its locks
+            if self.asked:
+                raise KeyboardInterrupt
+            self.asked = True
+
+        before = signal.signal(signal.SIGINT, ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def newly_asked(self) -> bool:
+        """Whether a stop was asked for since the last call; the trials are then told."""
+        if not self.asked or self._told:
+            return False
+        self._told = True
+        self.notices.ask_to_stop()
+        return True
+
+
+class WorkerControl(Control):
+    """The trial's side: asks Ray between epochs, at most once a second.
+
+    While its `with` block runs a thread asks, too, whether the node goes away: in an epoch that is
+    longer than a drain the trial itself never does, and its end would count as a failure.
+    """
+
+    def __init__(self, notices: Notices, trial_id: str) -> None:
+        self.notices, self.trial_id = notices, trial_id
+        self.drain = Drain()
+        self._told = False
+
+    def __enter__(self) -> WorkerControl:
+        PULSE.add(self._look)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        PULSE.remove(self._look)
+
+    def _look(self) -> None:
+        self.leaving()
+
+    def notice_s(self) -> float:
+        """See `Control`."""
+        return drain_seconds()
+
+    def stop(self) -> bool:
+        """See `Control`."""
+        return self.notices.read(_ASK_EVERY_S).stop
+
+    def leaving(self) -> bool:
+        """See `Control`; the driver is told, once."""
+        coming = self.drain.coming(_ASK_EVERY_S)
+        if coming and not self._told:
+            self._told = True
+            self.notices.leaving(self.trial_id)
+        return coming
+
+    def retried(self, trial_id: str) -> bool:
+        """See `Control`."""
+        return trial_id in self.notices.read(_ASK_EVERY_S).retried

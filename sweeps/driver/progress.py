@@ -1,0 +1,123 @@
+"""Live progress of a run: bars on a terminal, one line per ended trial elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from sweeps.trial.events import Outcome, TaskName, Watcher
+
+_HEARTBEAT_S = 30.0
+
+
+class RunProgress(Watcher):
+    """Counts ended trials and shows where the running ones are."""
+
+    def __init__(self, total: int, console: Console) -> None:
+        self.total, self.ended_count, self.failed_count = total, 0, 0
+        self.console = console
+        self.began = self.last_line = time.monotonic()
+        self.running: dict[str, str] = {}
+        self.bar: Progress | None = None
+
+    @contextmanager
+    def shown(self) -> Iterator[RunProgress]:
+        """Show the bar while the block runs; on no terminal only lines are printed."""
+        if not self.console.is_terminal:
+            yield self
+            return
+        self.bar = Progress(
+            TextColumn("trials"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[running]}"),
+            console=self.console,
+        )
+        with self.bar:
+            self.bar.add_task("trials", total=self.total, running="starting workers")
+            yield self
+
+    def started(self, task: TaskName) -> None:
+        """See `Watcher`."""
+        self.running[task.trial_id] = task.label
+        self._refresh()
+
+    def epoch(self, task: TaskName, epoch: int, epochs: int, values: dict[str, float]) -> None:
+        """See `Watcher`."""
+        self.running[task.trial_id] = f"{task.label} {epoch}/{epochs}"
+        self._refresh()
+        if self.bar is None and time.monotonic() - self.last_line > _HEARTBEAT_S:
+            self._line(f"running {', '.join(self.running.values())}")
+
+    def retried(self, task: TaskName, message: str) -> None:
+        """See `Watcher`."""
+        self.running.pop(task.trial_id, None)
+        self._line(f"{task.trial_id[:8]} {task.label} tried again after {message}")
+        self._refresh()
+
+    def stopping(self) -> None:
+        """See `Watcher`."""
+        self._line(
+            "stopping: running trials save a checkpoint at the end of their epoch; "
+            "the same signal again (Ctrl-C) stops at once"
+        )
+
+    def ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
+        """See `Watcher`."""
+        self.running.pop(task.trial_id, None)
+        if outcome is not None and outcome.state == "stopped":
+            self._refresh()
+            return
+        self.ended_count += 1
+        if outcome is None or outcome.state == "failed":
+            self.failed_count += 1
+            kind = "lost" if outcome is None else f"failed ({outcome.failure_class})"
+            text = f"{task.label} {kind}: {message}"
+        elif outcome.state == "committed":
+            text = (
+                f"{task.label} robust AUROC {outcome.robust_auroc:.3f} in {outcome.seconds:.1f} s"
+            )
+        else:
+            text = f"{task.label} {outcome.state}"
+        self._line(f"[{self.ended_count}/{self.total}] {task.trial_id[:8]} {text}")
+        self._refresh()
+
+    def _line(self, text: str) -> None:
+        self.last_line = time.monotonic()
+        seconds = self.last_line - self.began
+        self.console.print(f"{seconds:6.0f} s  {text}", markup=False, highlight=False)
+
+    def _refresh(self) -> None:
+        if self.bar is not None:
+            running = ", ".join(list(self.running.values())[:3])
+            self.bar.update(self.bar.task_ids[0], completed=self.ended_count, running=running)
+
+
+@contextmanager
+def staging_progress(name: str, console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A callback of images done and total, shown as a bar or as lines."""
+    if console.is_terminal:
+        columns = (TextColumn(f"staging {name}"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
+            shown = bar.add_task(name, total=None)
+            yield lambda done, total: bar.update(shown, completed=done, total=total)
+        return
+    last = [0.0]
+
+    def line(done: int, total: int) -> None:
+        if done == total or time.monotonic() - last[0] > _HEARTBEAT_S:
+            last[0] = time.monotonic()
+            console.print(f"staging {name}: {done} of {total} images", highlight=False)
+
+    yield line
+
+
+def make_console() -> Console:
+    """Progress and notes go to standard error: standard output is for results."""
+    return Console(file=sys.stderr, soft_wrap=True)

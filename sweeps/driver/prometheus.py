@@ -1,0 +1,189 @@
+"""The driver's metrics: trials by state, losses and failures, compute and annotation cost."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cluster.stores.base import Store
+from sweeps import telemetry as metrics
+from sweeps.plan.plan import Cell, Plan
+from sweeps.results.tables import decode, trial_key
+from sweeps.spec.model import Spec
+from sweeps.telemetry import PULSE, STATES, harmless, ray_runs, record
+from sweeps.trial.events import Outcome, TaskName, Watcher
+
+_STATE_OF = {
+    "committed": "committed",
+    "already done": "already_done",
+    "lost the race": "already_done",
+    "failed": "failed",
+    "stopped": "stopped",
+}
+_SAMPLE = 500
+"""Results that are read for their price at most, or one a cell: its seeds cost nearly the same."""
+_READ_EVERY_S, _LAST_READ_S = 4.0, 5.0
+
+
+class SweepMetrics(Watcher):
+    """What the driver exports of a run; does nothing where Ray does not run."""
+
+    def __init__(self, spec: Spec, plan: Plan, store: Store) -> None:
+        self._tags = {"sweep": spec.name}
+        self._cpus, self._gpus = spec.resources.cpus, spec.resources.gpus
+        self._trials = [trial.id for trial in plan.trials]
+        self._purchases = Purchases(spec, plan, store)
+        self._running: dict[str, float] = {}
+        self._ended: dict[str, str] = dict.fromkeys(plan.done, "already_done")
+
+    @contextmanager
+    def shown(self) -> Iterator[SweepMetrics]:
+        """Export while the block runs; what has not ended by then was stopped."""
+        if not ray_runs():
+            yield self
+            return
+        with self._purchases.read():
+            PULSE.add(self._beat, at_once=True)
+            try:
+                yield self
+            finally:
+                PULSE.remove(self._beat)
+                self._running.clear()
+                for trial_id in self._trials:
+                    self._ended.setdefault(trial_id, "stopped")
+        with harmless():
+            self._beat()
+
+    def counts(self) -> dict[str, int]:
+        """Trials in each of `sweeps.telemetry.STATES`."""
+        running, ended = len(self._running), Counter(tuple(self._ended.values()))
+        waiting = len(self._trials) - ended.total() - running
+        return {**dict.fromkeys(STATES, 0), **ended, "running": running, "waiting": waiting}
+
+    def started(self, task: TaskName) -> None:
+        """See `Watcher`."""
+        self._running[task.trial_id] = time.monotonic()
+
+    def retried(self, task: TaskName, message: str) -> None:
+        """See `Watcher`."""
+        with harmless():
+            self._spent(task, None)
+            record(metrics.ATTEMPTS_LOST, 1, self._tags | {"failure_class": _class_in(message)})
+
+    def ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
+        """See `Watcher`."""
+        with harmless():
+            self._spent(task, outcome)
+            if outcome is None:
+                self._ended[task.trial_id] = "failed"
+                tags = self._tags | {"failure_class": _class_in(message)}
+                record(metrics.ATTEMPTS_LOST, 1, tags)
+                record(metrics.FAILURES, 1, tags)
+                return
+            self._ended[task.trial_id] = state = _STATE_OF[outcome.state]
+            if state == "failed":
+                record(metrics.FAILURES, 1, self._tags | {"failure_class": outcome.failure_class})
+            elif state != "stopped":
+                self._purchases.add(task.trial_id)
+            if state == "committed":
+                record(metrics.TRIAL_SECONDS, outcome.seconds, self._tags)
+
+    def _spent(self, task: TaskName, outcome: Outcome | None) -> None:
+        """Count an attempt's resources; one that told no seconds took those since its start."""
+        now = time.monotonic()
+        since_start = now - self._running.pop(task.trial_id, now)
+        seconds = outcome.seconds if outcome and outcome.seconds else since_start
+        record(metrics.CPU_SECONDS, seconds * self._cpus, self._tags)
+        record(metrics.GPU_SECONDS, seconds * self._gpus, self._tags)
+
+    def _beat(self) -> None:
+        for state, count in self.counts().items():
+            record(metrics.TRIALS, count, self._tags | {"state": state})
+        record(metrics.DOLLARS, self._purchases.dollars, self._tags)
+
+
+class Purchases:
+    """What the annotations of a sweep's cells cost, read from results in a thread of its own."""
+
+    def __init__(self, spec: Spec, plan: Plan, store: Store) -> None:
+        self._spec, self._store = spec, store
+        self._cells = {trial.id: trial.cell for trial in plan.trials}
+        self._per_cell = max(1, _SAMPLE // max(1, len(plan.cells)))
+        self._taken: Counter[Cell] = Counter()
+        self._unread: list[str] = []
+        self._dollars: dict[Cell, list[float]] = {}
+        for trial in plan.trials:
+            if trial.id in plan.done:
+                self.add(trial.id)
+
+    def add(self, trial_id: str) -> None:
+        """Take note of a trial that has a result."""
+        cell = self._cells[trial_id]
+        if self._taken[cell] < self._per_cell:
+            self._taken[cell] += 1
+            self._unread.append(trial_id)
+
+    @property
+    def dollars(self) -> float:
+        """Sum over cells with a result of the mean over their seeds, as the report prices them."""
+        return sum(statistics.fmean(seeds) for seeds in tuple(self._dollars.values()))
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """Read results now and then while the block runs, and what is left within seconds after."""
+        over = threading.Event()
+
+        def work() -> None:
+            last = False
+            while not last:
+                last = over.is_set()
+                with harmless():
+                    self._read_all()
+                over.wait(_READ_EVERY_S)
+
+        reader = threading.Thread(target=work, name="purchases", daemon=True)
+        reader.start()
+        try:
+            yield
+        finally:
+            over.set()
+            reader.join(_LAST_READ_S)  # a store that is away is not waited for
+
+    def _read_all(self) -> None:
+        """Read what is noted; what cannot be read is noted again, after the others."""
+        rows: list[dict[str, Any]] = []
+        try:
+            while self._unread:
+                trial_id = self._unread.pop(0)
+                try:
+                    key = trial_key(trial_id)
+                    rows += decode(self._store.get(key), key).to_pylist()
+                except Exception:
+                    self._unread.append(trial_id)
+                    raise
+        finally:
+            self._price(rows)
+
+    def _price(self, rows: list[dict[str, Any]]) -> None:
+        if not rows:
+            return
+        import pandas as pd
+
+        from sweeps.report.trials import priced_trials
+
+        options = self._spec.cost
+        priced = priced_trials(
+            pd.DataFrame(rows), options.prices, self._spec.select_rule, options.include_validation
+        )
+        for trial_id, dollars in zip(priced["trial_id"], priced["dollars"], strict=True):
+            self._dollars.setdefault(self._cells[trial_id], []).append(float(dollars))
+
+
+def _class_in(message: str) -> str:
+    """The failure class that a lost attempt's message begins with."""
+    return message.partition(":")[0]

@@ -1,0 +1,132 @@
+"""Runs the missing trials of a plan on a Ray session and says how it went."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from cluster.jobs.session import Session
+from cluster.stores.base import Store
+from spurious.fit import Machine
+from sweeps.driver.lost_workers import recorded_losses
+from sweeps.driver.progress import RunProgress
+from sweeps.driver.prometheus import SweepMetrics
+from sweeps.driver.tuner import how_many_at_once, run_tasks
+from sweeps.plan.plan import Plan, Trial
+from sweeps.results.tables import checkpointed_ids, committed_ids
+from sweeps.spec.model import Spec
+from sweeps.trial.events import Tally, Watchers
+from sweeps.trial.result_rows import Task
+from sweeps.trial.run import FitFunction, fit_for_real
+
+
+def task_for(
+    trial: Trial, spec: Spec, store_url: str, cache: Path, has_checkpoint: bool = False
+) -> Task:
+    """What a worker is sent for a trial."""
+    resources = spec.resources
+    machine = Machine(
+        device="cuda" if resources.gpus else "cpu",
+        threads=resources.threads,
+        workers=max(1, int(resources.cpus)),
+    )
+    return Task(
+        trial_id=trial.id,
+        label=trial.label,
+        dataset=trial.dataset,
+        dataset_digest=trial.dataset_digest,
+        config=trial.config,
+        store_url=store_url,
+        cache_dir=str(cache),
+        machine=machine,
+        checkpoint_every=spec.checkpoint.every_epochs,
+        keep_checkpoint=spec.checkpoint.keep,
+        has_checkpoint=has_checkpoint,
+        sweep=spec.name,
+        embeddings=spec.embeddings,
+    )
+
+
+def run_plan(
+    spec: Spec,
+    plan: Plan,
+    store: Store,
+    session: Session,
+    cache: Path,
+    console: Any,
+    fit_function: FitFunction = fit_for_real,
+) -> int:
+    """Run a plan's missing trials.
+
+    Args:
+        spec: The sweep.
+        plan: Its plan against the store.
+        store: Where results go.
+        session: The Ray session to run on.
+        cache: Folder of the node cache, the same on every node.
+        console: A rich console for progress.
+        fit_function: What trains.
+
+    Returns:
+        0 where all have a result, 1 where some failed, 130 where the user interrupted it.
+    """
+    saved = checkpointed_ids(store)
+    tasks = [task_for(t, spec, store.url, cache, t.id in saved) for t in plan.missing]
+    resources = spec.resources
+    concurrent = how_many_at_once(
+        resources.cpus, resources.gpus, session.nodes, may_grow=session.may_grow
+    )
+    console.print(
+        f"sweep '{spec.name}': {len(plan.trials)} trials, {len(plan.done)} done, "
+        f"{len(tasks)} to run, {min(concurrent, len(tasks))} at once",
+        highlight=False,
+    )
+    if not concurrent:
+        console.print(
+            f"no node of the cluster has {resources.cpus:g} CPUs and {resources.gpus:g} GPUs now: "
+            "waiting for one (an autoscaler's, or lower resources.cpus or resources.gpus)",
+            highlight=False,
+        )
+    with (
+        RunProgress(len(tasks), console).shown() as progress,
+        SweepMetrics(spec, plan, store).shown() as metrics,
+        recorded_losses(store) as losses,
+    ):
+        tally = run_tasks(
+            spec.name,
+            tasks,
+            cpus=resources.cpus,
+            gpus=resources.gpus,
+            watcher=Watchers(progress, metrics, losses),
+            scratch=session.folder if os.access(session.folder, os.W_OK) else None,
+            fit_function=fit_function,
+        )
+    return _conclude(spec, tasks, tally, committed_ids(store), console)
+
+
+def _conclude(
+    spec: Spec, tasks: list[Task], tally: Tally, done: Collection[str], console: Any
+) -> int:
+    """Say how it went; what has a result is done, whoever committed it."""
+    failed = {key: reason for key, reason in tally.failed.items() if key not in done}
+    missing = [task for task in tasks if task.trial_id not in {*done, *failed}]
+    good = len(tasks) - len(missing) - len(failed)
+    console.print(f"sweep '{spec.name}': {good} trials finished", highlight=False)
+    labels = {task.trial_id: task.label for task in tasks}
+    for trial_id, reason in failed.items():
+        console.print(f"failed: {labels[trial_id]} {trial_id}: {reason}", markup=False)
+    if failed:
+        console.print(
+            "tracebacks and last log lines: table failures of `sweeps pull`; the same command "
+            "tries the failed ones again",
+            highlight=False,
+        )
+    if missing:
+        console.print(
+            f"interrupted: {len(missing)} trials are not done; the same command continues",
+            highlight=False,
+        )
+        return 130
+    return 1 if failed else 0

@@ -1,0 +1,1 @@
+"""What a sweep will run: cells, trials, ids and prices."""

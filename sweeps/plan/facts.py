@@ -1,0 +1,62 @@
+"""What a plan needs to know of a dataset, and the plan against a store."""
+
+from __future__ import annotations
+
+from cluster.datasets.manifest import Manifest, find_manifest
+from cluster.errors import NotFound
+from cluster.stores.base import Store
+from sweeps.plan.identity import generator_digest
+from sweeps.plan.plan import DatasetFacts, Plan, make_plan
+from sweeps.results.tables import committed_ids
+from sweeps.spec.model import GeneratorDataset, Spec
+
+
+def facts_of(manifest: Manifest) -> DatasetFacts:
+    """A manifest as planning sees it."""
+    return DatasetFacts(
+        name=manifest.name,
+        digest=manifest.digest,
+        image_shape=manifest.image_shape,
+        counts={
+            split: {
+                "n": c.n,
+                "positives": c.positives,
+                "abnormalities": c.abnormalities,
+                "negative_abnormalities": c.negative_abnormalities,
+            }
+            for split, c in manifest.splits.items()
+        },
+        attributes=manifest.attribute_names,
+        unlabelled={
+            split: {name: of.y0_unknown + of.y1_unknown for name, of in c.cells.items()}
+            for split, c in manifest.splits.items()
+        },
+        dtype=manifest.dtype,
+    )
+
+
+def generator_facts(dataset: GeneratorDataset) -> DatasetFacts:
+    """What is known of a generator's dataset before it is staged: its digest and image side."""
+    side = getattr(dataset.options, "image_size", None)
+    return DatasetFacts(
+        name=dataset.name,
+        digest=generator_digest(dataset.name, dataset.options),
+        image_shape=None if side is None else (side, side, 1),
+        counts=None,
+        dtype=dataset.options.DTYPE,
+    )
+
+
+def plan_on(spec: Spec, store: Store) -> Plan:
+    """The plan against a store's datasets and results."""
+    dataset = spec.dataset
+    if isinstance(dataset, GeneratorDataset):
+        digest = generator_digest(dataset.name, dataset.options)
+        try:
+            facts = facts_of(find_manifest(store, dataset.name, digest))
+        except NotFound:
+            unknown = f"'{dataset.name}' is not staged yet (`sweeps run` does it): counts unknown"
+            return make_plan(spec, generator_facts(dataset), committed_ids(store), unknown)
+    else:
+        facts = facts_of(find_manifest(store, dataset.name, dataset.digest_prefix))
+    return make_plan(spec, facts, committed_ids(store))

@@ -1,0 +1,338 @@
+"""From a spec to trials: cells, ids, what is done, what is dropped and why, and what it costs.
+
+Pure: it is given facts about the dataset and the ids that have a result, and touches no store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+from spurious.config.methods import Ssl
+from spurious.config.options import Budget, FitConfig, Negatives, Specificity
+from spurious.data.budget import maximum
+from spurious.scoring.cost import AnnotationCounts, Cost, cost
+from spurious.scoring.selection import charged_rules, parse_rule
+from sweeps.errors import PlanError
+from sweeps.plan.identity import trial_id
+from sweeps.spec.model import MethodChoice, Spec
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What planning needs to know of a dataset; counts are None before it is staged.
+
+    Attributes:
+        name: Dataset name.
+        digest: The manifest's digest.
+        image_shape: (H, W, C) in pixels.
+        counts: Per split `n`, `positives`, `abnormalities`, and `negative_abnormalities` (those
+            drawn on negative images) where there are any.
+        attributes: Spurious attribute names.
+        unlabelled: Per split and attribute, images that nobody annotated it on.
+        dtype: Of the images; None where unknown.
+    """
+
+    name: str
+    digest: str
+    image_shape: tuple[int, int, int] | None
+    counts: Mapping[str, Mapping[str, int]] | None
+    attributes: tuple[str, ...] = ()
+    unlabelled: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    dtype: str | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One (specificity, budget, method): what is compared; seeds are replicates of it."""
+
+    specificity: Specificity
+    budget: Budget
+    method: MethodChoice
+
+    def __str__(self) -> str:
+        return f"{self.specificity} / {self.budget} / {self.method}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run: a cell, a seed, and the id that its result is stored under."""
+
+    id: str
+    cell: Cell
+    config: FitConfig
+    dataset: str
+    dataset_digest: str
+
+    @property
+    def label(self) -> str:
+        """A short name for people: `mask-600-erm-s0`."""
+        cell = self.cell
+        return f"{cell.specificity}-{cell.budget}-{cell.method}-s{self.config.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a sweep will do.
+
+    Attributes:
+        name: The sweep's name.
+        cells: Cells in the spec's order.
+        seeds: Replicates of each cell.
+        trials: One per cell and seed; empty where the dataset's digest is unknown.
+        skipped: Cells that make no sense, each with the reason.
+        done: Ids of trials with a committed result.
+        unknown: Why ids or counts are missing, or None.
+    """
+
+    name: str
+    cells: tuple[Cell, ...]
+    seeds: tuple[int, ...]
+    trials: tuple[Trial, ...]
+    skipped: tuple[tuple[Cell, str], ...]
+    done: frozenset[str]
+    facts: DatasetFacts | None
+    unknown: str | None
+
+    @property
+    def missing(self) -> tuple[Trial, ...]:
+        """Trials without a result, in the plan's order."""
+        return tuple(trial for trial in self.trials if trial.id not in self.done)
+
+
+def skip_reason(
+    specificity: Specificity,
+    budget: Budget,
+    method: MethodChoice,
+    negatives: Negatives = "background",
+) -> str | None:
+    """Why a combination is dropped, or None where it makes sense."""
+    takes = method.options.takes
+    if specificity.kind not in takes:
+        return f"{method.name} takes {', '.join(takes)}, not {specificity.kind}"
+    if isinstance(method.options, Ssl) and budget.images is None:
+        return f"{method.name} needs images without annotation; a budget of all leaves none"
+    if negatives == "lesion" and not method.options.takes_lesions:
+        return f"{method.name} knows two classes of pixels, and negatives: lesion has three"
+    return None
+
+
+def unfit_reason(cell: Cell, facts: DatasetFacts) -> str | None:
+    """Why every trial of a cell would fail on this dataset; None where nothing says so."""
+    options, name = cell.method.options, cell.method.name
+    split = options.spurious_labels
+    wanted = getattr(options, "attribute", None)
+    missing = {} if split is None else facts.unlabelled.get(split, {})
+    for attribute, unknown in missing.items():
+        if unknown and wanted in (None, attribute):
+            return (
+                f"{name} needs spurious labels of all {split} images, and {unknown} have none of "
+                f"{attribute}; annotate them, or use a method that does without"
+            )
+    if isinstance(options, Ssl) and options.views == "paper" and _is_float(facts):
+        return (
+            f"{name} with views: paper changes gamma and brightness, which needs integer images, "
+            f"and these are {facts.dtype}; use views: flip"
+        )
+    return None
+
+
+def _is_float(facts: DatasetFacts) -> bool:
+    return facts.dtype is not None and facts.dtype.startswith("float")
+
+
+def fit_config(spec: Spec, cell: Cell, seed: int) -> FitConfig:
+    """The fully resolved configuration of one trial."""
+    model_name, model = spec.model_for(cell.specificity)
+    return FitConfig(
+        specificity=cell.specificity,
+        budget=cell.budget,
+        method_name=cell.method.name,
+        method=cell.method.options,
+        model_name=model_name,
+        model=model,
+        readout=spec.readout_for(cell.specificity),
+        train=spec.train_for(cell.specificity, cell.method.name),
+        seed=seed,
+        rest=spec.rest_for(cell.specificity, cell.budget, cell.method),
+        negatives=spec.negatives_for(cell.specificity),
+    )
+
+
+def make_plan(
+    spec: Spec,
+    facts: DatasetFacts | None,
+    done: Collection[str] = (),
+    unknown: str | None = None,
+) -> Plan:
+    """Expand a spec.
+
+    Args:
+        spec: The spec.
+        facts: The dataset, or None where it is not staged or the store cannot be reached.
+        done: Ids with a committed result, of this sweep or any other.
+        unknown: Why `facts` or `done` are incomplete.
+
+    Raises:
+        PlanError: the dataset cannot carry the spec; all reasons at once.
+    """
+    cells, skipped = [], []
+    for specificity, budget, method in product(
+        spec.axes.specificity, spec.budgets(), spec.axes.method
+    ):
+        cell = Cell(specificity, budget, method)
+        reason = skip_reason(specificity, budget, method, spec.negatives_for(specificity))
+        if reason is None and facts is not None:
+            reason = unfit_reason(cell, facts)
+        if reason is None:
+            cells.append(cell)
+        else:
+            skipped.append((cell, reason))
+    if facts is not None:
+        _check(spec, cells, facts)
+    trials = (
+        ()
+        if facts is None
+        else tuple(_trial(spec, cell, seed, facts) for cell in cells for seed in spec.axes.seed)
+    )
+    ids = {trial.id for trial in trials}
+    return Plan(
+        name=spec.name,
+        cells=tuple(cells),
+        seeds=tuple(spec.axes.seed),
+        trials=trials,
+        skipped=tuple(skipped),
+        done=frozenset(ids & set(done)),
+        facts=facts,
+        unknown=unknown,
+    )
+
+
+def _trial(spec: Spec, cell: Cell, seed: int, facts: DatasetFacts) -> Trial:
+    config = fit_config(spec, cell, seed)
+    return Trial(trial_id(config, facts.digest), cell, config, facts.name, facts.digest)
+
+
+def _check(spec: Spec, cells: list[Cell], facts: DatasetFacts) -> None:
+    """Refuse, all at once, what this dataset cannot carry."""
+    problems: dict[str, None] = {}  # ordered, without repeats
+    lesions = spec.negatives == "lesion" and facts.counts is not None
+    if lesions and not _on_negatives(facts, "train"):
+        problems[
+            "negatives: lesion needs masks of negative images, and the training split has none; "
+            "use background"
+        ] = None
+    for cell in cells:
+        if facts.counts is not None and cell.budget.images is not None:
+            n, positives = facts.counts["train"]["n"], facts.counts["train"]["positives"]
+            most = maximum(positives, n - positives, cell.budget.balance)
+            if cell.budget.images > most:
+                problems[
+                    f"axes.budget: {cell.budget} (balance {cell.budget.balance}) is more than the "
+                    f"training split holds ({positives} positive, {n - positives} negative); "
+                    f"expected at most {most}"
+                ] = None
+        if facts.counts is not None and (reason := _attribute_problem(cell, facts)):
+            problems[reason] = None
+        if facts.image_shape is not None:
+            problems |= dict.fromkeys(_shape_problems(spec, cell, facts.image_shape))
+        train = spec.train_for(cell.specificity, cell.method.name)
+        if train.augment == "paper" and _is_float(facts):
+            problems[
+                f"train.augment: 'paper' changes gamma and brightness, which needs integer images, "
+                f"and these are {facts.dtype}; use 'flip' or 'none'"
+            ] = None
+    if problems:
+        raise PlanError(
+            f"sweep '{spec.name}' does not fit dataset '{facts.name}':\n  " + "\n  ".join(problems)
+        )
+
+
+def _on_negatives(facts: DatasetFacts, split: str) -> int:
+    """Abnormalities drawn on a split's negative images; needs counts."""
+    return 0 if facts.counts is None else facts.counts[split].get("negative_abnormalities", 0)
+
+
+def _attribute_problem(cell: Cell, facts: DatasetFacts) -> str | None:
+    wanted = getattr(cell.method.options, "attribute", None)
+    if cell.method.options.spurious_labels is None:
+        return None
+    if facts.attributes and (wanted is None or wanted in facts.attributes):
+        return None
+    has = f"it has {', '.join(facts.attributes)}" if facts.attributes else "it has none"
+    return (
+        f"axes.method: {cell.method.name} needs spurious labels"
+        f"{f' of {wanted}' if wanted else ''}, and the dataset lacks them ({has}); use a method "
+        "that does without"
+    )
+
+
+def _shape_problems(spec: Spec, cell: Cell, shape: tuple[int, int, int]) -> list[str]:
+    height, width, _ = shape
+    problems = []
+    if cell.specificity.r is not None and cell.specificity.r > min(height, width):
+        problems.append(
+            f"axes.specificity: r={cell.specificity.r} is larger than the image side "
+            f"{min(height, width)}; expected 1 to {min(height, width)}"
+        )
+    name, options = spec.model_for(cell.specificity)
+    multiple: int = getattr(options, "side_multiple", 1)
+    if height % multiple or width % multiple:
+        problems.append(
+            f"model: '{name}' needs image sides that are multiples of {multiple}, these are "
+            f"{height} x {width}; stage the dataset at another size or choose another model"
+        )
+    return problems
+
+
+def expected_counts(
+    cell: Cell, rest: bool, facts: DatasetFacts, negatives: Negatives = "background"
+) -> AnnotationCounts | None:
+    """What a trial of this cell annotates, on average over draws; None before staging.
+
+    Under `negatives: lesion` every negative image is taken to have something drawn on it.
+    """
+    if facts.counts is None:
+        return None
+    train, val = facts.counts["train"], facts.counts["val"]
+    images = train["n"] if cell.budget.images is None else cell.budget.images
+    share = train["positives"] / train["n"] if train["n"] else 0.0
+    equal = cell.budget.images is not None and cell.budget.balance == "equal"
+    positives = images / 2 if equal else images * share
+    on_negatives = {name: _on_negatives(facts, name) for name in ("train", "val")}
+    on_positives = train["abnormalities"] - on_negatives["train"]
+    per_positive = on_positives / train["positives"] if train["positives"] else 0.0
+    bare, val_bare, more = images - round(positives), val["n"] - val["positives"], 0.0
+    val_drawn = val["abnormalities"] - on_negatives["val"]
+    if negatives == "lesion":
+        more = bare * on_negatives["train"] / max(train["n"] - train["positives"], 1)
+        bare, val_bare, val_drawn = 0, 0, val["abnormalities"]
+    split = cell.method.options.spurious_labels
+    attributes = 1 if getattr(cell.method.options, "attribute", None) else len(facts.attributes)
+    return AnnotationCounts(
+        train_images=images,
+        train_abnormalities=round(positives * per_positive + more),
+        train_negatives=bare,
+        rest_labels=train["n"] - images if rest else 0,
+        spurious_labels=images * attributes if split == "train" else 0,
+        val_spurious_labels=val["n"] * attributes if split == "val" else 0,
+        val_images=val["n"],
+        val_abnormalities=val_drawn,
+        val_negatives=val_bare,
+        trains_on_validation=cell.method.options.trains_on_validation,
+    )
+
+
+def expected_cost(spec: Spec, cell: Cell, facts: DatasetFacts | None) -> Cost | None:
+    """Expected annotation dollars of one trial of a cell; None before staging."""
+    rest = spec.rest_for(cell.specificity, cell.budget, cell.method) is not None
+    negatives = spec.negatives_for(cell.specificity)
+    counts = None if facts is None else expected_counts(cell, rest, facts, negatives)
+    if facts is None or counts is None:
+        return None
+    keep = parse_rule(spec.train_for(cell.specificity, cell.method.name).keep)
+    if charged_rules(spec.select_rule, keep, cell.method.options.trains_by_keep):
+        every = counts.val_images * len(facts.attributes)
+        counts = replace(counts, val_spurious_labels=max(counts.val_spurious_labels, every))
+    return cost(cell.specificity, counts, spec.prices)

@@ -1,0 +1,1 @@
+"""The sweep YAML: reading, checking, storing."""

@@ -1,0 +1,361 @@
+"""Reads YAML nodes into typed, bounded values; every problem is noted with its line, none is lost.
+
+The type hints of a dataclass are the grammar: `int`, `float`, `bool`, `str`, a `Literal`, any of
+them or None, with the range and pattern marks of `spurious.config`. Types are strict (`"3"`,
+`true` and `1.0` are no integers), except that an integer is a number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import operator
+import re
+import types
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from spurious.config import options as config
+from sweeps.errors import SpecError
+from sweeps.spec.yaml import (
+    MappingNode,
+    Node,
+    Problem,
+    ScalarNode,
+    SequenceNode,
+    Where,
+    join,
+    shown,
+)
+
+SHOWN = 100
+"""Problems printed in full; the others are counted."""
+
+T = TypeVar("T", bound=Hashable)
+_INVALID = object()
+_BOUNDS: Mapping[type, tuple[str, Callable[[Any, Any], bool], str]] = {
+    Ge: ("ge", operator.ge, "at least"),
+    Gt: ("gt", operator.gt, "above"),
+    Le: ("le", operator.le, "at most"),
+    Lt: ("lt", operator.lt, "below"),
+}
+_REMEDIES_FOR_NUMBERS = (
+    (r"[-+]?0[0-9]+", "write it without the leading 0, which YAML 1.1 reads as octal"),
+    (r"[-+]?0[xob].*", "write it in decimal"),
+    (r"[-+]?[0-9]+(:[0-9]+)+(\.[0-9]*)?", "write it in decimal, not in base 60"),
+    (r"[-+]?[0-9][0-9_.]*", "write it without underscores, in decimal"),
+)
+
+
+class Refused(Exception):
+    """A value that cannot be taken; the problem is already noted."""
+
+
+class Problems:
+    """Everything that is wrong with one text; raised as one error, in the order of its lines."""
+
+    def __init__(self, source: str, found: Iterable[Problem] = ()) -> None:
+        self.source = source
+        self.found = list(found)
+
+    def add(self, where: Where, key: str, message: str) -> None:
+        """Note one problem."""
+        self.found.append(Problem(where, key, message))
+
+    def raise_if_any(self) -> None:
+        """Raise one SpecError that lists every problem, one a line, overrides last."""
+        if not self.found:
+            return
+        ordered = sorted(
+            self.found, key=lambda p: p.where if isinstance(p.where, int) else math.inf
+        )
+        lines = [self._line(problem) for problem in ordered[:SHOWN]]
+        if len(ordered) > SHOWN:
+            lines.append(f"{self.source}: and {len(ordered) - SHOWN} more problems")
+        raise SpecError("\n".join(lines))
+
+    def _line(self, problem: Problem) -> str:
+        if isinstance(problem.where, str):
+            same = problem.key in ("", problem.where)
+            place = f"override {shown(problem.where)}" + ("" if same else f": {problem.key}")
+        else:
+            place = f"{self.source}:{problem.where}" + (problem.key and f": {problem.key}")
+        return f"{place}: {problem.message}"
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """A node with its dotted key and the list that its problems go to."""
+
+    node: Node
+    key: str
+    problems: Problems
+
+    def refuse(self, expected: str, remedy: str = "") -> Refused:
+        """Note that another value was expected; the caller raises what comes back."""
+        parts = [f"{given(self.node)}; expected {expected}", remedy]
+        self.problems.add(self.node.where, self.key, "; ".join(filter(None, parts)))
+        return Refused()
+
+    def note(self, message: str) -> Refused:
+        """Note any other problem; the caller may raise what comes back."""
+        self.problems.add(self.node.where, self.key, message)
+        return Refused()
+
+    @contextmanager
+    def complete(self) -> Iterator[None]:
+        """Raise Refused at the end where anything was noted inside."""
+        noted = len(self.problems.found)
+        yield
+        if len(self.problems.found) > noted:
+            raise Refused
+
+    def at(self, *names: str) -> Field | None:
+        """The field below, or None where the text has none."""
+        node, key = self.node, self.key
+        for name in names:
+            if not isinstance(node, MappingNode) or name not in node.items:
+                return None
+            node, key = node.items[name][1], join(key, name)
+        return Field(node, key, self.problems)
+
+    def mapping(
+        self,
+        known: Collection[str],
+        required: Collection[str] = (),
+        later: Collection[str] = (),
+    ) -> dict[str, Field]:
+        """The fields of a mapping; unknown, missing and not yet available keys are noted.
+
+        Raises:
+            Refused: not a mapping.
+        """
+        if not isinstance(self.node, MappingNode):
+            raise self.refuse(f"a mapping with some of the keys {', '.join(known)}")
+        for name, (where, _) in self.node.items.items():
+            if name in later:
+                self.problems.add(where, join(self.key, name), "not available yet; remove this key")
+            elif name not in known:
+                message = f"unknown key; expected one of {', '.join(known)}"
+                message = "; ".join(filter(None, [message, nearest(name, known)]))
+                self.problems.add(where, join(self.key, name), message)
+        for name in required:
+            if name not in self.node.items:
+                message = f"missing; this key is required in {self.key or 'every specification'}"
+                self.problems.add(self.node.where, join(self.key, name), message)
+        found = {name: self.at(name) for name in self.node.items if name in known}
+        return {name: child for name, child in found.items() if child is not None}
+
+    def each(self, what: str, read: Callable[[Field], T]) -> list[tuple[Field, T]]:
+        """Read every item of a list that may hold none twice; bad items are noted and left out.
+
+        Raises:
+            Refused: not a list, or an empty one.
+        """
+        if not isinstance(self.node, SequenceNode) or not self.node.items:
+            remedy = ""
+            if isinstance(self.node, ScalarNode) and self.node.value is not None:
+                remedy = f"did you mean '[{shown(self.node.text)}]'?"
+            raise self.refuse(f"a list of at least one {what}", remedy)
+        seen: dict[T, Field] = {}
+        for index, node in enumerate(self.node.items):
+            child = Field(node, f"{self.key}[{index}]", self.problems)
+            with suppress(Refused):
+                value = read(child)
+                if value in seen:
+                    first = seen[value]
+                    raise child.note(
+                        f"{given(node)}, which equals {first.key} (line {first.node.where}); "
+                        "expected no value twice; remove one of them"
+                    )
+                seen[value] = child
+        return [(child, value) for value, child in seen.items()]
+
+    def value(self, hint: Any, default: Any = dataclasses.MISSING, also: str = "") -> Any:
+        """The value that a type hint allows; `also` names what the caller allows besides.
+
+        Raises:
+            Refused: anything else.
+        """
+        value = _INVALID
+        if isinstance(self.node, ScalarNode):
+            value = _convert(self.node.value, hint)
+        if value is _INVALID:
+            note = "" if default is dataclasses.MISSING else f" (default {_text(default)})"
+            raise self.refuse(describe(hint) + also + note, _remedy(self.node, hint))
+        return value
+
+    def values(self, cls: Any, children: Mapping[str, Field]) -> dict[str, Any]:
+        """Values of some of a dataclass's fields; bad ones are noted.
+
+        Raises:
+            Refused: at least one was bad.
+        """
+        found = {}
+        for name, child in children.items():
+            with suppress(Refused):
+                found[name] = child.value(*options_of(cls)[name])
+        if len(found) < len(children):
+            raise Refused
+        return found
+
+    def options(self, cls: Any, beside: Collection[str] = ()) -> Any:
+        """A dataclass of options, defaults filled in; `beside` names keys that are not its own.
+
+        Raises:
+            Refused: bad values or keys, or values that do not go together.
+        """
+        with self.complete():
+            children = self.mapping([*beside, *options_of(cls)])
+            values = self.values(cls, {k: v for k, v in children.items() if k not in beside})
+            built = cls(**values)
+            for message in config.problems(built):
+                children.get(message.partition(" ")[0], self).note(message)
+        return built
+
+    def choice(self, what: str, registry: Mapping[str, type[Any]]) -> tuple[str, Any]:
+        """A registered name, or a mapping of `name` and its options, as (name, options).
+
+        Raises:
+            Refused: neither, or bad options.
+        """
+        field = self
+        if isinstance(self.node, MappingNode):
+            if "name" not in self.node.items:
+                self.problems.add(
+                    self.node.where,
+                    join(self.key, "name"),
+                    f"missing; expected {what}, one of {', '.join(registry)}",
+                )
+                raise Refused
+            field = self.at("name") or self
+        name = field.node.value if isinstance(field.node, ScalarNode) else None
+        if not isinstance(name, str) or name not in registry:
+            hint = nearest(name, registry) if isinstance(name, str) else ""
+            raise field.refuse(f"{what}, one of {', '.join(registry)}", hint)
+        if field is self:
+            return name, registry[name]()
+        return name, self.options(registry[name], beside=("name",))
+
+
+def given(node: Node) -> str:
+    """What stands there, in a few words."""
+    if isinstance(node, MappingNode):
+        return "a mapping given"
+    if isinstance(node, SequenceNode):
+        return "an empty list given" if not node.items else "a list given"
+    if node.value is None:
+        return "nothing given"
+    text = shown(node.text)
+    plain = isinstance(node.value, str) and node.text and node.text.isprintable()
+    return f"'{text}' given" if plain else f"{text} given"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`did you mean 'X'?`, or nothing where no known name is near."""
+    close = difflib.get_close_matches(name, known, n=1) if len(name) <= 64 else []
+    return f"did you mean '{close[0]}'?" if close else ""
+
+
+@cache
+def options_of(cls: Any) -> Mapping[str, tuple[Any, Any]]:
+    """A dataclass's fields as name to (type hint, default)."""
+    hints = get_type_hints(cls, include_extras=True)
+    return {item.name: (hints[item.name], item.default) for item in dataclasses.fields(cls)}
+
+
+def _parts(hint: Any) -> tuple[Any, tuple[Any, ...], bool]:
+    """A hint's base type, its marks, and whether None is allowed."""
+    optional = get_origin(hint) in (Union, types.UnionType)
+    if optional:
+        (hint,) = [arm for arm in get_args(hint) if arm is not types.NoneType]
+    if get_origin(hint) is Annotated:
+        return hint.__origin__, hint.__metadata__, optional
+    return hint, (), optional
+
+
+def _convert(value: Any, hint: Any) -> Any:
+    base, marks, optional = _parts(hint)
+    if value is None:
+        return None if optional else _INVALID
+    if get_origin(base) is Literal:
+        return value if isinstance(value, str) and value in get_args(base) else _INVALID
+    if base is float and type(value) is int and abs(value) <= 2**53:
+        value = float(value)
+    if type(value) is not base or (base is float and not math.isfinite(value)):
+        return _INVALID
+    for mark in marks:
+        if isinstance(mark, config.Pattern):
+            if not re.fullmatch(mark.regex, value):
+                return _INVALID
+            continue
+        attribute, holds, _ = _BOUNDS[type(mark)]
+        if not holds(value, getattr(mark, attribute)):
+            return _INVALID
+    # -0.0 equals 0.0 but would be written, and hashed, in another way
+    return value + 0.0 if base is float else value
+
+
+def describe(hint: Any) -> str:
+    """What a type hint allows, in words."""
+    base, marks, optional = _parts(hint)
+    if get_origin(base) is Literal:
+        words = f"one of {', '.join(get_args(base))}"
+    else:
+        words = {bool: "true or false", str: "text", int: "an integer", float: "a number"}[base]
+    bounds = {type(mark): mark for mark in marks if type(mark) in _BOUNDS}
+    if Ge in bounds and Le in bounds:
+        words += f" from {_text(bounds[Ge].ge)} to {_text(bounds[Le].le)}"
+    else:
+        texts = []
+        for kind, mark in bounds.items():
+            attribute, _, phrase = _BOUNDS[kind]
+            texts.append(f"{phrase} {_text(getattr(mark, attribute))}")
+        words = " ".join([words, " and ".join(texts)]).rstrip()
+        if base is float and not texts:
+            words = "a finite number"
+    for mark in marks:
+        words = mark.meaning if isinstance(mark, config.Pattern) else words
+    return words + (", or null" if optional else "")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _remedy(node: Node, hint: Any) -> str:
+    """How to write what was probably meant, or nothing."""
+    if not isinstance(node, ScalarNode) or node.value is None:
+        return ""
+    base, _, _ = _parts(hint)
+    value, text = node.value, node.text
+    if get_origin(base) is Literal:
+        return nearest(text, get_args(base))
+    if base is str and not isinstance(value, str):
+        return "put it in quotes to make it text"
+    if base is bool and text.lower() in ("yes", "no", "on", "off", "y", "n"):
+        return f"did you mean '{_text(text.lower() in ('yes', 'on', 'y'))}'?"
+    if base is int and isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return f"did you mean '{int(value)}'?"
+    if base in (int, float) and isinstance(value, str):
+        if node.quoted:
+            return "remove the quotes" if re.fullmatch(r"[-+.0-9eE]+", text) else ""
+        return next((r for pattern, r in _REMEDIES_FOR_NUMBERS if re.fullmatch(pattern, text)), "")
+    return ""

@@ -1,0 +1,232 @@
+"""The sweep YAML as a frozen `Spec`: what is swept, on which data, at which prices.
+
+`parse_spec` refuses, all at once, everything that is wrong with a text: unknown keys, values out
+of range, and combinations that can have no result. What depends on a staged dataset is left to
+the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from spurious.config.options import (
+    Balance,
+    Budget,
+    LabelRest,
+    Negatives,
+    Prices,
+    Readout,
+    Specificity,
+    Train,
+)
+from spurious.scoring.selection import SelectionRule
+from sweeps.errors import SpecError
+from sweeps.spec import sections as sections
+from sweeps.spec.fields import Field, Problems, Refused
+from sweeps.spec.rules import check_together, train_for
+from sweeps.spec.sections import (
+    Axes,
+    Checkpoint,
+    CostOptions,
+    DatasetRef,
+    GeneratorDataset,
+    MethodChoice,
+    Models,
+    Resources,
+    StagedDataset,
+    Training,
+)
+from sweeps.spec.yaml import MAX_BYTES, override, read, to_python
+
+__all__ = [
+    "Axes",
+    "Checkpoint",
+    "CostOptions",
+    "DatasetRef",
+    "GeneratorDataset",
+    "MethodChoice",
+    "Models",
+    "Resources",
+    "Spec",
+    "StagedDataset",
+    "Training",
+    "load_spec",
+    "parse_override",
+    "parse_spec",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """One sweep.
+
+    Attributes:
+        name: The sweep's name.
+        dataset: What it trains on.
+        axes: Specificities, budgets, methods and seeds.
+        balance: How annotated images are drawn, except for a budget of all images.
+        rest: Labels of the training images beyond the budget, or None where they have none.
+        negatives: What masks of negative images count as, where the dataset has them.
+        model: Models and read-out.
+        train: Training options.
+        select: The rule by which the report selects epochs, or None for each trial's own.
+        cost: What annotations cost.
+        published: Tables of papers that the report sets beside what was measured.
+        resources: CPUs, GPUs and threads of one trial.
+        checkpoint: When training state is stored.
+        embeddings: Whether trials store the kept model's embeddings of test images, for the
+            report's projection. Trials that have a result already are not run again for it.
+        store: A folder, `s3://bucket/prefix`, or None for the default.
+        text: The YAML as it was written, without overrides; no part of equality.
+    """
+
+    name: str
+    dataset: DatasetRef
+    axes: Axes
+    balance: Balance = "equal"
+    rest: LabelRest | None = None
+    negatives: Negatives = "background"
+    model: Models = field(default_factory=Models)
+    train: Training = field(default_factory=Training)
+    select: SelectionRule | None = None
+    cost: CostOptions = field(default_factory=CostOptions)
+    published: tuple[str, ...] = ()
+    resources: Resources = field(default_factory=Resources)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    embeddings: bool = False
+    store: str | None = None
+    text: str = field(default="", compare=False, repr=False)
+
+    @property
+    def select_rule(self) -> SelectionRule | None:
+        """The rule by which the report selects epochs; None is each trial's kept epoch."""
+        return self.select
+
+    @property
+    def prices(self) -> Prices:
+        """What annotations cost."""
+        return self.cost.prices
+
+    def budgets(self) -> tuple[Budget, ...]:
+        """The budgets with their balance; all images have their natural prevalence."""
+        return tuple(
+            Budget(None, "natural") if images is None else Budget(images, self.balance)
+            for images in self.axes.budget
+        )
+
+    def train_for(self, specificity: Specificity, method_name: str) -> Train:
+        """Training options of a cell: method over specificity over base, `keep` resolved."""
+        return train_for(self.train, specificity, method_name)
+
+    def model_for(self, specificity: Specificity) -> tuple[str, Any]:
+        """Name and options of the model that a specificity trains."""
+        return self.model.classifier if specificity.kind == "label" else self.model.segmenter
+
+    def rest_for(
+        self, specificity: Specificity, budget: Budget, method: MethodChoice
+    ) -> LabelRest | None:
+        """Labels of the rest, where a method reads them beside a segmenter's own annotation."""
+        if self.rest is None or specificity.kind == "label" or budget.images is None:
+            return None
+        read: LabelRest | None = method.options.rest_read(self.rest)
+        return read
+
+    def negatives_for(self, specificity: Specificity) -> Negatives:
+        """What masks of negative images count as; a classifier sees none."""
+        return "background" if specificity.kind == "label" else self.negatives
+
+    def readout_for(self, specificity: Specificity) -> Readout | None:
+        """How the model's output becomes an image score; None for a classifier."""
+        return None if specificity.kind == "label" else self.model.readout
+
+
+def load_spec(path: Path, overrides: Mapping[str, Any] = MappingProxyType({})) -> Spec:
+    """Read a sweep YAML from a file; see `parse_spec`.
+
+    Raises:
+        SpecError: the file cannot be read, or its text cannot be taken.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SpecError(f"{path}: cannot be read ({reason}); expected a sweep YAML") from error
+    return parse_spec(text, str(path), overrides)
+
+
+def parse_spec(
+    text: str | bytes,
+    source: str = "<string>",
+    overrides: Mapping[str, Any] = MappingProxyType({}),
+) -> Spec:
+    """Read a sweep YAML.
+
+    Args:
+        text: UTF-8, at most 256 KiB.
+        source: What error messages call the text, usually its path.
+        overrides: Dotted keys of mappings (`train.epochs`) to the values that replace the text's.
+
+    Raises:
+        SpecError: all problems, one a line, as `SOURCE:LINE: dotted.key: given; expected`.
+    """
+    tree, found = read(text)
+    problems = Problems(source, found)
+    values: dict[str, Any] = {}
+    if tree is not None:
+        wrong = [override(tree, key, value) for key, value in overrides.items()]
+        problems.found += [problem for problem in wrong if problem is not None]
+        root = Field(tree, "", problems)
+        with suppress(Refused):
+            values = _values(root)
+            check_together(root, values)
+    problems.raise_if_any()
+    axes = {name: tuple(value for _, value in items) for name, items in values["axes"].items()}
+    decoded = text if isinstance(text, str) else text.decode("utf-8")
+    return Spec(**{**values, "axes": Axes(**axes)}, text=decoded.removeprefix("\ufeff"))
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """`train.epochs=2` as a dotted key and a value, which is read as YAML.
+
+    Raises:
+        SpecError: no key, no `=`, or no YAML after it.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise SpecError(f"override {text!r}: expected KEY=VALUE, e.g. train.epochs=2")
+    tree, found = read(value or "null")
+    Problems(f"override {key}", found).raise_if_any()
+    return key, None if tree is None else to_python(tree)
+
+
+def _values(root: Field) -> dict[str, Any]:
+    """Every section that can be taken, by its key; what is wrong with the others is noted."""
+    readers: dict[str, Callable[[Field], Any]] = {
+        "name": lambda field: field.value(sections.NAME),
+        "dataset": sections.dataset,
+        "axes": sections.axes,
+        "balance": lambda field: field.value(Balance, Spec.balance),
+        "rest": sections.rest,
+        "negatives": lambda field: field.value(Negatives, Spec.negatives),
+        "model": sections.model,
+        "train": sections.train,
+        "select": sections.select,
+        "cost": sections.cost,
+        "published": sections.published,
+        "resources": sections.resources,
+        "checkpoint": lambda field: field.options(Checkpoint),
+        "embeddings": lambda field: field.value(bool, Spec.embeddings),
+        "store": lambda field: field.value(sections.STORE | None, Spec.store),
+    }
+    children = root.mapping(readers, ("name", "dataset", "axes"), ("search", "prune", "limits"))
+    values: dict[str, Any] = {} if "balance" in children else {"balance": Spec.balance}
+    for name, child in children.items():
+        with suppress(Refused):
+            values[name] = readers[name](child)
+    return values

@@ -1,0 +1,145 @@
+"""What sections of the sweep YAML say together: resolved training options, and contradictions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from spurious.config.methods import Erm, George, Ssl
+from spurious.config.options import Specificity, Train
+from spurious.scoring.selection import OF_LABELS, OF_PIXELS, SelectionRule, parse_rule
+from sweeps.spec.fields import Field
+from sweeps.spec.papers import find, tables
+from sweeps.spec.sections import (
+    DatasetRef,
+    FoundAxes,
+    GeneratorDataset,
+    MethodChoice,
+    Training,
+)
+
+
+def train_for(training: Training, specificity: Specificity, method: str) -> Train:
+    """Training options of a cell: method over specificity over base, `keep` resolved."""
+    changes = {
+        **dict(dict(training.per_specificity).get(specificity.kind, ())),
+        **dict(dict(training.per_method).get(method, ())),
+    }
+    resolved = dataclasses.replace(training.base, **changes)
+    if resolved.keep != "auto":
+        return resolved
+    metric = "auroc" if specificity.kind == "label" else "dice"
+    return dataclasses.replace(resolved, keep=f"best val.{metric}")
+
+
+def check_together(root: Field, values: Mapping[str, Any]) -> None:
+    """Note combinations of sections that can have no result."""
+    axes: FoundAxes = values.get("axes", {})
+    if values.get("balance") == "equal":
+        for item, images in axes.get("budget", []):
+            if images is not None and images % 2:
+                remedy = f"did you mean '{images - 1}' or '{images + 1}', or balance: natural?"
+                item.refuse("an even number with balance: equal, half of it positive", remedy)
+    chosen = values.get("dataset")
+    side = (
+        getattr(chosen.options, "image_size", None)
+        if isinstance(chosen, GeneratorDataset)
+        else None
+    )
+    if side is not None:
+        for item, specificity in axes.get("specificity", []):
+            if specificity.r is not None and specificity.r > side:
+                place = item.at("r") or item
+                place.refuse(f"an integer from 1 to {side}, the image side of the generator")
+    if values.get("negatives") == "lesion":
+        _check_lesions(root, values, chosen)
+    _check_published(root, values.get("published", ()), chosen)
+    _check_methods(root, values, axes)
+    if values.get("select") is not None:
+        _check_select(root, values["select"], axes)
+    if "train" in values:
+        _check_keep(root, values["train"], axes)
+
+
+def _check_lesions(root: Field, values: Mapping[str, Any], dataset: DatasetRef | None) -> None:
+    """Note what has no class of pixels for negative images."""
+    place = root.at("negatives") or root
+    if isinstance(dataset, GeneratorDataset):
+        place.note("generated negative images have no masks; expected background")
+    if values.get("rest") is not None:
+        place.note("labels of the rest know two classes of pixels; expected background, or no rest")
+
+
+def _check_published(root: Field, names: Iterable[str], dataset: DatasetRef | None) -> None:
+    """Note tables that have nothing of the sweep's dataset, by its name."""
+    place = root.at("published") or root
+    for name in names:
+        if dataset is not None and find(name, dataset.name) is None:
+            has = tables()[name].datasets
+            place.note(
+                f"'{name}' has numbers of {', '.join(has)}, not of '{dataset.name}'; expected a "
+                f"table of this dataset, or '{name}/{has[0]}' to compare with another's numbers"
+            )
+
+
+def _check_methods(root: Field, values: Mapping[str, Any], axes: FoundAxes) -> None:
+    """Note method options that need another section."""
+    for item, choice in axes.get("method", []):
+        wants_labels = isinstance(choice.options, Ssl) and choice.options.filter_by_label
+        if wants_labels and values.get("rest") is None:
+            (item.at("filter_by_label") or item).refuse(
+                "false where the rest of the images has no labels", "did you mean 'rest: label'?"
+            )
+
+
+def _lacks(rule: SelectionRule, specificity: Specificity, method: MethodChoice) -> str | None:
+    """Why a cell has no such metric, or None."""
+    if specificity.kind == "label" and rule.metric in OF_PIXELS:
+        return f"label has no {rule.metric}"
+    if specificity.kind != "label" and rule.metric in OF_LABELS:
+        return f"{specificity.kind} has no {rule.metric}"
+    if rule.metric == "worst_cluster_accuracy" and not isinstance(method.options, George):
+        return f"{method.name} has no clusters"
+    return None
+
+
+def _cells(axes: FoundAxes) -> Iterator[tuple[Specificity, MethodChoice]]:
+    """Specificities with each method that takes them; with ERM where no method can be read."""
+    methods = [method for _, method in axes.get("method", [])] or [MethodChoice("erm", Erm())]
+    for _, specificity in axes.get("specificity", []):
+        for method in methods:
+            if specificity.kind in method.options.takes:
+                yield specificity, method
+
+
+def _check_select(root: Field, select: SelectionRule, axes: FoundAxes) -> None:
+    """Note a report's rule that some cell has no metric for."""
+    reasons = [reason for cell in _cells(axes) if (reason := _lacks(select, *cell))]
+    if reasons:
+        (root.at("select", "epoch") or root).refuse(
+            f"a rule for every cell of axes, and {reasons[0]}",
+            f"did you mean 'best {select.split}.auroc', or kept?",
+        )
+
+
+def _check_keep(root: Field, training: Training, axes: FoundAxes) -> None:
+    """Note rules of kept checkpoints that their cell has no metric for."""
+    noted: dict[str, tuple[Field, str, str]] = {}
+    for specificity, method in _cells(axes):
+        rule = parse_rule(train_for(training, specificity, method.name).keep)
+        reason = _lacks(rule, specificity, method)
+        if reason is None:
+            continue
+        place = (
+            root.at("train", "per_method", method.name, "keep")
+            or root.at("train", "per_specificity", specificity.kind, "keep")
+            or root.at("train", "keep")
+            or root
+        )
+        noted.setdefault(place.key, (place, reason, specificity.kind))
+    for place, reason, kind in noted.values():
+        place.refuse(
+            f"a rule for every cell that it covers, and {reason}",
+            f"did you mean 'auto', or train.per_specificity.{kind}.keep: best val.auroc?",
+        )

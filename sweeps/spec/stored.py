@@ -1,0 +1,54 @@
+"""Sweep YAMLs in the store by their hash: how a submitted sweep reaches its cluster."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+from cluster.errors import NotFound
+from sweeps.errors import SweepError
+
+if TYPE_CHECKING:
+    from cluster.stores.base import Store
+
+STORED = "stored:"
+"""What a command is given instead of a file, before the hash."""
+
+
+def digest_of(text: str) -> str:
+    """SHA-256 of a YAML's bytes, as 64 hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def stored_spec_key(digest: str) -> str:
+    """Where the YAML of a hash lies."""
+    return f"specs/{digest}.yaml"
+
+
+def put_spec(store: Store, text: str) -> str:
+    """Write a YAML under its hash, which is returned."""
+    digest = digest_of(text)
+    store.put(stored_spec_key(digest), text.encode())
+    return digest
+
+
+def get_spec(store: Store, digest: str) -> bytes:
+    """The YAML of a hash.
+
+    Raises:
+        SweepError: the hash is none, there is no such YAML, or it is another one.
+    """
+    if not re.fullmatch("[0-9a-f]{64}", digest):
+        raise SweepError(f"{STORED}{digest}: expected 64 hexadecimal digits, a SHA-256")
+    key = stored_spec_key(digest)
+    try:
+        data = store.get(key)
+    except NotFound:
+        raise SweepError(
+            f"no {key} in {store.url}: expected the store that `sweeps submit` wrote it to"
+        ) from None
+    found = hashlib.sha256(data).hexdigest()
+    if found != digest:
+        raise SweepError(f"{store.url}/{key} is damaged (its SHA-256 is {found}): submit it again")
+    return data

@@ -1,0 +1,1 @@
+"""Puts datasets into the store."""

@@ -1,0 +1,85 @@
+"""A trial's checkpoint in the store: taken up where there is one, saved when wished, removed."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from cluster.errors import NotFound
+from cluster.stores.base import Store
+from spurious.errors import DataError
+from spurious.training import checkpoint
+from spurious.training.loop import Wish
+from sweeps.errors import ResultError
+from sweeps.results import tables as results
+from sweeps.trial.events import Control
+from sweeps.trial.result_rows import Task
+
+_log = logging.getLogger("sweeps.trial.checkpoint")
+
+
+class Clock:
+    """Wall seconds of an attempt, and of its trial: with those up to the checkpoint it took up."""
+
+    def __init__(self) -> None:
+        self.started, self.before = time.perf_counter(), 0.0
+
+    def attempt(self) -> float:
+        """Seconds of this attempt."""
+        return time.perf_counter() - self.started
+
+    def trial(self) -> float:
+        """Seconds of the trial."""
+        return self.before + self.attempt()
+
+
+class TrainingState:
+    """What an attempt does with its trial's checkpoint.
+
+    The store is asked for one only where there may be one, since each question costs a round trip.
+    """
+
+    def __init__(self, store: Store, task: Task, clock: Clock, control: Control) -> None:
+        self.store, self.task, self.clock, self.control = store, task, clock, control
+        self.key = results.checkpoint_key(task.trial_id)
+        self.stored = task.has_checkpoint
+        self._asked = time.monotonic()
+
+    def resume(self) -> bytes | None:
+        """The training state to continue from, or None."""
+        self.stored = self.stored or self.control.retried(self.task.trial_id)
+        if not self.stored:
+            return None
+        try:
+            state, seconds = results.unpack_checkpoint(self.store.get(self.key))
+            checkpoint.unpack(state)
+        except NotFound:
+            return None
+        except (ResultError, DataError) as error:  # it saves time, and the trial can do without
+            _log.warning("%s is not used, the trial starts anew: %s", self.key, error)
+            return None
+        self.clock.before = seconds
+        _log.info("continues from its checkpoint")
+        return state
+
+    def save(self, state: bytes) -> None:
+        """Write the checkpoint."""
+        self.stored = True
+        self.store.put(self.key, results.pack_checkpoint(state, self.clock.trial()))
+
+    def wish(self) -> Wish:
+        """What the outside wants after an epoch.
+
+        Where an epoch takes longer than a node has after its notice, each is worth a checkpoint:
+        there will be no time for one once the notice has come.
+        """
+        before, self._asked = self._asked, time.monotonic()
+        if self.control.stop():
+            return Wish.STOP
+        slow = self._asked - before > self.control.notice_s()
+        return Wish.SAVE if self.control.leaving() or slow else Wish.CONTINUE
+
+    def forget(self) -> None:
+        """Remove the checkpoint of a committed trial, unless it is to be kept."""
+        if self.stored and not self.task.keep_checkpoint:
+            self.store.delete(self.key)

@@ -1,0 +1,176 @@
+"""The rows that one attempt writes: from a fit to the tables of `sweeps.results.schemas`."""
+
+from __future__ import annotations
+
+import platform
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from spurious.after_fit import EMBEDDED
+from spurious.config.options import FitConfig
+from spurious.data.dataset import Dataset
+from spurious.fit import Machine, count_annotations
+from spurious.training.loop import Fit
+from sweeps.plan.identity import canonical, resolved
+from sweeps.spec.model import MethodChoice
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is sent: a trial and where it runs. Nothing but `config` decides numbers.
+
+    `has_checkpoint` says whether the store held one when the run began.
+    """
+
+    trial_id: str
+    label: str
+    dataset: str
+    dataset_digest: str
+    config: FitConfig
+    store_url: str
+    cache_dir: str
+    machine: Machine
+    checkpoint_every: int = 10
+    keep_checkpoint: bool = False
+    has_checkpoint: bool = False
+    sweep: str = ""
+    embeddings: bool = False
+
+
+@lru_cache(maxsize=1)
+def _versions() -> str:
+    names = ("spurious-sweeps", "torch", "torchvision", "numpy", "albumentations")
+    found = {name: version(name) for name in names}
+    return canonical({**found, "python": platform.python_version(), "cuda": torch.version.cuda})
+
+
+class Rows:
+    """The tables of one attempt."""
+
+    def __init__(self, dataset: Dataset, task: Task, attempt: str, fitted: Fit) -> None:
+        self.dataset, self.task, self.fit = dataset, task, fitted
+        self.ids = {"trial_id": task.trial_id, "attempt": attempt}
+
+    def _kept(self, split: str, metric: str) -> float:
+        for row in self.fit.rows:
+            if (row.epoch, row.split, row.metric, row.attribute) == (
+                self.fit.kept_epoch,
+                split,
+                metric,
+                None,
+            ):
+                return row.value
+        return float("nan")
+
+    def trial(self, began: datetime, seconds: float) -> dict[str, Any]:
+        """The row of `trials`."""
+        task, config, fitted = self.task, self.task.config, self.fit
+        counts = count_annotations(self.dataset, config)
+        metrics = {
+            f"{split}_{metric}": self._kept(split, metric)
+            for split in ("val", "test")
+            for metric in ("auroc", "robust_auroc", "dice")
+        }
+        speed = fitted.images_trained / fitted.seconds_training if fitted.seconds_training else 0.0
+        device = torch.cuda.get_device_name() if task.machine.device == "cuda" else "cpu"
+        return {
+            **self.ids,
+            "dataset": task.dataset,
+            "dataset_digest": task.dataset_digest,
+            "specificity": str(config.specificity),
+            "budget": str(config.budget),
+            "balance": config.budget.balance,
+            "method": str(MethodChoice(config.method_name, config.method)),
+            "model": config.model_name,
+            "seed": config.seed,
+            "science_version": config.science_version,
+            "config": canonical(resolved(config, task.dataset_digest)),
+            "keep_rule": config.train.keep,
+            "kept_epoch": fitted.kept_epoch,
+            "epochs": config.train.epochs,
+            "train_images": counts.train_images,
+            "train_positives": counts.train_images - counts.train_negatives,
+            "train_abnormalities": counts.train_abnormalities,
+            "train_spurious_labels": counts.spurious_labels,
+            "train_rest_labels": counts.rest_labels,
+            "val_spurious_labels": counts.val_spurious_labels,
+            "val_images": counts.val_images,
+            "val_positives": counts.val_images - counts.val_negatives,
+            "val_abnormalities": counts.val_abnormalities,
+            "attributes": len(self.dataset.attribute_names),
+            **metrics,
+            "seconds_total": seconds,
+            "seconds_training": fitted.seconds_training,
+            "images_per_second": speed,
+            "resumed_from_epoch": fitted.resumed_from_epoch,
+            "started_at": began,
+            "finished_at": datetime.now(UTC),
+            "node": socket.gethostname(),
+            "device": device,
+            "threads": task.machine.threads,
+            "versions": _versions(),
+        }
+
+    def epochs(self) -> list[dict[str, Any]]:
+        """The rows of `epochs`."""
+        names = ("n_y0_s0", "n_y0_s1", "n_y1_s0", "n_y1_s1")
+        return [
+            {
+                **self.ids,
+                "epoch": row.epoch,
+                "split": row.split,
+                "metric": row.metric,
+                "attribute": row.attribute,
+                "value": row.value,
+                **dict(zip(names, row.cells, strict=True)),
+            }
+            for row in self.fit.rows
+        ]
+
+    def predictions(self) -> list[dict[str, Any]]:
+        """The rows of `predictions`: the kept epoch and the last, once where they are the same."""
+        epochs = {self.fit.kept_epoch: self.fit.kept_scores}
+        epochs[self.task.config.train.epochs] = self.fit.last_scores
+        return [
+            row
+            for epoch, scores in epochs.items()
+            for split, values in scores.items()
+            for row in self._scored(epoch, split, values)
+        ]
+
+    def _scored(self, epoch: int, split: str, scores: NDArray[Any]) -> Iterator[dict[str, Any]]:
+        kept, last = self.fit.kept_epoch, self.task.config.train.epochs
+        for image, score in zip(self._images(split), scores, strict=True):
+            where = {"epoch": epoch, "kept": epoch == kept, "last": epoch == last}
+            yield {**self.ids, **where, **image, "score": float(score)}
+
+    def _images(self, split: str) -> Iterator[dict[str, Any]]:
+        """Ids, label and spurious attributes of a split's images, in row order."""
+        data = self.dataset
+        for row in data.rows(split):
+            yield {
+                "sample_id": str(data.sample_ids[row]),
+                "patient_id": str(data.patient_ids[row]),
+                "split": split,
+                "label": int(data.labels[row]),
+                **{
+                    f"spurious_{name}": None if value < 0 else bool(value)
+                    for name, value in zip(data.attribute_names, data.attributes[row], strict=True)
+                },
+            }
+
+    def embeddings(self) -> list[dict[str, Any]]:
+        """The rows of `embeddings`; none where the sweep does not ask for them."""
+        found = self.fit.embeddings
+        if not self.task.embeddings or found is None:
+            return []
+        images = zip(self._images(EMBEDDED), found, strict=True)
+        return [{**self.ids, **image, "embedding": vector} for image, vector in images]

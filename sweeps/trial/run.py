@@ -1,0 +1,219 @@
+"""One trial on one worker: open the dataset, fit, write the tables, commit once."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from cluster.datasets.manifest import Manifest, find_manifest
+from cluster.errors import AlreadyExists, ClusterError, Corrupt, NotFound, Unavailable
+from cluster.node_cache.open import open_dataset
+from cluster.redaction import RedactingFormatter, redact
+from cluster.stores import open_store
+from cluster.stores.base import Store
+from spurious.data.dataset import Dataset
+from spurious.errors import ConfigError, DataError, NumericalError, SpuriousError, Stopped
+from spurious.fit import fit
+from spurious.training.loop import Fit, Hooks
+from sweeps.results import tables as results
+from sweeps.trial.checkpoint import Clock, TrainingState
+from sweeps.trial.events import Control, Outcome
+from sweeps.trial.prometheus import TrialMetrics
+from sweeps.trial.result_rows import Rows, Task
+from sweeps.trial.shared_models import SharedStages
+from sweeps.trial.weights import load_weights
+
+_LOG_LINES = 40
+_PACKAGES = ("sweeps", "spurious", "cluster")
+_log = logging.getLogger("sweeps.trial.run")
+
+Progress = Callable[[int, int, Mapping[str, float]], None]
+
+
+FitFunction = Callable[[Dataset, Task, Hooks, Store], Fit]
+
+
+def fit_for_real(dataset: Dataset, task: Task, hooks: Hooks, store: Store) -> Fit:
+    """Train; a benchmark passes another function to measure everything around this."""
+    return fit(dataset, task.config, task.machine, hooks, load_weights(store))
+
+
+def classify(error: BaseException) -> str:
+    """The failure class that the retry policy and the failures table use."""
+    if isinstance(error, NumericalError):
+        return "numerical"
+    if isinstance(error, DataError | ConfigError | Corrupt | NotFound):
+        return "data"
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return "out_of_memory"
+    if isinstance(error, Unavailable | ClusterError | OSError):
+        return "infrastructure"
+    return "unexpected"
+
+
+def described(error: BaseException) -> str:
+    """The message for people, without secrets; a foreign error is named by its type."""
+    if isinstance(error, SpuriousError | ClusterError):
+        return redact(str(error))
+    return redact(f"{type(error).__name__}: {error}")
+
+
+def run_trial(
+    task: Task,
+    attempt: str,
+    progress: Progress,
+    fit_function: FitFunction = fit_for_real,
+    control: Control = Control(),  # noqa: B008 (it has no state)
+) -> Outcome:
+    """Run one attempt to its commit.
+
+    Args:
+        task: The trial.
+        attempt: A fresh id.
+        progress: Told epoch, number of epochs and metric values.
+        fit_function: What trains.
+        control: Asked between epochs whether to save or to stop.
+
+    Raises:
+        SpuriousError, ClusterError: as the dataset, store or training raise them; the failure is
+            recorded in the store before, where the store can still be reached.
+    """
+    clock = Clock()
+    if control.stop():
+        return Outcome(task.trial_id, "stopped", clock.attempt())
+    store = _open_store(task.store_url)
+    shown = TrialMetrics(task.sweep, task.label, task.trial_id, task.dataset)
+    with _failure_recorded(store, task, attempt), shown:
+        if store.exists(results.trial_key(task.trial_id)):
+            return Outcome(task.trial_id, "already done", clock.attempt())
+        began = datetime.now(UTC)
+        _log.info("attempt %s begins", attempt)
+        dataset = _open(store, task, shown)
+        state = TrainingState(store, task, clock, control)
+        told = shown.telling(progress)
+        stages = SharedStages(store, task, state.wish, told)
+        hooks = Hooks(state.resume(), state.save, task.checkpoint_every, told, state.wish, stages)
+        try:
+            fitted = fit_function(dataset, task, hooks, store)
+        except Stopped as stopped:
+            _log.info("attempt %s %s", attempt, stopped)
+            return Outcome(task.trial_id, "stopped", clock.attempt())
+        rows = Rows(dataset, task, attempt, fitted)
+        trial = rows.trial(began, clock.trial())
+        won = results.commit(
+            store,
+            trial,
+            rows.epochs(),
+            rows.predictions(),
+            dataset.attribute_names,
+            AlreadyExists,
+            rows.embeddings(),
+        )
+        _log.info("attempt %s %s", attempt, "committed" if won else "lost the race")
+        state.forget()
+    return Outcome(
+        task.trial_id,
+        "committed" if won else "lost the race",
+        clock.attempt(),
+        images=fitted.images_trained,
+        robust_auroc=trial["test_robust_auroc"],
+    )
+
+
+@lru_cache(maxsize=4)
+def _open_store(url: str) -> Store:
+    """One client per worker process: a reused worker pays for it once."""
+    return open_store(url)
+
+
+@lru_cache(maxsize=4)
+def _manifest(url: str, name: str, digest: str) -> Manifest:
+    return find_manifest(_open_store(url), name, digest)
+
+
+def _open(store: Store, task: Task, shown: TrialMetrics) -> Dataset:
+    manifest = _manifest(task.store_url, task.dataset, task.dataset_digest)
+    arrays = open_dataset(store, manifest, Path(task.cache_dir), progress=shown.fetching)
+    shown.opened(arrays)
+    return Dataset(
+        images=arrays.images,
+        masks=arrays.masks,
+        labels=arrays.labels,
+        attributes=arrays.attributes,
+        splits=arrays.splits,
+        sample_ids=arrays.sample_ids,
+        patient_ids=arrays.patient_ids,
+        abnormalities=arrays.abnormalities,
+        attribute_names=tuple(attribute.name for attribute in manifest.attributes),
+        directions=tuple(attribute.direction for attribute in manifest.attributes),
+        digest=manifest.digest,
+    )
+
+
+class _Tail(logging.Handler):
+    """Keeps the last log lines for the failures table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: deque[str] = deque(maxlen=_LOG_LINES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{record.levelname} {record.name}: {record.getMessage()}")
+
+
+@contextmanager
+def _logged(task: Task) -> Iterator[_Tail]:
+    """Log lines of this project from INFO on, to the worker's log with the trial's name, and kept.
+
+    Ray shows the worker's log on its dashboard, where a reused worker serves many trials.
+    """
+    tail, shown = _Tail(), logging.StreamHandler()
+    shown.setFormatter(
+        RedactingFormatter(f"{task.label} {task.trial_id}: %(levelname)s %(name)s: %(message)s")
+    )
+    root, ours = logging.getLogger(), [logging.getLogger(name) for name in _PACKAGES]
+    levels = [logger.level for logger in ours]
+    for logger in ours:
+        logger.setLevel(logging.INFO)
+    for handler in (tail, shown):
+        root.addHandler(handler)
+    try:
+        yield tail
+    finally:
+        for handler in (tail, shown):
+            root.removeHandler(handler)
+        for logger, level in zip(ours, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _failure_recorded(store: Store, task: Task, attempt: str) -> Iterator[None]:
+    """Write a row of `failures` for an exception on its way out."""
+    with _logged(task) as tail:
+        try:
+            yield
+        except Exception as error:
+            failure = {
+                "trial_id": task.trial_id,
+                "attempt": attempt,
+                "failure_class": classify(error),
+                "message": described(error),
+                "traceback": redact(traceback.format_exc()),
+                "log_tail": redact("\n".join(tail.lines)),
+                "node": socket.gethostname(),
+                "failed_at": datetime.now(UTC),
+            }
+            try:
+                results.record_failure(store, failure)
+            except ClusterError as unrecorded:
+                _log.error("this failure could not be recorded: %s", unrecorded)
+            raise

@@ -1,0 +1,159 @@
+"""Models that several trials begin with: trained by one of them, kept in the store for all.
+
+`stages/<id>/` holds the result, a training state while it is trained, and the claim of the trial
+that trains it. A claim whose holder shows no sign of life is taken over; should both live after
+all, the same result is made twice, which costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from cluster.errors import AlreadyExists, ClusterError, NotFound
+from cluster.stores.base import Store
+from spurious.errors import DataError, Stopped
+from spurious.training import checkpoint
+from spurious.training.loop import Hooks, Wish
+from spurious.training.shared_models import Stage
+from sweeps.plan.identity import stage_id
+from sweeps.trial.result_rows import Task
+
+BEAT = 15.0
+"""Seconds between a holder's signs of life."""
+STALE = 120.0
+"""Seconds without one after which a claim is taken over."""
+POLL = 3.0
+"""Seconds between two looks of a trial that waits."""
+
+_log = logging.getLogger("sweeps.trial.shared_models")
+
+
+class SharedStages:
+    """Gives a trial the stages that it begins with; see `spurious.training.shared_models.Stages`.
+
+    Args:
+        store: Where stages are kept.
+        task: The trial.
+        wish: Asked between epochs, and while waiting for another trial.
+        on_epoch: Told the epochs of a stage that is trained here.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        task: Task,
+        wish: Callable[[], Wish],
+        on_epoch: Callable[[int, int, Mapping[str, float]], None],
+    ) -> None:
+        self.store, self.task, self.wish, self.on_epoch = store, task, wish, on_epoch
+
+    def __call__(self, stage: Stage, make: Callable[[Hooks], bytes]) -> bytes:
+        """The stage's result, stored or made here.
+
+        Raises:
+            Stopped: the caller wished so, while waiting or while making.
+        """
+        folder = f"stages/{stage_id(stage, self.task.dataset_digest)}"
+        told = False
+        while True:
+            result = self._read(f"{folder}/result.pt")
+            if result is not None:
+                _log.info("%s is taken from %s", stage.kind, folder)
+                return result
+            if self._claimed(folder):
+                return self._made(folder, stage, make)
+            if not told:
+                _log.info("waits for %s, which another trial makes in %s", stage.kind, folder)
+                told = True
+            self._wait(folder)
+
+    def _read(self, key: str) -> bytes | None:
+        """A checkpoint that is there and whole."""
+        try:
+            data = self.store.get(key)
+            checkpoint.unpack(data)
+        except NotFound:
+            return None
+        except DataError as error:
+            _log.warning("%s is made anew: %s", key, error)
+            self.store.delete(key)
+            return None
+        return data
+
+    def _claimed(self, folder: str) -> bool:
+        """Whether the claim is this trial's now: there was none, or it was an earlier attempt's."""
+        try:
+            self.store.create(f"{folder}/claim.json", self._claim(0))
+        except AlreadyExists:
+            found = self._holder(folder)
+            return found is not None and found["trial"] == self.task.trial_id
+        return True
+
+    def _claim(self, beat: int) -> bytes:
+        return json.dumps({"trial": self.task.trial_id, "beat": beat}).encode()
+
+    def _holder(self, folder: str) -> Mapping[str, object] | None:
+        try:
+            claim: Mapping[str, object] = json.loads(self.store.get(f"{folder}/claim.json"))
+        except NotFound:
+            return None
+        return claim
+
+    def _wait(self, folder: str) -> None:
+        """Until the holder is done or gone; a claim without sign of life is removed."""
+        seen, since = self._holder(folder), time.monotonic()
+        while seen is not None:
+            if self.wish() is Wish.STOP:
+                raise Stopped("stopped while it waited for another trial, as asked")
+            time.sleep(POLL)
+            now = self._holder(folder)
+            if now != seen:
+                seen, since = now, time.monotonic()
+            elif time.monotonic() - since > STALE:
+                _log.warning("trial %s left %s; it is taken over", seen["trial"], folder)
+                self.store.delete(f"{folder}/claim.json")
+                return
+
+    def _made(self, folder: str, stage: Stage, make: Callable[[Hooks], bytes]) -> bytes:
+        state = f"{folder}/state.pt"
+        hooks = Hooks(
+            resume=self._read(state),
+            save=lambda data: self.store.put(state, data),
+            save_every=self.task.checkpoint_every,
+            on_epoch=self.on_epoch,
+            wish=self.wish,
+        )
+        _log.info("%s is made in %s", stage.kind, folder)
+        with self._beating(folder):
+            result = make(hooks)
+            self.store.put(f"{folder}/result.pt", result)
+            self.store.delete(state)
+        return result
+
+    @contextmanager
+    def _beating(self, folder: str) -> Iterator[None]:
+        """Show signs of life while the block runs, and give the claim back at its end."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            count = 0
+            while not ended.wait(BEAT):
+                count += 1
+                try:
+                    self.store.put(f"{folder}/claim.json", self._claim(count))
+                except ClusterError as error:  # the next beat may get through
+                    _log.warning("no sign of life to %s: %s", folder, error)
+
+        thread = threading.Thread(target=beat, name="stage-claim", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            self.store.delete(f"{folder}/claim.json")
