@@ -23,7 +23,7 @@ from spurious.readers.resize import shrink_image, shrink_mask
 
 PHANTOM = SkinPhantom(n_train=12, n_val=6, n_test=8, prevalence=0.5, width=96, seed=3)
 HEIGHT = 72
-RELEASED = Path(__file__).parents[3] / "shared" / "data" / "isic"
+RELEASED = Path(__file__).parents[4] / "shared" / "data" / "isic"
 """The real tables where the checkout has them beside it; no images."""
 
 

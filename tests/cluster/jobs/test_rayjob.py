@@ -23,7 +23,7 @@ from k8s.lint.kuberay import kuberay_problems
 from k8s.lint.lint import lint
 from k8s.lint.schema import schema_problems
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 REQUEST = job_request(
     "sweep-tiny-0123456789ab",
     ["sweeps", "run", "stored:" + "ab" * 32, "--store", "s3://sweeps", "--set", "axes.seed=[0, 1]"],

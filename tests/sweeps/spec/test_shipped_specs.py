@@ -18,7 +18,7 @@ from sweeps.plan.plan import Cell, DatasetFacts, Plan, expected_cost, make_plan
 from sweeps.spec.model import GeneratorDataset, Spec, load_spec
 from sweeps.spec.papers import find
 
-FOLDER = Path(__file__).resolve().parents[2] / "sweeps" / "specs"
+FOLDER = Path(__file__).resolve().parents[3] / "sweeps" / "specs"
 FILES = sorted(path.name for path in FOLDER.glob("*.yaml"))
 
 

@@ -15,7 +15,7 @@ from sweeps.spec import papers as published
 from sweeps.spec.model import parse_spec
 from sweeps.spec.papers import PublishedTable, PublishedValue, find, names, read_paper, tables
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 # as printed in the paper
 TABLE_1 = """\

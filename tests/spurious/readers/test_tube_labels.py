@@ -18,7 +18,7 @@ from spurious.readers.siim_acr.tube_labels import (
     write_tube_csv,
 )
 
-RELEASED = Path(__file__).parents[3] / "shared/data/siim-acr/cxr_tube_dict.pkl"
+RELEASED = Path(__file__).parents[4] / "shared/data/siim-acr/cxr_tube_dict.pkl"
 
 PREFIX = "1.2.276.0.7230010.3.1.4.8323329"
 LABELS = {f"{PREFIX}.{n}.1.1": n % 2 == 0 for n in (5, 20, 100, 3, 50)}

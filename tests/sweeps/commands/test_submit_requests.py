@@ -22,7 +22,7 @@ from sweeps.commands.logs import Wanted
 from sweeps.errors import SweepError
 from sweeps.spec.stored import get_spec, put_spec, stored_spec_key
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 DIGEST = hashlib.sha256(TEXT.encode()).hexdigest()
 S3 = ("--store", "s3://sweeps/research")
 
