@@ -43,7 +43,7 @@ def dataset() -> Dataset:
 def test_names_and_implementations_agree() -> None:
     """What a specification may name is what there is code for, and nothing else."""
     assert all(callable(implementation(name)) for name in METHODS)
-    written = Path(methods.__file__).parent.glob("*.py")
+    written = Path(methods.__file__).parent.rglob("*.py")
     found = {file.stem for file in written if "\ndef fit(" in file.read_text()}
     assert found == {name.replace("-", "_") for name in METHODS}
     assert set(GENERATORS) == set(GENERATOR_SOURCES)

@@ -6,16 +6,16 @@ import subprocess
 import sys
 
 LIGHT = (
-    "config",
-    "cost",
-    "budget",
-    "groups",
-    "method_config",
-    "measures",
-    "metrics",
-    "selection",
-    "square_model",
-    "stages",
+    "config.options",
+    "config.methods",
+    "scoring.cost",
+    "scoring.groups",
+    "scoring.measures",
+    "scoring.metrics",
+    "scoring.selection",
+    "data.budget",
+    "squares.model",
+    "training.shared_models",
 )
 HEAVY = ("torch", "torchvision", "albumentations", "cv2", "scipy", "pandas", "ray", "pyarrow")
 

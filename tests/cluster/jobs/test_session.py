@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster.session_folder import SessionFolder
 
 from cluster.errors import Unavailable
 from cluster.jobs.session import (
@@ -24,6 +23,7 @@ from cluster.jobs.session import (
     prepare_environment,
     ray_session,
 )
+from cluster.jobs.session_folder import SessionFolder
 
 SETTINGS = (
     *("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"),

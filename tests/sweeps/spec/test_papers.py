@@ -296,7 +296,7 @@ def test_the_numbers_are_installed_with_the_package() -> None:
 def test_reading_them_loads_no_heavy_module() -> None:
     """A plan that names a paper starts as quickly as one that does not."""
     code = (
-        "import sys; from sweeps import published; published.tables(); "
+        "import sys; from sweeps.spec import papers; papers.tables(); "
         "print(sorted({'torch', 'ray', 'boto3', 'pandas', 'pyarrow', 'numpy'} & set(sys.modules)))"
     )
     done = subprocess.run(
