@@ -117,3 +117,20 @@ def values(outcome: Fit, split: str, metric: str) -> NDArray[np.float64]:
             if (row.split, row.metric, row.attribute) == (split, metric, None)
         ]
     )
+
+
+def weights(outcome: Fit) -> bytes:
+    """The kept model as bytes."""
+    return b"".join(tensor.numpy().tobytes() for tensor in outcome.kept_state.values())
+
+
+def numbers(outcome: Fit) -> tuple[Any, ...]:
+    """Everything that a fit decides, comparable; NaN equals NaN."""
+    scores = [outcome.kept_scores, outcome.last_scores]
+    return (
+        repr(outcome.rows),
+        outcome.kept_epoch,
+        repr(outcome.kept_value),
+        weights(outcome),
+        [{split: found.tobytes() for split, found in part.items()} for part in scores],
+    )

@@ -13,8 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from small_data import fit_config, fitted, no_weights, squares, values
-from test_train import numbers, weights
+from small_data import fit_config, fitted, no_weights, numbers, squares, values, weights
 
 from spurious.config.methods import Cnc
 from spurious.config.options import FitConfig

@@ -12,8 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from small_data import fit_config, fitted, no_weights, squares, values
-from test_train import numbers
+from small_data import fit_config, fitted, no_weights, numbers, squares, values
 from torch.nn import functional
 
 from spurious.config.methods import Lff

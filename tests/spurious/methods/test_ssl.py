@@ -11,8 +11,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_data import fit_config, fitted, grey_squares, no_weights, squares, values
-from test_train import numbers, weights
+from small_data import (
+    fit_config,
+    fitted,
+    grey_squares,
+    no_weights,
+    numbers,
+    squares,
+    values,
+    weights,
+)
 
 from spurious.config.methods import Ssl
 from spurious.config.options import Budget, FitConfig, LabelRest, SmallUnet

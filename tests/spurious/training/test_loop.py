@@ -11,7 +11,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_data import SMALL, fit_config, fitted, grey_squares, no_weights, squares, values
+from small_data import (
+    SMALL,
+    fit_config,
+    fitted,
+    grey_squares,
+    no_weights,
+    numbers,
+    squares,
+    values,
+    weights,
+)
 
 from spurious.config.options import GaussianSquares, SmallCnn, Train
 from spurious.data.randomness import generator
@@ -28,23 +38,6 @@ from spurious.training.tasks import Classification
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 CPU = torch.device("cpu")
-
-
-def weights(outcome: Fit) -> bytes:
-    """The kept model as bytes."""
-    return b"".join(tensor.numpy().tobytes() for tensor in outcome.kept_state.values())
-
-
-def numbers(outcome: Fit) -> tuple[Any, ...]:
-    """Everything that a fit decides, comparable; NaN equals NaN."""
-    scores = [outcome.kept_scores, outcome.last_scores]
-    return (
-        repr(outcome.rows),
-        outcome.kept_epoch,
-        repr(outcome.kept_value),
-        weights(outcome),
-        [{split: found.tobytes() for split, found in part.items()} for part in scores],
-    )
 
 
 @given(st.integers(1, 60), st.integers(1, 20), st.integers(0, 9))

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_data import fit_config, fitted, squares, values
-from test_train import numbers
+from small_data import fit_config, fitted, numbers, squares, values
 
 from spurious.config.options import Budget, GaussianSquares, LabelRest
 from spurious.data.dataset import Dataset

@@ -6,51 +6,22 @@ import html
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from published_tables import T_2, framed, rows
 from report_tables import Made, make, plan, report_input, small, tables, with_scores
 from tiny_sweeps import TEXT, run_here
 
 from cluster.stores.folder import FolderStore
 from sweeps.cli import main
 from sweeps.report.build import build_report
-from sweeps.report.published import published_frame
 from sweeps.report.published_words import published_sections
 from sweeps.report.tables import REPORT_PUBLISHED
 from sweeps.spec.model import load_spec
-from sweeps.spec.papers import PublishedTable, find, read_paper
-
-T_2 = 4.302652729749464  # two-sided 95 % Student-t quantile, 2 degrees of freedom
-
-
-def paper(text: str) -> PublishedTable:
-    """A table of siim-acr with values and orders as YAML."""
-    start = "paper: A. Nobody, 2020\ntables:\n  table9:\n    where: Table 9\n    shows: Nothing\n"
-    [table] = read_paper(start + "    seeds: 3\n" + text, "here.yaml", "nobody2020")
-    return table
-
-
-def value(specificity: str, budget: str, mean: float, sd: float, method: str = "erm") -> str:
-    """One published robust AUROC."""
-    cell = f'specificity: {specificity}, budget: "{budget}", method: {method}'
-    return f"      - {{dataset: siim-acr, {cell}, metric: robust_auroc, mean: {mean}, sd: {sd}}}\n"
-
-
-def framed(made: Made, *published: PublishedTable) -> pd.DataFrame:
-    """The table of a report on some result tables."""
-    priced, cells = tables(made)
-    return published_frame(published, cells, priced, made.epochs)
-
-
-def rows(frame: pd.DataFrame, **wanted: Any) -> list[dict[str, Any]]:
-    """The rows with some values in some columns."""
-    for name, of in wanted.items():
-        frame = frame[frame[name] == of]
-    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+from sweeps.spec.papers import PublishedTable, find
 
 
 @pytest.fixture(scope="module")

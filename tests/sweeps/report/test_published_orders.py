@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from published_tables import T_2, framed, paper, rows, value
 from report_tables import Made, make, plan, small, tables, with_scores
-from test_report_published import T_2, framed, paper, rows, value
 
 from spurious.config.options import GaussianSquares, Specificity
 from spurious.squares.images import measured

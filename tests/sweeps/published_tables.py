@@ -1,0 +1,39 @@
+"""Tables that papers print, as the tests of the report make and read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from report_tables import Made, tables
+
+from sweeps.report.published import published_frame
+from sweeps.spec.papers import PublishedTable, read_paper
+
+T_2 = 4.302652729749464  # two-sided 95 % Student-t quantile, 2 degrees of freedom
+
+
+def paper(text: str) -> PublishedTable:
+    """A table of siim-acr with values and orders as YAML."""
+    start = "paper: A. Nobody, 2020\ntables:\n  table9:\n    where: Table 9\n    shows: Nothing\n"
+    [table] = read_paper(start + "    seeds: 3\n" + text, "here.yaml", "nobody2020")
+    return table
+
+
+def value(specificity: str, budget: str, mean: float, sd: float, method: str = "erm") -> str:
+    """One published robust AUROC."""
+    cell = f'specificity: {specificity}, budget: "{budget}", method: {method}'
+    return f"      - {{dataset: siim-acr, {cell}, metric: robust_auroc, mean: {mean}, sd: {sd}}}\n"
+
+
+def framed(made: Made, *published: PublishedTable) -> pd.DataFrame:
+    """The table of a report on some result tables."""
+    priced, cells = tables(made)
+    return published_frame(published, cells, priced, made.epochs)
+
+
+def rows(frame: pd.DataFrame, **wanted: Any) -> list[dict[str, Any]]:
+    """The rows with some values in some columns."""
+    for name, of in wanted.items():
+        frame = frame[frame[name] == of]
+    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
