@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from cluster.common.atomic import write_atomic
 from cluster.errors import Unavailable
 from cluster.jobs.ray_internals import (
     LOOPBACK_VARIABLE,
@@ -94,8 +95,7 @@ def _token_of_session(folder: SessionFolder) -> Iterator[Path]:
     that somebody else has taken over by then.
     """
     path = folder.path.parent / "ray_auth_token"
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secrets.token_hex(32))
+    write_atomic(path, secrets.token_hex(32).encode(), mode=0o600)
     os.environ[_TOKEN_VARIABLE] = str(path)
     try:
         yield path

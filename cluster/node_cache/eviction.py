@@ -1,15 +1,13 @@
-"""Locks of the node cache, and the room it takes: left-overs, eviction, a full disk.
+"""Locks of the node cache, and the space it takes: left-overs, eviction, a full disk.
 
-Two kinds of `flock`, which the kernel lets go of however their holder ends:
-`<dataset>.lock` is held by whoever fetches or removes a dataset; a shared lock on each mapped
-array is held by its readers, so that nobody evicts what is in use. Lock files are never removed:
-two processes could then hold "the same" lock.
+Two kinds of lock: `<dataset>.lock` is held by whoever fetches or removes a dataset; a shared
+lock on each mapped array is held by its readers, so that nobody evicts what is in use. Lock files
+are never removed: two processes could then hold "the same" lock.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import re
 import shutil
@@ -17,14 +15,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
+from cluster.common.locks import FileLock, try_lock
 from cluster.errors import Denied, Unavailable
 
 CACHE_VERSION: Final = 1
 _TEMPORARY: Final = ".tmp"
 _FOLDER = re.compile(r"v\d+-[0-9a-f]{64}")
-_POLL_SECONDS: Final = 0.1
 _REMIND_SECONDS: Final = 60.0
 _log = logging.getLogger(__name__)
 
@@ -52,26 +50,19 @@ def held_lock(folder: Path, what: str, wait_seconds: float) -> Iterator[None]:
         Denied: the lock file cannot be opened.
     """
     path = _lock_path(folder)
-    with _open_lock(path) as file:
+    with _open_lock(path) as lock:
         started = time.monotonic()
-        reminder = started
-        while not _try_lock(file):
-            now = time.monotonic()
-            if now - started >= wait_seconds:
+        step = 0.0
+        while not lock.acquire(step):
+            waited = time.monotonic() - started
+            if waited >= wait_seconds:
                 raise Unavailable(
-                    f"{what}: another process has held {path} for {wait_seconds:.0f} s; "
-                    "see whether it hangs"
+                    f"{what}: timed out after {wait_seconds:.0f} s waiting for lock {path}: "
+                    "another process holds it; if it hangs, stop it and retry"
                 )
-            if now >= reminder:
-                _log.info("%s: waiting for another process (%.0f s)", what, now - started)
-                reminder = now + _REMIND_SECONDS
-            time.sleep(_POLL_SECONDS)
+            _log.info("%s: waiting for another process (%.0f s)", what, waited)
+            step = min(_REMIND_SECONDS, wait_seconds - waited)
         yield
-
-
-def lock_shared(file: IO[bytes]) -> None:
-    """Mark an open file as in use until every descriptor of this opening is closed."""
-    fcntl.flock(file, fcntl.LOCK_SH)
 
 
 @contextmanager
@@ -152,8 +143,8 @@ def _remove_leftovers(cache_dir: Path, folder: Path) -> None:
     """Remove what killed fetches of other datasets left."""
     for path in _others(cache_dir, folder, building=True):
         if path.name.endswith(_TEMPORARY):
-            with _open_lock(_lock_path(path.with_suffix(""))) as file:
-                if _try_lock(file):
+            with _open_lock(_lock_path(path.with_suffix(""))) as lock:
+                if lock.acquire():
                     remove_folder(path)
 
 
@@ -161,10 +152,10 @@ def _evict(folder: Path) -> None:
     """Remove a cached dataset unless it is being fetched or somebody has it open."""
     with ExitStack() as stack:
         lock = stack.enter_context(_open_lock(_lock_path(folder)))
-        if not _try_lock(lock):
+        if not lock.acquire():
             return
         for path in folder.glob("*.npy"):
-            if not _try_lock(stack.enter_context(path.open("rb"))):
+            if not try_lock(stack.enter_context(path.open("rb"))):
                 return
         _log.info("evicting cached dataset %s", folder)
         remove_folder(folder)
@@ -201,16 +192,8 @@ def _lock_path(folder: Path) -> Path:
     return folder.with_name(folder.name + ".lock")
 
 
-def _open_lock(path: Path) -> IO[bytes]:
+def _open_lock(path: Path) -> FileLock:
     try:
-        return path.open("ab")
+        return FileLock(path, mode=0o666)  # users may share a cache: their umasks decide
     except OSError as error:
         raise Denied(f"cannot open lock file {path} of the node cache: {error}") from error
-
-
-def _try_lock(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

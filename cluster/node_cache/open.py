@@ -20,9 +20,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from cluster.common.locks import lock_shared
 from cluster.datasets.manifest import Manifest
 from cluster.errors import Corrupt, Denied
-from cluster.node_cache.eviction import dataset_folder, held_lock, lock_shared
+from cluster.node_cache.eviction import dataset_folder, held_lock
 from cluster.node_cache.fill import ARRAYS, INDEX, Progress, fetch_dataset
 from cluster.stores.base import Store
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster.common.atomic import open_atomic
 from cluster.stores.base import Store
 from sweeps.commands.context import SpecSource, opened_store, trials_of, url_of
 from sweeps.errors import ResultError
@@ -49,22 +50,19 @@ def pull(source: SpecSource, store_url: str | None, out: Path | None) -> int:
 
 
 def _write(path: Path, parts: Iterable[pa.Table]) -> None:
-    """Tables of one schema as one file, whole or not at all; no file where there is no table."""
+    """Write tables of one schema as one file; no file where there is no table."""
     import pyarrow.parquet as pq
 
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    rows, writer = 0, None
-    try:
-        for part in parts:
-            writer = writer or pq.ParquetWriter(unfinished, part.schema, compression="zstd")
+    remaining = iter(parts)
+    first = next(remaining, None)
+    if first is None:
+        return
+    rows = 0
+    with (
+        open_atomic(path) as file,
+        pq.ParquetWriter(file, first.schema, compression="zstd") as writer,
+    ):
+        for part in chain([first], remaining):
             writer.write_table(part)
             rows += part.num_rows
-        if writer is None:
-            return
-        writer.close()
-        os.replace(unfinished, path)
-    finally:
-        if writer is not None:
-            writer.close()
-        unfinished.unlink(missing_ok=True)
     print(f"{path}: {rows} rows")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+from cluster.common.redaction import redact
 from cluster.errors import ClusterError
-from cluster.redaction import redact
 from cluster.stores.base import Store
 from sweeps.results.tables import record_failure
 from sweeps.trial.events import LostWorker, Watcher

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,13 +132,7 @@ def _parquet(table: pd.DataFrame, columns: Sequence[Column], extra: Sequence[str
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write beside the target, then rename over it, so that a reader never sees half a file."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    """Write a file that everybody may read, so that a reader never sees half of it."""
+    from cluster.common.atomic import write_atomic  # reading tables and rendering need no cluster
+
+    write_atomic(path, data, mode=0o644)

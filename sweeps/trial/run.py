@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
+from cluster.common.redaction import RedactingFormatter, redact
 from cluster.datasets.manifest import Manifest, find_manifest
 from cluster.errors import AlreadyExists, ClusterError, Corrupt, NotFound, Unavailable
 from cluster.node_cache.open import open_dataset
-from cluster.redaction import RedactingFormatter, redact
 from cluster.stores import open_store
 from cluster.stores.base import Store
 from spurious.data.dataset import Dataset
