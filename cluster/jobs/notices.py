@@ -14,11 +14,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import ray
 from ray.exceptions import RayError
-from ray.experimental import internal_kv
 
-_NAMESPACE = b"spurious-sweeps"
+from cluster.jobs.ray_internals import is_draining, kv_delete, kv_get, kv_list, kv_put
+
 _TIMEOUT_S = 5.0
 _log = logging.getLogger("cluster.jobs.notices")
 
@@ -63,7 +62,7 @@ class Notices:
         Ray itself tells a drained node from a failed one only where the node outlives its deadline.
         """
         try:
-            internal_kv._internal_kv_put(self._leaving(trial_id), b"1", namespace=_NAMESPACE)
+            kv_put(self._leaving(trial_id), b"1")
         except RayError as error:
             _log.warning("the driver could not be told that this node goes away: %s", error)
 
@@ -71,27 +70,25 @@ class Notices:
         """For the driver: the trials that told that their nodes go away, and are not lost yet."""
         prefix = self._leaving("")
         try:
-            found = internal_kv._internal_kv_list(prefix, namespace=_NAMESPACE)
+            keys = kv_list(prefix)
         except RayError as error:
             _log.warning("it could not be read which trials' nodes go away: %s", error)
             return frozenset()
-        return frozenset(key.removeprefix(prefix).decode() for key in found)
+        return frozenset(key.removeprefix(prefix) for key in keys)
 
     def left(self, trial_id: str) -> bool:
         """For the driver: whether a trial told that its node goes away; told once."""
         key = self._leaving(trial_id)
-        found = internal_kv._internal_kv_get(key, namespace=_NAMESPACE) is not None
-        if found:
-            internal_kv._internal_kv_del(key, namespace=_NAMESPACE)
-        return found
+        is_leaving = kv_get(key) is not None
+        if is_leaving:
+            kv_delete(key)
+        return is_leaving
 
     def clear(self) -> None:
         """Remove the board, where the session still stands."""
         try:
-            internal_kv._internal_kv_del(self._key, namespace=_NAMESPACE)
-            internal_kv._internal_kv_del(
-                self._leaving(""), del_by_prefix=True, namespace=_NAMESPACE
-            )
+            kv_delete(self._key)
+            kv_delete(self._leaving(""), as_prefix=True)
         except RayError as error:
             _log.warning("the run's notices could not be removed: %s", error)
 
@@ -102,24 +99,23 @@ class Notices:
         """
         if time.monotonic() - self._read_at >= max_age_s:
             try:
-                found = internal_kv._internal_kv_get(self._key, namespace=_NAMESPACE)
-                self._read = _parsed(found)
+                self._read = _parsed(kv_get(self._key))
             except RayError as error:
                 _log.warning("the driver's notices could not be read: %s", error)
             self._read_at = time.monotonic()
         return self._read
 
     @property
-    def _key(self) -> bytes:
-        return f"notices/{self.run}".encode()
+    def _key(self) -> str:
+        return f"notices/{self.run}"
 
-    def _leaving(self, trial_id: str) -> bytes:
-        return f"leaving/{self.run}/{trial_id}".encode()
+    def _leaving(self, trial_id: str) -> str:
+        return f"leaving/{self.run}/{trial_id}"
 
     def _write(self, notice: Notice) -> None:
         self._told = notice
         data = json.dumps({"stop": notice.stop, "retried": sorted(notice.retried)})
-        internal_kv._internal_kv_put(self._key, data.encode(), namespace=_NAMESPACE)
+        kv_put(self._key, data.encode())
 
 
 def _parsed(found: bytes | None) -> Notice:
@@ -143,10 +139,7 @@ def drain_seconds() -> float:
 
 
 class Drain:
-    """Whether this process's node is about to go away: a spot reclaim, a scale-down, an eviction.
-
-    Ray 2.60 answers SIGTERM to `ray start --block` with a drain of that node.
-    """
+    """Asks whether this process's node will go away: a spot reclaim, a scale-down, an eviction."""
 
     def __init__(self) -> None:
         """Ask nothing yet."""
@@ -158,10 +151,7 @@ class Drain:
         if not self._coming and time.monotonic() - self._asked_at >= max_age_s:
             self._asked_at = time.monotonic()
             try:
-                client = internal_kv.internal_kv_get_gcs_client()  # type: ignore[no-untyped-call]
-                draining = client.get_draining_nodes(timeout=_TIMEOUT_S)
+                self._coming = is_draining(_TIMEOUT_S)
             except RayError as error:
                 _log.warning("Ray does not say which nodes go away: %s", error)
-            else:
-                self._coming = ray.get_runtime_context().get_node_id() in draining
         return self._coming

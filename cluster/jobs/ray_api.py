@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import aiohttp
 import requests
 from ray.exceptions import AuthenticationError
-from ray.job_submission import JobDetails, JobSubmissionClient
+from ray.job_submission import JobDetails
 
 from cluster.errors import ClusterError, Denied, NotFound, Unavailable
+from cluster.jobs.ray_internals import job_client
 from cluster.jobs.requests import (
     HOW_TO_AUTHENTICATE,
     Job,
@@ -32,31 +32,29 @@ _QUIET_S = 20.0
 """A log that is silent for so long is asked about: a connection can die without a word."""
 _POLL_S = 1.0
 _LOST_CONNECTIONS = 5
-logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # Ray makes it INFO
 
 
 def _nobody(job: Job) -> None:
     """Hears of a job and does nothing."""
 
 
-class _Client(JobSubmissionClient):
-    """Ray's client with a bound on every request, and errors that say what to do."""
-
-    def _do_request(self, method: str, endpoint: str, **options: Any) -> Any:
-        try:
-            return super()._do_request(method, endpoint, timeout=_TIMEOUT_S, **options)
-        except AuthenticationError as error:
-            raise _refused(self._address, str(error)) from None
-        except requests.exceptions.SSLError as error:
-            raise Unavailable(
-                f"the certificate of {self._address} is not trusted ({error}): set "
-                "REQUESTS_CA_BUNDLE to a file with the authority that signed it"
-            ) from error
-        except requests.exceptions.RequestException as error:
-            raise Unavailable(
-                f"no answer from {self._address} ({_root(error)}): check the address, that the "
-                "cluster is up, and any port-forward"
-            ) from error
+@contextmanager
+def _request_errors(address: str) -> Iterator[None]:
+    """Turn errors of a request to an address into ones that say what to do."""
+    try:
+        yield
+    except AuthenticationError as error:
+        raise _refused(address, str(error)) from None
+    except requests.exceptions.SSLError as error:
+        raise Unavailable(
+            f"the certificate of {address} is not trusted ({error}): set "
+            "REQUESTS_CA_BUNDLE to a file with the authority that signed it"
+        ) from error
+    except requests.exceptions.RequestException as error:
+        raise Unavailable(
+            f"no answer from {address} ({_root(error)}): check the address, that the "
+            "cluster is up, and any port-forward"
+        ) from error
 
 
 def _refused(address: str, told: str) -> Denied:
@@ -93,7 +91,13 @@ class JobsApi:
         os.environ["RAY_API_SERVER_ADDRESS"] = address  # which Ray's client prefers to its argument
         self.address = address
         try:
-            self._client = _Client(address, headers=extra_headers(), verify=authorities())
+            self._client = job_client(
+                address,
+                _TIMEOUT_S,
+                _request_errors,
+                headers=extra_headers(),
+                verify=authorities(),
+            )
         except (RuntimeError, ValueError, KeyError, TypeError, requests.RequestException) as error:
             raise ClusterError(
                 f"{address} is not the dashboard of a Ray cluster "

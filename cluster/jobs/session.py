@@ -20,6 +20,7 @@ from cluster.common.atomic import write_atomic
 from cluster.errors import Unavailable
 from cluster.jobs.ray_internals import (
     LOOPBACK_VARIABLE,
+    TEMPORARY_FOLDER,
     close_interfaces,
     listens_on_loopback_only,
 )
@@ -168,7 +169,7 @@ def _connected(address: str, job_name: str, cpus: int | None, folder: SessionFol
     import ray
 
     local: dict[str, Any] = {
-        "_temp_dir": None if folder is None else str(folder.path),
+        TEMPORARY_FOLDER: None if folder is None else str(folder.path),
         "num_cpus": cpus,
         "include_dashboard": True,
         "dashboard_host": "127.0.0.1",

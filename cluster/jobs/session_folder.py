@@ -29,7 +29,7 @@ class SessionFolder:
     """A private folder (0700) around the one that Ray gets as its temporary folder.
 
     Attributes:
-        path: What to give to Ray (`_temp_dir`).
+        path: What Ray gets as its temporary folder.
         keep: Whether the folder stays when the session ends, so that its logs can be read.
     """
 

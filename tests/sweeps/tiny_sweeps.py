@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from ray.experimental import internal_kv
 from rich.console import Console
 
 from cluster.datasets.manifest import commit_manifest
@@ -26,6 +25,7 @@ from cluster.datasets.manifest_build import build_manifest
 from cluster.datasets.shards import write_shards
 from cluster.errors import Unavailable
 from cluster.jobs.notices import Drain
+from cluster.jobs.ray_internals import kv_list
 from cluster.stores.base import Store
 from spurious.data.dataset import Dataset
 from spurious.training.loop import Fit, Hooks, Wish
@@ -261,7 +261,7 @@ def fit_in_a_long_epoch(dataset: Dataset, task: Task, hooks: Hooks, store: Store
     """
     if attempts_before(task) == 0:
         node_goes_away()
-        wait_until(lambda: internal_kv._internal_kv_list(b"leaving/", namespace=b"spurious-sweeps"))
+        wait_until(lambda: kv_list("leaving/"))
         os._exit(1)
     return fit_for_real(dataset, task, hooks, store)
 

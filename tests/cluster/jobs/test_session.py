@@ -87,7 +87,7 @@ def test_a_half_removed_folder_goes_too(short: Path, monkeypatch: pytest.MonkeyP
     used = SessionFolder(keep=False)
     half = SessionFolder(keep=False)
     half.path.rmdir()
-    os.close(half._owner)
+    half._owner.close()
     new = SessionFolder(keep=False)
     assert set(short.iterdir()) == {f.path.parent for f in (kept, used, new)}
     for folder in (used, new):
