@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import re
 import shutil
 import time
@@ -18,12 +19,16 @@ from pathlib import Path
 from typing import Final
 
 from cluster.common.locks import FileLock, try_lock
-from cluster.errors import Denied, Unavailable
+from cluster.errors import ClusterError, Denied, Unavailable
 
 CACHE_VERSION: Final = 1
 _TEMPORARY: Final = ".tmp"
 _FOLDER = re.compile(r"v\d+-[0-9a-f]{64}")
 _REMIND_SECONDS: Final = 60.0
+LIMIT_VARIABLE: Final = "SWEEPS_CACHE_MAX"
+"""The most that a node's cache may take, such as 200GiB; unset, only the disk limits it."""
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(I?)B?|B)?")
+_POWERS: Final = {"K": 1, "M": 2, "G": 3, "T": 4}
 _log = logging.getLogger(__name__)
 
 
@@ -65,8 +70,30 @@ def held_lock(folder: Path, what: str, wait_seconds: float) -> Iterator[None]:
         yield
 
 
+def cache_limit() -> int | None:
+    """Read the most bytes that this node's cache may take from the environment, None for no limit.
+
+    Raises:
+        ClusterError: SWEEPS_CACHE_MAX is not a size.
+    """
+    text = os.environ.get(LIMIT_VARIABLE, "").strip()
+    if not text:
+        return None
+    size = 0
+    if match := _SIZE.fullmatch(text.upper()):
+        number, letter, is_binary = match.groups()
+        size = int(float(number) * (1024 if is_binary else 1000) ** _POWERS.get(letter, 0))
+    if size < 1:
+        raise ClusterError(
+            f"{LIMIT_VARIABLE}={text!r}: expected a size above 0, such as 200GiB (of 2^30 bytes), "
+            "50G (of 10^9 bytes) or a number of bytes; unset it to let the disk alone limit the "
+            "node cache"
+        )
+    return size
+
+
 @contextmanager
-def make_room(folder: Path, needed: int, max_bytes: int | None) -> Iterator[None]:
+def make_room(folder: Path, needed: int) -> Iterator[None]:
     """Evict what is not in use until `needed` bytes fit, and keep others from the room meanwhile.
 
     The caller reserves its files inside the block: fetches of several datasets are let in one by
@@ -74,8 +101,9 @@ def make_room(folder: Path, needed: int, max_bytes: int | None) -> Iterator[None
 
     Raises:
         DiskFull: they do not fit.
+        ClusterError: SWEEPS_CACHE_MAX is not a size.
     """
-    cache_dir = folder.parent
+    cache_dir, max_bytes = folder.parent, cache_limit()
     with held_lock(cache_dir / "room", f"room in cache {cache_dir}", wait_seconds=600):
         _remove_leftovers(cache_dir, folder)
         candidates = sorted(_others(cache_dir, folder), key=_last_opened)
@@ -123,7 +151,7 @@ def _shortage(folder: Path, needed: int, max_bytes: int | None) -> str | None:
     if max_bytes is not None and used + needed > max_bytes:
         return (
             f"cache folder {cache_dir} is limited to {max_bytes} bytes: {needed} needed, {used} "
-            "taken by datasets in use; raise the limit"
+            f"taken by datasets in use; raise {LIMIT_VARIABLE}"
         )
     return None
 

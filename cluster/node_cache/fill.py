@@ -48,7 +48,6 @@ def fetch_dataset(
     manifest: Manifest,
     folder: Path,
     progress: Progress | None,
-    max_bytes: int | None,
 ) -> int:
     """Build the cached dataset beside `folder` and rename it into place.
 
@@ -70,7 +69,7 @@ def fetch_dataset(
     _log.info("fetching dataset %s into %s", manifest.name, folder)
     try:
         with disk_errors(folder.parent, needed):
-            with make_room(folder, needed, max_bytes):
+            with make_room(folder, needed):
                 temporary.mkdir()
                 for name, (shape, dtype) in shapes.items():
                     _allocate(temporary / f"{name}.npy", shape, dtype)

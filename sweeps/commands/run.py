@@ -59,9 +59,16 @@ def _tidy(spec: Spec, store: Store, plan: Plan, overrides: Mapping[str, Any]) ->
 
 
 def _check_cache() -> None:
-    """Refuse a folder that this machine's workers could not fill, before Ray starts."""
-    from cluster.jobs.session import on_cluster
+    """Refuse a folder that this machine's workers could not fill, before Ray starts.
 
+    Raises:
+        SweepError: the folder cannot be written.
+        ClusterError: SWEEPS_CACHE_MAX is not a size.
+    """
+    from cluster.jobs.session import on_cluster
+    from cluster.node_cache.eviction import cache_limit
+
+    cache_limit()
     folder = cache_folder()
     try:
         if not on_cluster():  # whose nodes have folders of their own
