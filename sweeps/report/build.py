@@ -6,13 +6,14 @@ import io
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.errors import ResultError
 from sweeps.report.tables import (
     REPORT_CELLS,
+    REPORT_METRICS,
     REPORT_PUBLISHED,
     REPORT_TRIALS,
     ReportInput,
@@ -31,6 +32,7 @@ class ReportFiles:
     Attributes:
         cells: Parquet, columns of `REPORT_CELLS`.
         trials: Parquet, columns of `REPORT_TRIALS` and one per split and spurious attribute.
+        metrics: Parquet, columns of `REPORT_METRICS`.
         figure: PNG.
         page: HTML, self-contained.
         text: Markdown, the page's tables.
@@ -41,6 +43,7 @@ class ReportFiles:
 
     cells: Path
     trials: Path
+    metrics: Path
     figure: Path
     page: Path
     text: Path
@@ -51,8 +54,8 @@ class ReportFiles:
     @property
     def paths(self) -> list[Path]:
         """All that were written."""
-        found = [self.cells, self.trials, self.figure, self.projection, self.resolution]
-        found += [self.published, self.text, self.page]
+        found = [self.cells, self.trials, self.metrics, self.figure, self.projection]
+        found += [self.resolution, self.published, self.text, self.page]
         return [path for path in found if path is not None]
 
 
@@ -78,12 +81,15 @@ def build_report(given: ReportInput, out: Path) -> ReportFiles:
     from sweeps.report.cells import cells
     from sweeps.report.figure import frontier_png
     from sweeps.report.measures import measures
+    from sweeps.report.metrics import metric_frame
     from sweeps.report.page import Figures, page_context, render_markdown, render_page
     from sweeps.report.projection import projection_png
     from sweeps.report.published import published_frame
     from sweeps.report.resolution import resolution_png
+    from sweeps.report.scored import with_scored
     from sweeps.report.trials import attribute_columns, priced_trials, selected_trials
 
+    given = replace(given, epochs=with_scored(given.epochs, given.scored))
     selected = selected_trials(given.trials, given.epochs, given.rule)
     priced = priced_trials(
         selected, given.prices, given.rule, given.include_validation, given.search_metric
@@ -91,11 +97,12 @@ def build_report(given: ReportInput, out: Path) -> ReportFiles:
     table = cells(priced, given.planned, given.failures)
     png = frontier_png(table, priced)
     projection = projection_png(given.embeddings, priced, table) if given.embeddings else None
-    measured = measures(priced, given.epochs)
+    measured, scored = measures(priced, given.epochs), metric_frame(priced, given.epochs)
     resolution = resolution_png(table, priced, measured, given.squares)
     files = ReportFiles(
         cells=out / "cells.parquet",
         trials=out / "trials.parquet",
+        metrics=out / "metrics.parquet",
         figure=out / "frontier.png",
         page=out / "report.html",
         text=out / "report.md",
@@ -106,11 +113,12 @@ def build_report(given: ReportInput, out: Path) -> ReportFiles:
     beside = published_frame(given.published, table, priced, given.epochs, given.squares)
     names = [path.name for path in files.paths if path != files.page]
     figures = Figures(png, projection, resolution)
-    context = page_context(given, priced, table, beside, measured, figures, names)
+    context = page_context(given, priced, table, beside, measured, scored, figures, names)
     page, text = render_page(context), render_markdown(context)
     out.mkdir(parents=True, exist_ok=True)
     _write(files.cells, _parquet(table, REPORT_CELLS))
     _write(files.trials, _parquet(priced, REPORT_TRIALS, attribute_columns(priced)))
+    _write(files.metrics, _parquet(scored, REPORT_METRICS))
     _write(files.figure, png)
     for path, drawn in ((files.projection, projection), (files.resolution, resolution)):
         if path is not None and drawn is not None:

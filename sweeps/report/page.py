@@ -22,6 +22,7 @@ from sweeps.report.cautions import cautions
 from sweeps.report.cells import unfinished
 from sweeps.report.figure import CAPTION
 from sweeps.report.measures import measure_context
+from sweeps.report.metrics import metric_context
 from sweeps.report.projection import projection_context
 from sweeps.report.published_words import published_sections
 from sweeps.report.resolution import resolution_context
@@ -63,6 +64,7 @@ def page_context(
     cells: pd.DataFrame,
     published: pd.DataFrame,
     measured: pd.DataFrame,
+    metrics: pd.DataFrame,
     figures: Figures,
     files: Sequence[str],
 ) -> dict[str, Any]:
@@ -74,6 +76,7 @@ def page_context(
         cells: The result of `cells`.
         published: The result of `published_frame`.
         measured: The result of `measures`.
+        metrics: The result of `metric_frame`.
         figures: What is drawn.
         files: Names of the files beside the page.
     """
@@ -90,6 +93,7 @@ def page_context(
         "cells": [_cell_row(cell) for cell in cells.to_dict("records")],
         "published": published_sections(given.published, published),
         **measure_context(given.squares, cells, measured),
+        "metrics": metric_context(cells, priced, given.epochs, metrics, given.point),
         "projection": projection_context(given.embeddings, figures.projection),
         "resolution": resolution_context(figures.resolution, given.squares),
         "failed": _failed_rows(without),
@@ -235,7 +239,9 @@ def _undefined_rows(priced: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _rule_text(rule: SelectionRule | None, priced: pd.DataFrame) -> str:
     if rule is not None:
-        return f"'{rule}', the same rule for every trial"
+        which = "" if rule.sees_every_epoch else ", of the kept and the last epoch alone, the only "
+        which += "" if rule.sees_every_epoch else "ones with stored predictions"
+        return f"'{rule}', the same rule for every trial{which}"
     kept = Counter(priced["rule"])
     used = ", ".join(f"'{name}' ({count(n, 'trial')})" for name, n in sorted(kept.items()))
     return f"the epoch that each trial kept, by its own rule: {used}"

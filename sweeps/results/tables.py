@@ -10,7 +10,7 @@ import io
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sweeps.errors import ResultError
 from sweeps.results.schemas import SCHEMA_VERSION, arrow_schema, migrated
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from cluster.stores.base import Store
 
+T = TypeVar("T")
 CHECKPOINT_FORMAT = 1
 _TRIALS = "results/trials/"
 _CHECKPOINTS = "checkpoints/"
@@ -206,6 +207,29 @@ def attempt_keys(table: str, trials: pa.Table) -> list[str]:
     """Where the committed attempts in `trials` have a table, in their order."""
     columns = (trials.column(name).to_pylist() for name in ("trial_id", "attempt"))
     return [attempt_key(table, trial, attempt) for trial, attempt in zip(*columns, strict=True)]
+
+
+def reduce_attempts(
+    store: Store, table: str, trials: pa.Table, reduce: Callable[[Mapping[str, Any], pa.Table], T]
+) -> list[T]:
+    """A small result from each committed attempt's table, which is dropped at once.
+
+    Args:
+        store: Where from.
+        table: `predictions` or another table of an attempt.
+        trials: Rows of `trials`.
+        reduce: Called with a row of `trials` and its table, in several threads.
+
+    Returns:
+        In the order of `trials`; those whose object is absent are left out.
+    """
+    there = set(store.list(f"results/{table}/"))
+    pairs = zip(trials.to_pylist(), attempt_keys(table, trials), strict=True)
+    having = [(trial, key) for trial, key in pairs if key in there]
+    read: Callable[[tuple[Any, str]], T]
+    read = lambda pair: reduce(pair[0], decode(store.get(pair[1]), pair[1]))  # noqa: E731
+    with ThreadPoolExecutor(_READERS) as pool:  # so at most this many tables are in memory
+        return list(pool.map(read, having))
 
 
 def with_embeddings(store: Store, trials: pa.Table) -> pa.Table:
