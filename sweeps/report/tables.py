@@ -196,7 +196,7 @@ REPORT_METRICS = _columns("""
     method | string | | training method
     seed | int64 | | seed
     epoch | int64 | | chosen epoch, from 1
-    split | string | | val or test
+    split | string | | train, val or test
     metric | string | | name of the metric; the page says what each means
     attribute | string | | spurious attribute of the metric; null for none, or all together
     value | float64 | | the metric; NaN where undefined

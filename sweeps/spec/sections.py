@@ -31,7 +31,7 @@ from spurious.config.options import (
     Unet,
 )
 from spurious.errors import ConfigError
-from spurious.scoring.operating_point import OperatingPoint
+from spurious.scoring.operating_point import OperatingPoint, Sensitivity
 from spurious.scoring.selection import PER_EPOCH, SELECTABLE, SelectionRule, parse_rule
 from sweeps.spec.fields import Field, Refused, nearest, options_of
 from sweeps.spec.papers import names as published_names
@@ -64,10 +64,8 @@ STORE = Annotated[
 ]
 _GENERATOR = "a generator (a staged dataset is written as its name alone)"
 _KEEP = f"auto, last or best val.METRIC with METRIC one of {', '.join(PER_EPOCH)}"
-_SELECT = (
-    "kept, last or best SPLIT.METRIC with SPLIT val or test and METRIC one of "
-    f"{', '.join(SELECTABLE)}"
-)
+_RULES = ", ".join(SELECTABLE)
+_SELECT = f"kept, last or best SPLIT.METRIC with SPLIT val or test and METRIC one of {_RULES}"
 
 Overrides = tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]
 """(name, ((option, value), ...)), ... in order of name and option."""
@@ -342,8 +340,10 @@ def _select_epoch(field: Field) -> SelectionRule | None:
 
 def _operating_point(field: Field) -> OperatingPoint:
     if isinstance(field.node, MappingNode):
-        children = field.mapping(("sensitivity",), ("sensitivity",))
-        return OperatingPoint(**field.values(OperatingPoint, children))
+        with field.complete():
+            children = field.mapping(("sensitivity",), ("sensitivity",))
+            chosen = [child.value(Sensitivity) for child in children.values()]
+        return OperatingPoint(*chosen)
     if not isinstance(field.node, ScalarNode) or field.node.value != "youden":
         raise field.refuse("youden, or a mapping as {sensitivity: 0.95} (default youden)")
     return OperatingPoint()
