@@ -96,16 +96,19 @@ def report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
 
 def _scored(
     spec: Spec, store: Store, trials: pa.Table, directions: Mapping[str, int]
-) -> pd.DataFrame:
-    """Metrics of all stored predictions."""
-    from sweeps.report.scored import scored_frame, scored_rows
+) -> pd.DataFrame | None:
+    """Metrics of all stored predictions; None where no trial has any."""
+    import pyarrow as pa
 
-    def reduce(trial: Mapping[str, Any], table: pa.Table) -> list[dict[str, Any]]:
+    from sweeps.report.scored import scored_epochs
+
+    def reduce(trial: Mapping[str, Any], table: pa.Table) -> pa.Table:
         segments = trial["specificity"] != "label"
-        return scored_rows(table, segments, directions, spec.select.operating_point)
+        return scored_epochs(table, segments, directions, spec.select.operating_point)
 
     parts = results.reduce_attempts(store, "predictions", trials, reduce)
-    return scored_frame([row for part in parts for row in part])
+    frame: pd.DataFrame | None = _frame(pa.concat_tables(parts)) if parts else None
+    return frame
 
 
 def _squares(spec: Spec) -> GaussianSquares | None:

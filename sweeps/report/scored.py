@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from spurious.data.dataset import UNKNOWN
 from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.registry import Predictions, Value, computed
-from sweeps.results.schemas import EPOCHS, SCHEMA_VERSION
+from sweeps.results.schemas import SCHEMA_VERSION, arrow_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,9 +26,9 @@ _KEY = ["trial_id", "attempt", "epoch", "split", "metric", "attribute"]
 _PREFIX = "spurious_"
 
 
-def scored_rows(
+def scored_epochs(
     table: pa.Table, segments: bool, directions: Mapping[str, int], point: OperatingPoint
-) -> list[dict[str, Any]]:
+) -> pa.Table:
     """Every metric of one trial's predictions at the kept and the last epoch.
 
     Args:
@@ -41,10 +41,13 @@ def scored_rows(
         Rows of `epochs` for the splits val and test. Where predictions are the same at both
         epochs, which a kept last epoch is, they are stored once and so are these rows.
     """
+    import pyarrow as pa
+
     names = [n.removeprefix(_PREFIX) for n in table.column_names if n.startswith(_PREFIX)]
     columns = {name: table.column(name).to_numpy() for name in ("epoch", "split", "label", "score")}
     attributes = _attributes(table, names)
-    first = {name: table.column(name)[0].as_py() for name in ("trial_id", "attempt")}
+    first: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
+    first |= {name: table.column(name)[0].as_py() for name in ("trial_id", "attempt")}
     rows = []
     for epoch in dict.fromkeys(columns["epoch"].tolist()):
         threshold = float("nan")
@@ -59,13 +62,7 @@ def scored_rows(
                 {**first, "epoch": epoch, "split": split, "metric": name, **_columns(value)}
                 for name, value in computed(predictions, segments)
             ]
-    return rows
-
-
-def scored_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows of `scored_rows` of many trials, with the columns of `epochs`."""
-    frame = pd.DataFrame(rows, columns=[column.name for column in EPOCHS])
-    return frame.assign(schema_version=SCHEMA_VERSION)
+    return pa.Table.from_pylist(rows, schema=arrow_schema("epochs"))
 
 
 def with_scored(epochs: pd.DataFrame, scored: pd.DataFrame | None) -> pd.DataFrame:

@@ -218,7 +218,7 @@ def reduce_attempts(
         store: Where from.
         table: `predictions` or another table of an attempt.
         trials: Rows of `trials`.
-        reduce: Called with a row of `trials` and its table, in several threads.
+        reduce: Called with a row of `trials` and its table.
 
     Returns:
         In the order of `trials`; those whose object is absent are left out.
@@ -226,10 +226,14 @@ def reduce_attempts(
     there = set(store.list(f"results/{table}/"))
     pairs = zip(trials.to_pylist(), attempt_keys(table, trials), strict=True)
     having = [(trial, key) for trial, key in pairs if key in there]
-    read: Callable[[tuple[Any, str]], T]
-    read = lambda pair: reduce(pair[0], decode(store.get(pair[1]), pair[1]))  # noqa: E731
-    with ThreadPoolExecutor(_READERS) as pool:  # so at most this many tables are in memory
-        return list(pool.map(read, having))
+    reduced: list[T] = []
+    with ThreadPoolExecutor(_READERS) as pool:
+        for start in range(0, len(having), _READERS):  # no more objects than these in memory
+            part = having[start : start + _READERS]
+            objects = pool.map(store.get, [key for _, key in part])
+            for (trial, key), data in zip(part, objects, strict=True):
+                reduced.append(reduce(trial, decode(data, key)))
+    return reduced
 
 
 def with_embeddings(store: Store, trials: pa.Table) -> pa.Table:

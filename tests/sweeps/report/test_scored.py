@@ -58,6 +58,8 @@ def test_recomputed_metrics_are_the_stored_ones(before: ReportInput) -> None:
         assert (both[group] == both[f"{group}_again"]).all()
     expected = {name for name, metric in METRICS.items() if metric.per_epoch and metric.compute}
     assert set(both["metric"]) == expected
+    measured = before.epochs["split"] != "train"  # there methods add numbers of theirs
+    assert set(before.epochs.loc[measured, "metric"]) <= set(METRICS)
     assert set(both["trial_id"]) == set(before.trials["trial_id"])
     for trial in before.trials.to_dict("records"):
         stored = before.epochs[before.epochs["trial_id"] == trial["trial_id"]]
