@@ -99,8 +99,7 @@ def page_context(
         "failed": _failed_rows(without),
         "missing": _missing_rows(without),
         "undefined": _undefined_rows(priced),
-        "rule": _rule_text(given.rule, priced),
-        "oracle": given.rule is not None and given.rule.oracle,
+        **_rule(given.rule, priced),
         "axis": _axis_text(given),
         "prices": _price_rows(given.prices),
         "price_version": Prices.VERSION,
@@ -237,14 +236,17 @@ def _undefined_rows(priced: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _rule_text(rule: SelectionRule | None, priced: pd.DataFrame) -> str:
+def _rule(rule: SelectionRule | None, priced: pd.DataFrame) -> dict[str, Any]:
+    """The rule in words, and whether it is an oracle."""
     if rule is not None:
-        which = "" if rule.sees_every_epoch else ", of the kept and the last epoch alone, the only "
-        which += "" if rule.sees_every_epoch else "ones with stored predictions"
-        return f"'{rule}', the same rule for every trial{which}"
+        text = f"'{rule}', the same rule for every trial"
+        if not rule.sees_every_epoch:
+            text += ", of the kept and the last epoch alone, the only ones with stored predictions"
+        return {"rule": text, "oracle": rule.oracle}
     kept = Counter(priced["rule"])
     used = ", ".join(f"'{name}' ({count(n, 'trial')})" for name, n in sorted(kept.items()))
-    return f"the epoch that each trial kept, by its own rule: {used}"
+    text = f"the epoch that each trial kept, by its own rule: {used}"
+    return {"rule": text, "oracle": False}
 
 
 def _axis_text(given: ReportInput) -> str:
