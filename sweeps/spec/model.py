@@ -38,6 +38,7 @@ from sweeps.spec.sections import (
     MethodChoice,
     Models,
     Resources,
+    Select,
     StagedDataset,
     Training,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "MethodChoice",
     "Models",
     "Resources",
+    "Select",
     "Spec",
     "StagedDataset",
     "Training",
@@ -74,7 +76,7 @@ class Spec:
         negatives: What masks of negative images count as, where the dataset has them.
         model: Models and read-out.
         train: Training options.
-        select: The rule by which the report selects epochs, or None for each trial's own.
+        select: How the report selects epochs and fixes the operating point.
         cost: What annotations cost.
         published: Tables of papers that the report sets beside what was measured.
         resources: CPUs, GPUs and threads of one trial.
@@ -93,7 +95,7 @@ class Spec:
     negatives: Negatives = "background"
     model: Models = field(default_factory=Models)
     train: Training = field(default_factory=Training)
-    select: SelectionRule | None = None
+    select: Select = field(default_factory=Select)
     cost: CostOptions = field(default_factory=CostOptions)
     published: tuple[str, ...] = ()
     resources: Resources = field(default_factory=Resources)
@@ -105,7 +107,7 @@ class Spec:
     @property
     def select_rule(self) -> SelectionRule | None:
         """The rule by which the report selects epochs; None is each trial's kept epoch."""
-        return self.select
+        return self.select.epoch
 
     @property
     def prices(self) -> Prices:

