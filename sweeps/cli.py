@@ -72,6 +72,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="run the embedded S3 server until interrupted")
     serve.add_argument("--port", type=int, help="S3 port; default: any free one")
+
+    commands.add_parser("schema", help="print the JSON Schema of the sweep YAML, for editors")
     return parser
 
 
@@ -190,6 +192,10 @@ def _dispatch(options: argparse.Namespace) -> int:
         from sweeps.commands.serve import serve
 
         return serve(options.port)
+    if options.command == "schema":
+        from sweeps.commands.schema import schema
+
+        return schema()
     if options.command == "phantom":
         from sweeps.commands.phantom import write_phantom
 

@@ -60,6 +60,9 @@ __all__ = [
     "parse_spec",
 ]
 
+REQUIRED = ("name", "dataset", "axes")
+"""Keys that every specification has."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
@@ -70,11 +73,11 @@ class Spec:
         dataset: What it trains on.
         axes: Specificities, budgets, methods and seeds.
         balance: How annotated images are drawn, except for a budget of all images.
-        rest: Labels of the training images beyond the budget, or None where they have none.
+        rest: What the training images beyond the budget carry: nothing, or their labels.
         negatives: What masks of negative images count as, where the dataset has them.
         model: Models and read-out.
         train: Training options.
-        select: The rule by which the report selects epochs, or None for each trial's own.
+        select: How the report selects epochs, by default by each trial's own rule.
         cost: What annotations cost.
         published: Tables of papers that the report sets beside what was measured.
         resources: CPUs, GPUs and threads of one trial.
@@ -224,7 +227,7 @@ def _values(root: Field) -> dict[str, Any]:
         "embeddings": lambda field: field.value(bool, Spec.embeddings),
         "store": lambda field: field.value(sections.STORE | None, Spec.store),
     }
-    children = root.mapping(readers, ("name", "dataset", "axes"), ("search", "prune", "limits"))
+    children = root.mapping(readers, REQUIRED, ("search", "prune", "limits"))
     values: dict[str, Any] = {} if "balance" in children else {"balance": Spec.balance}
     for name, child in children.items():
         with suppress(Refused):

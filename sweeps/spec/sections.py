@@ -45,7 +45,7 @@ NAME = Annotated[
         "1 to 63 lower-case letters, digits and hyphens, beginning with a letter or digit",
     ),
 ]
-_DATASET = Annotated[
+DATASET = Annotated[
     str,
     Pattern(
         "[a-z0-9][a-z0-9_-]{0,63}(@[0-9a-f]{4,64})?",
@@ -62,6 +62,10 @@ STORE = Annotated[
     ),
 ]
 _GENERATOR = "a generator (a staged dataset is written as its name alone)"
+PLAIN_SPECIFICITIES = ("label", "box", "mask")
+WAGES = ("wage_per_hour", "seconds_per_click")
+KEEP_RULES = ("auto", "last", *(f"best val.{metric}" for metric in METRICS))
+SELECT_RULES = ("kept", "last", *(f"best {s}.{m}" for s in ("val", "test") for m in METRICS))
 _METRICS = ", ".join(METRICS)
 _KEEP = f"auto, last or best val.METRIC with METRIC one of {_METRICS}"
 _SELECT = f"kept, last or best SPLIT.METRIC with SPLIT val or test and METRIC one of {_METRICS}"
@@ -107,7 +111,14 @@ class MethodChoice:
 
 @dataclass(frozen=True)
 class Axes:
-    """What is crossed; a budget of None is all images."""
+    """What is crossed; a budget of None is all images.
+
+    Attributes:
+        specificity: Annotation kinds: `label`, `box`, `mask`, `{r: N}` or `{box: image}`.
+        budget: Numbers of annotated training images, or `all`.
+        method: Training methods, each a name or a mapping of its name and options.
+        seed: Replicates of each cell.
+    """
 
     specificity: tuple[Specificity, ...]
     budget: tuple[int | None, ...]
@@ -121,7 +132,13 @@ FoundAxes = dict[str, list[tuple[Field, Any]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Models:
-    """The classifier for labels, the segmenter for everything else, and the segmenter's score."""
+    """Models, each a name or a mapping of its name and options.
+
+    Attributes:
+        classifier: Trained on labels.
+        segmenter: Trained on everything else.
+        readout: How the segmenter's probability map becomes the score of an image.
+    """
 
     classifier: tuple[str, Any] = field(default_factory=lambda: ("resnet50", ResNet50()))
     segmenter: tuple[str, Any] = field(default_factory=lambda: ("unet", Unet()))
@@ -130,7 +147,12 @@ class Models:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """Training options with what a specificity, and then a method, overrides."""
+    """Training options with what a specificity, and then a method, overrides.
+
+    Attributes:
+        per_specificity: Changes for trials of an annotation kind.
+        per_method: Changes for trials of a method, which come last.
+    """
 
     base: Train = field(default_factory=Train)
     per_specificity: Overrides = ()
@@ -139,7 +161,11 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class CostOptions:
-    """Prices, and whether the frontier's axis counts annotation of validation images."""
+    """What annotation costs, and what of it the report counts.
+
+    Attributes:
+        include_validation: Whether the frontier's axis counts annotation of validation images.
+    """
 
     prices: Prices = field(default_factory=Prices)
     include_validation: bool = False
@@ -147,7 +173,13 @@ class CostOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What one trial gets."""
+    """What one trial gets.
+
+    Attributes:
+        cpus: CPU cores.
+        gpus: GPUs: a share of one, or a whole number.
+        threads: Threads that torch and the augmentation use, at most `cpus`.
+    """
 
     cpus: Annotated[int, Ge(1), Le(1024)] = 1
     gpus: Annotated[float, Ge(0.0), Le(64.0)] = 0.0
@@ -156,7 +188,12 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """How often a trial's training state is stored, and whether it outlives the result."""
+    """When a trial's training state is stored.
+
+    Attributes:
+        every_epochs: Epochs between checkpoints.
+        keep: Whether the last checkpoint stays in the store after the trial's result.
+    """
 
     every_epochs: Annotated[int, Ge(1), Le(100_000)] = 10
     keep: bool = False
@@ -166,7 +203,7 @@ def dataset(field: Field) -> DatasetRef:
     """A staged dataset's name, or a generator: by name alone, or with options."""
     if isinstance(field.node, MappingNode):
         return GeneratorDataset(*field.choice(_GENERATOR, GENERATORS))
-    name, _, digest = field.value(_DATASET).partition("@")
+    name, _, digest = field.value(DATASET).partition("@")
     if name in GENERATORS and not digest:
         return GeneratorDataset(name, GENERATORS[name]())
     return StagedDataset(name, digest or None)
@@ -203,12 +240,12 @@ def _specificity(field: Field) -> Specificity:
             return Specificity("box", box_per=children["box"].value(hint, default))
         raise Refused
     text = field.node.text if isinstance(field.node, ScalarNode) else ""
-    if text in ("label", "box", "mask"):
+    if text in PLAIN_SPECIFICITIES:
         return Specificity(text)  # type: ignore[arg-type]
     resolution = re.fullmatch(r"r *=? *([0-9]*)", text)
     if resolution:
         raise field.refuse(expected, f"did you mean '{{r: {resolution[1] or 4}}}'?")
-    raise field.refuse(expected, nearest(text, ("label", "box", "mask")))
+    raise field.refuse(expected, nearest(text, PLAIN_SPECIFICITIES))
 
 
 def _budget(field: Field) -> int | None:
@@ -289,21 +326,20 @@ def _train_values(field: Field, children: dict[str, Field]) -> dict[str, Any]:
 def _keep(field: Field) -> str:
     if isinstance(field.node, ScalarNode) and field.node.value == "auto":
         return "auto"
-    rule = _rule(field, f"{_KEEP} (default {Train.keep})")
+    rule = _rule(field, f"{_KEEP} (default {Train.keep})", KEEP_RULES)
     if rule.oracle:
         raise field.refuse(f"{_KEEP}: a method never sees test data")
     return str(rule)
 
 
-def _rule(field: Field, expected: str) -> SelectionRule:
+def _rule(field: Field, expected: str, rules: Collection[str]) -> SelectionRule:
     text = field.node.value if isinstance(field.node, ScalarNode) else None
     if not isinstance(text, str):
         raise field.refuse(expected)
     try:
         return parse_rule(text)
     except ConfigError:
-        rules = [f"best {split}.{metric}" for split in ("val", "test") for metric in METRICS]
-        raise field.refuse(expected, nearest(text, ["last", *rules])) from None
+        raise field.refuse(expected, nearest(text, rules)) from None
 
 
 def select(field: Field) -> SelectionRule | None:
@@ -311,23 +347,22 @@ def select(field: Field) -> SelectionRule | None:
     epoch = field.mapping(("epoch",)).get("epoch")
     if epoch is None or (isinstance(epoch.node, ScalarNode) and epoch.node.value == "kept"):
         return None
-    return _rule(epoch, f"{_SELECT} (default kept)")
+    return _rule(epoch, f"{_SELECT} (default kept)", SELECT_RULES)
 
 
 def cost(field: Field) -> CostOptions:
     """Wage, seconds per click and clicks per annotation."""
     options = options_of(Prices)
-    per_click = ("wage_per_hour", "seconds_per_click")
     prices: dict[str, Any] = {}
     include = CostOptions.include_validation
     with field.complete():
-        children = field.mapping((*per_click, "clicks", "include_validation"))
+        children = field.mapping((*WAGES, "clicks", "include_validation"))
         with suppress(Refused):
-            prices |= field.values(Prices, {k: v for k, v in children.items() if k in per_click})
+            prices |= field.values(Prices, {k: v for k, v in children.items() if k in WAGES})
         with suppress(Refused):
             if "clicks" in children:
                 clicks = children["clicks"]
-                known = [name for name in options if name not in per_click]
+                known = [name for name in options if name not in WAGES]
                 prices |= clicks.values(Prices, clicks.mapping(known))
         with suppress(Refused):
             if "include_validation" in children:
