@@ -86,6 +86,7 @@ class Spec:
             report's projection. Trials that have a result already are not run again for it.
         store: A folder, `s3://bucket/prefix`, or None for the default.
         text: The YAML as it was written, without overrides; no part of equality.
+        overrides: Dotted keys to the values that replaced the text's; no part of equality.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Spec:
     embeddings: bool = False
     store: str | None = None
     text: str = field(default="", compare=False, repr=False)
+    overrides: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def select_rule(self) -> SelectionRule | None:
@@ -191,7 +193,11 @@ def parse_spec(
     problems.raise_if_any()
     axes = {name: tuple(value for _, value in items) for name, items in values["axes"].items()}
     decoded = text if isinstance(text, str) else text.decode("utf-8")
-    return Spec(**{**values, "axes": Axes(**axes)}, text=decoded.removeprefix("\ufeff"))
+    return Spec(
+        **{**values, "axes": Axes(**axes)},
+        text=decoded.removeprefix("\ufeff"),
+        overrides=dict(overrides),
+    )
 
 
 def parse_override(text: str) -> tuple[str, Any]:

@@ -75,9 +75,8 @@ def spec_schema() -> Schema:
     }
     every = {**plain, **{key: build() for key, build in built.items()}}
     docs = _docs(Spec)
-    properties = {
-        key: {"description": docs[key], **every[key]} for key in options_of(Spec) if key != "text"
-    }
+    keys = [item.name for item in dataclasses.fields(Spec) if item.compare]
+    properties = {key: {"description": docs[key], **every[key]} for key in keys}
     return {
         "$schema": DRAFT,
         "title": "Sweep of spurious-sweeps",
