@@ -72,6 +72,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="run the embedded S3 server until interrupted")
     serve.add_argument("--port", type=int, help="S3 port; default: any free one")
+
+    commands.add_parser("schema", help="print the JSON Schema of the sweep YAML, for editors")
     return parser
 
 
@@ -185,18 +187,22 @@ def _overrides(pairs: Sequence[str]) -> Mapping[str, Any]:
 def _dispatch(options: argparse.Namespace) -> int:
     from sweeps.commands.context import SpecSource
 
-    overrides = _overrides(getattr(options, "set", []))
+    settings = tuple(getattr(options, "set", ()))
     if options.command == "serve":
         from sweeps.commands.serve import serve
 
         return serve(options.port)
+    if options.command == "schema":
+        from sweeps.commands.schema import schema
+
+        return schema()
     if options.command == "phantom":
         from sweeps.commands.phantom import write_phantom
 
-        return write_phantom(options.name, options.folder, overrides)
+        return write_phantom(options.name, options.folder, _overrides(settings))
     if options.command == "stage":
-        return _stage(options, overrides)
-    source = SpecSource(options.spec, overrides)
+        return _stage(options, _overrides(settings))
+    source = SpecSource(options.spec, settings)
     if options.command == "plan":
         from sweeps.commands.plan import plan
 
@@ -222,7 +228,7 @@ def _on_cluster(options: argparse.Namespace, source: SpecSource) -> int:
 
         if options.rayjob is not None and options.address is not None:
             raise SweepError("--rayjob makes a cluster of its own; leave --address out")
-        given = Submission(source, options.set, options.store, options.address, options.rayjob)
+        given = Submission(source, options.store, options.address, options.rayjob)
         return submit(given, dry_run=options.dry_run, wait=not options.no_wait)
     if options.command == "status":
         from sweeps.commands.status import status

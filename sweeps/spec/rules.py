@@ -12,9 +12,9 @@ from spurious.scoring.registry import METRICS
 from spurious.scoring.selection import SelectionRule, parse_rule
 from sweeps.spec.fields import Field
 from sweeps.spec.papers import find, tables
-from sweeps.spec.sections import (
+from sweeps.spec.sections import FoundAxes
+from sweeps.spec.values import (
     DatasetRef,
-    FoundAxes,
     GeneratorDataset,
     MethodChoice,
     Select,
