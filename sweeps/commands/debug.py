@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import pdb
 import re
 import sys
 import traceback
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cluster.redaction import redact
@@ -113,7 +115,8 @@ def _run(spec: Spec, trial: Trial, store: Store, console: Console, *, post_morte
     resumes = "; continues from its checkpoint" if has_checkpoint else ""
     say(f"debugging {trial.label} {trial.id} in this process, without Ray{resumes}")
     try:
-        outcome = run_trial(task, uuid.uuid4().hex[:12], show_epoch)
+        with _no_second_log():
+            outcome = run_trial(task, uuid.uuid4().hex[:12], show_epoch)
     except Exception as error:  # noqa: BLE001 (whatever a trial raises is what is looked for)
         print(redact(traceback.format_exc()), file=sys.stderr, end="")
         say(f"failed: {trial.label} {trial.id}: {classify(error)}: {described(error)}")
@@ -125,6 +128,20 @@ def _run(spec: Spec, trial: Trial, store: Store, console: Console, *, post_morte
         f"in {outcome.seconds:.1f} s"
     )
     return 0
+
+
+@contextmanager
+def _no_second_log() -> Iterator[None]:
+    """Take the command's own log handler away: a trial has one, which names the trial."""
+    root = logging.getLogger()
+    handlers = [handler for handler in root.handlers if type(handler) is logging.StreamHandler]
+    for handler in handlers:
+        root.removeHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            root.addHandler(handler)
 
 
 def _shown(values: Mapping[str, Any]) -> str:

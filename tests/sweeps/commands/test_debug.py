@@ -70,6 +70,7 @@ def test_ray_is_not_imported(arguments: list[str]) -> None:
         check=True,
     )
     assert process.stdout == "0 True False\n", process.stderr
+    assert process.stderr.count(" begins\n") == 1  # in one log, not in the command's, too
 
 
 @pytest.mark.parametrize("asked", [True, False])
