@@ -59,6 +59,13 @@ def build_parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run what has no result yet")
     _add_spec(run, "the sweep YAML, or stored:SHA256 of one in the store")
     _add_keep_logs(run)
+    run.add_argument(
+        "--debug",
+        metavar="TRIAL",
+        help="run one trial in this process, without Ray: the first digits of its id, or its "
+        "label, e.g. mask-600-erm-s0",
+    )
+    run.add_argument("--pdb", action="store_true", help="with --debug: enter pdb where it raises")
 
     _add_cluster_commands(commands)
 
@@ -208,9 +215,7 @@ def _dispatch(options: argparse.Namespace) -> int:
 
         return plan(source, options.store, as_json=options.json)
     if options.command == "run":
-        from sweeps.commands.run import run
-
-        return run(source, options.store, keep_logs=options.keep_logs)
+        return _run(options, source)
     if options.command in ("submit", "status", "logs", "stop"):
         return _on_cluster(options, source)
     if options.command == "pull":
@@ -220,6 +225,20 @@ def _dispatch(options: argparse.Namespace) -> int:
     from sweeps.commands.report import report
 
     return report(source, options.store, options.out)
+
+
+def _run(options: argparse.Namespace, source: SpecSource) -> int:
+    if options.debug is not None:
+        if options.keep_logs:
+            raise SweepError("--debug runs without Ray, whose logs --keep-logs keeps; leave it out")
+        from sweeps.commands.debug import debug
+
+        return debug(source, options.store, options.debug, post_mortem=options.pdb)
+    if options.pdb:
+        raise SweepError("--pdb needs a trial: sweeps run SPEC --debug TRIAL --pdb")
+    from sweeps.commands.run import run
+
+    return run(source, options.store, keep_logs=options.keep_logs)
 
 
 def _on_cluster(options: argparse.Namespace, source: SpecSource) -> int:
