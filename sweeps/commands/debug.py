@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.redaction import redact
 from cluster.stores.base import Store
-from sweeps.commands.context import SpecSource, cache_folder, chosen_store, loaded, opened_store
+from sweeps.commands.context import SpecSource, cache_folder, chosen_store, opened_store, spec_of
 from sweeps.commands.stage import staged
 from sweeps.errors import PlanError, SweepError
 from sweeps.plan.archive import archive
@@ -50,18 +50,20 @@ def debug(
     Raises:
         SweepError: no such trial, several of them, or it has a result already.
     """
-    spec = loaded(source) if source.digest is None else None
+    spec = source.file_spec if source.digest is None else None
     with opened_store(chosen_store(store_url, spec)) as store:
         from sweeps.driver.progress import make_console
 
-        spec = spec or loaded(source, store)
-        chosen = find_trial(plan_on(spec, store), trial)
+        spec = spec or spec_of(source, store)
+        plan = plan_on(spec, store)
+        chosen = find_trial(plan, trial)
         staged(spec, store, in_process=True)
-        plan = plan_on(spec, store)  # counts of a dataset staged just now may exclude the trial
+        if plan.unknown is not None:  # counts of a dataset staged just now may exclude the trial
+            plan = plan_on(spec, store)
         if chosen not in plan.trials:
             reason = dict(plan.skipped).get(chosen.cell, "its configuration changed")
             raise PlanError(f"trial {chosen.label} cannot run on this dataset: {reason}")
-        archive(store, spec, plan, source.overrides)
+        archive(store, spec, plan)
         return _run(spec, chosen, store, make_console(), post_mortem=post_mortem)
 
 
