@@ -59,6 +59,13 @@ def build_parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run what has no result yet")
     _add_spec(run, "the sweep YAML, or stored:SHA256 of one in the store")
     _add_keep_logs(run)
+    run.add_argument(
+        "--debug",
+        metavar="TRIAL",
+        help="run one trial in this process, without Ray: the first digits of its id, or its "
+        "label, e.g. mask-600-erm-s0",
+    )
+    run.add_argument("--pdb", action="store_true", help="with --debug: enter pdb where it raises")
 
     _add_cluster_commands(commands)
 
@@ -72,6 +79,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="run the embedded S3 server until interrupted")
     serve.add_argument("--port", type=int, help="S3 port; default: any free one")
+
+    commands.add_parser("schema", help="print the JSON Schema of the sweep YAML, for editors")
     return parser
 
 
@@ -185,26 +194,28 @@ def _overrides(pairs: Sequence[str]) -> Mapping[str, Any]:
 def _dispatch(options: argparse.Namespace) -> int:
     from sweeps.commands.context import SpecSource
 
-    overrides = _overrides(getattr(options, "set", []))
+    settings = tuple(getattr(options, "set", ()))
     if options.command == "serve":
         from sweeps.commands.serve import serve
 
         return serve(options.port)
+    if options.command == "schema":
+        from sweeps.commands.schema import schema
+
+        return schema()
     if options.command == "phantom":
         from sweeps.commands.phantom import write_phantom
 
-        return write_phantom(options.name, options.folder, overrides)
+        return write_phantom(options.name, options.folder, _overrides(settings))
     if options.command == "stage":
-        return _stage(options, overrides)
-    source = SpecSource(options.spec, overrides)
+        return _stage(options, _overrides(settings))
+    source = SpecSource(options.spec, settings)
     if options.command == "plan":
         from sweeps.commands.plan import plan
 
         return plan(source, options.store, as_json=options.json)
     if options.command == "run":
-        from sweeps.commands.run import run
-
-        return run(source, options.store, keep_logs=options.keep_logs)
+        return _run(options, source)
     if options.command in ("submit", "status", "logs", "stop"):
         return _on_cluster(options, source)
     if options.command == "pull":
@@ -216,13 +227,27 @@ def _dispatch(options: argparse.Namespace) -> int:
     return report(source, options.store, options.out)
 
 
+def _run(options: argparse.Namespace, source: SpecSource) -> int:
+    if options.debug is not None:
+        if options.keep_logs:
+            raise SweepError("--debug runs without Ray, whose logs --keep-logs keeps; leave it out")
+        from sweeps.commands.debug import debug
+
+        return debug(source, options.store, options.debug, post_mortem=options.pdb)
+    if options.pdb:
+        raise SweepError("--pdb needs a trial: sweeps run SPEC --debug TRIAL --pdb")
+    from sweeps.commands.run import run
+
+    return run(source, options.store, keep_logs=options.keep_logs)
+
+
 def _on_cluster(options: argparse.Namespace, source: SpecSource) -> int:
     if options.command == "submit":
         from sweeps.commands.submit import Submission, submit
 
         if options.rayjob is not None and options.address is not None:
             raise SweepError("--rayjob makes a cluster of its own; leave --address out")
-        given = Submission(source, options.set, options.store, options.address, options.rayjob)
+        given = Submission(source, options.store, options.address, options.rayjob)
         return submit(given, dry_run=options.dry_run, wait=not options.no_wait)
     if options.command == "status":
         from sweeps.commands.status import status

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from store_kinds import STORES
 
 from cluster.embedded.server import Endpoint, embedded_server
 from cluster.stores.base import Store
@@ -69,7 +70,7 @@ def folder_store(tmp_path: Path) -> FolderStore:
     return FolderStore(tmp_path / "store")
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=STORES)
 def store(request: pytest.FixtureRequest) -> Store:
     """An empty store of each kind in turn."""
     found: Store = request.getfixturevalue(f"{request.param}_store")

@@ -92,6 +92,13 @@ class GaussianSquares:
     """Synthetic images with an abnormal and a spurious region (Saab et al. 2022, section 3.2.2).
 
     Defaults are the paper's. Sizes are in pixels; intensities in units of an arbitrary scale.
+
+    Attributes:
+        prevalence: Share of positive images in train and validation.
+        spurious_given_positive: Share of them that have the spurious block; likewise of negatives.
+        test_prevalence: Share of positive test images; None is as `prevalence`.
+        test_spurious: Share of test images with the block, whatever their label.
+        overlap: `avoid` draws the block beside the abnormality, `independent` anywhere.
     """
 
     image_size: Annotated[int, Ge(8), Le(1024)] = 40

@@ -1,4 +1,4 @@
-"""AUROC, robust AUROC and Dice, with numpy alone; undefined values are NaN, never 0.
+"""AUROC, robust AUROC, Dice and scores of probabilities, with numpy; undefined is NaN, never 0.
 
 Shape legend: N images, H height, W width, A spurious attributes.
 """
@@ -119,3 +119,66 @@ def worst_mean(values: NDArray[Any], groups: NDArray[np.int64]) -> float:
     """
     found = [float(values[groups == group].mean()) for group in np.unique(groups) if group >= 0]
     return min(found, default=float("nan"))
+
+
+def average_precision(labels: NDArray[np.int64], scores: NDArray[np.floating]) -> float:
+    """Area under the precision-recall steps, without interpolation; ties share one step.
+
+    Args:
+        labels: (N,) in {0, 1}.
+        scores: (N,), higher is more abnormal.
+
+    Returns:
+        The sum over thresholds of precision times gained recall, in [0, 1]; NaN where a class is
+        absent or a score is NaN.
+    """
+    positive = labels == 1
+    if not positive.any() or positive.all() or bool(np.isnan(scores).any()):
+        return float("nan")
+    _, inverse, counts = np.unique(-scores, return_inverse=True, return_counts=True)
+    hits = np.bincount(inverse, weights=positive, minlength=len(counts))
+    precision = np.cumsum(hits) / np.cumsum(counts)
+    return float((precision * hits).sum() / positive.sum())
+
+
+def brier_score(labels: NDArray[np.int64], scores: NDArray[np.floating]) -> float:
+    """Mean squared difference between score and label (Brier 1950).
+
+    Args:
+        labels: (N,) in {0, 1}.
+        scores: (N,) in [0, 1], taken as probabilities of label 1.
+
+    Returns:
+        In [0, 1]; NaN where there is no image or a score is not in [0, 1].
+    """
+    if not _are_probabilities(scores):
+        return float("nan")
+    return float(np.square(scores - labels).mean())
+
+
+def calibration_error(
+    labels: NDArray[np.int64], scores: NDArray[np.floating], bins: int = 15
+) -> float:
+    """Expected calibration error in equal-width bins (Guo et al. 2017, eq. 3) of label 1.
+
+    The paper bins the confidence in the predicted class; here it is the probability of label 1
+    that is binned, so that too high and too low scores do not share a bin.
+
+    Args:
+        labels: (N,) in {0, 1}.
+        scores: (N,) in [0, 1], taken as probabilities of label 1.
+        bins: Number M of bins ((m - 1) / M, m / M]; the first has 0, too.
+
+    Returns:
+        Mean over images of |share of label 1 - mean score| of their bin, in [0, 1]; NaN where
+        there is no image or a score is not in [0, 1].
+    """
+    if not _are_probabilities(scores):
+        return float("nan")
+    index = np.searchsorted(np.linspace(0.0, 1.0, bins + 1)[1:-1], scores, side="left")
+    excess = np.bincount(index, weights=scores - labels, minlength=bins)
+    return float(np.abs(excess).sum() / len(scores))
+
+
+def _are_probabilities(scores: NDArray[np.floating]) -> bool:
+    return len(scores) > 0 and bool(((scores >= 0.0) & (scores <= 1.0)).all())

@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from spurious.errors import ConfigError
+from spurious.scoring.registry import METRICS
 
-OF_LABELS = ("accuracy", "worst_group_accuracy", "worst_cluster_accuracy")
-"""Metrics that only a classifier has; the last one only where a method guesses groups."""
-OF_PIXELS = ("dice",)
-"""Metrics that only a segmenter has."""
-METRICS = ("auroc", "robust_auroc", "loss", *OF_LABELS, *OF_PIXELS)
-LOWER_IS_BETTER = frozenset({"loss"})
+SELECTABLE = tuple(metric.name for metric in METRICS.values() if metric.selectable)
+"""Metrics that a report's rule may read."""
+PER_EPOCH = tuple(name for name in SELECTABLE if METRICS[name].per_epoch)
+"""Those that a rule of the kept checkpoint may read: training evaluates them every epoch."""
 _RULE = re.compile(r"best (val|test)\.([a-z_]+)")
 
 
@@ -36,7 +35,12 @@ class SelectionRule:
     @property
     def needs_spurious_labels(self) -> bool:
         """Whether the rule needs spurious attributes annotated on the split it reads."""
-        return self.metric in ("robust_auroc", "worst_group_accuracy")
+        return self.metric is not None and METRICS[self.metric].needs_attributes
+
+    @property
+    def sees_every_epoch(self) -> bool:
+        """Whether its metric is known at all epochs, not at the kept and the last one alone."""
+        return self.metric is None or METRICS[self.metric].per_epoch
 
 
 def parse_rule(text: str) -> SelectionRule:
@@ -48,8 +52,8 @@ def parse_rule(text: str) -> SelectionRule:
     if text == "last":
         return SelectionRule(None, None)
     match = _RULE.fullmatch(text)
-    if match is None or match[2] not in METRICS:
-        names = ", ".join(METRICS)
+    if match is None or match[2] not in SELECTABLE:
+        names = ", ".join(SELECTABLE)
         raise ConfigError(
             f"'{text}' is no selection rule; expected 'last' or 'best SPLIT.METRIC' with SPLIT "
             f"val or test and METRIC one of {names}"
@@ -90,7 +94,7 @@ def select_epoch(rule: SelectionRule, rows: Sequence[Mapping[str, float]]) -> in
     if rule.metric is None:
         return int(rows[-1]["epoch"])
     key = f"{rule.split}.{rule.metric}"
-    sign = -1.0 if rule.metric in LOWER_IS_BETTER else 1.0
+    sign = METRICS[rule.metric].sign
     best: tuple[float, int] | None = None
     for row in rows:
         value = row.get(key, math.nan)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from spurious.config.options import Negatives, Specificity, Train
 from spurious.data.dataset import Dataset
 from spurious.data.inputs import PackedTargets, normalised, pixel_classes
-from spurious.scoring.groups import Cells, known_groups
-from spurious.scoring.measures import performance_gaps
-from spurious.scoring.metrics import auroc, mean_dice, robust_auroc, worst_mean
+from spurious.scoring.groups import Cells
+from spurious.scoring.metrics import mean_dice, worst_mean
+from spurious.scoring.registry import Predictions, computed
 from spurious.training.models import Model
 from spurious.training.objective import Forward
 from spurious.training.tasks import Task
@@ -142,7 +142,7 @@ class Evaluator:
         scores = np.full(len(rows), np.nan)
         losses = np.full(len(rows), np.nan)
         pixels = np.zeros((3, len(rows)), dtype=np.int64)
-        right = np.zeros(len(rows), dtype=bool)
+        calls = np.zeros(len(rows), dtype=bool)
         bfloat16 = self.train.precision == "bfloat16"
         for start in range(0, len(rows), _BATCH):
             part = np.arange(start, min(start + _BATCH, len(rows)))
@@ -156,12 +156,12 @@ class Evaluator:
             if self.task.segments:
                 pixels[:, part] = _pixel_counts(logits, targets)
             else:
-                right[part] = (logits.argmax(dim=1) == targets).cpu().numpy()
-        found = self._metrics(split, epoch, scores, losses)
+                calls[part] = (logits.argmax(dim=1) == 1).cpu().numpy()
+        loss = float(losses.mean()) if len(rows) else math.nan
+        found = [MetricRow(epoch, split, "loss", None, loss)]
+        found += self._of_predictions(split, epoch, scores, calls)
         if self.task.segments:
             found.append(MetricRow(epoch, split, "dice", None, mean_dice(*pixels)))
-        else:
-            found += self._accuracies(split, epoch, right)
         return scores, found
 
     def _targets(self, split: str, part: NDArray[np.int64]) -> torch.Tensor:
@@ -171,42 +171,31 @@ class Evaluator:
             values = self.targets[split].pixels(part)
         return torch.from_numpy(values).to(self.device)
 
-    def _metrics(
-        self, split: str, epoch: int, scores: NDArray[np.float64], losses: NDArray[np.float64]
+    def _of_predictions(
+        self, split: str, epoch: int, scores: NDArray[np.float64], calls: NDArray[np.bool_]
     ) -> list[MetricRow]:
         rows, data = self.rows[split], self.dataset
-        labels = data.labels[rows]
-        loss = float(losses.mean()) if len(rows) else math.nan
+        predictions = Predictions(
+            labels=data.labels[rows],
+            scores=scores,
+            attributes=data.attributes[rows],
+            names=data.attribute_names,
+            directions=data.directions,
+            calls=None if self.task.segments else calls,
+        )
         out = [
-            MetricRow(epoch, split, "loss", None, loss),
-            MetricRow(epoch, split, "auroc", None, auroc(labels, scores)),
+            MetricRow(epoch, split, name, value.attribute, value.value, counts(value.cells))
+            for name, value in computed(predictions, self.task.segments, per_epoch=True)
         ]
-        names, attributes = data.attribute_names, data.attributes[rows]
-        for found in robust_auroc(labels, scores, attributes, names, data.directions):
-            cells = counts(found.cells)
-            out.append(MetricRow(epoch, split, "robust_auroc", found.attribute, found.value, cells))
-        for gap in performance_gaps(labels, scores, attributes, names):
-            cells = counts(gap.cells)
-            out.append(MetricRow(epoch, split, "auroc_gap", gap.attribute, gap.value, cells))
-        return out
-
-    def _accuracies(self, split: str, epoch: int, right: NDArray[np.bool_]) -> list[MetricRow]:
-        rows, data = self.rows[split], self.dataset
-        accuracy = float(right.mean()) if len(rows) else math.nan
-        out = [MetricRow(epoch, split, "accuracy", None, accuracy)]
-        if data.attribute_names:
-            groups = known_groups(data.labels[rows], data.attributes[rows])
-            worst = worst_mean(right, groups)
-            out.append(MetricRow(epoch, split, "worst_group_accuracy", None, worst))
-        if split == "val" and self.clusters is not None:
-            worst = worst_mean(right, self.clusters)
+        if split == "val" and self.clusters is not None and not self.task.segments:
+            worst = worst_mean(predictions.right, self.clusters)
             out.append(MetricRow(epoch, split, "worst_cluster_accuracy", None, worst))
         return out
 
 
-def counts(cells: Cells) -> tuple[int, int, int, int]:
-    """The four groups of `MetricRow.cells`."""
-    return cells.y0_s0, cells.y0_s1, cells.y1_s0, cells.y1_s1
+def counts(cells: Cells | None) -> tuple[int, int, int, int]:
+    """The four groups of `MetricRow.cells`; zeros for a metric that is not of groups."""
+    return (0, 0, 0, 0) if cells is None else (cells.y0_s0, cells.y0_s1, cells.y1_s0, cells.y1_s1)
 
 
 def layout(train: Train) -> torch.memory_format:

@@ -22,7 +22,8 @@ from spurious.data.randomness import derive
 from spurious.data.sampling import Feed
 from spurious.data.training_set import Batch
 from spurious.errors import DataError, NumericalError, Stopped
-from spurious.scoring.selection import LOWER_IS_BETTER, SelectionRule, parse_rule
+from spurious.scoring.registry import METRICS
+from spurious.scoring.selection import SelectionRule, parse_rule
 from spurious.training import checkpoint
 from spurious.training.evaluate import (
     Evaluation,
@@ -217,7 +218,7 @@ class Loop:
         fit, rule = self.fit, self.rule
         if rule.metric is not None:
             value = evaluation.values().get(f"{rule.split}.{rule.metric}", math.nan)
-            sign = -1.0 if rule.metric in LOWER_IS_BETTER else 1.0
+            sign = METRICS[rule.metric].sign
             better = not math.isnan(value) and not sign * fit.kept_value >= sign * value
             if fit.kept_epoch and not better:
                 return

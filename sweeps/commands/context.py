@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sweeps.errors import PlanError, SweepError, UnknownSweep
 from sweeps.plan.archive import read_archive
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan
-from sweeps.spec.model import Spec, load_spec, parse_spec
+from sweeps.spec.model import Spec, load_spec, parse_override, parse_spec
 from sweeps.spec.stored import STORED, get_spec
 
 STORE_VARIABLE = "SWEEPS_STORE"
@@ -30,11 +31,29 @@ _EMBEDDED = "the embedded server of this machine (give --store for another store
 class SpecSource:
     """A sweep by file, by the name of one that has been run, or as `stored:` and a YAML's hash.
 
-    With overrides of spec fields.
+    Attributes:
+        target: File, name, or `stored:` and a hash.
+        settings: Overrides of spec fields as they were written, KEY=VALUE.
+
+    Raises:
+        SpecError: a setting is not KEY=VALUE.
     """
 
     target: str
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    settings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _ = self.overrides  # so that a mistake is refused before anything is read
+
+    @cached_property
+    def overrides(self) -> Mapping[str, Any]:
+        """Dotted keys of the overrides to their values."""
+        return dict(parse_override(setting) for setting in self.settings)
+
+    @cached_property
+    def file_spec(self) -> Spec:
+        """The spec of a file, which is read and parsed once, however often it is asked for."""
+        return load_spec(Path(self.target), self.overrides)
 
     @property
     def is_file(self) -> bool:
@@ -111,12 +130,12 @@ def check_reachable(store_url: str | None) -> None:
         )
 
 
-def loaded(source: SpecSource, store: Store | None = None) -> Spec:
-    """The spec of a file, or the one in the store under its hash or a sweep's name."""
-    if store is not None and source.digest is not None:
+def spec_of(source: SpecSource, store: Store) -> Spec:
+    """Load the spec of a file, or the one in the store under its hash or a sweep's name."""
+    if source.digest is not None:
         return parse_spec(get_spec(store, source.digest), source.target, source.overrides)
-    if source.is_file or store is None:
-        return load_spec(Path(source.target), source.overrides)
+    if source.is_file:
+        return source.file_spec
     archived = read_archive(store, source.target)
     if archived.spec_text is None:
         raise UnknownSweep(source.target, store.url)
@@ -127,7 +146,7 @@ def loaded(source: SpecSource, store: Store | None = None) -> Spec:
 def url_of(source: SpecSource, store_url: str | None) -> str | None:
     """The store of a sweep by file or by name, see `chosen_store`."""
     reads_file = store_url is None and source.is_file
-    return chosen_store(store_url, loaded(source) if reads_file else None)
+    return chosen_store(store_url, source.file_spec if reads_file else None)
 
 
 def trials_of(source: SpecSource, store: Store) -> tuple[Spec, Plan]:
@@ -136,7 +155,7 @@ def trials_of(source: SpecSource, store: Store) -> tuple[Spec, Plan]:
     Raises:
         PlanError: its dataset is not in the store, so that its trials cannot be named.
     """
-    spec = loaded(source, store)
+    spec = spec_of(source, store)
     planned = plan_on(spec, store)
     if not planned.trials:
         raise PlanError(f"sweep '{spec.name}' has no trials: {planned.unknown}")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from cluster.errors import ClusterError
-from sweeps.commands.context import SpecSource, chosen_store, loaded, opened_store
+from sweeps.commands.context import SpecSource, chosen_store, opened_store
 from sweeps.plan.archive import read_archive
 from sweeps.plan.facts import generator_facts, plan_on
 from sweeps.plan.plan import Plan, make_plan
@@ -21,7 +21,7 @@ PLAN_TIMEOUT_S = "5"
 
 def plan(source: SpecSource, store_url: str | None, *, as_json: bool) -> int:
     """`sweeps plan`."""
-    spec = loaded(source)
+    spec = source.file_spec
     with _short_of_patience():
         planned, seconds = plan_anyway(spec, store_url)
     print(json.dumps(as_dict(planned), indent=1) if as_json else as_text(planned, spec, seconds))

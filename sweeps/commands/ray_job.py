@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cluster.errors import NotFound, Unavailable
 from cluster.jobs.requests import Job, api_address
-from sweeps.commands.context import SpecSource, loaded
+from sweeps.commands.context import SpecSource
 from sweeps.errors import SweepError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def connected(address: str | None) -> JobsApi:
 
 def name_of(source: SpecSource) -> str:
     """The sweep's name, as it is given or from its file."""
-    return loaded(source).name if source.is_file else source.target
+    return source.file_spec.name if source.is_file else source.target
 
 
 def job_of(api: JobsApi, name: str) -> Job:

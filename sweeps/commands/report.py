@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +22,7 @@ from sweeps.spec.model import GeneratorDataset, Spec
 from sweeps.spec.papers import PublishedTable, find
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
     from sweeps.report.tables import ReportInput
@@ -51,6 +53,7 @@ def report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
     read = read_tables(store, plan)
     tables = {name: _frame(table) for name, table in read.items()}
     manifest = find_manifest(store, facts.name, facts.digest)
+    directions = {a.name: a.direction for a in manifest.attributes}
     return ReportInput(
         trials=tables["trials"],
         epochs=tables["epochs"],
@@ -76,7 +79,7 @@ def report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
                 "Python": platform.python_version(),
             },
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            directions={a.name: a.direction for a in manifest.attributes},
+            directions=directions,
         ),
         rule=spec.select_rule,
         include_validation=spec.cost.include_validation,
@@ -86,7 +89,26 @@ def report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
             for part in results.each_embeddings(store, _first_seeds(store, read["trials"]))
         },
         published=_published(spec, facts.name),
+        scored=_scored(spec, store, read["trials"], directions),
+        point=spec.select.operating_point,
     )
+
+
+def _scored(
+    spec: Spec, store: Store, trials: pa.Table, directions: Mapping[str, int]
+) -> pd.DataFrame | None:
+    """Metrics of all stored predictions; None where no trial has any."""
+    import pyarrow as pa
+
+    from sweeps.report.scored import scored_epochs
+
+    def reduce(trial: Mapping[str, Any], table: pa.Table) -> pa.Table:
+        segments = trial["specificity"] != "label"
+        return scored_epochs(table, segments, directions, spec.select.operating_point)
+
+    parts = results.reduce_attempts(store, "predictions", trials, reduce)
+    frame: pd.DataFrame | None = _frame(pa.concat_tables(parts)) if parts else None
+    return frame
 
 
 def _squares(spec: Spec) -> GaussianSquares | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from cluster.stores.base import Store
@@ -11,15 +10,15 @@ from sweeps.commands.context import (
     cache_folder,
     check_reachable,
     chosen_store,
-    loaded,
     opened_store,
+    spec_of,
 )
 from sweeps.commands.stage import staged
 from sweeps.errors import SweepError
 from sweeps.plan.archive import archive
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan
-from sweeps.results.tables import drop_checkpoints
+from sweeps.results.tables import committed_ids, drop_checkpoints
 from sweeps.spec.model import Spec
 
 
@@ -31,29 +30,28 @@ def run(source: SpecSource, store_url: str | None, *, keep_logs: bool = False) -
         store_url: The store; None is the specification's, $SWEEPS_STORE's or the embedded one.
         keep_logs: Leave the logs of a local Ray session, and print where they are.
     """
-    spec = loaded(source) if source.digest is None else None
+    spec = source.file_spec if source.digest is None else None
     url = chosen_store(store_url, spec)
     check_reachable(url)
     with opened_store(url) as store:
         from sweeps.driver.progress import make_console
 
-        spec = spec or loaded(source, store)
+        spec = spec or spec_of(source, store)
         console = make_console()
-        before = plan_on(spec, store)
-        if before.unknown is None and not before.missing:
-            _tidy(spec, store, before, source.overrides)
+        plan = plan_on(spec, store)
+        if plan.unknown is None and not plan.missing:
+            _tidy(spec, store, plan)
             console.print(
-                f"sweep '{spec.name}': all {len(before.trials)} trials have a result; "
-                "nothing to run",
+                f"sweep '{spec.name}': all {len(plan.trials)} trials have a result; nothing to run",
                 highlight=False,
             )
             return 0
-        return _run_on_ray(spec, store, console, source.overrides, keep_logs=keep_logs)
+        return _run_on_ray(spec, plan, store, console, keep_logs=keep_logs)
 
 
-def _tidy(spec: Spec, store: Store, plan: Plan, overrides: Mapping[str, Any]) -> None:
+def _tidy(spec: Spec, store: Store, plan: Plan) -> None:
     """After a run: what the store remembers of the sweep, and no checkpoint without a use."""
-    archive(store, spec, plan, overrides)
+    archive(store, spec, plan)
     if not spec.checkpoint.keep:
         drop_checkpoints(store, plan.done)
 
@@ -80,9 +78,7 @@ def _check_cache() -> None:
         ) from error
 
 
-def _run_on_ray(
-    spec: Spec, store: Store, console: Any, overrides: Mapping[str, Any], *, keep_logs: bool
-) -> int:
+def _run_on_ray(spec: Spec, plan: Plan, store: Store, console: Any, *, keep_logs: bool) -> int:
     from cluster.jobs.session import ray_session
 
     _check_cache()
@@ -97,10 +93,12 @@ def _run_on_ray(
                 f"Ray dashboard: {session.dashboard}{token}", highlight=False, markup=False
             )
         staged(spec, store)
-        before = plan_on(spec, store)
-        archive(store, spec, before, overrides)
-        status = run_plan(spec, before, store, session, cache_folder(), console)
-        _tidy(spec, store, plan_on(spec, store), overrides)
+        # a dataset that was staged just now has counts, which can change what a cell may do
+        is_final = plan.unknown is None
+        plan = plan.refreshed(committed_ids(store)) if is_final else plan_on(spec, store)
+        archive(store, spec, plan)
+        status = run_plan(spec, plan, store, session, cache_folder(), console)
+        _tidy(spec, store, plan.refreshed(committed_ids(store)))
         if keep_logs:
             console.print(f"Ray's logs: {session.folder}/logs", highlight=False, markup=False)
         return status

@@ -59,8 +59,8 @@ def stage_weights(origin: str, store_url: str | None) -> int:
     return 0
 
 
-def staged(spec: Spec, store: Store) -> None:
-    """Stage a generator's dataset where it is not staged yet."""
+def staged(spec: Spec, store: Store, *, in_process: bool = False) -> None:
+    """Stage a generator's dataset where it is not staged yet; with Ray, or in this process."""
     from sweeps.staging.sources import generator_staging
 
     dataset = spec.dataset
@@ -68,7 +68,7 @@ def staged(spec: Spec, store: Store) -> None:
         return
     staging = generator_staging(dataset.name, dataset.options)
     if whole_manifest(store, dataset.name, staging.digest) is None:
-        stage_into(store, dataset.name, staging)
+        stage_into(store, dataset.name, staging, in_process=in_process)
 
 
 def whole_manifest(store: Store, name: str, digest: str | None) -> Manifest | None:
@@ -83,8 +83,8 @@ def whole_manifest(store: Store, name: str, digest: str | None) -> Manifest | No
     return manifest if all(store.exists(key) for key in keys) else None
 
 
-def stage_into(store: Store, name: str, staging: Staging) -> Manifest:
-    """Stage with progress on standard error; needs a Ray session."""
+def stage_into(store: Store, name: str, staging: Staging, *, in_process: bool = False) -> Manifest:
+    """Stage with progress on standard error; needs a Ray session, except in this process."""
     from sweeps.driver.progress import make_console, staging_progress
     from sweeps.staging.stage import stage
 
@@ -96,4 +96,5 @@ def stage_into(store: Store, name: str, staging: Staging) -> Manifest:
             digest=staging.digest,
             options=staging.options,
             progress=progress,
+            in_process=in_process,
         )

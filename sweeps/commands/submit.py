@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,7 @@ from cluster.jobs.rayjob import as_yaml, read_raycluster, render_rayjob
 from cluster.jobs.requests import api_address, is_loopback, job_id, job_request
 from cluster.stores.base import Store, check_url
 from cluster.stores.folder import FolderStore
-from sweeps.commands.context import STORE_VARIABLE, SpecSource, chosen_store, loaded, opened_store
+from sweeps.commands.context import STORE_VARIABLE, SpecSource, chosen_store, opened_store
 from sweeps.commands.ray_job import EXIT_DETACHED, connected, follow, how_to_go_on, note, read_text
 from sweeps.errors import SweepError
 from sweeps.plan.archive import archive
@@ -29,14 +29,12 @@ class Submission:
 
     Attributes:
         source: The sweep's file and its overrides.
-        pairs: The overrides as they were written, KEY=VALUE.
         store_url: The store, None for the specification's or that of SWEEPS_STORE.
         address: Where the cluster's dashboard is, None for RAY_API_SERVER_ADDRESS.
         rayjob: File with the RayCluster of a RayJob, None for a cluster that runs already.
     """
 
     source: SpecSource
-    pairs: Sequence[str]
     store_url: str | None
     address: str | None
     rayjob: Path | None
@@ -51,7 +49,7 @@ def submit(given: Submission, *, dry_run: bool, wait: bool) -> int:
     Raises:
         SweepError: no store or no cluster is named.
     """
-    spec = loaded(given.source)
+    spec = given.source.file_spec
     url = _named_store(given, spec)
     cluster = None
     if given.rayjob is not None:
@@ -74,9 +72,9 @@ def sweep_request(spec: Spec, given: Submission, store_url: str) -> dict[str, An
     The store's endpoint and keys are in the cluster's environment and not in here.
     """
     digest = digest_of(spec.text)
-    overrides = json.dumps(dict(given.source.overrides), sort_keys=True, default=str)
+    overrides = json.dumps(dict(spec.overrides), sort_keys=True, default=str)
     both = hashlib.sha256(spec.text.encode() + b"\0" + overrides.encode()).hexdigest()
-    settings = [part for pair in given.pairs for part in ("--set", pair)]
+    settings = [part for setting in given.source.settings for part in ("--set", setting)]
     return job_request(
         job_id("sweep", spec.name, both),
         ["sweeps", "run", f"{STORED}{digest}", "--store", store_url, *settings],
@@ -123,7 +121,7 @@ def _worth_it(spec: Spec, given: Submission, store: Store) -> bool:
         note(f"sweep '{spec.name}': all {len(plan.trials)} trials have a result; nothing to run")
         return False
     put_spec(store, spec.text)
-    archive(store, spec, plan, given.source.overrides)
+    archive(store, spec, plan)
     left = len(plan.missing) if plan.trials else "unknown"
     note(f"sweep '{spec.name}': {len(plan.trials)} trials, {len(plan.done)} done, {left} to run")
     return True

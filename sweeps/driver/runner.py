@@ -9,44 +9,17 @@ from typing import Any
 
 from cluster.jobs.session import Session
 from cluster.stores.base import Store
-from spurious.fit import Machine
 from sweeps.driver.lost_workers import recorded_losses
 from sweeps.driver.progress import RunProgress
 from sweeps.driver.prometheus import SweepMetrics
 from sweeps.driver.tuner import how_many_at_once, run_tasks
-from sweeps.plan.plan import Plan, Trial
+from sweeps.plan.plan import Plan
 from sweeps.results.tables import checkpointed_ids, committed_ids
 from sweeps.spec.model import Spec
 from sweeps.trial.events import Tally, Watchers
 from sweeps.trial.result_rows import Task
 from sweeps.trial.run import FitFunction, fit_for_real
-
-
-def task_for(
-    trial: Trial, spec: Spec, store_url: str, cache: Path, has_checkpoint: bool = False
-) -> Task:
-    """What a worker is sent for a trial."""
-    resources = spec.resources
-    machine = Machine(
-        device="cuda" if resources.gpus else "cpu",
-        threads=resources.threads,
-        workers=max(1, int(resources.cpus)),
-    )
-    return Task(
-        trial_id=trial.id,
-        label=trial.label,
-        dataset=trial.dataset,
-        dataset_digest=trial.dataset_digest,
-        config=trial.config,
-        store_url=store_url,
-        cache_dir=str(cache),
-        machine=machine,
-        checkpoint_every=spec.checkpoint.every_epochs,
-        keep_checkpoint=spec.checkpoint.keep,
-        has_checkpoint=has_checkpoint,
-        sweep=spec.name,
-        embeddings=spec.embeddings,
-    )
+from sweeps.trial.tasks import task_for
 
 
 def run_plan(

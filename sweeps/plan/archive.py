@@ -49,7 +49,7 @@ def plan_key(name: str) -> str:
     return f"sweeps/{name}/plan.json"
 
 
-def archive(store: Store, spec: Spec, plan: Plan, overrides: Mapping[str, Any]) -> None:
+def archive(store: Store, spec: Spec, plan: Plan) -> None:
     """Write a sweep's YAML and plan, with the durations of its finished trials.
 
     The plan holds all that is read again, so that two commands at once cannot mix; the YAML beside
@@ -58,7 +58,7 @@ def archive(store: Store, spec: Spec, plan: Plan, overrides: Mapping[str, Any]) 
     document = {
         **as_dict(plan),
         "spec": spec.text,
-        "overrides": dict(overrides),
+        "overrides": dict(spec.overrides),
         "seconds": _seconds(store, plan),
     }
     store.put(plan_key(spec.name), (json.dumps(document, indent=1) + "\n").encode())

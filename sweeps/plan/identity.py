@@ -19,6 +19,7 @@ HASHED = ("dataset", "axes", "balance", "rest", "negatives", "model", "train")
 NOT_HASHED = (
     "name",
     "text",
+    "overrides",
     "store",
     "resources",
     "checkpoint",

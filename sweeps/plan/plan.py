@@ -100,6 +100,10 @@ class Plan:
         """Trials without a result, in the plan's order."""
         return tuple(trial for trial in self.trials if trial.id not in self.done)
 
+    def refreshed(self, done: Collection[str]) -> Plan:
+        """The same plan where these ids have a committed result, of this sweep or any other."""
+        return replace(self, done=frozenset(trial.id for trial in self.trials) & set(done))
+
 
 def skip_reason(
     specificity: Specificity,

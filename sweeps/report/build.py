@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.errors import ResultError
 from sweeps.report.tables import (
     REPORT_CELLS,
+    REPORT_METRICS,
     REPORT_PUBLISHED,
     REPORT_TRIALS,
     ReportInput,
@@ -21,6 +22,8 @@ from sweeps.results.schemas import Column
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sweeps.report.page import Figures
+
 
 @dataclass(frozen=True)
 class ReportFiles:
@@ -29,6 +32,7 @@ class ReportFiles:
     Attributes:
         cells: Parquet, columns of `REPORT_CELLS`.
         trials: Parquet, columns of `REPORT_TRIALS` and one per split and spurious attribute.
+        metrics: Parquet, columns of `REPORT_METRICS`.
         figure: PNG.
         page: HTML, self-contained.
         text: Markdown, the page's tables.
@@ -39,6 +43,7 @@ class ReportFiles:
 
     cells: Path
     trials: Path
+    metrics: Path
     figure: Path
     page: Path
     text: Path
@@ -49,8 +54,8 @@ class ReportFiles:
     @property
     def paths(self) -> list[Path]:
         """All that were written."""
-        found = [self.cells, self.trials, self.figure, self.projection, self.resolution]
-        found += [self.published, self.text, self.page]
+        found = [self.cells, self.trials, self.metrics, self.figure, self.projection]
+        found += [self.resolution, self.published, self.text, self.page]
         return [path for path in found if path is not None]
 
 
@@ -73,51 +78,72 @@ def build_report(given: ReportInput, out: Path) -> ReportFiles:
             f"({len(given.planned)} planned, {given.failures['trial_id'].nunique()} failed); run "
             f"it, or see what failed with 'sweeps status'"
         )
+    from sweeps.report.scored import with_scored
+
+    epochs = with_scored(given.epochs, given.scored)
+    files, contents = _contents(replace(given, epochs=epochs), out)
+    out.mkdir(parents=True, exist_ok=True)
+    for path, data in contents:
+        _write(path, data)
+    return files
+
+
+def _contents(given: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[Path, bytes]]]:
+    """The files and their bytes, the page last."""
     from sweeps.report.cells import cells
     from sweeps.report.figure import frontier_png
     from sweeps.report.measures import measures
+    from sweeps.report.metrics import metric_frame
     from sweeps.report.page import Figures, page_context, render_markdown, render_page
     from sweeps.report.projection import projection_png
     from sweeps.report.published import published_frame
     from sweeps.report.resolution import resolution_png
     from sweeps.report.trials import attribute_columns, priced_trials, selected_trials
 
-    selected = selected_trials(given.trials, given.epochs, given.rule)
     priced = priced_trials(
-        selected, given.prices, given.rule, given.include_validation, given.search_metric
+        selected_trials(given.trials, given.epochs, given.rule),
+        given.prices,
+        given.rule,
+        given.include_validation,
+        given.search_metric,
     )
     table = cells(priced, given.planned, given.failures)
-    png = frontier_png(table, priced)
-    projection = projection_png(given.embeddings, priced, table) if given.embeddings else None
-    measured = measures(priced, given.epochs)
-    resolution = resolution_png(table, priced, measured, given.squares)
-    files = ReportFiles(
+    measured, metrics = measures(priced, given.epochs), metric_frame(priced, given.epochs)
+    figures = Figures(
+        frontier_png(table, priced),
+        projection_png(given.embeddings, priced, table) if given.embeddings else None,
+        resolution_png(table, priced, measured, given.squares),
+    )
+    files = _files(out, figures, bool(given.published))
+    beside = published_frame(given.published, table, priced, given.epochs, given.squares)
+    names = [path.name for path in files.paths if path != files.page]
+    context = page_context(given, priced, table, beside, measured, metrics, figures, names)
+    contents: list[tuple[Path | None, bytes | None]] = [
+        (files.cells, _parquet(table, REPORT_CELLS)),
+        (files.trials, _parquet(priced, REPORT_TRIALS, attribute_columns(priced))),
+        (files.metrics, _parquet(metrics, REPORT_METRICS)),
+        (files.figure, figures.frontier),
+        (files.projection, figures.projection),
+        (files.resolution, figures.resolution),
+        (files.published, _parquet(beside, REPORT_PUBLISHED) if given.published else None),
+        (files.text, render_markdown(context).encode()),
+        (files.page, render_page(context).encode()),
+    ]
+    return files, [(path, data) for path, data in contents if path and data is not None]
+
+
+def _files(out: Path, figures: Figures, published: bool) -> ReportFiles:
+    return ReportFiles(
         cells=out / "cells.parquet",
         trials=out / "trials.parquet",
+        metrics=out / "metrics.parquet",
         figure=out / "frontier.png",
         page=out / "report.html",
         text=out / "report.md",
-        projection=None if projection is None else out / "projection.png",
-        resolution=None if resolution is None else out / "resolution.png",
-        published=out / "published.parquet" if given.published else None,
+        projection=None if figures.projection is None else out / "projection.png",
+        resolution=None if figures.resolution is None else out / "resolution.png",
+        published=out / "published.parquet" if published else None,
     )
-    beside = published_frame(given.published, table, priced, given.epochs, given.squares)
-    names = [path.name for path in files.paths if path != files.page]
-    figures = Figures(png, projection, resolution)
-    context = page_context(given, priced, table, beside, measured, figures, names)
-    page, text = render_page(context), render_markdown(context)
-    out.mkdir(parents=True, exist_ok=True)
-    _write(files.cells, _parquet(table, REPORT_CELLS))
-    _write(files.trials, _parquet(priced, REPORT_TRIALS, attribute_columns(priced)))
-    _write(files.figure, png)
-    for path, drawn in ((files.projection, projection), (files.resolution, resolution)):
-        if path is not None and drawn is not None:
-            _write(path, drawn)
-    if files.published is not None:
-        _write(files.published, _parquet(beside, REPORT_PUBLISHED))
-    _write(files.text, text.encode())
-    _write(files.page, page.encode())
-    return files
 
 
 def _parquet(table: pd.DataFrame, columns: Sequence[Column], extra: Sequence[str] = ()) -> bytes:

@@ -22,6 +22,7 @@ from sweeps.report.cautions import cautions
 from sweeps.report.cells import unfinished
 from sweeps.report.figure import CAPTION
 from sweeps.report.measures import measure_context
+from sweeps.report.metrics import metric_context
 from sweeps.report.projection import projection_context
 from sweeps.report.published_words import published_sections
 from sweeps.report.resolution import resolution_context
@@ -63,6 +64,7 @@ def page_context(
     cells: pd.DataFrame,
     published: pd.DataFrame,
     measured: pd.DataFrame,
+    metrics: pd.DataFrame,
     figures: Figures,
     files: Sequence[str],
 ) -> dict[str, Any]:
@@ -74,6 +76,7 @@ def page_context(
         cells: The result of `cells`.
         published: The result of `published_frame`.
         measured: The result of `measures`.
+        metrics: The result of `metric_frame`.
         figures: What is drawn.
         files: Names of the files beside the page.
     """
@@ -90,13 +93,13 @@ def page_context(
         "cells": [_cell_row(cell) for cell in cells.to_dict("records")],
         "published": published_sections(given.published, published),
         **measure_context(given.squares, cells, measured),
+        "metrics": metric_context(cells, priced, given.epochs, metrics, given.point),
         "projection": projection_context(given.embeddings, figures.projection),
         "resolution": resolution_context(figures.resolution, given.squares),
         "failed": _failed_rows(without),
         "missing": _missing_rows(without),
         "undefined": _undefined_rows(priced),
-        "rule": _rule_text(given.rule, priced),
-        "oracle": given.rule is not None and given.rule.oracle,
+        **_rule(given.rule, priced),
         "axis": _axis_text(given),
         "prices": _price_rows(given.prices),
         "price_version": Prices.VERSION,
@@ -233,12 +236,17 @@ def _undefined_rows(priced: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _rule_text(rule: SelectionRule | None, priced: pd.DataFrame) -> str:
+def _rule(rule: SelectionRule | None, priced: pd.DataFrame) -> dict[str, Any]:
+    """The rule in words, and whether it is an oracle."""
     if rule is not None:
-        return f"'{rule}', the same rule for every trial"
+        text = f"'{rule}', the same rule for every trial"
+        if not rule.sees_every_epoch:
+            text += ", of the kept and the last epoch alone, the only ones with stored predictions"
+        return {"rule": text, "oracle": rule.oracle}
     kept = Counter(priced["rule"])
     used = ", ".join(f"'{name}' ({count(n, 'trial')})" for name, n in sorted(kept.items()))
-    return f"the epoch that each trial kept, by its own rule: {used}"
+    text = f"the epoch that each trial kept, by its own rule: {used}"
+    return {"rule": text, "oracle": False}
 
 
 def _axis_text(given: ReportInput) -> str:

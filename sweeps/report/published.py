@@ -9,15 +9,12 @@ from typing import Any
 import pandas as pd
 
 from spurious.config.options import GaussianSquares
+from spurious.scoring.registry import METRICS
 from sweeps.report.cells import CELL, cell_keys
 from sweeps.report.measures import squares_measured
 from sweeps.report.statistics import Summary, summarize, summarize_images
 from sweeps.report.tables import REPORT_PUBLISHED, REPORT_SCHEMA_VERSION, parse_specificity
-from sweeps.spec.papers import OF_IMAGES, PublishedTable, PublishedValue
-
-_AT_CHOSEN_EPOCH = ("auroc", "robust_auroc")
-_ONCE = {"variance_measure": "train", "alignment_y0": "test", "alignment_y1": "test"}
-"""Metrics that are measured at the kept epoch alone, with their split."""
+from sweeps.spec.papers import PublishedTable, PublishedValue
 
 
 def published_frame(
@@ -80,17 +77,17 @@ def _summaries(
     metric: str, priced: pd.DataFrame, epochs: pd.DataFrame
 ) -> dict[tuple[str, str, str], Summary]:
     """Over seeds, per cell; empty where no trial has the metric."""
-    if metric in _AT_CHOSEN_EPOCH:
+    once = METRICS[metric].once
+    if METRICS[metric].whole and once is None:
         values = priced[CELL].assign(value=priced[f"test_{metric}"])
     else:
-        mine = (epochs["metric"] == metric) & (epochs["split"] == _ONCE.get(metric))
-        values = priced[["trial_id", "attempt", *CELL]].merge(
-            epochs[mine], on=["trial_id", "attempt"]
-        )
+        mine = (epochs["metric"] == metric) & (epochs["split"] == (once or "test"))
+        keys = ["trial_id", "attempt"] if once else ["trial_id", "attempt", "epoch"]
+        values = priced[[*keys, *CELL]].merge(epochs[mine], on=keys)
         if values["attribute"].nunique() > 1:  # a paper speaks of one spurious feature
             return {}
     grouped = {tuple(map(str, key)): found["value"] for key, found in values.groupby(CELL)}
-    over_seeds = summarize_images if metric in OF_IMAGES else summarize
+    over_seeds = summarize_images if METRICS[metric].of_images else summarize
     return {(key[0], key[1], key[2]): over_seeds(found) for key, found in grouped.items()}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from spurious.scoring.registry import METRICS
 from sweeps.report.cells import CELL
 from sweeps.report.statistics import t_interval
 from sweeps.report.wording import (
@@ -21,18 +22,9 @@ from sweeps.report.wording import (
     purchase,
     sentence,
 )
-from sweeps.spec.papers import OF_IMAGES, PublishedTable
+from sweeps.spec.papers import PublishedTable
 
-WORDS = {
-    "auroc": "overall AUROC",
-    "robust_auroc": "robust AUROC",
-    "variance_measure": "variance of abnormal pixels",
-    "mutual_information": "mutual information of abnormal and spurious pixels",
-    "alignment_y0": "alignment of normal images",
-    "alignment_y1": "alignment of abnormal images",
-}
 _COUNTERPARTS = {"both": "", "sweep": "not in the paper", "paper": "not in this sweep"}
-_DIGITS = {"auroc": 3, "robust_auroc": 3, "mutual_information": 5}
 
 Row = Mapping[str, Any]
 
@@ -85,14 +77,14 @@ def _cell(row: Row) -> tuple[Any, ...]:
 def _metric(table: PublishedTable, metric: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     ranks = max((row["published_rank"] or 0 for row in rows), default=0)
     return {
-        "name": sentence(WORDS[metric]),
+        "name": sentence(METRICS[metric].words),
         "rows": [_shown(row, ranks) for row in rows],
         "orders": orders(table.where, metric, rows),
     }
 
 
 def _shown(row: Row, ranks: int) -> dict[str, str]:
-    digits = _DIGITS.get(row["metric"], 2)
+    digits = METRICS[row["metric"]].digits
     rank = row["published_rank"]
     published = _spread(row["published_mean"], row["published_sd"], digits)
     here = "not measured" if row["counterpart"] == "both" else NONE
@@ -128,14 +120,15 @@ def orders(where: str, metric: str, rows: Sequence[Row]) -> list[str]:
 
     Args:
         where: What the paper calls its table.
-        metric: One of `sweeps.spec.papers.METRICS`.
+        metric: One of `spurious.scoring.registry.METRICS`.
         rows: Rows of `published_frame` of one table and metric.
     """
     confirmed, left_open, reversed_pairs = 0, 0, []
     matched = [row for row in rows if row["counterpart"] == "both" and row["measured_n"]]
-    if metric in OF_IMAGES:
+    of_images, words = METRICS[metric].of_images, METRICS[metric].words
+    if of_images:
         matched = list({(row["specificity"], row["budget"]): row for row in matched}.values())
-    found = list(_paper_pairs(matched, metric in OF_IMAGES))
+    found = list(_paper_pairs(matched, of_images))
     for low, high in found:
         if high["measured_low"] > low["measured_high"]:
             confirmed += 1
@@ -146,15 +139,15 @@ def orders(where: str, metric: str, rows: Sequence[Row]) -> list[str]:
     pairs = len(found)
     if not pairs:
         return []
-    if metric in OF_IMAGES and all(math.isnan(row["measured_low"]) for row in matched):
+    if of_images and all(math.isnan(row["measured_low"]) for row in matched):
         alike = sum(high["measured_mean"] > low["measured_mean"] for low, high in found)
         return [
-            f"{count(pairs, 'pair')} of annotations have an order by {WORDS[metric]} in {where}. "
+            f"{count(pairs, 'pair')} of annotations have an order by {words} in {where}. "
             f"Every seed has the same images, so the measured values are one draw without an "
             f"interval: {pairs} left open; the values are in the paper's order in {alike}."
         ]
     return [
-        f"{count(pairs, 'pair')} of cells have an order by {WORDS[metric]} in {where}: the "
+        f"{count(pairs, 'pair')} of cells have an order by {words} in {where}: the "
         f"measured 95 % intervals confirm {confirmed}, contradict {len(reversed_pairs)}, and "
         f"overlap, or are missing, in {left_open}.",
         *reversed_pairs,
@@ -172,14 +165,14 @@ def _paper_pairs(rows: Sequence[Row], of_one_budget: bool) -> Iterator[tuple[Row
 
 
 def _reversal(where: str, metric: str, low: Row, high: Row) -> str:
-    digits = _DIGITS.get(metric, 2)
+    digits, words = METRICS[metric].digits, METRICS[metric].words
     measured = [
         f"{number(row['measured_mean'], digits)} "
         f"({interval(row['measured_low'], row['measured_high'], digits)})"
         for row in (low, high)
     ]
     text = (
-        f"{sentence(purchase(low))}: measured {WORDS[metric]} {measured[0]}, above {measured[1]} "
+        f"{sentence(purchase(low))}: measured {words} {measured[0]}, above {measured[1]} "
         f"of {purchase(high)}, and the intervals do not overlap. {where} has it the other way round"
     )
     if low["published_rank"] is not None:

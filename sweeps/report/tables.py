@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from spurious.config.options import GaussianSquares, Prices, Specificity
+from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.selection import SelectionRule
 from sweeps.errors import ResultError
-from sweeps.results.schemas import Column
+from sweeps.results.schemas import Column, metric_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,6 +94,8 @@ class ReportInput:
         published: What papers say of this dataset, to be set beside what was measured.
         squares: The generator's options where the dataset is of generated squares, else None.
         embeddings: Trial id to its rows of `schemas.EMBEDDINGS`, of one trial a cell.
+        scored: What stored predictions say, as further rows of `epochs`; None without any.
+        point: How the threshold of sensitivity and specificity was fixed there.
     """
 
     trials: pd.DataFrame
@@ -107,6 +110,8 @@ class ReportInput:
     published: Sequence[PublishedTable] = ()
     squares: GaussianSquares | None = None
     embeddings: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    scored: pd.DataFrame | None = None
+    point: OperatingPoint = field(default_factory=OperatingPoint)
 
 
 def _columns(text: str) -> tuple[Column, ...]:
@@ -114,7 +119,7 @@ def _columns(text: str) -> tuple[Column, ...]:
     return tuple(Column(*(cell.strip() for cell in row)) for row in rows)  # type: ignore[arg-type]
 
 
-REPORT_TRIALS = _columns("""
+REPORT_TRIALS = _columns(f"""
     schema_version | int64 | | version of this schema
     trial_id | string | | the trial
     attempt | string | | the attempt that committed
@@ -129,12 +134,7 @@ REPORT_TRIALS = _columns("""
     rule | string | | rule that chose the epoch
     epoch | int64 | | chosen epoch, from 1; null where the rule is undefined
     undefined | string | | why the epoch or the robust AUROC is undefined; null where it is defined
-    val_auroc | float64 | | AUROC on validation at the chosen epoch
-    val_robust_auroc | float64 | | robust AUROC on validation, all attributes together
-    val_dice | float64 | | mean Dice on validation; NaN for classifiers
-    test_auroc | float64 | | AUROC on test at the chosen epoch
-    test_robust_auroc | float64 | | robust AUROC on test, all attributes together
-    test_dice | float64 | | mean Dice on test; NaN for classifiers
+    {metric_columns("the chosen epoch")}
     training_dollars | float64 | USD | annotation of all images that the method trains on
     spurious_label_dollars | float64 | USD | spurious labels that method, rule or search read
     validation_dollars | float64 | USD | annotation of validation images; 0 if trained on
@@ -186,6 +186,26 @@ REPORT_CELLS = _columns("""
     frontier_share | float64 | | share of its seeds in which the cell is on that seed's frontier
     gpu_hours | float64 | h | wall time of finished trials on a GPU (a shared GPU counts in full)
     cpu_hours | float64 | h | wall time of finished trials without a GPU
+""")
+
+REPORT_METRICS = _columns("""
+    schema_version | int64 | | version of this schema
+    trial_id | string | | the trial
+    specificity | string | | label, box, box=image, mask or r=N
+    budget | string | | annotated training images asked for, or all
+    method | string | | training method
+    seed | int64 | | seed
+    epoch | int64 | | chosen epoch, from 1
+    split | string | | train, val or test
+    metric | string | | name of the metric; the page says what each means
+    attribute | string | | spurious attribute of the metric; null for none, or all together
+    value | float64 | | the metric; NaN where undefined
+    unit | string | | unit of the value
+    better | string | | higher, lower or neither
+    n_y0_s0 | int64 | images | label 0 without the attribute (metrics of one attribute only)
+    n_y0_s1 | int64 | images | label 0 with the attribute
+    n_y1_s0 | int64 | images | label 1 without the attribute
+    n_y1_s1 | int64 | images | label 1 with the attribute
 """)
 
 REPORT_PUBLISHED = _columns("""

@@ -12,12 +12,13 @@ from spurious.config.methods import method_named
 from spurious.config.options import Prices
 from spurious.errors import ConfigError
 from spurious.scoring.cost import AnnotationCounts, Cost, cost
+from spurious.scoring.registry import METRICS
 from spurious.scoring.selection import SelectionRule, charged_rules, parse_rule, select_epoch
 from sweeps.errors import ResultError
 from sweeps.report.tables import REPORT_SCHEMA_VERSION, parse_specificity
 
-METRICS = ("auroc", "robust_auroc", "dice")
 SPLITS = ("val", "test")
+_AT_EPOCH = [m.name for m in METRICS.values() if m.whole and not m.once and not m.of_images]
 
 
 def selected_trials(
@@ -34,8 +35,9 @@ def selected_trials(
         rule: The rule for every trial, or None for each trial's kept epoch.
 
     Returns:
-        The trials' columns with the six metric columns replaced, and `rule`, `epoch` (nullable),
-        `undefined`, and `SPLIT_robust_auroc_NAME` per spurious attribute. Sorted by trial id.
+        The trials' columns with `SPLIT_METRIC` of every metric that has a value per epoch, `rule`,
+        `epoch` (nullable), `undefined`, and `SPLIT_robust_auroc_NAME` per spurious attribute.
+        Sorted by trial id.
 
     Raises:
         ResultError: epochs are missing, double, or do not hold a trial's kept epoch.
@@ -133,7 +135,7 @@ def _selection(
     values = {
         f"{split}_{metric}": float(at.get(f"{split}.{metric}", np.nan))
         for split in SPLITS
-        for metric in METRICS
+        for metric in _AT_EPOCH
     }
     for name in names:
         split, metric, attribute = name.split(".", 2)
@@ -141,13 +143,19 @@ def _selection(
             values[f"{split}_{metric}_{attribute}"] = float(at.get(name, np.nan))
     reason = None
     if epoch is None:
-        reason = f"rule '{used}': the metric is NaN or absent in all {len(history)} epochs"
+        reason = f"rule '{used}': the metric is NaN or absent in {_epochs_read(rule, history)}"
     elif np.isnan(values["test_robust_auroc"]):
         reason = (
             f"the robust AUROC on test is NaN at epoch {epoch}: one of the two groups it compares "
             f"has no annotated image"
         )
     return {"rule": used, "epoch": epoch, "undefined": reason, **values}
+
+
+def _epochs_read(rule: SelectionRule | None, history: pd.DataFrame) -> str:
+    if rule is None or rule.sees_every_epoch:
+        return f"all {len(history)} epochs"
+    return "the kept and the last epoch, the only ones with stored predictions"
 
 
 def _mappings(history: pd.DataFrame) -> list[dict[str, float]]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from spurious.scoring.registry import METRICS
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -31,7 +33,18 @@ def _columns(text: str) -> tuple[Column, ...]:
     return tuple(Column(*(cell.strip() for cell in row)) for row in rows)  # type: ignore[arg-type]
 
 
-TRIALS = _columns("""
+def metric_columns(epoch: str) -> str:
+    """The columns `SPLIT_METRIC` of the metrics that tables of trials have, one a line."""
+    return "\n".join(
+        f"{split}_{metric.name} | float64 | | {metric.words} on {words} at {epoch}"
+        + (f"; NaN unless a {metric.head}" if metric.head else "")
+        for split, words in (("val", "validation"), ("test", "test"))
+        for metric in METRICS.values()
+        if metric.in_trials
+    )
+
+
+TRIALS = _columns(f"""
     schema_version | int64 | | version of this schema
     trial_id | string | | first 16 hex digits of SHA-256 over the canonical trial configuration
     attempt | string | | id of the attempt that committed; names its objects of the other tables
@@ -58,12 +71,7 @@ TRIALS = _columns("""
     val_positives | int64 | images | those with the abnormality (or a lesion, see negatives)
     val_abnormalities | int64 | abnormalities | abnormalities on the validation images
     attributes | int64 | | number of spurious attributes of the dataset
-    val_auroc | float64 | | AUROC on validation at the kept epoch
-    val_robust_auroc | float64 | | robust AUROC on validation at the kept epoch
-    val_dice | float64 | | mean Dice on validation at the kept epoch; NaN for classifiers
-    test_auroc | float64 | | AUROC on test at the kept epoch
-    test_robust_auroc | float64 | | robust AUROC on test at the kept epoch
-    test_dice | float64 | | mean Dice on test at the kept epoch; NaN for classifiers
+    {metric_columns("the kept epoch")}
     seconds_total | float64 | s | wall time of the attempt, resumed parts included
     seconds_training | float64 | s | wall time in training steps
     images_per_second | float64 | images/s | training images over seconds_training
@@ -76,13 +84,15 @@ TRIALS = _columns("""
     versions | string | | JSON: versions of this project, Python, torch, CUDA and numpy
 """)
 
-EPOCHS = _columns("""
+_STORED = ", ".join(m.name for m in METRICS.values() if m.per_epoch or m.once)
+
+EPOCHS = _columns(f"""
     schema_version | int64 | | version of this schema
     trial_id | string | | the trial
     attempt | string | | the attempt
     epoch | int64 | | epoch, from 1
     split | string | | train, val or test
-    metric | string | | loss, auroc, robust_auroc, accuracy, dice or another; see the README
+    metric | string | | {_STORED}, or a number that a method measured
     attribute | string | | spurious attribute of the metric; null for none, or all together
     value | float64 | | the metric; NaN where undefined
     n_y0_s0 | int64 | images | label 0 without the attribute (metrics of one attribute only)

@@ -10,7 +10,7 @@ import io
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sweeps.errors import ResultError
 from sweeps.results.schemas import SCHEMA_VERSION, arrow_schema, migrated
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from cluster.stores.base import Store
 
+T = TypeVar("T")
 CHECKPOINT_FORMAT = 1
 _TRIALS = "results/trials/"
 _CHECKPOINTS = "checkpoints/"
@@ -206,6 +207,33 @@ def attempt_keys(table: str, trials: pa.Table) -> list[str]:
     """Where the committed attempts in `trials` have a table, in their order."""
     columns = (trials.column(name).to_pylist() for name in ("trial_id", "attempt"))
     return [attempt_key(table, trial, attempt) for trial, attempt in zip(*columns, strict=True)]
+
+
+def reduce_attempts(
+    store: Store, table: str, trials: pa.Table, reduce: Callable[[Mapping[str, Any], pa.Table], T]
+) -> list[T]:
+    """A small result from each committed attempt's table, which is dropped at once.
+
+    Args:
+        store: Where from.
+        table: `predictions` or another table of an attempt.
+        trials: Rows of `trials`.
+        reduce: Called with a row of `trials` and its table.
+
+    Returns:
+        In the order of `trials`; those whose object is absent are left out.
+    """
+    there = set(store.list(f"results/{table}/"))
+    pairs = zip(trials.to_pylist(), attempt_keys(table, trials), strict=True)
+    having = [(trial, key) for trial, key in pairs if key in there]
+    reduced: list[T] = []
+    with ThreadPoolExecutor(_READERS) as pool:
+        for start in range(0, len(having), _READERS):  # no more objects than these in memory
+            part = having[start : start + _READERS]
+            objects = pool.map(store.get, [key for _, key in part])
+            for (trial, key), data in zip(part, objects, strict=True):
+                reduced.append(reduce(trial, decode(data, key)))
+    return reduced
 
 
 def with_embeddings(store: Store, trials: pa.Table) -> pa.Table:

@@ -279,7 +279,7 @@ def options_of(cls: Any) -> Mapping[str, tuple[Any, Any]]:
     return {item.name: (hints[item.name], item.default) for item in dataclasses.fields(cls)}
 
 
-def _parts(hint: Any) -> tuple[Any, tuple[Any, ...], bool]:
+def hint_parts(hint: Any) -> tuple[Any, tuple[Any, ...], bool]:
     """A hint's base type, its marks, and whether None is allowed."""
     optional = get_origin(hint) in (Union, types.UnionType)
     if optional:
@@ -290,7 +290,7 @@ def _parts(hint: Any) -> tuple[Any, tuple[Any, ...], bool]:
 
 
 def _convert(value: Any, hint: Any) -> Any:
-    base, marks, optional = _parts(hint)
+    base, marks, optional = hint_parts(hint)
     if value is None:
         return None if optional else _INVALID
     if get_origin(base) is Literal:
@@ -313,7 +313,7 @@ def _convert(value: Any, hint: Any) -> Any:
 
 def describe(hint: Any) -> str:
     """What a type hint allows, in words."""
-    base, marks, optional = _parts(hint)
+    base, marks, optional = hint_parts(hint)
     if get_origin(base) is Literal:
         words = f"one of {', '.join(get_args(base))}"
     else:
@@ -344,7 +344,7 @@ def _remedy(node: Node, hint: Any) -> str:
     """How to write what was probably meant, or nothing."""
     if not isinstance(node, ScalarNode) or node.value is None:
         return ""
-    base, _, _ = _parts(hint)
+    base, _, _ = hint_parts(hint)
     value, text = node.value, node.text
     if get_origin(base) is Literal:
         return nearest(text, get_args(base))

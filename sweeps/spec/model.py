@@ -26,10 +26,12 @@ from spurious.config.options import (
 )
 from spurious.scoring.selection import SelectionRule
 from sweeps.errors import SpecError
-from sweeps.spec import sections as sections
+from sweeps.spec import sections
 from sweeps.spec.fields import Field, Problems, Refused
 from sweeps.spec.rules import check_together, train_for
-from sweeps.spec.sections import (
+from sweeps.spec.values import (
+    NAME,
+    STORE,
     Axes,
     Checkpoint,
     CostOptions,
@@ -38,6 +40,7 @@ from sweeps.spec.sections import (
     MethodChoice,
     Models,
     Resources,
+    Select,
     StagedDataset,
     Training,
 )
@@ -52,6 +55,7 @@ __all__ = [
     "MethodChoice",
     "Models",
     "Resources",
+    "Select",
     "Spec",
     "StagedDataset",
     "Training",
@@ -59,6 +63,9 @@ __all__ = [
     "parse_override",
     "parse_spec",
 ]
+
+REQUIRED = ("name", "dataset", "axes")
+"""Keys that every specification has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +77,12 @@ class Spec:
         dataset: What it trains on.
         axes: Specificities, budgets, methods and seeds.
         balance: How annotated images are drawn, except for a budget of all images.
-        rest: Labels of the training images beyond the budget, or None where they have none.
+        rest: What the training images beyond the budget carry: nothing, or their labels.
         negatives: What masks of negative images count as, where the dataset has them.
         model: Models and read-out.
         train: Training options.
-        select: The rule by which the report selects epochs, or None for each trial's own.
+        select: How the report selects epochs, by default by each trial's own rule, and fixes the
+            operating point.
         cost: What annotations cost.
         published: Tables of papers that the report sets beside what was measured.
         resources: CPUs, GPUs and threads of one trial.
@@ -83,6 +91,7 @@ class Spec:
             report's projection. Trials that have a result already are not run again for it.
         store: A folder, `s3://bucket/prefix`, or None for the default.
         text: The YAML as it was written, without overrides; no part of equality.
+        overrides: Dotted keys to the values that replaced the text's; no part of equality.
     """
 
     name: str
@@ -93,7 +102,7 @@ class Spec:
     negatives: Negatives = "background"
     model: Models = field(default_factory=Models)
     train: Training = field(default_factory=Training)
-    select: SelectionRule | None = None
+    select: Select = field(default_factory=Select)
     cost: CostOptions = field(default_factory=CostOptions)
     published: tuple[str, ...] = ()
     resources: Resources = field(default_factory=Resources)
@@ -101,11 +110,12 @@ class Spec:
     embeddings: bool = False
     store: str | None = None
     text: str = field(default="", compare=False, repr=False)
+    overrides: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def select_rule(self) -> SelectionRule | None:
         """The rule by which the report selects epochs; None is each trial's kept epoch."""
-        return self.select
+        return self.select.epoch
 
     @property
     def prices(self) -> Prices:
@@ -188,7 +198,11 @@ def parse_spec(
     problems.raise_if_any()
     axes = {name: tuple(value for _, value in items) for name, items in values["axes"].items()}
     decoded = text if isinstance(text, str) else text.decode("utf-8")
-    return Spec(**{**values, "axes": Axes(**axes)}, text=decoded.removeprefix("\ufeff"))
+    return Spec(
+        **{**values, "axes": Axes(**axes)},
+        text=decoded.removeprefix("\ufeff"),
+        overrides=dict(overrides),
+    )
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -208,7 +222,7 @@ def parse_override(text: str) -> tuple[str, Any]:
 def _values(root: Field) -> dict[str, Any]:
     """Every section that can be taken, by its key; what is wrong with the others is noted."""
     readers: dict[str, Callable[[Field], Any]] = {
-        "name": lambda field: field.value(sections.NAME),
+        "name": lambda field: field.value(NAME),
         "dataset": sections.dataset,
         "axes": sections.axes,
         "balance": lambda field: field.value(Balance, Spec.balance),
@@ -222,9 +236,9 @@ def _values(root: Field) -> dict[str, Any]:
         "resources": sections.resources,
         "checkpoint": lambda field: field.options(Checkpoint),
         "embeddings": lambda field: field.value(bool, Spec.embeddings),
-        "store": lambda field: field.value(sections.STORE | None, Spec.store),
+        "store": lambda field: field.value(STORE | None, Spec.store),
     }
-    children = root.mapping(readers, ("name", "dataset", "axes"), ("search", "prune", "limits"))
+    children = root.mapping(readers, REQUIRED, ("search", "prune", "limits"))
     values: dict[str, Any] = {} if "balance" in children else {"balance": Spec.balance}
     for name, child in children.items():
         with suppress(Refused):

@@ -17,19 +17,11 @@ from annotated_types import Ge, Le
 
 from spurious.config.methods import METHODS
 from spurious.config.options import Pattern
+from spurious.scoring.registry import METRICS
 from sweeps.spec.fields import Field, Problems, Refused, options_of
 from sweeps.spec.yaml import MappingNode, read
 
 FOLDER = Path(__file__).parents[1] / "published"
-
-METRICS = (
-    *("auroc", "robust_auroc", "variance_measure", "mutual_information"),
-    *("alignment_y0", "alignment_y1"),
-)
-"""Metrics that a table may have, by the names of the `epochs` table."""
-
-OF_IMAGES = ("variance_measure", "mutual_information")
-"""Of these, metrics of the images and their annotation, whatever trains on them."""
 
 _Text = Annotated[str, Pattern(r"(?s).*\S.*", "text that is not empty")]
 _Dataset = Annotated[str, Pattern("[a-z0-9][a-z0-9_-]*", "the name of a staged dataset")]
@@ -49,7 +41,7 @@ class PublishedValue:
     Attributes:
         dataset: As in sweeps.
         specificity: `label`, `box`, `mask` or `r=N`.
-        metric: One of `METRICS`.
+        metric: One of `spurious.scoring.registry.METRICS`.
         mean: The number, over seeds where there are several; None where only an order is stated.
         sd: Standard deviation over seeds; None where none is printed.
         budget: Annotated training images, or `all`; None where the number is of any.

@@ -8,14 +8,16 @@ from typing import Any
 
 from spurious.config.methods import Erm, George, Ssl
 from spurious.config.options import Specificity, Train
-from spurious.scoring.selection import OF_LABELS, OF_PIXELS, SelectionRule, parse_rule
+from spurious.scoring.registry import METRICS
+from spurious.scoring.selection import SelectionRule, parse_rule
 from sweeps.spec.fields import Field
 from sweeps.spec.papers import find, tables
-from sweeps.spec.sections import (
+from sweeps.spec.sections import FoundAxes
+from sweeps.spec.values import (
     DatasetRef,
-    FoundAxes,
     GeneratorDataset,
     MethodChoice,
+    Select,
     Training,
 )
 
@@ -56,8 +58,9 @@ def check_together(root: Field, values: Mapping[str, Any]) -> None:
         _check_lesions(root, values, chosen)
     _check_published(root, values.get("published", ()), chosen)
     _check_methods(root, values, axes)
-    if values.get("select") is not None:
-        _check_select(root, values["select"], axes)
+    select = values.get("select", Select()).epoch
+    if select is not None:
+        _check_select(root, select, axes)
     if "train" in values:
         _check_keep(root, values["train"], axes)
 
@@ -95,9 +98,9 @@ def _check_methods(root: Field, values: Mapping[str, Any], axes: FoundAxes) -> N
 
 def _lacks(rule: SelectionRule, specificity: Specificity, method: MethodChoice) -> str | None:
     """Why a cell has no such metric, or None."""
-    if specificity.kind == "label" and rule.metric in OF_PIXELS:
-        return f"label has no {rule.metric}"
-    if specificity.kind != "label" and rule.metric in OF_LABELS:
+    if rule.metric is None:
+        return None
+    if not METRICS[rule.metric].fits(segments=specificity.kind != "label"):
         return f"{specificity.kind} has no {rule.metric}"
     if rule.metric == "worst_cluster_accuracy" and not isinstance(method.options, George):
         return f"{method.name} has no clusters"

@@ -1,4 +1,4 @@
-"""The sections of the sweep YAML: what each one becomes, and the function that reads it."""
+"""Readers of the sections of the sweep YAML, one function a section."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import math
 import re
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Annotated, Any, get_args
-
-from annotated_types import Ge, Le
+from typing import Any, get_args
 
 from spurious.config.methods import METHODS
 from spurious.config.options import (
@@ -19,154 +16,55 @@ from spurious.config.options import (
     SEGMENTERS,
     Images,
     LabelRest,
-    Pattern,
     Prices,
     Readout,
-    ResNet50,
     Resolution,
     Seed,
     Specificity,
     Supervision,
     Train,
-    Unet,
 )
 from spurious.errors import ConfigError
-from spurious.scoring.selection import METRICS, SelectionRule, parse_rule
+from spurious.scoring.operating_point import OperatingPoint, Sensitivity
+from spurious.scoring.selection import PER_EPOCH, SELECTABLE, SelectionRule, parse_rule
 from sweeps.spec.fields import Field, Refused, nearest, options_of
 from sweeps.spec.papers import names as published_names
 from sweeps.spec.papers import tables
+from sweeps.spec.values import (
+    DATASET,
+    CostOptions,
+    DatasetRef,
+    GeneratorDataset,
+    MethodChoice,
+    Models,
+    Overrides,
+    Resources,
+    Select,
+    StagedDataset,
+    Training,
+)
 from sweeps.spec.yaml import MappingNode, ScalarNode
 
 MAX_TRIALS = 100_000
-NAME = Annotated[
-    str,
-    Pattern(
-        "[a-z0-9][a-z0-9-]{0,62}",
-        "1 to 63 lower-case letters, digits and hyphens, beginning with a letter or digit",
-    ),
-]
-_DATASET = Annotated[
-    str,
-    Pattern(
-        "[a-z0-9][a-z0-9_-]{0,63}(@[0-9a-f]{4,64})?",
-        "a staged dataset as NAME or NAME@DIGEST (4 to 64 hexadecimal digits), or a generator as "
-        "a mapping with its name and options",
-    ),
-]
-STORE = Annotated[
-    str,
-    Pattern(
-        r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/(?!\.\.?(/|$))[A-Za-z0-9_.=-]+)*/?"
-        r"|(?![A-Za-z0-9+.-]+:/)[^\x00-\x1f\x7f]+",
-        "a folder or s3://BUCKET/PREFIX",
-    ),
-]
 _GENERATOR = "a generator (a staged dataset is written as its name alone)"
-_METRICS = ", ".join(METRICS)
-_KEEP = f"auto, last or best val.METRIC with METRIC one of {_METRICS}"
-_SELECT = f"kept, last or best SPLIT.METRIC with SPLIT val or test and METRIC one of {_METRICS}"
-
-Overrides = tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]
-"""(name, ((option, value), ...)), ... in order of name and option."""
-
-
-@dataclass(frozen=True)
-class StagedDataset:
-    """A dataset in the store; without a digest prefix, its only version."""
-
-    name: str
-    digest_prefix: str | None = None
-
-
-@dataclass(frozen=True)
-class GeneratorDataset:
-    """A key of `spurious.config.options.GENERATORS` with its options."""
-
-    name: str
-    options: Any
-
-
-DatasetRef = StagedDataset | GeneratorDataset
-
-
-@dataclass(frozen=True)
-class MethodChoice:
-    """A key of `spurious.config.methods.METHODS` with its options."""
-
-    name: str
-    options: Any
-
-    def __str__(self) -> str:
-        set_here = [
-            f"{name}={getattr(self.options, name)}"
-            for name, (_, default) in options_of(self.options.__class__).items()
-            if getattr(self.options, name) != default
-        ]
-        return f"{self.name}({', '.join(set_here)})" if set_here else self.name
-
-
-@dataclass(frozen=True)
-class Axes:
-    """What is crossed; a budget of None is all images."""
-
-    specificity: tuple[Specificity, ...]
-    budget: tuple[int | None, ...]
-    method: tuple[MethodChoice, ...]
-    seed: tuple[int, ...]
+PLAIN_SPECIFICITIES = ("label", "box", "mask")
+WAGES = ("wage_per_hour", "seconds_per_click")
+KEEP_RULES = ("auto", "last", *(f"best val.{metric}" for metric in PER_EPOCH))
+SELECT_RULES = ("kept", "last", *(f"best {s}.{m}" for s in ("val", "test") for m in SELECTABLE))
+_KEEP = f"auto, last or best val.METRIC with METRIC one of {', '.join(PER_EPOCH)}"
+_RULES = ", ".join(SELECTABLE)
+_SELECT = f"kept, last or best SPLIT.METRIC with SPLIT val or test and METRIC one of {_RULES}"
 
 
 FoundAxes = dict[str, list[tuple[Field, Any]]]
 """Axis to the values that could be read, each with its field."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Models:
-    """The classifier for labels, the segmenter for everything else, and the segmenter's score."""
-
-    classifier: tuple[str, Any] = field(default_factory=lambda: ("resnet50", ResNet50()))
-    segmenter: tuple[str, Any] = field(default_factory=lambda: ("unet", Unet()))
-    readout: Readout = field(default_factory=Readout)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """Training options with what a specificity, and then a method, overrides."""
-
-    base: Train = field(default_factory=Train)
-    per_specificity: Overrides = ()
-    per_method: Overrides = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class CostOptions:
-    """Prices, and whether the frontier's axis counts annotation of validation images."""
-
-    prices: Prices = field(default_factory=Prices)
-    include_validation: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """What one trial gets."""
-
-    cpus: Annotated[int, Ge(1), Le(1024)] = 1
-    gpus: Annotated[float, Ge(0.0), Le(64.0)] = 0.0
-    threads: Annotated[int, Ge(1), Le(1024)] = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checkpoint:
-    """How often a trial's training state is stored, and whether it outlives the result."""
-
-    every_epochs: Annotated[int, Ge(1), Le(100_000)] = 10
-    keep: bool = False
-
-
 def dataset(field: Field) -> DatasetRef:
     """A staged dataset's name, or a generator: by name alone, or with options."""
     if isinstance(field.node, MappingNode):
         return GeneratorDataset(*field.choice(_GENERATOR, GENERATORS))
-    name, _, digest = field.value(_DATASET).partition("@")
+    name, _, digest = field.value(DATASET).partition("@")
     if name in GENERATORS and not digest:
         return GeneratorDataset(name, GENERATORS[name]())
     return StagedDataset(name, digest or None)
@@ -203,12 +101,12 @@ def _specificity(field: Field) -> Specificity:
             return Specificity("box", box_per=children["box"].value(hint, default))
         raise Refused
     text = field.node.text if isinstance(field.node, ScalarNode) else ""
-    if text in ("label", "box", "mask"):
+    if text in PLAIN_SPECIFICITIES:
         return Specificity(text)  # type: ignore[arg-type]
     resolution = re.fullmatch(r"r *=? *([0-9]*)", text)
     if resolution:
         raise field.refuse(expected, f"did you mean '{{r: {resolution[1] or 4}}}'?")
-    raise field.refuse(expected, nearest(text, ("label", "box", "mask")))
+    raise field.refuse(expected, nearest(text, PLAIN_SPECIFICITIES))
 
 
 def _budget(field: Field) -> int | None:
@@ -289,45 +187,64 @@ def _train_values(field: Field, children: dict[str, Field]) -> dict[str, Any]:
 def _keep(field: Field) -> str:
     if isinstance(field.node, ScalarNode) and field.node.value == "auto":
         return "auto"
-    rule = _rule(field, f"{_KEEP} (default {Train.keep})")
+    rule = _rule(field, f"{_KEEP} (default {Train.keep})", KEEP_RULES)
     if rule.oracle:
         raise field.refuse(f"{_KEEP}: a method never sees test data")
+    if not rule.sees_every_epoch:
+        raise field.refuse(f"{_KEEP}: training does not evaluate {rule.metric}, reports do")
     return str(rule)
 
 
-def _rule(field: Field, expected: str) -> SelectionRule:
+def _rule(field: Field, expected: str, rules: Collection[str]) -> SelectionRule:
     text = field.node.value if isinstance(field.node, ScalarNode) else None
     if not isinstance(text, str):
         raise field.refuse(expected)
     try:
         return parse_rule(text)
     except ConfigError:
-        rules = [f"best {split}.{metric}" for split in ("val", "test") for metric in METRICS]
-        raise field.refuse(expected, nearest(text, ["last", *rules])) from None
+        raise field.refuse(expected, nearest(text, rules)) from None
 
 
-def select(field: Field) -> SelectionRule | None:
-    """The report's rule; None for each trial's kept epoch."""
-    epoch = field.mapping(("epoch",)).get("epoch")
-    if epoch is None or (isinstance(epoch.node, ScalarNode) and epoch.node.value == "kept"):
+def select(field: Field) -> Select:
+    """The report's rule and operating point."""
+    chosen: dict[str, Any] = {}
+    with field.complete():
+        for key, child in field.mapping(("epoch", "operating_point")).items():
+            with suppress(Refused):
+                chosen[key] = _select_epoch(child) if key == "epoch" else _operating_point(child)
+    return Select(**chosen)
+
+
+def _select_epoch(field: Field) -> SelectionRule | None:
+    if isinstance(field.node, ScalarNode) and field.node.value == "kept":
         return None
-    return _rule(epoch, f"{_SELECT} (default kept)")
+    return _rule(field, f"{_SELECT} (default kept)", SELECT_RULES)
+
+
+def _operating_point(field: Field) -> OperatingPoint:
+    if isinstance(field.node, MappingNode):
+        with field.complete():
+            children = field.mapping(("sensitivity",), ("sensitivity",))
+            chosen = [child.value(Sensitivity) for child in children.values()]
+        return OperatingPoint(*chosen)
+    if not isinstance(field.node, ScalarNode) or field.node.value != "youden":
+        raise field.refuse("youden, or a mapping as {sensitivity: 0.95} (default youden)")
+    return OperatingPoint()
 
 
 def cost(field: Field) -> CostOptions:
     """Wage, seconds per click and clicks per annotation."""
     options = options_of(Prices)
-    per_click = ("wage_per_hour", "seconds_per_click")
     prices: dict[str, Any] = {}
     include = CostOptions.include_validation
     with field.complete():
-        children = field.mapping((*per_click, "clicks", "include_validation"))
+        children = field.mapping((*WAGES, "clicks", "include_validation"))
         with suppress(Refused):
-            prices |= field.values(Prices, {k: v for k, v in children.items() if k in per_click})
+            prices |= field.values(Prices, {k: v for k, v in children.items() if k in WAGES})
         with suppress(Refused):
             if "clicks" in children:
                 clicks = children["clicks"]
-                known = [name for name in options if name not in per_click]
+                known = [name for name in options if name not in WAGES]
                 prices |= clicks.values(Prices, clicks.mapping(known))
         with suppress(Refused):
             if "include_validation" in children:

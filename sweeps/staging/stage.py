@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-import ray
-
 from cluster.datasets.keys import shard_key
 from cluster.datasets.manifest import Manifest, commit_manifest, find_manifest, list_datasets
 from cluster.datasets.manifest_build import build_manifest
-from cluster.datasets.shards import StagedShard, write_shards
-from cluster.errors import ClusterError, Unavailable
-from cluster.stores import open_store
+from cluster.datasets.shards import StagedShard
+from cluster.errors import ClusterError
 from cluster.stores.base import Store
-from spurious.data.dataset import Record, RecordSource
+from spurious.data.dataset import RecordSource
 from spurious.errors import DataError
+from sweeps.staging.chunks import StagedChunk, stage_chunk
 
 CHUNK_BYTES = 64 * 2**20
 """Raw bytes per staging task, the lower end of a shard's size."""
 
 _SHOWN = 20
-_END_S = 60.0
 _log = logging.getLogger("sweeps.staging.stage")
 
 Progress = Callable[[int, int], None]
@@ -38,8 +36,9 @@ def stage(
     digest: str | None = None,
     options: Any = None,
     progress: Progress = lambda done, total: None,
+    in_process: bool = False,
 ) -> Manifest:
-    """Stage a source with Ray tasks; nothing is visible before every record is good.
+    """Stage a source; nothing is visible before every record is good.
 
     Args:
         store: Where to.
@@ -48,6 +47,7 @@ def stage(
         digest: A generator's digest; None for real data.
         options: A generator's options dataclass; None for real data.
         progress: Told images done and their total.
+        in_process: Load the images here, one chunk after the other, rather than in Ray tasks.
 
     Returns:
         The committed manifest.
@@ -62,7 +62,9 @@ def stage(
     before = _shards_in(store, name)
     chunks = _chunks(source, ids)
     try:
-        staged = _run(store.url, source, name, chunks, progress, len(ids))
+        run = _run_here if in_process else _run_on_ray
+        with closing(run(store, source, name, chunks)) as parts:
+            staged = _collect(parts, progress, len(ids))
         manifest = build_manifest(
             name,
             staged,
@@ -100,54 +102,36 @@ def _record_bytes(source: RecordSource, ids: Sequence[str]) -> int:
     return 2**20
 
 
-class _Checked:
-    """A chunk's records; bad ones are counted and left out, so that all are found in one pass."""
-
-    def __init__(self, source: RecordSource, ids: Sequence[str]) -> None:
-        self.source, self.ids = source, ids
-        self.problems: list[str] = []
-
-    def __iter__(self) -> Iterator[Record]:
-        for sample_id in self.ids:
-            try:
-                yield self.source.load(sample_id)
-            except DataError as error:
-                self.problems.append(str(error))
+def _run_here(
+    store: Store, source: RecordSource, name: str, chunks: Sequence[Sequence[str]]
+) -> Generator[StagedChunk, None, None]:
+    for ids in chunks:
+        yield stage_chunk(store, source, name, ids)
 
 
-@ray.remote(num_cpus=1, max_retries=2)
-def _stage_chunk(
-    store_url: str, source: RecordSource, name: str, ids: Sequence[str]
-) -> tuple[list[StagedShard], list[str], int]:
-    records = _Checked(source, ids)
-    shards = write_shards(open_store(store_url), name, records, source.attribute_names)
-    return shards, records.problems, len(ids)
+def _run_on_ray(
+    store: Store, source: RecordSource, name: str, chunks: Sequence[Sequence[str]]
+) -> Generator[StagedChunk, None, None]:
+    from sweeps.staging.ray_tasks import run_chunks  # imports Ray, which a debugged trial does not
+
+    return run_chunks(store.url, source, name, chunks)
 
 
-def _run(
-    store_url: str,
-    source: RecordSource,
-    name: str,
-    chunks: Sequence[Sequence[str]],
-    progress: Progress,
-    total: int,
-) -> list[StagedShard]:
-    shared = ray.put(source)
-    pending = [_stage_chunk.remote(store_url, shared, name, ids) for ids in chunks]
+def _collect(parts: Iterator[StagedChunk], progress: Progress, total: int) -> list[StagedShard]:
+    """Gather the shards of all chunks.
+
+    Raises:
+        DataError: some images are bad; all of them are counted before it is raised.
+    """
     shards: list[StagedShard] = []
     problems: list[str] = []
     done = 0
     progress(done, total)
-    try:
-        while pending:
-            ready, pending = ray.wait(pending, num_returns=1)
-            found, bad, count = _result(ready[0])
-            shards += found
-            problems += bad
-            done += count
-            progress(done, total)
-    finally:
-        _end(pending)
+    for part in parts:
+        shards += part.shards
+        problems += part.problems
+        done += part.images
+        progress(done, total)
     if problems:
         more = f"\n  ... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise DataError(
@@ -156,34 +140,6 @@ def _run(
             + more
         )
     return shards
-
-
-def _result(task: Any) -> tuple[list[StagedShard], list[str], int]:
-    """What a staging task returned, or the error that it raised.
-
-    Raises:
-        Unavailable: its worker was lost, also on the last of its retries.
-    """
-    try:
-        result: tuple[list[StagedShard], list[str], int] = ray.get(task)
-        return result
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, Exception):
-            raise error.cause from None
-        raise
-    except ray.exceptions.RayError as error:
-        raise Unavailable(
-            f"a worker that staged images was lost ({str(error).splitlines()[0]}): stage again, "
-            "and if it is memory that lacks, on a larger machine"
-        ) from error
-
-
-def _end(tasks: Sequence[Any]) -> None:
-    """Stop tasks and wait for it: a shard that arrives later would not be taken back."""
-    for task in tasks:
-        ray.cancel(task, force=True)
-    if tasks:
-        ray.wait(list(tasks), num_returns=len(tasks), timeout=_END_S)
 
 
 def _shards_in(store: Store, name: str) -> set[str]:

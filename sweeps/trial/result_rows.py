@@ -18,6 +18,7 @@ from spurious.after_fit import EMBEDDED
 from spurious.config.options import FitConfig
 from spurious.data.dataset import Dataset
 from spurious.fit import Machine, count_annotations
+from spurious.scoring.registry import METRICS
 from spurious.training.loop import Fit
 from sweeps.plan.identity import canonical, resolved
 from sweeps.spec.model import MethodChoice
@@ -75,9 +76,10 @@ class Rows:
         task, config, fitted = self.task, self.task.config, self.fit
         counts = count_annotations(self.dataset, config)
         metrics = {
-            f"{split}_{metric}": self._kept(split, metric)
+            f"{split}_{metric.name}": self._kept(split, metric.name)
             for split in ("val", "test")
-            for metric in ("auroc", "robust_auroc", "dice")
+            for metric in METRICS.values()
+            if metric.in_trials
         }
         speed = fitted.images_trained / fitted.seconds_training if fitted.seconds_training else 0.0
         device = torch.cuda.get_device_name() if task.machine.device == "cuda" else "cpu"

@@ -78,12 +78,12 @@ def ours(trials: int, store: Store, cache: Path) -> float:
     """Seconds for our no-op trials, each committed to the store."""
     from dataclasses import replace
 
-    from sweeps.driver.runner import task_for
     from sweeps.driver.tuner import run_tasks
     from sweeps.plan.facts import plan_on
     from sweeps.results.tables import committed_ids
     from sweeps.spec.model import parse_spec
     from sweeps.trial.events import Watcher
+    from sweeps.trial.tasks import task_for
 
     spec = parse_spec(SPEC)
     [trial] = plan_on(spec, store).trials

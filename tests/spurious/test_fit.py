@@ -50,12 +50,6 @@ def test_names_and_implementations_agree() -> None:
     assert set(READERS) == set(READER_SOURCES)
 
 
-def test_generators_carry_the_name_they_are_asked_by() -> None:
-    """The name in a spec, in the manifest and in the generator is one."""
-    for name, options in GENERATORS.items():
-        assert GENERATOR_SOURCES[name](options()).name == name
-
-
 def test_annotated_rows_are_training_rows(dataset: Dataset) -> None:
     """Budgets count training images only, and `all` is every one of them."""
     train = dataset.rows("train")

@@ -21,7 +21,7 @@ from sweeps.commands.context import cache_folder, home
 
 COMMANDS = (
     *("stage", "phantom", "plan", "run", "submit", "status", "logs", "stop"),
-    *("pull", "report", "serve"),
+    *("pull", "report", "serve", "schema"),
 )
 
 

@@ -20,23 +20,21 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from cluster.datasets.manifest import commit_manifest
-from cluster.datasets.manifest_build import build_manifest
-from cluster.datasets.shards import write_shards
 from cluster.errors import Unavailable
 from cluster.jobs.notices import Drain
 from cluster.jobs.ray_internals import kv_list
 from cluster.stores.base import Store
 from spurious.data.dataset import Dataset
 from spurious.training.loop import Fit, Hooks, Wish
-from sweeps.driver.runner import task_for
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import DatasetFacts, Plan
 from sweeps.results import tables as results
 from sweeps.spec.model import GeneratorDataset, Spec, parse_spec
 from sweeps.staging.sources import generator_staging
+from sweeps.staging.stage import stage
 from sweeps.trial.result_rows import Task
 from sweeps.trial.run import fit_for_real, run_trial
+from sweeps.trial.tasks import task_for
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = """
@@ -78,21 +76,10 @@ def tiny(**overrides: Any) -> Spec:
 
 
 def stage_here(store: Store, spec: Spec) -> None:
-    """Stage a spec's generator in this process, without Ray."""
+    """Stage a spec's generator in this process, without Ray; again where it is staged already."""
     assert isinstance(spec.dataset, GeneratorDataset)
-    staging = generator_staging(spec.dataset.name, spec.dataset.options)
-    source = staging.source
-    records = (source.load(sample_id) for sample_id in source.index())
-    shards = write_shards(store, spec.dataset.name, records, source.attribute_names)
-    commit_manifest(
-        store,
-        build_manifest(
-            spec.dataset.name,
-            shards,
-            declared_directions=source.declared_directions,
-            digest=staging.digest,
-        ),
-    )
+    name, made = spec.dataset.name, generator_staging(spec.dataset.name, spec.dataset.options)
+    stage(store, made.source, name, digest=made.digest, options=made.options, in_process=True)
 
 
 def run_here(store: Store, spec: Spec, cache: Path) -> Plan:

@@ -270,21 +270,6 @@ def test_without_anchors_it_is_erm_with_a_warning(caplog: pytest.LogCaptureFixtu
     assert numbers(outcome) == numbers(fitted(dataset, config))
 
 
-@pytest.mark.parametrize("augment", ["none", "flip"])
-def test_it_resumes_bit_for_bit(augment: str) -> None:
-    """From any epoch of the second stage: the same batches and the same numbers."""
-    config = fit_config("label", epochs=3, batch_size=10, augment=augment)
-    config = with_cnc(config, first_epochs=2)
-    dataset = confounded()
-    saved: list[bytes] = []
-    undisturbed = fitted(dataset, config, Hooks(save=saved.append))
-    for at in (0, 1):
-        continued = fitted(dataset, config, Hooks(resume=saved[at]))
-        assert continued.resumed_from_epoch == at + 1
-        assert numbers(continued) == numbers(undisturbed)
-    assert values(undisturbed, "train", "cnc_anchors")[0] > 0
-
-
 def test_it_fits_under_bfloat16() -> None:
     """Finite losses and metrics, an epoch of as many images as there are."""
     config = fit_config("label", epochs=3, batch_size=7, precision="bfloat16")

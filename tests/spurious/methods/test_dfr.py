@@ -231,15 +231,6 @@ def test_only_the_last_layer_is_new() -> None:
     assert outcome.kept_scores["test"] == pytest.approx(scores, abs=1e-6)
 
 
-def test_the_same_seed_gives_the_same_bytes() -> None:
-    """Twice the same rows and weights; another seed gives others."""
-    dataset = squares(MIXED)
-    first, again, other = (fitted(dataset, dfr_config(seed=seed)) for seed in (0, 0, 1))
-    assert repr(first.rows) == repr(again.rows)
-    assert first.kept_scores["test"].tobytes() == again.kept_scores["test"].tobytes()
-    assert first.kept_scores["test"].tobytes() != other.kept_scores["test"].tobytes()
-
-
 def test_dfr_is_more_robust_than_its_first_model() -> None:
     """ERM leans on the block; with groups balanced, the same features rank by the abnormality."""
     leaning = replace(

@@ -363,7 +363,6 @@ def numbers(outcome: Fit) -> tuple[str, bytes, bytes]:
 @pytest.mark.parametrize(
     ("method", "mixed"),
     [
-        ({"step_size": 0.5, "adjustment": 1.0}, False),
         ({"rule": "greedy", "greedy_share": 0.3, "draw": "natural"}, False),
         ({"step_size": 0.5}, True),
     ],

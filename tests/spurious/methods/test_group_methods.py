@@ -185,29 +185,12 @@ def test_resampling_trains_on_the_draw() -> None:
     assert numbers(fitted(replace(dataset, images=images), config))[1] != numbers(clean)[1]
 
 
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("kind", ["label", "box", "mask", "r"])
-def test_every_supervision_trains(kind: str, name: str) -> None:
-    """A loss that falls, and finite metrics, with augmentation."""
-    config = fit_config(
-        kind, r=4 if kind == "r" else None, epochs=6, augment="flip", evaluate_every=6
-    )
-    outcome = fitted(four_groups(), by(name, config))
-    losses = values(outcome, "train", "loss")
-    assert len(losses) == 6
-    assert losses[-1] < losses[0]
-    assert np.isfinite(values(outcome, "test", "auroc")).all()
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_same_seed_same_bytes(name: str) -> None:
-    """With more augmentation threads, and from a checkpoint; another seed gives others."""
-    dataset, config = four_groups(), by(name, fit_config("label", epochs=3, augment="flip"))
-    saved: list[bytes] = []
-    first = numbers(fitted(dataset, config, Hooks(save=saved.append)))
+def test_same_seed_same_bytes() -> None:
+    """With more augmentation threads; another seed gives others."""
+    dataset, config = four_groups(), by("resample", fit_config("label", epochs=3, augment="flip"))
+    first = numbers(fitted(dataset, config))
     torch.manual_seed(5)
     assert numbers(fit(dataset, config, Machine(workers=2), Hooks(), no_weights)) == first
-    assert numbers(fitted(dataset, config, Hooks(resume=saved[0]))) == first
     assert numbers(fitted(dataset, replace(config, seed=1))) != first
 
 

@@ -312,36 +312,19 @@ def test_the_first_model_trains_by_its_own_options() -> None:
     assert Jtt().first_epochs == 30
 
 
-@pytest.mark.parametrize(
-    ("train", "options"),
-    [
-        ({"augment": "flip", "optimizer": "sgd"}, {}),
-        ({"precision": "bfloat16", "channels_last": True}, {"upsample": "append", "factor": 4}),
-    ],
-)
-def test_continuing_the_second_stage_equals_never_stopping(
-    train: dict[str, Any], options: dict[str, Any]
-) -> None:
-    """From any epoch: same rows, model and scores, with the first model kept or trained again."""
+def test_continuing_the_second_stage_equals_never_stopping() -> None:
+    """From its last epoch, in bfloat16, with the first model trained again."""
+    train = {"precision": "bfloat16", "channels_last": True, "keep": "best val.loss"}
     dataset = grey_squares(spurious_given_positive=0.8, spurious_given_negative=0.2)
-    config = by_jtt(fit_config("label", epochs=4, keep="best val.loss", **train), **options)
-    kept: dict[str, bytes] = {}
-
-    def stages(stage: Stage, make: Any) -> bytes:
-        if "first" not in kept:
-            kept["first"] = make(Hooks())
-        return kept["first"]
-
+    config = by_jtt(fit_config("label", epochs=4, **train), upsample="append", factor=4)
     saved: list[bytes] = []
-    undisturbed = fitted(dataset, config, Hooks(save=saved.append, stages=stages))
+    undisturbed = fitted(dataset, config, Hooks(save=saved.append))
     assert undisturbed.images_trained > 4 * 21
     assert len(saved) == 3
-    for data, hooks in ((saved[0], Hooks(stages=stages)), (saved[2], Hooks())):
-        torch.manual_seed(7)
-        continued = fitted(dataset, config, replace(hooks, resume=data))
-        assert continued.resumed_from_epoch > 0
-        assert repr(continued.rows) == repr(undisturbed.rows)
-        assert numbers(continued) == numbers(undisturbed)
+    torch.manual_seed(7)
+    continued = fitted(dataset, config, Hooks(resume=saved[2]))
+    assert continued.resumed_from_epoch == 3
+    assert numbers(continued) == numbers(undisturbed)
     assert numbers(fitted(dataset, replace(config, seed=1))) != numbers(undisturbed)
 
 

@@ -195,10 +195,9 @@ def test_it_resumes_bit_for_bit(difficulty: str) -> None:
     config = with_lff(fit_config("label", epochs=4), difficulty=difficulty)
     saved: list[bytes] = []
     undisturbed = fitted(dataset, config, Hooks(save=saved.append))
-    for at in (0, 2):
-        continued = fitted(dataset, config, Hooks(resume=saved[at]))
-        assert continued.resumed_from_epoch == at + 1
-        assert numbers(continued) == numbers(undisturbed)
+    continued = fitted(dataset, config, Hooks(resume=saved[2]))
+    assert continued.resumed_from_epoch == 3
+    assert numbers(continued) == numbers(undisturbed)
     state = checkpoint.unpack(saved[0])
     assert set(state["objective"]) == ({"averages"} if difficulty == "averaged" else set())
     assert any(key.startswith("biased.") for key in state["networks"])

@@ -227,25 +227,19 @@ def test_without_weight_it_is_erm() -> None:
     assert numbers(fitted(dataset, with_spl(config, weight=0.1))) != numbers(erm)
 
 
-@pytest.mark.parametrize("mixed", [False, True])
-def test_it_resumes_bit_for_bit(mixed: bool) -> None:
-    """Pixels are drawn as if never stopped, with labels of the rest too."""
+def test_it_resumes_bit_for_bit_beside_labels_of_the_rest() -> None:
+    """Pixels are drawn as if never stopped."""
     dataset = squares()
-    config = with_spl(fit_config("mask", epochs=4, augment="flip"), weight=1.0, pixels=9)
-    if mixed:
-        config = replace(config, budget=Budget(10), rest=LabelRest())
+    config = with_spl(fit_config("mask", epochs=3, augment="flip"), weight=1.0, pixels=9)
+    config = replace(config, budget=Budget(10), rest=LabelRest())
     saved: list[bytes] = []
     undisturbed = fitted(dataset, config, Hooks(save=saved.append))
-    for at in (0, 2):
-        continued = fitted(dataset, config, Hooks(resume=saved[at]))
-        assert continued.resumed_from_epoch == at + 1
-        assert numbers(continued) == numbers(undisturbed)
+    assert numbers(fitted(dataset, config, Hooks(resume=saved[0]))) == numbers(undisturbed)
 
 
-@pytest.mark.parametrize(("kind", "r"), [("box", None), ("mask", None), ("r", 4)])
-def test_it_trains_on_every_pixel_supervision(kind: str, r: int | None) -> None:
-    """In bfloat16 too: finite losses, and a score that finds the abnormality."""
-    config = fit_config(kind, r=r, epochs=8, precision="bfloat16", learning_rate=2e-2)
+def test_it_learns_in_bfloat16() -> None:
+    """Finite losses, and a score that finds the abnormality."""
+    config = fit_config("r", r=4, epochs=8, precision="bfloat16", learning_rate=2e-2)
     outcome = fitted(squares(n_train=40, abnormality_mean=4.0), with_spl(config, pixels=64))
     assert np.isfinite(values(outcome, "train", "loss")).all()
     assert values(outcome, "val", "auroc")[-1] > 0.9

@@ -270,11 +270,10 @@ def test_the_model_learns_from_its_teacher() -> None:
     assert values(other, "train", "ssl_positive_pseudo_masks").tolist() == [1.0]
 
 
-@pytest.mark.parametrize("views", ["flip", "paper"])
-def test_it_resumes_bit_for_bit(views: str) -> None:
+def test_it_resumes_bit_for_bit_with_the_papers_views() -> None:
     """Both stages continue from any epoch as if never stopped."""
     dataset = grey_squares()
-    config = with_ssl(fit_config("mask", epochs=3), views=views)
+    config = with_ssl(fit_config("mask", epochs=3), views="paper")
     saved: list[bytes] = []
     early: list[bytes] = []
 
@@ -322,15 +321,6 @@ def test_it_learns() -> None:
     assert outcome.kept_value > 0.7
     assert values(outcome, "test", "robust_auroc")[-1] > 0.95
     assert outcome.images_trained == 20 * 20
-
-
-@pytest.mark.parametrize(("kind", "r"), [("box", None), ("r", 4)])
-def test_it_takes_every_pixel_supervision(kind: str, r: int | None) -> None:
-    """Paper's views on integer images: finite losses and metrics."""
-    config = with_ssl(fit_config(kind, r=r, epochs=2, augment="paper"), views="paper")
-    outcome = fitted(grey_squares(), config)
-    assert np.isfinite(values(outcome, "train", "loss")).all()
-    assert np.isfinite(values(outcome, "test", "auroc")).all()
 
 
 def test_it_fits_under_bfloat16() -> None:

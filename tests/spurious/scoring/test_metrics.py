@@ -10,10 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
+from sklearn.metrics import average_precision_score, brier_score_loss
 
 from spurious.data.dataset import UNKNOWN
 from spurious.scoring.groups import Cells
-from spurious.scoring.metrics import auroc, dice, mean_dice, robust_auroc
+from spurious.scoring.metrics import (
+    auroc,
+    average_precision,
+    brier_score,
+    calibration_error,
+    dice,
+    mean_dice,
+    robust_auroc,
+)
 
 SCORED = st.lists(
     st.tuples(st.integers(0, 1), st.integers(-1, 1), st.integers(-3, 3)), min_size=1, max_size=30
@@ -177,3 +186,39 @@ def test_a_pure_shortcut_scores_as_counts_dictate(counts: list[int]) -> None:
     assert auroc(labels, scores) == pytest.approx(concordant / ((n10 + n11) * (n00 + n01)))
     [one] = robust_auroc(labels, scores, attribute.astype(np.int8)[:, None], ("tube",), (1,))[-1:]
     assert one.value == 0.0
+
+
+PROBABILITIES = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 15)), min_size=1, max_size=40)
+"""(y, score in fifteenths) per image: ties, ends of the range and ends of bins are common."""
+
+
+@given(PROBABILITIES)
+def test_scores_of_probabilities_are_those_of_scikit_learn(rows: list[tuple[int, int]]) -> None:
+    """Average precision and Brier score, with ties; the calibration error image by image."""
+    labels, fifteenths = np.array(rows, dtype=np.int64).T
+    scores = fifteenths / 15
+    if 0 < labels.sum() < len(labels):
+        expected = average_precision_score(labels, scores)
+        assert average_precision(labels, scores) == pytest.approx(expected, abs=1e-12)
+    else:
+        assert math.isnan(average_precision(labels, scores))
+    expected = brier_score_loss(labels, scores, pos_label=1)
+    assert brier_score(labels, scores) == pytest.approx(expected, abs=1e-12)
+    bins = [max(1, fifteenth) for fifteenth in fifteenths]  # bin m is ((m - 1) / 15, m / 15]
+    total = 0.0
+    for one in set(bins):
+        mine = np.array([index == one for index in bins])
+        total += mine.sum() * abs(labels[mine].mean() - scores[mine].mean())
+    assert calibration_error(labels, scores) == pytest.approx(total / len(labels), abs=1e-12)
+
+
+def test_what_is_not_a_probability_has_no_calibration() -> None:
+    """NaN, never 0: without images, with a NaN score, and with logits; ranks need no range."""
+    labels = np.array([0, 1])
+    for scores in (np.array([0.1, math.nan]), np.array([-0.1, 0.5]), np.array([0.5, 1.1])):
+        assert math.isnan(brier_score(labels, scores))
+        assert math.isnan(calibration_error(labels, scores))
+    assert math.isnan(brier_score(labels[:0], np.empty(0)))
+    assert math.isnan(calibration_error(labels[:0], np.empty(0)))
+    assert math.isnan(average_precision(labels, np.array([0.1, math.nan])))
+    assert average_precision(labels, np.array([-3.0, 5.0])) == 1.0

@@ -252,8 +252,8 @@ def test_bfloat16_trains(kind: str) -> None:
     assert floats == {torch.float32}
 
 
-@pytest.mark.parametrize(("kind", "r"), [("label", None), ("box", None), ("mask", None), ("r", 4)])
-def test_erm_learns_every_supervision(kind: str, r: int | None) -> None:
+@pytest.mark.parametrize("kind", ["label", "box"])
+def test_erm_learns(kind: str) -> None:
     """On squares without a spurious feature a few epochs reach a validation AUROC above .95."""
     easy = GaussianSquares(
         image_size=16,
@@ -267,7 +267,7 @@ def test_erm_learns_every_supervision(kind: str, r: int | None) -> None:
         n_val=60,
         n_test=60,
     )
-    config = fit_config(kind, r=r, epochs=20, evaluate_every=20, learning_rate=2e-2)
+    config = fit_config(kind, epochs=20, evaluate_every=20, learning_rate=2e-2)
     outcome = fitted(squares(easy), config)
     assert values(outcome, "val", "auroc")[-1] > 0.95
     assert values(outcome, "test", "auroc")[-1] > 0.95

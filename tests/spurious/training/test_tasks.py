@@ -88,16 +88,6 @@ def test_scores_do_not_depend_on_resolution(name: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("name", READOUTS)
-def test_images_of_a_batch_are_scored_apart(name: Any) -> None:
-    """An image's score does not change with its neighbours in the batch."""
-    margins = np.random.default_rng(1).normal(size=(4, 6, 6)) * 3
-    readout = Readout(name=name)
-    together = read_out(logits_of(margins), readout)
-    apart = [read_out(logits_of(margins[i : i + 1]), readout).item() for i in range(4)]
-    assert together.tolist() == pytest.approx(apart)
-
-
 def test_the_score_is_the_softmax_probability() -> None:
     """The margin's sigmoid is the softmax of two logits, without overflow at extremes."""
     logits = torch.tensor([[1.0, 3.0], [0.0, 0.0], [500.0, -500.0]])

@@ -111,7 +111,7 @@ def test_a_plan_estimates_compute_from_finished_trials(
     """What is left takes as long as the same cell took; nothing is guessed before."""
     spec = tiny(axes__seed=[0])
     plan = run_here(folder_store, spec, tmp_path / "cache")
-    archive(folder_store, spec, plan, {})
+    archive(folder_store, spec, plan)
     seconds = read_archive(folder_store, "tiny").seconds
     assert seconds.keys() == {"", "label / 20 / erm", "mask / 20 / erm"}
     assert min(seconds.values()) > 0

@@ -12,11 +12,11 @@ import torch
 from tiny_sweeps import assert_same, run_here, stage_here, tables, tiny
 
 from cluster.stores.folder import FolderStore
-from sweeps.driver.runner import task_for
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan
 from sweeps.spec.model import Spec
 from sweeps.trial.run import run_trial
+from sweeps.trial.tasks import task_for
 
 LARGE = 256
 """Elements from which on a tensor left behind counts: the small models' layers have them."""

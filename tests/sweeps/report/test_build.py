@@ -47,10 +47,13 @@ def page_of(given_: ReportInput, out: Path) -> str:
 
 
 def test_files_are_written_and_named(made: Made, tmp_path: Path) -> None:
-    """Five files, nothing else, and the Parquet tables hold what the page shows."""
+    """Six files, nothing else, and the Parquet tables hold what the page shows."""
     files = build_report(report_input(made), tmp_path / "new" / "report")
     found = sorted(path.name for path in (tmp_path / "new" / "report").iterdir())
-    assert found == ["cells.parquet", "frontier.png", "report.html", "report.md", "trials.parquet"]
+    assert found == [
+        *("cells.parquet", "frontier.png", "metrics.parquet", "report.html", "report.md"),
+        "trials.parquet",
+    ]
     table = pd.read_parquet(files.cells)
     priced, expected = tables(made)
     np.testing.assert_allclose(table["robust_auroc_mean"], expected["robust_auroc_mean"])

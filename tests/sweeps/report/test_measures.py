@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -227,6 +228,11 @@ OVERRIDES: dict[str, Any] = {"embeddings": True, "train.epochs": 1, "dataset.n_t
 FIRST_MASKS = OVERRIDES | {"axes.specificity": ["mask"], "axes.seed": [0]}
 
 
+def settings(overrides: Mapping[str, Any]) -> tuple[str, ...]:
+    """Overrides as a command line has them; JSON is YAML."""
+    return tuple(f"{key}={json.dumps(value)}" for key, value in overrides.items())
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
     """A store with the sweep's results; the masks of seed 0 have no embeddings."""
@@ -267,12 +273,12 @@ def test_pull_writes_embeddings_where_there_are_any(
     """One file with the rows of the three trials that have them; without them no file."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").write_text(TEXT)
-    pull(SpecSource("tiny.yaml", OVERRIDES), store.url, tmp_path / "all")
+    pull(SpecSource("tiny.yaml", settings(OVERRIDES)), store.url, tmp_path / "all")
     table = pq.read_table(tmp_path / "all" / "embeddings.parquet")
     assert table.num_rows == 3 * 24
     assert len(set(table.column("trial_id").to_pylist())) == 3
     assert table.schema.names[-2:] == ["embedding", "spurious_block"]
-    pull(SpecSource("tiny.yaml", FIRST_MASKS), store.url, tmp_path / "none")
+    pull(SpecSource("tiny.yaml", settings(FIRST_MASKS)), store.url, tmp_path / "none")
     assert (tmp_path / "none" / "predictions.parquet").exists()
     assert not (tmp_path / "none" / "embeddings.parquet").exists()
 

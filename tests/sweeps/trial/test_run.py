@@ -17,7 +17,6 @@ from cluster.stores.base import Store
 from cluster.stores.folder import FolderStore
 from spurious.errors import ConfigError, DataError, NumericalError
 from spurious.training import checkpoint
-from sweeps.driver.runner import task_for
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan
 from sweeps.results import tables as results
@@ -25,6 +24,7 @@ from sweeps.spec.model import Spec
 from sweeps.trial.events import Control
 from sweeps.trial.result_rows import Task
 from sweeps.trial.run import classify, run_trial
+from sweeps.trial.tasks import task_for
 
 
 def one(**overrides: Any) -> Spec:

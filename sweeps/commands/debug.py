@@ -1,0 +1,151 @@
+"""`sweeps run SPEC --debug TRIAL`: runs one trial in this process, without Ray."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import pdb
+import re
+import sys
+import traceback
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from cluster.redaction import redact
+from cluster.stores.base import Store
+from sweeps.commands.context import SpecSource, cache_folder, chosen_store, opened_store, spec_of
+from sweeps.commands.stage import staged
+from sweeps.errors import PlanError, SweepError
+from sweeps.plan.archive import archive
+from sweeps.plan.facts import plan_on
+from sweeps.plan.plan import Plan, Trial
+from sweeps.results.tables import checkpoint_key, trial_key
+from sweeps.spec.model import Spec
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_ID = re.compile("[0-9a-f]{1,16}")
+_LISTED = 5
+_SHOWN_VALUES = ("train.loss", "val.robust_auroc", "val.auroc", "test.robust_auroc")
+"""Values that an epoch's line shows where they exist; the epochs table has all of them."""
+
+
+def debug(
+    source: SpecSource, store_url: str | None, trial: str, *, post_mortem: bool = False
+) -> int:
+    """Run one trial here and commit its result as `sweeps run` does.
+
+    Args:
+        source: The sweep.
+        store_url: The store; None is the specification's, $SWEEPS_STORE's or the embedded one.
+        trial: The first digits of a trial's id, or its label such as `mask-20-erm-s1`.
+        post_mortem: Enter `pdb` where the trial raises.
+
+    Returns:
+        0 where the trial has a result, 1 where it failed.
+
+    Raises:
+        SweepError: no such trial, several of them, or it has a result already.
+    """
+    spec = source.file_spec if source.digest is None else None
+    with opened_store(chosen_store(store_url, spec)) as store:
+        from sweeps.driver.progress import make_console
+
+        spec = spec or spec_of(source, store)
+        plan = plan_on(spec, store)
+        chosen = find_trial(plan, trial)
+        staged(spec, store, in_process=True)
+        if plan.unknown is not None:  # counts of a dataset staged just now may exclude the trial
+            plan = plan_on(spec, store)
+        if chosen not in plan.trials:
+            reason = dict(plan.skipped).get(chosen.cell, "its configuration changed")
+            raise PlanError(f"trial {chosen.label} cannot run on this dataset: {reason}")
+        archive(store, spec, plan)
+        return _run(spec, chosen, store, make_console(), post_mortem=post_mortem)
+
+
+def find_trial(plan: Plan, text: str) -> Trial:
+    """Find the trial of a plan that a label or the first digits of an id name.
+
+    Raises:
+        SweepError: no trial or several match, or the one that does has a result already.
+    """
+    matches = [trial for trial in plan.trials if trial.label == text]
+    if not matches and _ID.fullmatch(text):
+        matches = [trial for trial in plan.trials if trial.id.startswith(text)]
+    if not matches:
+        names = [trial.label for trial in plan.trials]
+        near = difflib.get_close_matches(text, names, n=3) or names[:1]
+        raise SweepError(
+            f"--debug {text}: none of the {len(names)} trials of sweep '{plan.name}' has this "
+            f"label or id{'; nearest: ' if near else ''}{', '.join(near)}; expected a label, or "
+            "the first digits of an id, which `sweeps plan --json` lists"
+        )
+    if len(matches) > 1:
+        more = f" and {len(matches) - _LISTED} more" if len(matches) > _LISTED else ""
+        listed = ", ".join(f"{trial.id} ({trial.label})" for trial in matches[:_LISTED])
+        raise SweepError(
+            f"--debug {text}: {len(matches)} trials of sweep '{plan.name}' match: {listed}{more}; "
+            "give more digits of the id"
+        )
+    [trial] = matches
+    if trial.id in plan.done:
+        raise SweepError(
+            f"--debug {text}: trial {trial.label} has a result already (`sweeps pull` writes it); "
+            "to run it again, give an empty store, e.g. --store /tmp/debug, or delete "
+            f"{trial_key(trial.id)} from this one"
+        )
+    return trial
+
+
+def _run(spec: Spec, trial: Trial, store: Store, console: Console, *, post_mortem: bool) -> int:
+    """Run an attempt; an exception is shown with its traceback, and examined where asked."""
+    from sweeps.trial.run import classify, described, run_trial
+    from sweeps.trial.tasks import task_for
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False)
+
+    def show_epoch(epoch: int, epochs: int, values: Mapping[str, float]) -> None:
+        say(f"epoch {epoch}/{epochs}  {_shown(values)}")
+
+    has_checkpoint = store.exists(checkpoint_key(trial.id))
+    task = task_for(trial, spec, store.url, cache_folder(), has_checkpoint)
+    resumes = "; continues from its checkpoint" if has_checkpoint else ""
+    say(f"debugging {trial.label} {trial.id} in this process, without Ray{resumes}")
+    try:
+        with _no_second_log():
+            outcome = run_trial(task, uuid.uuid4().hex[:12], show_epoch)
+    except Exception as error:  # noqa: BLE001 (whatever a trial raises is what is looked for)
+        print(redact(traceback.format_exc()), file=sys.stderr, end="")
+        say(f"failed: {trial.label} {trial.id}: {classify(error)}: {described(error)}")
+        if post_mortem:
+            pdb.post_mortem(error.__traceback__)
+        return 1
+    say(
+        f"{trial.label} {outcome.state}: robust AUROC {outcome.robust_auroc:.3f} "
+        f"in {outcome.seconds:.1f} s"
+    )
+    return 0
+
+
+@contextmanager
+def _no_second_log() -> Iterator[None]:
+    """Take the command's own log handler away: a trial has one, which names the trial."""
+    root = logging.getLogger()
+    handlers = [handler for handler in root.handlers if type(handler) is logging.StreamHandler]
+    for handler in handlers:
+        root.removeHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            root.addHandler(handler)
+
+
+def _shown(values: Mapping[str, Any]) -> str:
+    """Some of an epoch's values, three digits each."""
+    return ", ".join(f"{name} {values[name]:.3f}" for name in _SHOWN_VALUES if name in values)

@@ -1,0 +1,99 @@
+"""Metrics of stored predictions: a trial's `predictions` as rows of the `epochs` table.
+
+A metric that is added today has values for trials that finished yesterday, at the two epochs whose
+predictions are stored. Predictions are reduced trial by trial; a report holds none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from spurious.data.dataset import UNKNOWN
+from spurious.scoring.operating_point import OperatingPoint
+from spurious.scoring.registry import Predictions, Value, computed
+from sweeps.results.schemas import SCHEMA_VERSION, arrow_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SPLITS = ("val", "test")
+_KEY = ["trial_id", "attempt", "epoch", "split", "metric", "attribute"]
+_PREFIX = "spurious_"
+
+
+def scored_epochs(
+    table: pa.Table, segments: bool, directions: Mapping[str, int], point: OperatingPoint
+) -> pa.Table:
+    """Every metric of one trial's predictions at the kept and the last epoch.
+
+    Args:
+        table: The trial's rows of `predictions`, in the order in which they were written.
+        segments: Whether its model is a segmenter.
+        directions: Per spurious attribute +1 where it goes with the label in training, else -1.
+        point: How the threshold is fixed on validation.
+
+    Returns:
+        Rows of `epochs` for the splits val and test. Where predictions are the same at both
+        epochs, which a kept last epoch is, they are stored once and so are these rows.
+    """
+    import pyarrow as pa
+
+    names = [n.removeprefix(_PREFIX) for n in table.column_names if n.startswith(_PREFIX)]
+    columns = {name: table.column(name).to_numpy() for name in ("epoch", "split", "label", "score")}
+    attributes = _attributes(table, names)
+    first: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
+    first |= {name: table.column(name)[0].as_py() for name in ("trial_id", "attempt")}
+    rows = []
+    for epoch in dict.fromkeys(columns["epoch"].tolist()):
+        threshold = float("nan")
+        for split in SPLITS:  # validation first: it fixes the threshold
+            mine = (columns["epoch"] == epoch) & (columns["split"] == split)
+            labels, scores = columns["label"][mine], columns["score"][mine]
+            if split == "val":
+                threshold = point.threshold(labels, scores)
+            signs = [directions.get(name, 0) for name in names]
+            predictions = Predictions(labels, scores, attributes[mine], names, signs, threshold)
+            rows += [
+                {**first, "epoch": epoch, "split": split, "metric": name, **_columns(value)}
+                for name, value in computed(predictions, segments)
+            ]
+    return pa.Table.from_pylist(rows, schema=arrow_schema("epochs"))
+
+
+def with_scored(epochs: pd.DataFrame, scored: pd.DataFrame | None) -> pd.DataFrame:
+    """The epochs table with what predictions say: new rows added, those that it has replaced."""
+    if scored is None or scored.empty:
+        return epochs
+    replaced = _keys(epochs).isin(_keys(scored))
+    return pd.concat([epochs[~replaced], scored], ignore_index=True)
+
+
+def _keys(table: pd.DataFrame) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(table[_KEY].fillna({"attribute": ""}))
+
+
+def _columns(value: Value) -> dict[str, Any]:
+    sizes = value.cells
+    groups = ("y0_s0", "y0_s1", "y1_s0", "y1_s1")
+    return {
+        "attribute": value.attribute,
+        "value": value.value,
+        **{f"n_{group}": 0 if sizes is None else getattr(sizes, group) for group in groups},
+    }
+
+
+def _attributes(table: pa.Table, names: Sequence[str]) -> NDArray[np.int8]:
+    """(N, A) in {0, 1, UNKNOWN}; null is UNKNOWN."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    columns = [
+        pc.fill_null(table.column(_PREFIX + name).cast(pa.int8()), UNKNOWN).to_numpy()
+        for name in names
+    ]
+    return np.stack(columns, axis=1) if columns else np.empty((len(table), 0), dtype=np.int8)

@@ -1,0 +1,297 @@
+"""The sweep YAML as a JSON Schema (draft 2020-12), for editors that complete and check it.
+
+Keys, types, ranges, patterns and defaults come from the dataclasses that the reader fills, and
+descriptions from their docstrings. A test holds schema and reader to the same verdicts.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from itertools import pairwise
+from typing import Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from spurious.config.methods import METHODS
+from spurious.config.options import (
+    CLASSIFIERS,
+    GENERATORS,
+    RESTS,
+    SEGMENTERS,
+    Images,
+    Pattern,
+    Prices,
+    Readout,
+    Resolution,
+    Seed,
+    Specificity,
+    Supervision,
+    Train,
+)
+from spurious.scoring.operating_point import OperatingPoint, Sensitivity
+from sweeps.spec import sections
+from sweeps.spec.fields import describe, hint_parts, options_of
+from sweeps.spec.model import REQUIRED, Spec
+from sweeps.spec.papers import names as published_names
+from sweeps.spec.values import (
+    DATASET,
+    NAME,
+    STORE,
+    Axes,
+    Checkpoint,
+    CostOptions,
+    Models,
+    Resources,
+    Select,
+    Training,
+)
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+Schema = dict[str, Any]
+
+_TYPES: Mapping[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
+_BOUNDS: Mapping[type, tuple[str, str]] = {
+    Ge: ("ge", "minimum"),
+    Gt: ("gt", "exclusiveMinimum"),
+    Le: ("le", "maximum"),
+    Lt: ("lt", "exclusiveMaximum"),
+}
+_DOCUMENTED = re.compile(r"^    (\w+): (.+(?:\n {6,}.+)*)", re.MULTILINE)
+
+
+def spec_schema() -> Schema:
+    """Build the JSON Schema of a sweep YAML."""
+    plain = {
+        "name": schema_of_hint(NAME),
+        "store": schema_of_hint(STORE | None),
+        **{key: _of_field(Spec, key) for key in ("balance", "negatives", "embeddings")},
+        "resources": _mapping(_properties(Resources), doc=_doc(Resources)),
+        "checkpoint": _mapping(_properties(Checkpoint), doc=_doc(Checkpoint)),
+    }
+    built: Mapping[str, Callable[[], Schema]] = {
+        "dataset": _dataset,
+        "axes": _axes,
+        "rest": lambda: _choice(RESTS),
+        "model": _model,
+        "train": _train,
+        "select": _select,
+        "cost": _cost,
+        "published": _published,
+    }
+    every = {**plain, **{key: build() for key, build in built.items()}}
+    docs = _docs(Spec)
+    keys = [item.name for item in dataclasses.fields(Spec) if item.compare]
+    properties = {key: {"description": docs[key], **every[key]} for key in keys}
+    return {
+        "$schema": DRAFT,
+        "title": "Sweep of spurious-sweeps",
+        **_mapping(properties, REQUIRED, "What is swept, on which data, at which prices."),
+        "$defs": {
+            "method": _choice(METHODS),
+            "training": _mapping(_training(), doc="Changes of training options."),
+        },
+    }
+
+
+def schema_of_hint(hint: Any) -> Schema:
+    """Translate a type hint with its marks, as `Field.value` reads it."""
+    base, marks, optional = hint_parts(hint)
+    if get_origin(base) is Literal:
+        return {"enum": [*get_args(base), *([None] if optional else [])]}
+    schema: Schema = {"type": [_TYPES[base], "null"] if optional else _TYPES[base]}
+    for mark in marks:
+        if isinstance(mark, Pattern):
+            schema["pattern"] = f"^(?:{mark.regex})$"
+        else:
+            attribute, keyword = _BOUNDS[type(mark)]
+            schema[keyword] = getattr(mark, attribute)
+    return schema
+
+
+def _of_field(cls: Any, name: str) -> Schema:
+    """Translate a dataclass's field, with its description and default."""
+    hint, default = options_of(cls)[name]
+    schema = schema_of_hint(hint)
+    doc = _docs(cls).get(name)
+    if doc is None:
+        doc = f"{name.replace('_', ' ').capitalize()}: {describe(hint)}."
+    elif "pattern" in schema:
+        doc = f"{doc} Expected {describe(hint)}."
+    with_default = {} if default is dataclasses.MISSING else {"default": default}
+    return {"description": doc, **schema, **with_default}
+
+
+def _properties(cls: Any, names: Iterable[str] | None = None) -> dict[str, Schema]:
+    chosen = options_of(cls) if names is None else names
+    return {name: _of_field(cls, name) for name in chosen}
+
+
+def _mapping(
+    properties: Mapping[str, Schema], required: Iterable[str] = (), doc: str = ""
+) -> Schema:
+    """A mapping with these keys and no others."""
+    needed = list(required)
+    return {
+        **({"description": doc} if doc else {}),
+        "type": "object",
+        "properties": dict(properties),
+        **({"required": needed} if needed else {}),
+        "additionalProperties": False,
+    }
+
+
+def _choice(registry: Mapping[str, type[Any]]) -> Schema:
+    """A registered name, or a mapping of `name` and its options, as `Field.choice` reads it."""
+    return {"anyOf": [{"enum": list(registry)}, *_with_options(registry)]}
+
+
+def _with_options(registry: Mapping[str, type[Any]]) -> list[Schema]:
+    return [
+        _mapping({"name": {"const": name}, **_properties(cls)}, ("name",), _doc(cls))
+        for name, cls in registry.items()
+    ]
+
+
+def _list(items: Schema) -> Schema:
+    """A list as `Field.each` reads it."""
+    return {"type": "array", "items": items, "minItems": 1, "uniqueItems": True}
+
+
+def _dataset() -> Schema:
+    staged = schema_of_hint(DATASET)
+    return {"anyOf": [{**staged, "examples": list(GENERATORS)}, *_with_options(GENERATORS)]}
+
+
+def _axes() -> Schema:
+    docs = _docs(Specificity)
+    box_per = {
+        "description": docs["box_per"],
+        **schema_of_hint(options_of(Specificity)["box_per"][0]),
+    }
+    resolution = {"description": docs["r"], **schema_of_hint(Resolution)}
+    specificity = {
+        "anyOf": [
+            {"enum": list(sections.PLAIN_SPECIFICITIES)},
+            _mapping({"r": resolution}, ("r",)),
+            _mapping({"box": box_per}, ("box",)),
+        ]
+    }
+    items: dict[str, Schema] = {
+        "specificity": specificity,
+        "budget": {"anyOf": [schema_of_hint(Images), {"const": "all"}]},
+        "method": {"$ref": "#/$defs/method"},
+        "seed": schema_of_hint(Seed),
+    }
+    docs = _docs(Axes)
+    lists = {name: {"description": docs[name], **_list(items[name])} for name in options_of(Axes)}
+    return _mapping(lists, lists)
+
+
+def _model() -> Schema:
+    readout = {
+        "anyOf": [_of_field(Readout, "name"), _mapping(_properties(Readout), doc=_doc(Readout))]
+    }
+    kinds = {"classifier": _choice(CLASSIFIERS), "segmenter": _choice(SEGMENTERS)}
+    docs = _docs(Models)
+    both = {**kinds, "readout": readout}
+    return _mapping(
+        {name: {"description": docs[name], **both[name]} for name in options_of(Models)}
+    )
+
+
+def _training() -> dict[str, Schema]:
+    """Options of the training loop; `keep` has a grammar of its own."""
+    properties = _properties(Train)
+    keep = {k: v for k, v in properties["keep"].items() if k != "type"}
+    return {**properties, "keep": {**keep, "enum": list(sections.KEEP_RULES)}}
+
+
+def _train() -> Schema:
+    docs = _docs(Training)
+    names = {"per_specificity": get_args(Supervision), "per_method": tuple(METHODS)}
+    changes: Schema = {"$ref": "#/$defs/training"}
+    nested = {
+        key: _mapping(dict.fromkeys(allowed, changes), doc=docs[key])
+        for key, allowed in names.items()
+    }
+    return _mapping({**_training(), **nested})
+
+
+def _select() -> Schema:
+    docs = _docs(Select)
+    epoch = {
+        "description": f"{docs['epoch']} `kept` is each trial's own.",
+        "enum": list(sections.SELECT_RULES),
+        "default": "kept",
+    }
+    sensitivity = {
+        "description": _docs(OperatingPoint)["sensitivity"],
+        **schema_of_hint(Sensitivity),
+    }
+    point = {
+        "description": docs["operating_point"],
+        "anyOf": [{"const": "youden"}, _mapping({"sensitivity": sensitivity}, ("sensitivity",))],
+        "default": "youden",
+    }
+    return _mapping({"epoch": epoch, "operating_point": point})
+
+
+def _cost() -> Schema:
+    clicks = _properties(
+        Prices, [name for name in options_of(Prices) if name not in sections.WAGES]
+    )
+    return _mapping(
+        {
+            **_properties(Prices, sections.WAGES),
+            "clicks": _mapping(clicks, doc="Clicks per annotation."),
+            **_properties(CostOptions, ["include_validation"]),
+        }
+    )
+
+
+def _published() -> Schema:
+    table = {"enum": published_names()}
+    return {"anyOf": [table, {"type": "null"}, _list(table)]}
+
+
+@cache
+def _docs(cls: type[Any]) -> Mapping[str, str]:
+    """Descriptions of a dataclass's fields: its `Attributes:`, and texts below fields."""
+    found: dict[str, str] = {}
+    for part in reversed(cls.__mro__):
+        if part is object:
+            continue
+        _, _, attributes = (inspect.getdoc(part) or "").partition("Attributes:\n")
+        found |= dict(_DOCUMENTED.findall(attributes))
+        if dataclasses.is_dataclass(part):
+            found |= _below_fields(part)
+    # YAML writes None as null
+    return {name: " ".join(doc.replace("None", "null").split()) for name, doc in found.items()}
+
+
+def _below_fields(cls: type[Any]) -> dict[str, str]:
+    """The string that follows a field in the source, which Python itself drops."""
+    [tree] = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    body = tree.body if isinstance(tree, ast.ClassDef) else []
+    return {
+        field.target.id: text.value.value
+        for field, text in pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
+
+
+def _doc(cls: type[Any]) -> str:
+    """A class's docstring before its `Attributes:`, in one line."""
+    text, _, _ = (inspect.getdoc(cls) or "").partition("Attributes:\n")
+    return " ".join(text.replace("None", "null").split())

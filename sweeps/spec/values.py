@@ -1,0 +1,173 @@
+"""What the sections of the sweep YAML become: frozen dataclasses, whose hints are the grammar."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le
+
+from spurious.config.options import Pattern, Prices, Readout, ResNet50, Specificity, Train, Unet
+from spurious.scoring.operating_point import OperatingPoint
+from spurious.scoring.selection import SelectionRule
+from sweeps.spec.fields import options_of
+
+NAME = Annotated[
+    str,
+    Pattern(
+        "[a-z0-9][a-z0-9-]{0,62}",
+        "1 to 63 lower-case letters, digits and hyphens, beginning with a letter or digit",
+    ),
+]
+DATASET = Annotated[
+    str,
+    Pattern(
+        "[a-z0-9][a-z0-9_-]{0,63}(@[0-9a-f]{4,64})?",
+        "a staged dataset as NAME or NAME@DIGEST (4 to 64 hexadecimal digits), or a generator as "
+        "a mapping with its name and options",
+    ),
+]
+STORE = Annotated[
+    str,
+    Pattern(
+        r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/(?!\.\.?(/|$))[A-Za-z0-9_.=-]+)*/?"
+        r"|(?![A-Za-z0-9+.-]+:/)[^\x00-\x1f\x7f]+",
+        "a folder or s3://BUCKET/PREFIX",
+    ),
+]
+Overrides = tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]
+"""(name, ((option, value), ...)), ... in order of name and option."""
+
+
+@dataclass(frozen=True)
+class Select:
+    """How a report reads trials.
+
+    Attributes:
+        epoch: The rule that selects epochs; None is each trial's kept epoch.
+        operating_point: How the threshold of sensitivity and specificity is fixed.
+    """
+
+    epoch: SelectionRule | None = None
+    operating_point: OperatingPoint = field(default_factory=OperatingPoint)
+
+
+@dataclass(frozen=True)
+class StagedDataset:
+    """A dataset in the store; without a digest prefix, its only version."""
+
+    name: str
+    digest_prefix: str | None = None
+
+
+@dataclass(frozen=True)
+class GeneratorDataset:
+    """A key of `spurious.config.options.GENERATORS` with its options."""
+
+    name: str
+    options: Any
+
+
+DatasetRef = StagedDataset | GeneratorDataset
+
+
+@dataclass(frozen=True)
+class MethodChoice:
+    """A key of `spurious.config.methods.METHODS` with its options."""
+
+    name: str
+    options: Any
+
+    def __str__(self) -> str:
+        set_here = [
+            f"{name}={getattr(self.options, name)}"
+            for name, (_, default) in options_of(self.options.__class__).items()
+            if getattr(self.options, name) != default
+        ]
+        return f"{self.name}({', '.join(set_here)})" if set_here else self.name
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What is crossed; a budget of None is all images.
+
+    Attributes:
+        specificity: Annotation kinds: `label`, `box`, `mask`, `{r: N}` or `{box: image}`.
+        budget: Numbers of annotated training images, or `all`.
+        method: Training methods, each a name or a mapping of its name and options.
+        seed: Replicates of each cell.
+    """
+
+    specificity: tuple[Specificity, ...]
+    budget: tuple[int | None, ...]
+    method: tuple[MethodChoice, ...]
+    seed: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """Models, each a name or a mapping of its name and options.
+
+    Attributes:
+        classifier: Trained on labels.
+        segmenter: Trained on everything else.
+        readout: How the segmenter's probability map becomes the score of an image.
+    """
+
+    classifier: tuple[str, Any] = field(default_factory=lambda: ("resnet50", ResNet50()))
+    segmenter: tuple[str, Any] = field(default_factory=lambda: ("unet", Unet()))
+    readout: Readout = field(default_factory=Readout)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Training options with what a specificity, and then a method, overrides.
+
+    Attributes:
+        per_specificity: Changes for trials of an annotation kind.
+        per_method: Changes for trials of a method, which come last.
+    """
+
+    base: Train = field(default_factory=Train)
+    per_specificity: Overrides = ()
+    per_method: Overrides = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostOptions:
+    """What annotation costs, and what of it the report counts.
+
+    Attributes:
+        include_validation: Whether the frontier's axis counts annotation of validation images.
+    """
+
+    prices: Prices = field(default_factory=Prices)
+    include_validation: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What one trial gets.
+
+    Attributes:
+        cpus: CPU cores.
+        gpus: GPUs: a share of one, or a whole number.
+        threads: Threads that torch and the augmentation use, at most `cpus`.
+    """
+
+    cpus: Annotated[int, Ge(1), Le(1024)] = 1
+    gpus: Annotated[float, Ge(0.0), Le(64.0)] = 0.0
+    threads: Annotated[int, Ge(1), Le(1024)] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """When a trial's training state is stored.
+
+    Attributes:
+        every_epochs: Epochs between checkpoints.
+        keep: Whether the last checkpoint stays in the store after the trial's result.
+    """
+
+    every_epochs: Annotated[int, Ge(1), Le(100_000)] = 10
+    keep: bool = False

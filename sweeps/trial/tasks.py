@@ -1,0 +1,37 @@
+"""From a planned trial to what a worker is sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spurious.fit import Machine
+from sweeps.plan.plan import Trial
+from sweeps.spec.model import Spec
+from sweeps.trial.result_rows import Task
+
+
+def task_for(
+    trial: Trial, spec: Spec, store_url: str, cache: Path, has_checkpoint: bool = False
+) -> Task:
+    """What a worker is sent for a trial."""
+    resources = spec.resources
+    machine = Machine(
+        device="cuda" if resources.gpus else "cpu",
+        threads=resources.threads,
+        workers=max(1, int(resources.cpus)),
+    )
+    return Task(
+        trial_id=trial.id,
+        label=trial.label,
+        dataset=trial.dataset,
+        dataset_digest=trial.dataset_digest,
+        config=trial.config,
+        store_url=store_url,
+        cache_dir=str(cache),
+        machine=machine,
+        checkpoint_every=spec.checkpoint.every_epochs,
+        keep_checkpoint=spec.checkpoint.keep,
+        has_checkpoint=has_checkpoint,
+        sweep=spec.name,
+        embeddings=spec.embeddings,
+    )

@@ -1,0 +1,163 @@
+"""Test values of every registry's entries: what the contracts of methods, models and so on run.
+
+A new entry of a registry needs a line here, or `missing_values` names it and the tests fail.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from store_kinds import STORES
+
+from cluster import stores
+from cluster.stores.base import Store
+from spurious.config import methods, options
+from spurious.config.options import Readout
+from spurious.generators.chest.chest_phantom import ChestPhantom
+from spurious.generators.chest.siim_writer import write_siim_acr
+from spurious.generators.skin.isic_writer import write_isic
+from spurious.generators.skin.skin_phantom import SkinPhantom
+
+
+@dataclass(frozen=True)
+class MethodValues:
+    """How a method is tested.
+
+    Attributes:
+        options: Its options: few epochs of a first model, reductions that take milliseconds.
+        learns_from: The split that its last step learns from, and whose loss must fall.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    learns_from: str = "train"
+
+
+METHOD_VALUES: Mapping[str, MethodValues] = {
+    "erm": MethodValues(),
+    "reweight": MethodValues(),
+    "resample": MethodValues(),
+    "group-dro": MethodValues(),
+    "cvar": MethodValues({"share": 0.5}),
+    "jtt": MethodValues({"first_epochs": 3}),
+    "george": MethodValues({"reduce": "pca", "max_clusters": 3}),
+    "dfr": MethodValues({"refits": 2}, learns_from="val"),
+    "lff": MethodValues(),
+    "cnc": MethodValues({"positives": 4, "negatives": 4}),
+    "ssl": MethodValues({"views": "flip"}),
+    "spl": MethodValues({"pixels": 32}),
+}
+
+
+@dataclass(frozen=True)
+class ReaderValues:
+    """How a reader is tested.
+
+    Attributes:
+        write: Writes a small release into a folder.
+        options: The reader's options.
+        image: A pattern that finds the image files of the release.
+        images: How many images the release has.
+    """
+
+    write: Callable[[Path], Any]
+    options: Mapping[str, Any]
+    image: str
+    images: int
+
+
+_CHEST = ChestPhantom(n_train=4, n_val=2, n_test=2, size=128, prevalence=0.5, seed=5)
+_SKIN = SkinPhantom(n_train=4, n_val=2, n_test=2, prevalence=0.5, width=64, seed=3)
+
+READER_VALUES: Mapping[str, ReaderValues] = {
+    "isic": ReaderValues(lambda out: write_isic(out, _SKIN), {"image_size": 32}, "*.jpg", 8),
+    "siim-acr": ReaderValues(
+        lambda out: write_siim_acr(out, _CHEST), {"image_size": 32}, "*.dcm", 8
+    ),
+}
+
+
+@dataclass(frozen=True)
+class GeneratorValues:
+    """How a generator is tested.
+
+    Attributes:
+        options: The generator's options.
+        golden: SHA-256 over the bytes of all records, by the generator's `VERSION`.
+    """
+
+    options: Mapping[str, Any]
+    golden: Mapping[int, str]
+
+
+GENERATOR_VALUES: Mapping[str, GeneratorValues] = {
+    "gaussian-squares": GeneratorValues(
+        {"image_size": 16, "abnormality_size": 4, "spurious_size": 5, "prevalence": 0.5}
+        | {"n_train": 6, "n_val": 4, "n_test": 4},
+        {1: "e34eaa2b7ebbf6d1e0f237262f238198607db427f48bdf13f7f99955d7c22052"},
+    ),
+}
+
+MODEL_VALUES: Mapping[str, Mapping[str, Any]] = {
+    "resnet50": {},
+    "small-cnn": {"channels": 4},
+    "unet": {"encoder": "resnet18"},
+    "fcn-resnet50": {},
+    "small-unet": {"channels": 4},
+}
+
+AGGREGATION_VALUES: Mapping[str, Readout] = {
+    "mean_prob": Readout(name="mean_prob"),
+    "mean_logit": Readout(name="mean_logit"),
+    "max_prob": Readout(name="max_prob"),
+    "area_fraction": Readout(name="area_fraction", threshold=0.4),
+    "top_fraction": Readout(name="top_fraction", fraction=0.2),
+    "area_count": Readout(name="area_count", area=3),
+}
+
+
+def registries() -> dict[str, tuple[set[str], set[str]]]:
+    """What each registry holds now, and what has test values."""
+    return {
+        "METHODS": (set(methods.METHODS), set(METHOD_VALUES)),
+        "READERS": (set(options.READERS), set(READER_VALUES)),
+        "GENERATORS": (set(options.GENERATORS), set(GENERATOR_VALUES)),
+        "MODELS": ({*options.CLASSIFIERS, *options.SEGMENTERS}, set(MODEL_VALUES)),
+        "read-outs": (set(get_args(get_type_hints(Readout)["name"])), set(AGGREGATION_VALUES)),
+    }
+
+
+def missing_values() -> list[str]:
+    """A sentence for each entry without test values, and for test values of no entry."""
+    issues = []
+    for registry, (entries, tested) in registries().items():
+        issues += [
+            f"'{name}' of {registry} has no test values: add them to contract_values.py"
+            for name in sorted(entries - tested)
+        ]
+        issues += [
+            f"test values of '{name}' are left, which is not in {registry}: remove them"
+            for name in sorted(tested - entries)
+        ]
+    untested = store_classes() - {cls.__name__ for cls in STORES.values()}
+    return issues + [
+        f"'{name}' of stores is in no test: add it to store_kinds.py" for name in sorted(untested)
+    ]
+
+
+def store_classes() -> set[str]:
+    """Names of the classes in `cluster.stores` that can be opened as a store."""
+    names: set[str] = set()
+    for module in pkgutil.iter_modules(stores.__path__):
+        members = vars(import_module(f"{stores.__name__}.{module.name}"))
+        names |= {
+            name
+            for name, value in members.items()
+            if inspect.isclass(value) and name.endswith("Store") and value is not Store
+        }
+    return names

@@ -1,0 +1,57 @@
+"""Sweep YAMLs that are taken: the least, and one with every section."""
+
+from __future__ import annotations
+
+SMALL = """\
+name: tiny
+dataset: siim-acr
+axes:
+  specificity: [label]
+  budget: [2]
+  method: [erm]
+  seed: [0]
+"""
+
+FULL = """\
+# A sweep with every section.
+name: cxr-frontier
+dataset: siim-acr@0123abcd
+axes:
+  specificity: [label, box, mask, {r: 4}, {box: image}]
+  budget: [600, 1100, all]
+  method: [erm]
+  seed: [0, 1, 2147483647]
+balance: natural
+model:
+  classifier: small-cnn
+  segmenter: {name: small-unet, channels: 8}
+  readout: {name: area_fraction, threshold: 0.3}
+train:
+  epochs: 150
+  batch_size: 32
+  optimizer: sgd
+  learning_rate: 1e-3
+  weight_decay: 0
+  momentum: 0.5
+  augment: paper
+  normalise: imagenet
+  precision: bfloat16
+  evaluate_every: 5
+  keep: auto
+  per_specificity:
+    label: {learning_rate: 1.0e-5, epochs: 50}
+    r: {keep: last}
+  per_method:
+    erm: {weight_decay: 0.01, epochs: 70}
+select: {epoch: best test.robust_auroc, operating_point: {sensitivity: 0.95}}
+cost:
+  wage_per_hour: 50
+  seconds_per_click: 2.5
+  clicks: {label: 2, box: 3, mask: 40, r: 4, spurious_label: 0}
+  include_validation: true
+published: [saab2022/table1, saab2022/table4]
+resources: {cpus: 4, gpus: 0.5, threads: 2}
+checkpoint: {every_epochs: 3, keep: true}
+embeddings: true
+store: s3://bucket/some/prefix
+"""
