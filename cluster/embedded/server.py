@@ -269,12 +269,12 @@ class _Server:
         try:
             if not path.exists() or json.loads(path.read_text()).get("version", 1) < KEYS_VERSION:
                 _write(path, _new_keys())
-            found: dict[str, str] = json.loads(path.read_text())["identities"][0]["credentials"][0]
+            keys: dict[str, str] = json.loads(path.read_text())["identities"][0]["credentials"][0]
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ServerError(
                 f"{path} is damaged ({error!r}): remove it, and new keys are made; data stays"
             ) from error
-        return found
+        return keys
 
     def _error(self, what: str) -> ServerError:
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []

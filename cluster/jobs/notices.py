@@ -99,7 +99,7 @@ class Notices:
         """
         if time.monotonic() - self._read_at >= max_age_s:
             try:
-                self._read = _parsed(kv_get(self._key))
+                self._read = _parse(kv_get(self._key))
             except RayError as error:
                 _log.warning("the driver's notices could not be read: %s", error)
             self._read_at = time.monotonic()
@@ -118,11 +118,11 @@ class Notices:
         kv_put(self._key, data.encode())
 
 
-def _parsed(found: bytes | None) -> Notice:
-    if found is None:
+def _parse(answer: bytes | None) -> Notice:
+    if answer is None:
         return Notice()
-    told = json.loads(found)
-    return Notice(told["stop"], frozenset(told["retried"]))
+    notice = json.loads(answer)
+    return Notice(notice["stop"], frozenset(notice["retried"]))
 
 
 DRAIN_VARIABLE = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
@@ -132,10 +132,10 @@ _RAYS_DRAIN_S = 30.0
 def drain_seconds() -> float:
     """How long this node's tasks may go on after its SIGTERM, as Ray 2.60 reads it."""
     try:
-        found = float(os.environ.get(DRAIN_VARIABLE, ""))
+        seconds = float(os.environ.get(DRAIN_VARIABLE, ""))
     except ValueError:
         return _RAYS_DRAIN_S
-    return found if math.isfinite(found) else _RAYS_DRAIN_S
+    return seconds if math.isfinite(seconds) else _RAYS_DRAIN_S
 
 
 class Drain:
