@@ -27,7 +27,7 @@ def cautions(cells: pd.DataFrame, priced: pd.DataFrame, epochs: pd.DataFrame) ->
 
     Args:
         cells: The result of `cells`.
-        priced: The result of `priced_trials`.
+        priced: The result of `price_trials`.
         epochs: Columns of `sweeps.results.schemas.EPOCHS`; rows of other attempts are ignored.
     """
     events = epochs[epochs["metric"].isin(MEANINGS) & (epochs["value"] > 0)]

@@ -54,7 +54,7 @@ def measures(priced: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     """What each trial measured, on train for the variance and on test for the others.
 
     Args:
-        priced: The result of `priced_trials`.
+        priced: The result of `price_trials`.
         epochs: Columns of `sweeps.results.schemas.EPOCHS`; rows of other attempts are ignored.
 
     Returns:

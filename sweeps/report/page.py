@@ -72,7 +72,7 @@ def page_context(
 
     Args:
         given: The report's input.
-        priced: The result of `priced_trials`.
+        priced: The result of `price_trials`.
         cells: The result of `cells`.
         published: The result of `published_frame`.
         measured: The result of `measures`.

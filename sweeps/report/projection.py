@@ -76,7 +76,7 @@ def projection_png(
 
     Args:
         embeddings: Trial id to its rows of `embeddings`; at least one, at most one per cell.
-        priced: The result of `priced_trials`.
+        priced: The result of `price_trials`.
         cells: The result of `cells`, whose order the panels have.
     """
     trials = priced[priced["trial_id"].isin(list(embeddings))]

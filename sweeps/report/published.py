@@ -32,7 +32,7 @@ def published_frame(
     Args:
         tables: What papers say of this sweep's dataset.
         cells: The result of `cells`.
-        priced: The result of `priced_trials`.
+        priced: The result of `price_trials`.
         epochs: Columns of `sweeps.results.schemas.EPOCHS`.
         squares: The generator's options where the sweep is on squares, whose mutual information
             is measured on the images; elsewhere nobody knows where the spurious pixels are.

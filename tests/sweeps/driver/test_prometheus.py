@@ -100,8 +100,8 @@ def test_without_ray_nothing_is_recorded_nor_started() -> None:
     """Recording in a process without Ray imports nothing of it and starts no thread."""
     code = """
         import sys, threading
-        from sweeps.trial.prometheus import TrialMetrics
-        with TrialMetrics("sweep", "cell", "trial", "dataset") as shown:
+        from sweeps.trial.prometheus import TrialTelemetry
+        with TrialTelemetry("sweep", "cell", "trial", "dataset") as shown:
             shown.fetching(1, 2)
             shown.epoch(1, 2, {})
         print(threading.active_count(), "ray" in sys.modules)

@@ -181,7 +181,7 @@ def test_a_damaged_checkpoint_is_told_and_not_used(
     assert run_trial(task, "second", lambda *_: None).state == "committed"
     [row] = results.read_trials(folder_store, [task.trial_id]).to_pylist()
     assert row["resumed_from_epoch"] == 0
-    assert f"{key} is not used, the trial starts from the beginning" in caplog.text
+    assert f"{key} is not used; the trial starts from the beginning" in caplog.text
 
 
 class Told(Control):
