@@ -22,10 +22,10 @@ _ALPHA = {
 _LABEL_PART = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _LABEL_KEY = rf"([a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_LABEL_PART}"
 
-Found = Iterator[LintFinding]
+Findings = Iterator[LintFinding]
 
 
-def kuberay_problems(document: Document) -> Found:
+def kuberay_problems(document: Document) -> Findings:
     """What the operator would refuse in a RayCluster or a RayJob; other kinds have none."""
     if document.kind not in _LONGEST:
         return
@@ -43,7 +43,7 @@ def kuberay_problems(document: Document) -> Found:
             yield from job_rule(document.spec)
 
 
-def _name(document: Document) -> Found:
+def _name(document: Document) -> Findings:
     name, most = str(document.metadata.get("name", "")), _LONGEST[document.kind]
     if not name and (prefix := document.metadata.get("generateName")):
         name = f"{prefix}12345"  # as many characters as an API server adds
@@ -65,7 +65,7 @@ def _pod(group: dict[str, Any]) -> dict[str, Any]:
     return mapping(mapping(group.get("template")).get("spec"))
 
 
-def _groups(path: str, spec: dict[str, Any]) -> Found:
+def _groups(path: str, spec: dict[str, Any]) -> Findings:
     for where, group in _all_groups(path, spec):
         parameters = mapping(group.get("rayStartParams"))
         if not entries(_pod(group).get("containers")):
@@ -104,11 +104,11 @@ def _environment(pod: dict[str, Any]) -> dict[str, str]:
 
 
 def _version(spec: dict[str, Any]) -> tuple[int, ...]:
-    found = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", str(spec.get("rayVersion", "")))
-    return tuple(int(part or 0) for part in found.groups()) if found else (0,)
+    match = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", str(spec.get("rayVersion", "")))
+    return tuple(int(part or 0) for part in match.groups()) if match else (0,)
 
 
-def _autoscaling(path: str, spec: dict[str, Any]) -> Found:
+def _autoscaling(path: str, spec: dict[str, Any]) -> Findings:
     options = mapping(spec.get("autoscalerOptions"))
     switch = _environment(_pod(mapping(spec.get("headGroupSpec")))).get(_V2_SWITCH)
     v2 = options.get("version") == "v2"
@@ -139,7 +139,7 @@ def _autoscaling(path: str, spec: dict[str, Any]) -> Found:
     yield from _scaled_groups(path, spec, v2 or switch in {"1", "true"})
 
 
-def _scaled_groups(path: str, spec: dict[str, Any], v2: bool) -> Found:
+def _scaled_groups(path: str, spec: dict[str, Any], v2: bool) -> Findings:
     for where, group in _all_groups(path, spec):
         idle = group.get("idleTimeoutSeconds")
         if number(idle) < 0:
@@ -154,7 +154,7 @@ def _scaled_groups(path: str, spec: dict[str, Any], v2: bool) -> Found:
                 yield LintFinding(f"{where}.{name}", "expected autoscalerOptions.version v2 for it")
 
 
-def _authentication(path: str, spec: dict[str, Any]) -> Found:
+def _authentication(path: str, spec: dict[str, Any]) -> Findings:
     options = mapping(spec.get("authOptions"))
     where = f"{path}.authOptions"
     token, delegated = options.get("mode") == "token", options.get("enableK8sTokenAuth")
@@ -174,7 +174,7 @@ def _authentication(path: str, spec: dict[str, Any]) -> Found:
         )
 
 
-def _fault_tolerance(path: str, spec: dict[str, Any], annotations: dict[str, Any]) -> Found:
+def _fault_tolerance(path: str, spec: dict[str, Any], annotations: dict[str, Any]) -> Findings:
     head = mapping(spec.get("headGroupSpec"))
     variables = _environment(_pod(head))
     parameters = mapping(head.get("rayStartParams"))
@@ -208,7 +208,7 @@ def _off(path: str, gate: str) -> LintFinding:
     return LintFinding(path, f"needs the operator's feature gate {gate}, which is off by default")
 
 
-def _gates(path: str, spec: dict[str, Any]) -> Found:
+def _gates(path: str, spec: dict[str, Any]) -> Findings:
     for field, gate in _ALPHA.items():
         if spec.get(field) is not None:
             yield _off(f"{path}.{field}", gate)
@@ -222,7 +222,7 @@ def _gates(path: str, spec: dict[str, Any]) -> Found:
         yield LintFinding(f"{path}.managedBy", f"expected {' or '.join(managed)}")
 
 
-def _job_end(spec: dict[str, Any]) -> Found:
+def _job_end(spec: dict[str, Any]) -> Findings:
     shutdown = bool(spec.get("shutdownAfterJobFinishes"))
     if number(spec.get("ttlSecondsAfterFinished")) > 0 and not shutdown:
         yield LintFinding(
@@ -241,7 +241,7 @@ def _job_end(spec: dict[str, Any]) -> Found:
         yield from _deletion(mapping(strategy), spec, shutdown)
 
 
-def _deletion(strategy: dict[str, Any], spec: dict[str, Any], shutdown: bool) -> Found:
+def _deletion(strategy: dict[str, Any], spec: dict[str, Any], shutdown: bool) -> Findings:
     where = "spec.deletionStrategy"
     legacy = {name for name in ("onSuccess", "onFailure") if strategy.get(name) is not None}
     rules = entries(strategy.get("deletionRules"))
@@ -281,7 +281,7 @@ def _deletion(strategy: dict[str, Any], spec: dict[str, Any], shutdown: bool) ->
             )
 
 
-def _job_cluster(spec: dict[str, Any]) -> Found:
+def _job_cluster(spec: dict[str, Any]) -> Findings:
     selector = spec.get("clusterSelector")
     if not selector and "rayClusterSpec" not in spec:
         yield LintFinding("spec.rayClusterSpec", "expected, or a clusterSelector")
@@ -301,7 +301,7 @@ def _job_cluster(spec: dict[str, Any]) -> Found:
         yield LintFinding("spec.backoffLimit", "expected 0 with clusterSelector")
 
 
-def _job_mode(spec: dict[str, Any]) -> Found:
+def _job_mode(spec: dict[str, Any]) -> Findings:
     mode = spec.get("submissionMode")
     if mode == "InteractiveMode" and number(spec.get("backoffLimit")) > 0:
         yield LintFinding("spec.backoffLimit", "expected 0 in InteractiveMode")
@@ -318,4 +318,4 @@ def _job_mode(spec: dict[str, Any]) -> Found:
         )
 
 
-_JOB_RULES: tuple[Callable[[dict[str, Any]], Found], ...] = (_job_end, _job_cluster, _job_mode)
+_JOB_RULES: tuple[Callable[[dict[str, Any]], Findings], ...] = (_job_end, _job_cluster, _job_mode)

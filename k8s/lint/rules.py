@@ -20,7 +20,7 @@ from k8s.lint.documents import (
     quantity,
     ray_cluster,
 )
-from k8s.lint.kuberay import Found, kuberay_problems
+from k8s.lint.kuberay import Findings, kuberay_problems
 
 DRAIN = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 _RAY_DRAIN_S = 30  # Ray's default
@@ -37,19 +37,19 @@ def rule_problems(document: Document, everything: list[Document]) -> list[LintFi
         document: the object.
         everything: all objects that are applied with it, where ConfigMaps are looked up.
     """
-    found = list(kuberay_problems(document))
+    findings = list(kuberay_problems(document))
     for template in pod_templates(document):
-        found += _security(template)
-        found += _resources(template)
-        found += _images(template)
-        found += _volumes(template)
+        findings += _security(template)
+        findings += _resources(template)
+        findings += _images(template)
+        findings += _volumes(template)
         if template.role != "other":
-            found += _grace(template, everything)
+            findings += _grace(template, everything)
     if cluster := ray_cluster(document):
-        found += _cluster(*cluster)
+        findings += _cluster(*cluster)
     if document.kind == "PodDisruptionBudget":
-        found += _budget(document)
-    return found
+        findings += _budget(document)
+    return findings
 
 
 def committed_problems(document: Document) -> list[LintFinding]:
@@ -65,7 +65,7 @@ def committed_problems(document: Document) -> list[LintFinding]:
     return []
 
 
-def _security(template: PodTemplate) -> Found:
+def _security(template: PodTemplate) -> Findings:
     pod = mapping(template.spec.get("securityContext"))
     where = f"{template.path}.spec".removeprefix(".")
     for name in ("hostNetwork", "hostPID", "hostIPC"):
@@ -75,10 +75,10 @@ def _security(template: PodTemplate) -> Found:
         yield from _restricted(f"{path}.securityContext", container.get("securityContext"), pod)
 
 
-def _restricted(path: str, value: Any, pod: dict[str, Any]) -> Found:
+def _restricted(path: str, value: Any, pod: dict[str, Any]) -> Findings:
     """The restricted profile of one container; what it leaves out it has from the pod."""
-    own = mapping(value)
-    both = {**pod, **own}
+    container = mapping(value)
+    both = {**pod, **container}
     if both.get("runAsNonRoot") is not True:
         yield LintFinding(f"{path}.runAsNonRoot", "expected true, here or for the pod")
     if both.get("runAsUser") in (None, 0):
@@ -89,23 +89,23 @@ def _restricted(path: str, value: Any, pod: dict[str, Any]) -> Found:
         yield LintFinding(
             f"{path}.seccompProfile.type", "expected RuntimeDefault, here or for the pod"
         )
-    if own.get("privileged"):
+    if container.get("privileged"):
         yield LintFinding(f"{path}.privileged", "expected false")
-    if own.get("allowPrivilegeEscalation") is not False:
+    if container.get("allowPrivilegeEscalation") is not False:
         yield LintFinding(f"{path}.allowPrivilegeEscalation", "expected false")
-    if own.get("readOnlyRootFilesystem") is not True:
+    if container.get("readOnlyRootFilesystem") is not True:
         yield LintFinding(f"{path}.readOnlyRootFilesystem", "expected true")
-    capabilities = mapping(own.get("capabilities"))
+    capabilities = mapping(container.get("capabilities"))
     if capabilities.get("drop") != ["ALL"] or capabilities.get("add"):
         yield LintFinding(f"{path}.capabilities", "expected drop: [ALL] and nothing added")
 
 
-def _resources(template: PodTemplate) -> Found:
+def _resources(template: PodTemplate) -> Findings:
     for path, container in template.containers():
         yield from _requests_are_limits(f"{path}.resources", container.get("resources"))
 
 
-def _requests_are_limits(path: str, value: Any) -> Found:
+def _requests_are_limits(path: str, value: Any) -> Findings:
     resources = mapping(value)
     limits, requests = mapping(resources.get("limits")), mapping(resources.get("requests"))
     for name in ("cpu", "memory"):
@@ -121,7 +121,7 @@ def _requests_are_limits(path: str, value: Any) -> Found:
             )
 
 
-def _images(template: PodTemplate) -> Found:
+def _images(template: PodTemplate) -> Findings:
     for path, container in template.containers():
         image = str(container.get("image", ""))
         tag = image.rpartition("/")[2].partition(":")[2]
@@ -131,7 +131,7 @@ def _images(template: PodTemplate) -> Found:
             )
 
 
-def _volumes(template: PodTemplate) -> Found:
+def _volumes(template: PodTemplate) -> Findings:
     """Every emptyDir is bounded, and together they fit into what the pod may keep on its node."""
     on_disk = Decimal(0)
     for index, volume in enumerate(entries(template.spec.get("volumes"))):
@@ -163,7 +163,7 @@ def _volumes(template: PodTemplate) -> Found:
         )
 
 
-def _grace(template: PodTemplate, everything: list[Document]) -> Found:
+def _grace(template: PodTemplate, everything: list[Document]) -> Findings:
     """Kubernetes kills a pod after its grace period: Ray's drain must have ended by then."""
     grace = template.spec.get("terminationGracePeriodSeconds", _KUBERNETES_GRACE_S)
     drain = max((_drain(c, everything) for _, c in template.containers()), default=_RAY_DRAIN_S)
@@ -191,7 +191,7 @@ def _drain(container: dict[str, Any], everything: list[Document]) -> float:
         return float("inf")
 
 
-def _cluster(path: str, spec: dict[str, Any]) -> Found:
+def _cluster(path: str, spec: dict[str, Any]) -> Findings:
     head = mapping(spec.get("headGroupSpec"))
     if mapping(head.get("rayStartParams")).get("num-cpus") != "0":
         yield LintFinding(
@@ -226,7 +226,7 @@ def _cluster(path: str, spec: dict[str, Any]) -> Found:
         yield from _autoscaler(path, spec, mapping(head_pod.get("securityContext")))
 
 
-def _autoscaler(path: str, spec: dict[str, Any], pod: dict[str, Any]) -> Found:
+def _autoscaler(path: str, spec: dict[str, Any], pod: dict[str, Any]) -> Findings:
     """The container that the operator adds to the head's pod is held like the others."""
     options = mapping(spec.get("autoscalerOptions"))
     where = f"{path}.autoscalerOptions"
@@ -236,7 +236,7 @@ def _autoscaler(path: str, spec: dict[str, Any], pod: dict[str, Any]) -> Found:
     yield from _requests_are_limits(f"{where}.resources", options.get("resources"))
 
 
-def _budget(document: Document) -> Found:
+def _budget(document: Document) -> Findings:
     labels = mapping(mapping(document.spec.get("selector")).get("matchLabels"))
     if not any(str(label).startswith("ray.io/") for label in labels):
         return
@@ -251,11 +251,11 @@ def _budget(document: Document) -> Found:
 
 def unmet_settings(documents: list[Document]) -> Iterator[tuple[Document, LintFinding]]:
     """ConfigMaps, accounts and priority classes that a pod names and nobody makes."""
-    made = {(d.kind, str(d.metadata.get("name"))) for d in documents}
+    existing = {(d.kind, str(d.metadata.get("name"))) for d in documents}
     for document in documents:
         for template in pod_templates(document):
             for path, kind, name in _references(template):
-                if (kind, name) not in made:
+                if (kind, name) not in existing:
                     yield (
                         document,
                         LintFinding(path, f"{kind} '{name}': expected among the manifests"),

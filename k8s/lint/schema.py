@@ -35,7 +35,7 @@ def load_crds(folder: Path) -> Schemas:
     Raises:
         ManifestError: the folder holds none, or a file is not YAML.
     """
-    found: Schemas = {}
+    schemas: Schemas = {}
     for path in sorted(folder.glob("*.yaml")):
         try:  # a megabyte of YAML each: the C loader takes a tenth of the time
             documents = list(yaml.load_all(path.read_bytes(), yaml.CSafeLoader))
@@ -47,13 +47,13 @@ def load_crds(folder: Path) -> Schemas:
             spec = crd["spec"]
             for version in spec["versions"]:
                 key = (f"{spec['group']}/{version['name']}", spec["names"]["kind"])
-                found[key] = version["schema"]["openAPIV3Schema"]
-    if not found:
+                schemas[key] = version["schema"]["openAPIV3Schema"]
+    if not schemas:
         raise ManifestError(
             f"{folder}: no CustomResourceDefinition in its *.yaml files: give the folder of "
             "KubeRay's CRDs (helm-chart/kuberay-operator/crds of its release)"
         )
-    return found
+    return schemas
 
 
 def schema_problems(
@@ -68,7 +68,7 @@ def schema_problems(
         crds: schemas of custom resources, of `load_crds`.
         version: the Kubernetes version, for example 1.37.
     """
-    found: dict[tuple[str, str], LintFinding] = {}
+    findings: dict[tuple[str, str], LintFinding] = {}
     known = _core_validator(document.api_version, document.kind, version)
     if known:
         errors = list(_located(known.iter_errors(document.body), ""))
@@ -81,8 +81,8 @@ def schema_problems(
         checks.insert(0, _located(errors, ""))
     for check in checks:
         for keyword, path, message in check:
-            found.setdefault((keyword, path), LintFinding(path, message))
-    return list(found.values()), crd is not None
+            findings.setdefault((keyword, path), LintFinding(path, message))
+    return list(findings.values()), crd is not None
 
 
 def with_defaults(value: Any, schema: dict[str, Any]) -> Any:

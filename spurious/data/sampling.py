@@ -40,13 +40,13 @@ def oversample_to_largest_group(groups: NDArray[np.int64]) -> Sampler:
     each epoch.
     """
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    largest = max(len(own) for own in members)
+    largest = max(len(positions) for positions in members)
 
     def order(rng: np.random.Generator) -> NDArray[np.int64]:
         drawn = []
-        for own in members:
-            whole, part = divmod(largest, len(own))
-            drawn += [np.tile(own, whole), rng.choice(own, part, replace=False)]
+        for positions in members:
+            whole, part = divmod(largest, len(positions))
+            drawn += [np.tile(positions, whole), rng.choice(positions, part, replace=False)]
         return rng.permutation(np.concatenate(drawn))
 
     return order
@@ -102,8 +102,8 @@ class BatchSampler:
         companions = rest.batches(parts, epoch)
         if self.two_views:
             companions = _in_two_views(companions, rest.batches(parts, epoch, view=1))
-        for batch, beside in zip(batches, companions, strict=True):
-            yield replace(batch, rest=beside)
+        for batch, companion in zip(batches, companions, strict=True):
+            yield replace(batch, rest=companion)
 
 
 def _in_two_views(first: Iterator[Batch], second: Iterator[Batch]) -> Iterator[Batch]:

@@ -112,15 +112,15 @@ def draw_contrasts(cells: NDArray[np.int64], batch_size: int) -> Sampler:
         batch_size: As the feed cuts the order.
     """
     members = [np.flatnonzero(cells == cell) for cell in np.unique(cells)]
-    sizes = [len(own) for own in members]
+    sizes = [len(positions) for positions in members]
 
     def sampler(rng: np.random.Generator) -> NDArray[np.int64]:
         drawn = []
         for start in range(0, len(cells), batch_size):
             parts = equal_parts(sizes, min(batch_size, len(cells) - start))
             drawn += [
-                rng.choice(own, part, replace=False)
-                for own, part in zip(members, parts, strict=True)
+                rng.choice(positions, part, replace=False)
+                for positions, part in zip(members, parts, strict=True)
             ]
         return np.concatenate(drawn)
 

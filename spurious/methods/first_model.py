@@ -74,10 +74,12 @@ def first_model(problem: TrainingProblem, options: FirstModelOptions, hooks: Hoo
     """Take up the first model where one is stored, else train it."""
     config = first_config(problem.config, options)
     balanced = options.first_balance == "classes"
-    stage = SharedModel(BALANCED_KIND if balanced else KIND, config)
+    model_key = SharedModel(BALANCED_KIND if balanced else KIND, config)
     sampler = oversample_to_largest_group(problem.training.labels) if balanced else None
     state = checkpoint.unpack(
-        hooks.shared_models(stage, lambda own: _train(problem, config, sampler, own))
+        hooks.shared_models(
+            model_key, lambda model_hooks: _train(problem, config, sampler, model_hooks)
+        )
     )
     predicted = state["predicted"].numpy()
     if len(predicted) != len(problem.training):

@@ -92,10 +92,10 @@ class LearningFromFailure(Objective):
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
         """Weights carry no gradient, so neither loss moves the other network."""
-        beside = Forward(self.biased, forward.device, forward.bfloat16)
+        biased_forward = Forward(self.biased, forward.device, forward.bfloat16)
         biased, debiased = (
             self.supervision.losses(network(batch.x), batch.targets)
-            for network in (beside, forward)
+            for network in (biased_forward, forward)
         )
         losses = torch.stack([biased, debiased]).detach()
         if self.averages is not None:

@@ -132,8 +132,8 @@ def teacher(
     """
     config = replace(problem.config, method=replace(options, filter_by_label=False), rest=None)
 
-    def make(own: Hooks) -> bytes:
-        return checkpoint.pack({"kept": run(problem, options, rest, False, own).kept_state})
+    def make(model_hooks: Hooks) -> bytes:
+        return checkpoint.pack({"kept": run(problem, options, rest, False, model_hooks).kept_state})
 
     state: dict[str, torch.Tensor] = checkpoint.unpack(
         hooks.shared_models(SharedModel(KIND, config), make)

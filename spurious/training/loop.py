@@ -46,7 +46,7 @@ class ControlSignal(Enum):
     STOP = "stop"
 
 
-def train_here(stage: SharedModel, make: Callable[[Hooks], bytes]) -> bytes:
+def train_here(model_key: SharedModel, make: Callable[[Hooks], bytes]) -> bytes:
     """Stages without a place to keep them."""
     return make(Hooks())
 

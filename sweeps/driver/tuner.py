@@ -67,7 +67,7 @@ class _Callback(tune.Callback):
         return _Callback, ({}, Watcher(), Tally(), Stopping(Notices("")))
 
     def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
-        if self.stopping.newly_asked():
+        if self.stopping.is_newly_requested():
             self.watcher.stopping()
         if time.monotonic() - self._looked_at >= _LOOK_EVERY_S:
             self._looked_at = time.monotonic()
@@ -266,7 +266,7 @@ def run_tasks(
                     folder,
                     _Callback(names, watcher, tally, stopping),
                 )
-                if stopping.asked:
+                if stopping.is_requested:
                     break
             stopping.notices.clear()
     except KeyboardInterrupt:  # the second one; what is done is in the store

@@ -155,7 +155,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.scatter(x, y, s=7, c=colours, linewidths=0, alpha=0.75)
 
 
-def _legend(figure: Figure, found: set[tuple[int, int]], name: str | None) -> None:
+def _legend(figure: Figure, pairs: set[tuple[int, int]], name: str | None) -> None:
     """Only the groups that are drawn."""
     dot: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 5}
     entries = [
@@ -167,9 +167,9 @@ def _legend(figure: Figure, found: set[tuple[int, int]], name: str | None) -> No
             **dot,
         )
         for (label, attribute), colour in GROUPS.items()
-        if (label, attribute) in found
+        if (label, attribute) in pairs
     ]
-    if any(attribute < 0 for _, attribute in found):
+    if any(attribute < 0 for _, attribute in pairs):
         entries.append(Line2D([], [], color=FAINT, label="s unknown", **dot))
     columns = -(-len(entries) // 2)  # a label's two groups below each other
     figure.legend(handles=entries, loc="upper left", frameon=False, ncols=columns, fontsize=8)

@@ -86,9 +86,9 @@ def _summaries(
         values = priced[[*keys, *CELL]].merge(epochs[mine], on=keys)
         if values["attribute"].nunique() > 1:  # a paper speaks of one spurious feature
             return {}
-    grouped = {tuple(map(str, key)): found["value"] for key, found in values.groupby(CELL)}
+    grouped = {tuple(map(str, key)): group["value"] for key, group in values.groupby(CELL)}
     over_seeds = summarize_images if METRICS[metric].of_images else summarize
-    return {(key[0], key[1], key[2]): over_seeds(found) for key, found in grouped.items()}
+    return {(key[0], key[1], key[2]): over_seeds(group) for key, group in grouped.items()}
 
 
 def _information(

@@ -69,20 +69,20 @@ class Refused(Exception):
 class SpecIssues:
     """Everything that is wrong with one text; raised as one error, in the order of its lines."""
 
-    def __init__(self, source: str, found: Iterable[SpecIssue] = ()) -> None:
+    def __init__(self, source: str, issues: Iterable[SpecIssue] = ()) -> None:
         self.source = source
-        self.found = list(found)
+        self.issues = list(issues)
 
     def add(self, where: Where, key: str, message: str) -> None:
         """Note one problem."""
-        self.found.append(SpecIssue(where, key, message))
+        self.issues.append(SpecIssue(where, key, message))
 
     def raise_if_any(self) -> None:
         """Raise one SpecError that lists every problem, one a line, overrides last."""
-        if not self.found:
+        if not self.issues:
             return
         ordered = sorted(
-            self.found, key=lambda p: p.where if isinstance(p.where, int) else math.inf
+            self.issues, key=lambda p: p.where if isinstance(p.where, int) else math.inf
         )
         lines = [self._line(problem) for problem in ordered[:SHOWN]]
         if len(ordered) > SHOWN:
@@ -120,9 +120,9 @@ class Field:
     @contextmanager
     def complete(self) -> Iterator[None]:
         """Raise Refused at the end where anything was noted inside."""
-        noted = len(self.problems.found)
+        noted = len(self.problems.issues)
         yield
-        if len(self.problems.found) > noted:
+        if len(self.problems.issues) > noted:
             raise Refused
 
     def at(self, *names: str) -> Field | None:
@@ -214,15 +214,15 @@ class Field:
             raise Refused
         return values
 
-    def options(self, cls: Any, beside: Collection[str] = ()) -> Any:
-        """A dataclass of options, defaults filled in; `beside` names keys that are not its own.
+    def options(self, cls: Any, also_allowed: Collection[str] = ()) -> Any:
+        """Read a dataclass of options; `also_allowed` names keys that are not fields of it.
 
         Raises:
             Refused: bad values or keys, or values that do not go together.
         """
         with self.complete():
-            children = self.mapping([*beside, *options_of(cls)])
-            values = self.values(cls, {k: v for k, v in children.items() if k not in beside})
+            children = self.mapping([*also_allowed, *options_of(cls)])
+            values = self.values(cls, {k: v for k, v in children.items() if k not in also_allowed})
             built = cls(**values)
             for message in config.problems(built):
                 children.get(message.partition(" ")[0], self).note(message)
@@ -250,7 +250,7 @@ class Field:
             raise field.refuse(f"{what}, one of {', '.join(registry)}", hint)
         if field is self:
             return name, registry[name]()
-        return name, self.options(registry[name], beside=("name",))
+        return name, self.options(registry[name], also_allowed=("name",))
 
 
 def describe_node(node: Node) -> str:

@@ -185,12 +185,12 @@ def parse_spec(
     Raises:
         SpecError: all problems, one a line, as `SOURCE:LINE: dotted.key: given; expected`.
     """
-    tree, found = read(text)
-    problems = SpecIssues(source, found)
+    tree, issues = read(text)
+    problems = SpecIssues(source, issues)
     values: dict[str, Any] = {}
     if tree is not None:
         wrong = [override(tree, key, value) for key, value in overrides.items()]
-        problems.found += [problem for problem in wrong if problem is not None]
+        problems.issues += [problem for problem in wrong if problem is not None]
         root = Field(tree, "", problems)
         with suppress(Refused):
             values = _values(root)
@@ -214,8 +214,8 @@ def parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise SpecError(f"override {text!r}: expected KEY=VALUE, e.g. train.epochs=2")
-    tree, found = read(value or "null")
-    SpecIssues(f"override {key}", found).raise_if_any()
+    tree, issues = read(value or "null")
+    SpecIssues(f"override {key}", issues).raise_if_any()
     return key, None if tree is None else to_python(tree)
 
 

@@ -142,8 +142,8 @@ def read_paper(text: str | bytes, source: str, paper: str) -> tuple[PublishedTab
     Raises:
         SpecError: everything that is wrong with the file, one a line.
     """
-    tree, found = read(text)
-    problems = SpecIssues(source, found)
+    tree, issues = read(text)
+    problems = SpecIssues(source, issues)
     read_here: list[PublishedTable] = []
     if tree is not None:
         with suppress(Refused):

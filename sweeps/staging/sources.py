@@ -96,7 +96,7 @@ def options_from_command(cls: type[Any], options: Mapping[str, Any]) -> Any:
     built: Any = None
     if tree is not None:
         wrong = [override(tree, key, value) for key, value in options.items()]
-        problems.found += [problem for problem in wrong if problem is not None]
+        problems.issues += [problem for problem in wrong if problem is not None]
         with suppress(Refused):
             built = Field(tree, "", problems).options(cls)
     problems.raise_if_any()

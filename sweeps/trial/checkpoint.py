@@ -43,7 +43,7 @@ class TrainingState:
         self.store, self.task, self.clock, self.control = store, task, clock, control
         self.key = results.checkpoint_key(task.trial_id)
         self.stored = task.has_checkpoint
-        self._asked = time.monotonic()
+        self._polled_at = time.monotonic()
 
     def resume(self) -> bytes | None:
         """The training state to continue from, or None."""
@@ -73,10 +73,10 @@ class TrainingState:
         Where an epoch takes longer than a node has after its notice, each is worth a checkpoint:
         there will be no time for one once the notice has come.
         """
-        before, self._asked = self._asked, time.monotonic()
+        before, self._polled_at = self._polled_at, time.monotonic()
         if self.control.stop():
             return ControlSignal.STOP
-        slow = self._asked - before > self.control.notice_s()
+        slow = self._polled_at - before > self.control.notice_s()
         return ControlSignal.SAVE if self.control.leaving() or slow else ControlSignal.CONTINUE
 
     def forget(self) -> None:

@@ -42,7 +42,7 @@ class StoredSharedModels:
         store: Where shared models are kept.
         task: The trial.
         poll: Returns the control signal, between epochs and while waiting for another trial.
-        on_epoch: Told the epochs of a stage that is trained here.
+        on_epoch: Receives the epochs of a model that is trained here.
     """
 
     def __init__(
@@ -54,23 +54,23 @@ class StoredSharedModels:
     ) -> None:
         self.store, self.task, self.poll, self.on_epoch = store, task, poll, on_epoch
 
-    def __call__(self, stage: SharedModel, make: Callable[[Hooks], bytes]) -> bytes:
-        """The stage's result, stored or made here.
+    def __call__(self, model: SharedModel, make: Callable[[Hooks], bytes]) -> bytes:
+        """Return the stored model, or train it here.
 
         Raises:
-            Stopped: the caller wished so, while waiting or while making.
+            Stopped: the control signal said so, while waiting or training.
         """
-        folder = f"stages/{shared_model_id(stage, self.task.dataset_digest)}"
+        folder = f"stages/{shared_model_id(model, self.task.dataset_digest)}"
         is_announced = False
         while True:
             result = self._read(f"{folder}/result.pt")
             if result is not None:
-                _log.info("%s is taken from %s", stage.kind, folder)
+                _log.info("%s is taken from %s", model.kind, folder)
                 return result
-            if self._claimed(folder):
-                return self._made(folder, stage, make)
+            if self._try_claim(folder):
+                return self._train_or_resume(folder, model, make)
             if not is_announced:
-                _log.info("waits for %s, which another trial makes in %s", stage.kind, folder)
+                _log.info("waits for %s, which another trial trains in %s", model.kind, folder)
                 is_announced = True
             self._wait(folder)
 
@@ -87,7 +87,7 @@ class StoredSharedModels:
             return None
         return data
 
-    def _claimed(self, folder: str) -> bool:
+    def _try_claim(self, folder: str) -> bool:
         """Whether the claim is this trial's now: there was none, or it was an earlier attempt's."""
         try:
             self.store.create(f"{folder}/claim.json", self._claim(0))
@@ -121,7 +121,9 @@ class StoredSharedModels:
                 self.store.delete(f"{folder}/claim.json")
                 return
 
-    def _made(self, folder: str, stage: SharedModel, make: Callable[[Hooks], bytes]) -> bytes:
+    def _train_or_resume(
+        self, folder: str, model: SharedModel, make: Callable[[Hooks], bytes]
+    ) -> bytes:
         state = f"{folder}/state.pt"
         hooks = Hooks(
             resume=self._read(state),
@@ -130,7 +132,7 @@ class StoredSharedModels:
             on_epoch=self.on_epoch,
             poll=self.poll,
         )
-        _log.info("%s is made in %s", stage.kind, folder)
+        _log.info("%s is made in %s", model.kind, folder)
         with self._beating(folder):
             result = make(hooks)
             self.store.put(f"{folder}/result.pt", result)

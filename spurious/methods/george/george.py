@@ -36,8 +36,10 @@ def fit(problem: TrainingProblem, options: George, hooks: Hooks) -> Fit:
     Raises:
         ConfigError: `groups: pairs` while a class has no training image.
     """
-    stage = SharedModel(KIND, problem.config)
-    stored = hooks.shared_models(stage, lambda _: _pack(_find_clusters(problem, options, hooks)))
+    model_key = SharedModel(KIND, problem.config)
+    stored = hooks.shared_models(
+        model_key, lambda _: _pack(_find_clusters(problem, options, hooks))
+    )
     clusters = _unpack(problem, stored)
     problem.evaluator.clusters = clusters.validation
     pairs = pairs_of(clusters.counts) if options.groups == "pairs" else None

@@ -115,8 +115,10 @@ def best_partition(points: Points, options: George, random_state: int) -> Partit
     if options.clusters is not None:
         return into(min(options.clusters, most))
     counts = range(min(options.max_clusters, most), 1, -1)
-    return max(map(into, counts), key=lambda found: _value(points, found))  # the first of equals
+    return max(
+        map(into, counts), key=lambda partition: _value(points, partition)
+    )  # the first of equals
 
 
-def _value(points: Points, found: Partition) -> float:
-    return score(points, found.labels) if len(found) > 1 else -1.0
+def _value(points: Points, partition: Partition) -> float:
+    return score(points, partition.labels) if len(partition) > 1 else -1.0

@@ -52,14 +52,14 @@ def find_images(folder: Path, problems: ReaderIssues) -> dict[str, Path]:
     return images
 
 
-def find_one(folder: Path, given: Path | None, names: Sequence[str], option: str) -> Path:
+def find_one(folder: Path, chosen: Path | None, names: Sequence[str], option: str) -> Path:
     """Return the given file, or the only one of `names` in the folder.
 
     Raises:
         DataError: None or several are there, or the one there is a link that leaves the folder.
     """
-    if given is not None:
-        return given
+    if chosen is not None:
+        return chosen
     there = [folder / name for name in names if (folder / name).is_file()]
     if len(there) != 1:
         state = " and ".join(path.name for path in there) or "neither"
