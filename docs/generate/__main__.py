@@ -10,7 +10,7 @@ from docs.generate.tables import TABLES
 
 
 def main() -> int:
-    """Write every document anew where a table differs; with `--check` only name it.
+    """Rewrite every document whose tables differ; with `--check` only name it.
 
     Returns:
         0 where every table is as the registries have it (now), 1 where `--check` saw another,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from docs.generate.documents import DocumentError, code, table
 from sweeps.cli import build_parser
 
-VERBS = {
+EXAMPLES = {
     "stage": ("data", "sweeps stage siim-acr DIR --set image_size=512"),
     "phantom": ("data", "sweeps phantom siim-acr DIR --set n_train=200"),
     "plan": ("run", "sweeps plan my.yaml"),
@@ -22,39 +22,41 @@ VERBS = {
     "pull": ("results", "sweeps pull my-sweep --out my-tables"),
     "serve": ("store", "sweeps serve --port 8333"),
 }
-"""Verb to its group and an example."""
-
-GROUPS = ("data", "run", "cluster", "results", "store")
+"""Verb to its group and an example, in the order of the table."""
 
 
-def verbs_of(parser: argparse.ArgumentParser, parent: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each verb of a command line with its help; a verb's own verbs as `VERB SUBVERB`."""
-    for action in parser._actions:
-        if not isinstance(action, argparse._SubParsersAction):
-            continue
-        helps = {each.dest: each.help or "" for each in action._choices_actions}
-        for name, below in action.choices.items():
-            inner = list(verbs_of(below, f"{parent}{name} "))
-            yield from inner or [(f"{parent}{name}", helps.get(name, ""))]
+def parsers(
+    parser: argparse.ArgumentParser | None = None, parent: str = ""
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Yield each verb with its parser; a verb below another one as `VERB SUBVERB`."""
+    for action in (build_parser() if parser is None else parser)._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                yield from list(parsers(below, f"{parent}{name} ")) or [(f"{parent}{name}", below)]
 
 
-def verbs() -> str:
-    """Write one row a verb, by groups.
+def entries() -> list[tuple[str, str, str, str]]:
+    """List group, name, summary and example of each verb.
 
     Raises:
-        DocumentError: `VERBS` and the command line have different verbs.
+        DocumentError: a verb of the command line has no group and example.
     """
-    known = dict(verbs_of(build_parser()))
-    if known.keys() != VERBS.keys():
-        different = sorted(known.keys() ^ VERBS.keys())
+    summaries = {
+        each.dest: each.help or ""
+        for action in build_parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for each in action._choices_actions
+    }
+    if summaries.keys() != EXAMPLES.keys():
+        different = sorted(summaries.keys() ^ EXAMPLES.keys())
         raise DocumentError(
             f"verbs {', '.join(different)}: in the command line or in docs.generate.verbs alone; "
             "give each new verb its group and example there"
         )
-    rows = [
-        (group, code(name), known[name], code(example))
-        for group in GROUPS
-        for name, (of, example) in VERBS.items()
-        if of == group
-    ]
+    return [(group, name, summaries[name], text) for name, (group, text) in EXAMPLES.items()]
+
+
+def verbs() -> str:
+    """Write one row a verb, by groups."""
+    rows = [(group, code(name), summary, code(text)) for group, name, summary, text in entries()]
     return table(("group", "verb", "what it does", "example"), rows)

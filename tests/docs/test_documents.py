@@ -17,7 +17,7 @@ import yaml
 
 from docs.generate.documents import ROOT, DocumentError, documents, render, table
 from docs.generate.tables import TABLES
-from docs.generate.verbs import VERBS, verbs, verbs_of
+from docs.generate.verbs import entries, parsers
 from sweeps.cli import build_parser
 from sweeps.spec.model import parse_spec
 
@@ -85,11 +85,15 @@ def test_blocks_are_filled_and_markers_are_checked() -> None:
         render(text.replace("<!-- /table -->", ""), {"t": str})
 
 
-def test_a_new_verb_needs_a_group_and_an_example(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The table of verbs is not written without one of the command line's."""
-    monkeypatch.delitem(VERBS, "report")
-    with pytest.raises(DocumentError, match="verbs report"):
-        verbs()
+def test_every_verb_is_in_the_table_with_an_example() -> None:
+    """The command line and the table have the same verbs, and each example is one of its verb."""
+    parser = build_parser()
+    assert {name for _, name, _, _ in entries()} == {name for name, _ in parsers()}
+    for _, name, summary, example in entries():
+        program, *words = shlex.split(example.partition(" > ")[0])
+        assert summary
+        assert (program, " ".join(words[: len(name.split())])) == ("sweeps", name)
+        assert _is_taken(parser, words), example
 
 
 def test_the_readme_is_short_and_says_how_to_get_the_project() -> None:
@@ -151,29 +155,14 @@ def test_commands_in_sentences_exist(document: str) -> None:
     text = read(document)
     targets = re.findall(r"^([\w-]+):", read("Makefile"), re.MULTILINE)
     assert [name for name in re.findall(r"`make ([\w-]+)", text) if name not in targets] == []
-    known = dict(_parsers(build_parser()))
+    known = dict(parsers())
     for line in re.findall(r"`(?:\.venv/bin/)?sweeps ([a-z][^`]*)`", text):
-        verb, *words = re.sub(r"[\[\]|]", " ", line).split()
+        words = re.sub(r"[\[\]|]", " ", line).split()
+        names = [" ".join(words[:2]), words[0]]
+        taken = next((known[name].format_help() for name in names if name in known), "")
+        assert taken, line
         flags = [word for word in words if word.startswith("--")]
-        options = re.findall(r"--[\w-]+", known[verb].format_help()) if verb in known else []
-        assert [flag for flag in flags if flag not in options] == [], line
-        assert options, line
-
-
-def _parsers(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            yield from action.choices.items()
-
-
-def test_examples_of_verbs_are_taken() -> None:
-    """Each verb's example is one of that verb."""
-    parser = build_parser()
-    assert [name for name, _ in verbs_of(parser)] != []
-    for verb, (_, example) in VERBS.items():
-        program, *words = shlex.split(example.partition(" > ")[0])
-        assert (program, " ".join(words[: len(verb.split())])) == ("sweeps", verb)
-        assert _is_taken(parser, words), example
+        assert [flag for flag in flags if flag not in re.findall(r"--[\w-]+", taken)] == [], line
 
 
 def test_environment_variables_are_documented() -> None:
