@@ -71,19 +71,19 @@ class Notices:
         """For the driver: the trials that told that their nodes go away, and are not lost yet."""
         prefix = self._leaving("")
         try:
-            found = internal_kv._internal_kv_list(prefix, namespace=_NAMESPACE)
+            keys = internal_kv._internal_kv_list(prefix, namespace=_NAMESPACE)
         except RayError as error:
             _log.warning("it could not be read which trials' nodes go away: %s", error)
             return frozenset()
-        return frozenset(key.removeprefix(prefix).decode() for key in found)
+        return frozenset(key.removeprefix(prefix).decode() for key in keys)
 
     def left(self, trial_id: str) -> bool:
         """For the driver: whether a trial told that its node goes away; told once."""
         key = self._leaving(trial_id)
-        found = internal_kv._internal_kv_get(key, namespace=_NAMESPACE) is not None
-        if found:
+        is_leaving = internal_kv._internal_kv_get(key, namespace=_NAMESPACE) is not None
+        if is_leaving:
             internal_kv._internal_kv_del(key, namespace=_NAMESPACE)
-        return found
+        return is_leaving
 
     def clear(self) -> None:
         """Remove the board, where the session still stands."""
@@ -102,8 +102,8 @@ class Notices:
         """
         if time.monotonic() - self._read_at >= max_age_s:
             try:
-                found = internal_kv._internal_kv_get(self._key, namespace=_NAMESPACE)
-                self._read = _parsed(found)
+                answer = internal_kv._internal_kv_get(self._key, namespace=_NAMESPACE)
+                self._read = _parse(answer)
             except RayError as error:
                 _log.warning("the driver's notices could not be read: %s", error)
             self._read_at = time.monotonic()
@@ -122,11 +122,11 @@ class Notices:
         internal_kv._internal_kv_put(self._key, data.encode(), namespace=_NAMESPACE)
 
 
-def _parsed(found: bytes | None) -> Notice:
-    if found is None:
+def _parse(answer: bytes | None) -> Notice:
+    if answer is None:
         return Notice()
-    told = json.loads(found)
-    return Notice(told["stop"], frozenset(told["retried"]))
+    notice = json.loads(answer)
+    return Notice(notice["stop"], frozenset(notice["retried"]))
 
 
 DRAIN_VARIABLE = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
@@ -136,10 +136,10 @@ _RAYS_DRAIN_S = 30.0
 def drain_seconds() -> float:
     """How long this node's tasks may go on after its SIGTERM, as Ray 2.60 reads it."""
     try:
-        found = float(os.environ.get(DRAIN_VARIABLE, ""))
+        seconds = float(os.environ.get(DRAIN_VARIABLE, ""))
     except ValueError:
         return _RAYS_DRAIN_S
-    return found if math.isfinite(found) else _RAYS_DRAIN_S
+    return seconds if math.isfinite(seconds) else _RAYS_DRAIN_S
 
 
 class Drain:

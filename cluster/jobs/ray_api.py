@@ -46,7 +46,7 @@ class _Client(JobSubmissionClient):
         try:
             return super()._do_request(method, endpoint, timeout=_TIMEOUT_S, **options)
         except AuthenticationError as error:
-            raise _refused(self._address, str(error)) from None
+            raise _refusal(self._address, str(error)) from None
         except requests.exceptions.SSLError as error:
             raise Unavailable(
                 f"the certificate of {self._address} is not trusted ({error}): set "
@@ -59,7 +59,7 @@ class _Client(JobSubmissionClient):
             ) from error
 
 
-def _refused(address: str, told: str) -> Denied:
+def _refusal(address: str, told: str) -> Denied:
     """The error for 401 and 403."""
     if told.startswith("Authentication required") and os.environ["RAY_AUTH_MODE"] != "token":
         return Denied(f"the Ray cluster at {address} asks for a token: {HOW_TO_AUTHENTICATE}")
@@ -130,8 +130,8 @@ class JobsApi:
 
     def jobs(self) -> list[Job]:
         """Every submitted job that the cluster remembers, the newest last."""
-        found = self._asked(self._client.list_jobs)
-        jobs = [_job(details) for details in found if details.submission_id]
+        listed = self._asked(self._client.list_jobs)
+        jobs = [_job(details) for details in listed if details.submission_id]
         return sorted(jobs, key=lambda job: job.started_ms)
 
     def job(self, submission_id: str) -> Job:
@@ -144,8 +144,8 @@ class JobsApi:
 
     def newest(self, key: str, value: str) -> Job | None:
         """The newest job with a metadata value; a live one before any that has ended."""
-        found = [job for job in self.jobs() if job.metadata.get(key) == value]
-        return max(found, key=lambda job: (job.live, job.started_ms), default=None)
+        matches = [job for job in self.jobs() if job.metadata.get(key) == value]
+        return max(matches, key=lambda job: (job.live, job.started_ms), default=None)
 
     def log(self, submission_id: str) -> str:
         """All that the job has written so far."""

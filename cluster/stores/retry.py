@@ -38,7 +38,7 @@ def retry_timeout_s() -> float:
     return seconds
 
 
-def retried(call: Callable[[], T]) -> T:
+def call_with_retries(call: Callable[[], T]) -> T:
     """Call, and call again after Unavailable with growing, jittered waits (0.2 s up to 5 s).
 
     Raises:

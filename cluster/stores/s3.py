@@ -18,8 +18,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cluster.errors import AlreadyExists, ClusterError, NotFound, Unavailable
 from cluster.stores.base import check_key, check_prefix, check_url, is_key
-from cluster.stores.retry import retried, retry_timeout_s
-from cluster.stores.s3_errors import translated
+from cluster.stores.retry import call_with_retries, retry_timeout_s
+from cluster.stores.s3_errors import translate
 
 _MIB = 1 << 20
 _TRANSFER = TransferConfig(
@@ -129,14 +129,14 @@ class S3Store:
 
         Sorted here, since servers that keep folders (SeaweedFS) list `a/b` before `a.b`.
         """
-        found: set[str] = set()
+        keys: set[str] = set()
         query = {"Bucket": self._bucket, "Prefix": self._prefix + check_prefix(prefix)}
         while True:
             page = self._call("list", prefix, lambda: self._client.list_objects_v2(**query))
             names = (item["Key"].removeprefix(self._prefix) for item in page.get("Contents", ()))
-            found.update(name for name in names if is_key(name))
+            keys.update(name for name in names if is_key(name))
             if not page.get("IsTruncated"):
-                return iter(sorted(found))
+                return iter(sorted(keys))
             query["ContinuationToken"] = page["NextContinuationToken"]
 
     def exists(self, key: str) -> bool:
@@ -176,9 +176,9 @@ class S3Store:
             try:
                 return call()
             except (ClientError, BotoCoreError, Boto3Error) as error:
-                raise translated(error, where) from error
+                raise translate(error, where) from error
 
-        return retried(attempt)
+        return call_with_retries(attempt)
 
     def _check_conditional_puts(self) -> None:
         """Write one probe object twice: a server that lets the second pass would lose results."""

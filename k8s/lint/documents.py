@@ -33,7 +33,7 @@ class ManifestError(ClusterError):
 
 
 @dataclass(frozen=True)
-class Problem:
+class LintFinding:
     """One thing that is wrong in a document.
 
     Attributes:

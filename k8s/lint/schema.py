@@ -19,7 +19,7 @@ from jsonschema.exceptions import ValidationError
 from kubernetes_validate import utils as kubernetes
 from referencing import Registry, Resource
 
-from k8s.lint.documents import Document, ManifestError, Problem, pod_templates
+from k8s.lint.documents import Document, LintFinding, ManifestError, pod_templates
 
 Schemas = dict[tuple[str, str], dict[str, Any]]
 
@@ -56,7 +56,9 @@ def load_crds(folder: Path) -> Schemas:
     return found
 
 
-def schema_problems(document: Document, crds: Schemas, version: str) -> tuple[list[Problem], bool]:
+def schema_problems(
+    document: Document, crds: Schemas, version: str
+) -> tuple[list[LintFinding], bool]:
     """What a document's schemas find wrong, and whether any schema knows its kind.
 
     Metadata and pod templates of custom resources are checked even where their kind is unknown.
@@ -66,11 +68,11 @@ def schema_problems(document: Document, crds: Schemas, version: str) -> tuple[li
         crds: schemas of custom resources, of `load_crds`.
         version: the Kubernetes version, for example 1.37.
     """
-    found: dict[tuple[str, str], Problem] = {}
+    found: dict[tuple[str, str], LintFinding] = {}
     known = _core_validator(document.api_version, document.kind, version)
     if known:
         errors = list(_located(known.iter_errors(document.body), ""))
-        return [Problem(path, message) for _, path, message in errors], True
+        return [LintFinding(path, message) for _, path, message in errors], True
     crd = crds.get((document.api_version, document.kind))
     checks = [_pod_problems(document, version), _metadata_problems(document, version)]
     if crd:
@@ -79,7 +81,7 @@ def schema_problems(document: Document, crds: Schemas, version: str) -> tuple[li
         checks.insert(0, _located(errors, ""))
     for check in checks:
         for keyword, path, message in check:
-            found.setdefault((keyword, path), Problem(path, message))
+            found.setdefault((keyword, path), LintFinding(path, message))
     return list(found.values()), crd is not None
 
 

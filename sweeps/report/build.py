@@ -56,9 +56,9 @@ class ReportFiles:
     @property
     def paths(self) -> list[Path]:
         """All that were written."""
-        found = [self.cells, self.trials, self.metrics, self.figure, self.projection]
-        found += [self.resolution, self.published, self.text, self.page]
-        return [path for path in found if path is not None]
+        written = [self.cells, self.trials, self.metrics, self.figure, self.projection]
+        written += [self.resolution, self.published, self.text, self.page]
+        return [path for path in written if path is not None]
 
 
 def build_report(given: ReportInput, out: Path) -> ReportFiles:
@@ -80,9 +80,9 @@ def build_report(given: ReportInput, out: Path) -> ReportFiles:
             f"({len(given.planned)} planned, {given.failures['trial_id'].nunique()} failed); run "
             f"it, or see what failed with 'sweeps status'"
         )
-    from sweeps.report.scored import with_scored
+    from sweeps.report.scored import merge_scored
 
-    epochs = with_scored(given.epochs, given.scored)
+    epochs = merge_scored(given.epochs, given.scored)
     files, contents = _contents(replace(given, epochs=epochs), out)
     out.mkdir(parents=True, exist_ok=True)
     for path, data in contents:
@@ -100,10 +100,10 @@ def _contents(given: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[Pa
     from sweeps.report.projection import projection_png
     from sweeps.report.published import published_frame
     from sweeps.report.resolution import resolution_png
-    from sweeps.report.trials import attribute_columns, priced_trials, selected_trials
+    from sweeps.report.trials import attribute_columns, price_trials, select_trials
 
-    priced = priced_trials(
-        selected_trials(given.trials, given.epochs, given.rule),
+    priced = price_trials(
+        select_trials(given.trials, given.epochs, given.rule),
         given.prices,
         given.rule,
         given.include_validation,

@@ -31,11 +31,11 @@ from sweeps.report.wording import (
     NONE,
     annotation,
     count,
+    describe_cell,
     dollars,
     images,
     interval,
     number,
-    purchase,
 )
 
 PRICE_MEANINGS = {
@@ -72,7 +72,7 @@ def page_context(
 
     Args:
         given: The report's input.
-        priced: The result of `priced_trials`.
+        priced: The result of `price_trials`.
         cells: The result of `cells`.
         published: The result of `published_frame`.
         measured: The result of `measures`.
@@ -155,7 +155,8 @@ def _hours(gpu: float, cpu: float) -> str:
 def _alternative_text(cells: pd.DataFrame) -> str:
     front = cells[cells["on_frontier"]].sort_values("dollars_mean")
     points = "; ".join(
-        f"{purchase(cell)}, {dollars(cell['dollars_mean'])}, {number(cell['robust_auroc_mean'], 2)}"
+        f"{describe_cell(cell)}, {dollars(cell['dollars_mean'])}, "
+        f"{number(cell['robust_auroc_mean'], 2)}"
         for cell in front.to_dict("records")
     )
     return (
@@ -214,14 +215,14 @@ def _frontier_rows(cells: pd.DataFrame) -> list[dict[str, Any]]:
 def _failed_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Trials without a result and with a failed attempt, one row each."""
     failed = table[table["failure_class"].notna()]
-    return [{"purchase": purchase(row), **row} for row in _records(failed)]
+    return [{"purchase": describe_cell(row), **row} for row in _records(failed)]
 
 
 def _missing_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Trials of which nothing is known, one row per purchase with its seeds."""
     seeds: dict[str, list[str]] = {}
     for row in _records(table[table["failure_class"].isna()]):
-        seeds.setdefault(purchase(row), []).append(str(row["seed"]))
+        seeds.setdefault(describe_cell(row), []).append(str(row["seed"]))
     return [{"purchase": name, "seeds": ", ".join(found)} for name, found in seeds.items()]
 
 
@@ -231,7 +232,7 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _undefined_rows(priced: pd.DataFrame) -> list[dict[str, Any]]:
     return [
-        {"purchase": purchase(row), "seed": row["seed"], "reason": row["undefined"]}
+        {"purchase": describe_cell(row), "seed": row["seed"], "reason": row["undefined"]}
         for row in priced[priced["undefined"].notna()].to_dict("records")
     ]
 
@@ -285,9 +286,9 @@ def _counts(column: pd.Series[Any]) -> str:
 
 def _software_rows(priced: pd.DataFrame) -> list[tuple[str, str]]:
     """Every distinct set of versions and device that trials ran with, most frequent first."""
-    found = Counter(zip(priced["versions"], priced["device"], strict=True))
+    counts = Counter(zip(priced["versions"], priced["device"], strict=True))
     rows = []
-    for (versions, device), n in found.most_common():
+    for (versions, device), n in counts.most_common():
         parts = ", ".join(f"{name} {version}" for name, version in json.loads(versions).items())
         rows.append((f"{count(n, 'trial')} on {device}", parts))
     return rows

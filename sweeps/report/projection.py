@@ -76,7 +76,7 @@ def projection_png(
 
     Args:
         embeddings: Trial id to its rows of `embeddings`; at least one, at most one per cell.
-        priced: The result of `priced_trials`.
+        priced: The result of `price_trials`.
         cells: The result of `cells`, whose order the panels have.
     """
     trials = priced[priced["trial_id"].isin(list(embeddings))]
@@ -106,8 +106,8 @@ def projection_png(
 def _attribute(embeddings: Mapping[str, pd.DataFrame]) -> str | None:
     """The first spurious attribute by name, None where there is none."""
     columns = sorted({str(column) for table in embeddings.values() for column in table})
-    found = [column for column in columns if column.startswith(_PREFIX)]
-    return found[0].removeprefix(_PREFIX) if found else None
+    attributes = [column for column in columns if column.startswith(_PREFIX)]
+    return attributes[0].removeprefix(_PREFIX) if attributes else None
 
 
 def _panel(trial: Mapping[Any, Any], table: pd.DataFrame, name: str | None) -> Panel:
@@ -122,10 +122,10 @@ def _panel(trial: Mapping[Any, Any], table: pd.DataFrame, name: str | None) -> P
         f"{trial['method']}, seed {trial['seed']}"
     )
     vectors = np.stack(list(table["embedding"]))
-    return Panel(title, projected(vectors), list(zip(table["label"], known, strict=True)))
+    return Panel(title, project(vectors), list(zip(table["label"], known, strict=True)))
 
 
-def projected(vectors: NDArray[np.float32]) -> NDArray[np.float64] | None:
+def project(vectors: NDArray[np.float32]) -> NDArray[np.float64] | None:
     """(n, D) embeddings to (n, 2) by UMAP; None where there are too few, or values not finite."""
     if len(vectors) < FEWEST or not np.isfinite(vectors).all():
         return None

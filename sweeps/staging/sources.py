@@ -21,7 +21,7 @@ from spurious.readers.isic.isic import Isic
 from spurious.readers.siim_acr.siim_acr import SiimAcr
 from sweeps.errors import SweepError
 from sweeps.plan.identity import generator_digest
-from sweeps.spec.fields import Field, Problems, Refused, nearest
+from sweeps.spec.fields import Field, Refused, SpecIssues, nearest
 from sweeps.spec.yaml import override, read
 
 
@@ -92,7 +92,7 @@ def options_from_command(cls: type[Any], options: Mapping[str, Any]) -> Any:
         SweepError: unknown keys or bad values, all of them.
     """
     tree, _ = read("{}")
-    problems = Problems("--set")
+    problems = SpecIssues("--set")
     built: Any = None
     if tree is not None:
         wrong = [override(tree, key, value) for key, value in options.items()]

@@ -72,8 +72,8 @@ class Partition:
         """(m,) int64: the clusters of further points, (m, d); m may be 0."""
         if len(points) == 0:  # which the libraries refuse
             return np.zeros(0, dtype=np.int64)
-        found: Ids = self._belonging(points)[:, self._present].argmax(axis=1)
-        return found
+        assigned: Ids = self._belonging(points)[:, self._present].argmax(axis=1)
+        return assigned
 
 
 def silhouettes(points: Points, labels: Ids) -> Values:
@@ -94,8 +94,8 @@ def score(points: Points, labels: Ids) -> float:
     clusters = np.unique(labels)
     if len(clusters) < 2:
         return math.nan
-    found = silhouettes(points, labels)
-    return float(np.mean([found[labels == cluster].mean() for cluster in clusters]))
+    widths = silhouettes(points, labels)
+    return float(np.mean([widths[labels == cluster].mean() for cluster in clusters]))
 
 
 def best_partition(points: Points, options: George, random_state: int) -> Partition:
