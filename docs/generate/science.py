@@ -15,15 +15,15 @@ from docs.generate.options import (
     section,
     summary,
 )
-from spurious.config.methods import EVERY, METHODS, FirstStage, Method
+from spurious.config.methods import EVERY, METHODS, FirstModelOptions, Method
 from spurious.config.options import (
     CLASSIFIERS,
     GENERATORS,
     READERS,
     RESTS,
     SEGMENTERS,
+    Aggregation,
     Prices,
-    Readout,
 )
 from spurious.scoring.registry import METRICS, Metric
 from sweeps.commands.phantom import PHANTOMS
@@ -46,7 +46,7 @@ def methods() -> str:
 def _traits(cls: type[Method]) -> Iterator[str]:
     if cls.oracle:
         yield "an oracle"
-    if issubclass(cls, FirstStage):
+    if issubclass(cls, FirstModelOptions):
         yield "begins with a pretrained ERM model"
     if cls.trains_on_validation:
         yield "trains on validation images"
@@ -105,8 +105,8 @@ def model_options() -> str:
 
 def readout() -> str:
     """Write what the read-outs compute, and their options."""
-    text, _, _ = (inspect.getdoc(Readout) or "").partition("\n\nAttributes:")
-    return f"{text}\n\n{option_table(Readout)}"
+    text, _, _ = (inspect.getdoc(Aggregation) or "").partition("\n\nAttributes:")
+    return f"{text}\n\n{option_table(Aggregation)}"
 
 
 def weak_labels() -> str:
