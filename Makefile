@@ -1,7 +1,7 @@
 PYTHON ?= python3
 RUN = .venv/bin
 JOBS ?= 2
-.PHONY: setup demo check test e2e manifests bench lock
+.PHONY: setup demo check test docs e2e manifests bench lock
 setup: .venv/ready
 .venv/ready: requirements/dev.txt requirements/runtime.txt pyproject.toml
 	$(PYTHON) -m venv .venv && $(RUN)/pip install --quiet --require-virtualenv uv && $(RUN)/uv pip sync --quiet --compile-bytecode --python $(RUN)/python --require-hashes requirements/dev.txt
@@ -13,6 +13,8 @@ check: setup
 	$(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy && $(RUN)/lint-imports && $(RUN)/hadolint docker/Dockerfile
 test: setup check
 	$(RUN)/pytest -n $(JOBS) --dist worksteal
+docs: setup
+	$(RUN)/python -m docs.generate
 e2e: setup
 	$(RUN)/pytest -m e2e -s tests/e2e
 manifests: setup

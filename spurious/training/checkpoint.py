@@ -42,6 +42,7 @@ def unpack(data: bytes) -> dict[str, Any]:
         ) from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise DataError(
-            f"the checkpoint has another format than {FORMAT}; delete it to start from the beginning"
+            f"the checkpoint has another format than {FORMAT}; delete it to start from "
+            "the beginning"
         )
     return {str(key): value for key, value in state.items() if key != "format"}

@@ -13,8 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cluster.redaction import redact
-
+from cluster.common.redaction import redact
 from cluster.stores.base import Store
 from sweeps.commands.context import SpecSource, cache_folder, chosen_store, opened_store, spec_of
 from sweeps.commands.stage import staged

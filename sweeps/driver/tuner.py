@@ -266,7 +266,7 @@ def run_tasks(
                     folder,
                     _Callback(names, watcher, tally, stopping),
                 )
-                if stopping.asked:
+                if stopping.is_requested:
                     break
             stopping.notices.clear()
     except KeyboardInterrupt:  # the second one; what is done is in the store
