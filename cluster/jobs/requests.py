@@ -94,12 +94,12 @@ def numbered(base: str, number: int) -> str:
     return base if number <= 1 else f"{base}-{number}"
 
 
-def number_of(base: str, found: str) -> int | None:
+def number_of(base: str, identifier: str) -> int | None:
     """Which of `numbered(base, ...)` an id is, or None."""
-    if found == base:
+    if identifier == base:
         return 1
-    rest = found.removeprefix(f"{base}-")
-    return int(rest) if rest != found and rest.isdecimal() else None
+    rest = identifier.removeprefix(f"{base}-")
+    return int(rest) if rest != identifier and rest.isdecimal() else None
 
 
 def job_request(
@@ -170,7 +170,7 @@ def prepare_client() -> None:
     Ray's own default differs from version to version. A mode that is set is kept.
 
     Raises:
-        Denied: token mode is asked for, and there is no token.
+        Denied: token mode is requested without a token.
         Unavailable: Ray was imported before, so that it would not see the mode.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -180,7 +180,7 @@ def prepare_client() -> None:
             raise Unavailable("set RAY_AUTH_MODE before Ray is imported: Ray reads it only then")
         os.environ["RAY_AUTH_MODE"] = "token" if token else "disabled"
     if os.environ["RAY_AUTH_MODE"] == "token" and not token:
-        raise Denied(f"RAY_AUTH_MODE=token, and there is no token: {HOW_TO_AUTHENTICATE}")
+        raise Denied(f"RAY_AUTH_MODE=token without a token: {HOW_TO_AUTHENTICATE}")
 
 
 HOW_TO_AUTHENTICATE = (
@@ -226,7 +226,7 @@ def authorities() -> str | bool:
     """The certificates that an https address is checked against, from REQUESTS_CA_BUNDLE.
 
     Raises:
-        ClusterError: there is no such file.
+        ClusterError: the file is missing.
     """
     path = os.environ.get("REQUESTS_CA_BUNDLE")
     if not path:

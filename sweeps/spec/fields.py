@@ -2,7 +2,7 @@
 
 The type hints of a dataclass are the grammar: `int`, `float`, `bool`, `str`, a `Literal`, any of
 them or None, with the range and pattern marks of `spurious.config`. Types are strict (`"3"`,
-`true` and `1.0` are no integers), except that an integer is a number.
+`true` and `1.0` are not integers), except that an integer is a number.
 """
 
 from __future__ import annotations
