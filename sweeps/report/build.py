@@ -83,9 +83,7 @@ def build_report(given: ReportInput, out: Path) -> ReportFiles:
     from sweeps.report.trials import attribute_columns, priced_trials, selected_trials
 
     selected = selected_trials(given.trials, given.epochs, given.rule)
-    priced = priced_trials(
-        selected, given.prices, given.rule, given.include_validation, given.search_metric
-    )
+    priced = priced_trials(selected, given.prices, given.rule, given.include_validation)
     table = cells(priced, given.planned, given.failures)
     png = frontier_png(table, priced)
     projection = projection_png(given.embeddings, priced, table) if given.embeddings else None
