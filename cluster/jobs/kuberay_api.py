@@ -99,7 +99,7 @@ class RayJobs:
                     created = self._client.create(_RayJob.from_dict(renamed), namespace=namespace)
                     return _state(created), False
             except _Conflict:
-                there = self._found(name, namespace)
+                there = self._find(name, namespace)
                 wanted = manifest["spec"]["entrypoint"]
                 if there is not None and there.live and there.entrypoint == wanted:
                     return there, True
@@ -110,8 +110,8 @@ class RayJobs:
         with _translate_errors(self.server, namespace):
             return _state(self._client.get(_RayJob, name, namespace=namespace))
 
-    def wait(self, job: RayJobState, told: Callable[[RayJobState], None]) -> RayJobState:
-        """Wait for the end; `told` hears of every change.
+    def wait(self, job: RayJobState, on_change: Callable[[RayJobState], None]) -> RayJobState:
+        """Wait for the end; `on_change` is called with every new state.
 
         Raises:
             Unavailable: the API was away for too long.
@@ -120,7 +120,7 @@ class RayJobs:
         last, seen = None, time.monotonic()
         while job.live:
             if job != last:
-                told(job)
+                on_change(job)
                 last = job
             time.sleep(_POLL_S)
             try:
@@ -131,7 +131,7 @@ class RayJobs:
                     raise
         return job
 
-    def _found(self, name: str, namespace: str) -> RayJobState | None:
+    def _find(self, name: str, namespace: str) -> RayJobState | None:
         try:
             return self.state(name, namespace)
         except NotFound:  # deleted meanwhile
@@ -142,12 +142,12 @@ class _Conflict(ClusterError):
     """An object of this name exists."""
 
 
-def _state(found: Mapping[str, Any]) -> RayJobState:
-    status, metadata = found.get("status") or {}, found["metadata"]
+def _state(rayjob: Mapping[str, Any]) -> RayJobState:
+    status, metadata = rayjob.get("status") or {}, rayjob["metadata"]
     return RayJobState(
         name=metadata["name"],
         namespace=metadata["namespace"],
-        entrypoint=(found.get("spec") or {}).get("entrypoint") or "",
+        entrypoint=(rayjob.get("spec") or {}).get("entrypoint") or "",
         deployment=status.get("jobDeploymentStatus") or "New",
         job=status.get("jobStatus") or "",
         message=status.get("message") or "",

@@ -41,7 +41,7 @@ class Notices:
     def __init__(self, run: str) -> None:
         """Take the board of a run, by an id that no other run has."""
         self.run = run
-        self._told = Notice()
+        self._written = Notice()
         self._read_at = -float("inf")
         self._read = Notice()
 
@@ -50,14 +50,14 @@ class Notices:
 
     def ask_to_stop(self) -> None:
         """Tell every trial to save a checkpoint and end."""
-        self._write(Notice(True, self._told.retried))
+        self._write(Notice(True, self._written.retried))
 
     def lost(self, trial_id: str) -> None:
         """Tell the next attempt of a trial that there was an earlier one."""
-        self._write(Notice(self._told.stop, self._told.retried | {trial_id}))
+        self._write(Notice(self._written.stop, self._written.retried | {trial_id}))
 
     def leaving(self, trial_id: str) -> None:
-        """From a trial: its node will go away, so that its end there is no failure.
+        """From a trial: its node will go away, so that its end there does not count as a failure.
 
         Ray itself tells a drained node from a failed one only where the node outlives its deadline.
         """
@@ -113,7 +113,7 @@ class Notices:
         return f"leaving/{self.run}/{trial_id}"
 
     def _write(self, notice: Notice) -> None:
-        self._told = notice
+        self._written = notice
         data = json.dumps({"stop": notice.stop, "retried": sorted(notice.retried)})
         kv_put(self._key, data.encode())
 
@@ -143,13 +143,13 @@ class Drain:
 
     def __init__(self) -> None:
         """Ask nothing yet."""
-        self._asked_at = -float("inf")
+        self._polled_at = -float("inf")
         self._coming = False
 
     def coming(self, max_age_s: float = 1.0) -> bool:
         """Ask Ray, at most every `max_age_s` seconds; once yes, always yes."""
-        if not self._coming and time.monotonic() - self._asked_at >= max_age_s:
-            self._asked_at = time.monotonic()
+        if not self._coming and time.monotonic() - self._polled_at >= max_age_s:
+            self._polled_at = time.monotonic()
             try:
                 self._coming = is_draining(_TIMEOUT_S)
             except RayError as error:

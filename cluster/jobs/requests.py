@@ -45,7 +45,6 @@ class Job:
         message: Ray's own words on the state.
         exit_code: Exit code of the command, where it has ended by itself.
         started_ms: Unix time in milliseconds, 0 before the start.
-        ended_ms: Unix time in milliseconds, 0 before the end.
     """
 
     id: str
@@ -55,7 +54,6 @@ class Job:
     message: str = ""
     exit_code: int | None = None
     started_ms: int = 0
-    ended_ms: int = 0
 
     @property
     def live(self) -> bool:
@@ -94,11 +92,11 @@ def numbered(base: str, number: int) -> str:
     return base if number <= 1 else f"{base}-{number}"
 
 
-def number_of(base: str, found: str) -> int | None:
+def number_of(base: str, identifier: str) -> int | None:
     """Which of `numbered(base, ...)` an id is, or None."""
-    if found == base:
+    if identifier == base:
         return 1
-    rest = found.removeprefix(f"{base}-")
+    rest = identifier.removeprefix(f"{base}-")
     return int(rest) if rest != found and rest.isdecimal() else None
 
 
@@ -106,9 +104,6 @@ def job_request(
     submission_id: str,
     arguments: Sequence[str],
     metadata: Mapping[str, str],
-    *,
-    cpus: float = 0,
-    gpus: float = 0,
 ) -> dict[str, Any]:
     """The whole request to Ray's Jobs API.
 
@@ -119,16 +114,14 @@ def job_request(
         submission_id: See `job_id`.
         arguments: The command; it is quoted for the shell that Ray runs it in.
         metadata: Shown with the job.
-        cpus: What the command itself reserves; with nothing it runs on the head.
-        gpus: As `cpus`.
     """
     return {
         "submission_id": submission_id,
         "entrypoint": shlex.join(arguments),
         "metadata": dict(metadata),
         "runtime_env": {},
-        "entrypoint_num_cpus": cpus,
-        "entrypoint_num_gpus": gpus,
+        "entrypoint_num_cpus": 0,  # reserves nothing, so it runs on the head
+        "entrypoint_num_gpus": 0,
     }
 
 
@@ -170,7 +163,7 @@ def prepare_client() -> None:
     Ray's own default differs from version to version. A mode that is set is kept.
 
     Raises:
-        Denied: token mode is asked for, and there is no token.
+        Denied: token mode is requested without a token.
         Unavailable: Ray was imported before, so that it would not see the mode.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -180,7 +173,7 @@ def prepare_client() -> None:
             raise Unavailable("set RAY_AUTH_MODE before Ray is imported: Ray reads it only then")
         os.environ["RAY_AUTH_MODE"] = "token" if token else "disabled"
     if os.environ["RAY_AUTH_MODE"] == "token" and not token:
-        raise Denied(f"RAY_AUTH_MODE=token, and there is no token: {HOW_TO_AUTHENTICATE}")
+        raise Denied(f"RAY_AUTH_MODE=token without a token: {HOW_TO_AUTHENTICATE}")
 
 
 HOW_TO_AUTHENTICATE = (
@@ -226,7 +219,7 @@ def authorities() -> str | bool:
     """The certificates that an https address is checked against, from REQUESTS_CA_BUNDLE.
 
     Raises:
-        ClusterError: there is no such file.
+        ClusterError: the file is missing.
     """
     path = os.environ.get("REQUESTS_CA_BUNDLE")
     if not path:

@@ -24,7 +24,7 @@ class FolderStore:
     """Objects as plain files below one folder, which the first write makes.
 
     A write goes to a hidden temporary file beside its target and is synced to disk before it is
-    renamed or linked into place. Hidden files are no keys: what a killed writer left is not listed.
+    renamed or linked into place. Hidden files are not keys: what a killed writer left is not listed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -99,7 +99,7 @@ class FolderStore:
             return self._path(key).is_file()
 
     def delete(self, key: str) -> None:
-        """Remove an object; a missing one is no error."""
+        """Remove an object; a missing one is fine."""
         with self._writing(key):
             try:
                 self._path(key).unlink()

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class S3Store:
-    """Objects below `s3://BUCKET[/PREFIX]`; safe for threads, opened anew in every process."""
+    """Objects below `s3://BUCKET[/PREFIX]`; safe for threads, opened in every process."""
 
     def __init__(self, client: Any, bucket: str, prefix: str) -> None:
         """Wrap a boto3 S3 client; `prefix` is empty or ends in '/'. Use `open` instead."""
@@ -50,7 +50,7 @@ class S3Store:
         """Open a bucket with the endpoint, region and credentials of the AWS_* variables and files.
 
         Raises:
-            ClusterError: the URL or the configuration is no good.
+            ClusterError: the URL or the configuration is invalid.
             NotFound, Denied, Unavailable: no such bucket, not for these keys, or out of reach.
         """
         bucket, _, prefix = check_url(url).removeprefix("s3://").partition("/")
@@ -149,7 +149,7 @@ class S3Store:
         return True
 
     def delete(self, key: str) -> None:
-        """Remove an object; a missing one is no error."""
+        """Remove an object; a missing one is fine."""
         self._delete(self._name(key))
 
     @property

@@ -26,7 +26,7 @@ def unpack(data: bytes) -> dict[str, Any]:
     """Read a state without running any code that it holds (`weights_only`); tensors on the CPU.
 
     Raises:
-        DataError: the bytes are no checkpoint of this format, or damaged.
+        DataError: the bytes are not a checkpoint of this format, or damaged.
     """
     digest, content = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
     if hashlib.sha256(content).digest() != digest:  # torch reads damaged tensors without a word

@@ -248,7 +248,7 @@ class Loop:
         """Take up a state that `state` gave.
 
         Raises:
-            DataError: the bytes are no checkpoint, or one of another model or optimizer.
+            DataError: the bytes are not a checkpoint, or one of another model or optimizer.
         """
         state = checkpoint.unpack(data)
         try:

@@ -56,7 +56,7 @@ def find_pictures(
         folder: The release.
         inside: Its folder.
         pattern: What the files are called.
-        suffix: What their stems have behind the id; other files are no images of the task.
+        suffix: What their stems have behind the id; other files are not images of the task.
         problems: Receives links that leave the folder, and a folder without a picture.
     """
     pictures: dict[str, Path] = {}
