@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -48,14 +49,14 @@ class Embedded(NamedTuple):
         return self.deep if self.deep.ndim == 2 else self.deep.mean(dim=(2, 3))
 
 
-class Model(nn.Module):
+class Model(nn.Module, ABC):
     """What every model here is: a body, and a last layer `head` over its embedding."""
 
     head: nn.Module
 
+    @abstractmethod
     def embedded(self, x: torch.Tensor) -> Embedded:
         """(B, C, H, W) to logits and embeddings."""
-        raise NotImplementedError
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to logits."""

@@ -105,7 +105,6 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
         source.prices,
         source.rule,
         source.include_validation,
-        source.search_metric,
     )
     table = cells(priced, source.planned, source.failures)
     measured, metrics = measures(priced, source.epochs), metric_frame(priced, source.epochs)

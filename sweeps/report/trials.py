@@ -67,11 +67,10 @@ def price_trials(
     prices: Prices,
     rule: SelectionRule | None,
     include_validation: bool,
-    search_metric: str | None = None,
 ) -> pd.DataFrame:
     """Add dollars to selected trials: three items and `dollars`, the frontier's axis.
 
-    A rule or a search that reads robust AUROC on validation needs every validation image's
+    A rule that reads robust AUROC on validation needs every validation image's
     spurious attributes, so it is charged that many spurious labels, once. Where training went on
     from what the trial's own rule chose, that rule is charged beside `rule`. An oracle rule reads
     the test split, which nobody could buy, and is charged nothing; the page marks it. Validation
@@ -82,11 +81,9 @@ def price_trials(
         prices: Price table in force.
         rule: The rule that was given there; None charges each trial's own rule.
         include_validation: Whether `dollars` includes validation annotation.
-        search_metric: Metric that a hyper-parameter search maximised.
     """
-    searched = search_metric == "val.robust_auroc"
     costs = [
-        _cost(trial, prices, searched or _reads_attributes(trial, rule))
+        _cost(trial, prices, _reads_attributes(trial, rule))
         for trial in selected.to_dict("records")
     ]
     return selected.assign(

@@ -52,12 +52,6 @@ class Tally:
     lost: dict[str, str] = field(default_factory=dict)
 
     @property
-    def ended(self) -> set[str]:
-        """Ids of trials that ended, one way or another; stopped ones did not."""
-        ids = {key for key, outcome in self.outcomes.items() if outcome.state != "stopped"}
-        return {*ids, *self.lost}
-
-    @property
     def failed(self) -> dict[str, str]:
         """Trial id to failure class and message."""
         failures = {

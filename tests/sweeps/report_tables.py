@@ -132,7 +132,6 @@ def tables(made: Made, **changes: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
         given_.prices,
         given_.rule,
         given_.include_validation,
-        given_.search_metric,
     )
     return priced, cells(priced, given_.planned, given_.failures)
 

@@ -70,7 +70,6 @@ class SiimAcr:
         image_size: Staged side in pixels, at most the native one.
         tubes: Tube labels, where they lie outside the folder.
         rle: Mask table, where it lies outside the folder.
-        name: Dataset name.
     """
 
     def __init__(
@@ -80,7 +79,6 @@ class SiimAcr:
         image_size: int = 512,
         tubes: Path | None = None,
         rle: Path | None = None,
-        name: str = "siim-acr",
     ) -> None:
         if image_size < 1:
             raise DataError(f"image size is {image_size}; expected 1 or more")
@@ -88,7 +86,7 @@ class SiimAcr:
         self.image_size = image_size
         self.tubes = tubes.absolute() if tubes else None
         self.rle = rle.absolute() if rle else None
-        self.name = name
+        self.name = "siim-acr"
         self.attribute_names: tuple[str, ...] = ("tube",)
         self.declared_directions: Mapping[str, int] = {"tube": +1}
         self._cached: _Index | None = None

@@ -32,7 +32,7 @@ from spurious.fit import Machine, fit
 from spurious.scoring.selection import parse_rule, select_epoch
 from spurious.training.evaluate import Evaluation, Evaluator, MetricRow
 from spurious.training.loop import Fit, Hooks, Loop, make_optimizer
-from spurious.training.models import Model, build
+from spurious.training.models import Embedded, Model, build
 from spurious.training.objective import Objective
 from spurious.training.supervision import Classification
 
@@ -157,6 +157,9 @@ class Line(Model):
         super().__init__()
         self.head = torch.nn.Linear(1, 1)
 
+    def embedded(self, x: torch.Tensor) -> Embedded:
+        return Embedded(self.head(x), x, None)
+
 
 SCORES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, math.nan]), min_size=1, max_size=8)
 
@@ -223,11 +226,12 @@ def test_a_nan_loss_is_a_numerical_error(at: int) -> None:
             super().__init__()
             self.model, self.steps = small_cnn(), 0
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def embedded(self, x: torch.Tensor) -> Embedded:
             self.steps += self.training
-            logits: torch.Tensor = self.model(x)
+            whole: Embedded = self.model.embedded(x)
             # 21 images are four batches
-            return logits * math.nan if self.steps > 4 * (at - 1) else logits
+            broken = self.steps > 4 * (at - 1)
+            return whole._replace(logits=whole.logits * math.nan) if broken else whole
 
     with pytest.raises(NumericalError, match=rf"became nan in epoch {at}: .*learning rate"):
         train_labels(Breaks(), epochs=5)

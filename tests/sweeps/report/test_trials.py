@@ -151,8 +151,6 @@ def test_validation_joins_the_axis_on_request(made: Made) -> None:
     ("changes", "labels"),
     [
         ({"rule": parse_rule("best val.robust_auroc")}, 2000),
-        ({"search_metric": "val.robust_auroc"}, 2000),
-        ({"rule": parse_rule("best val.robust_auroc"), "search_metric": "val.robust_auroc"}, 2000),
         ({"rule": parse_rule("best test.robust_auroc")}, 0),
         ({"rule": parse_rule("best val.auroc")}, 0),
     ],
@@ -160,7 +158,7 @@ def test_validation_joins_the_axis_on_request(made: Made) -> None:
 def test_spurious_labels_that_were_read_are_charged(
     changes: dict[str, object], labels: int
 ) -> None:
-    """A rule or search on val.robust_auroc costs val images x attributes, once; an oracle not."""
+    """A rule on val.robust_auroc costs val images x attributes, once; an oracle not."""
     priced, _ = tables(make(small().planned[:3], attributes=("tube", "site")), **changes)
     np.testing.assert_allclose(priced["spurious_label_dollars"], labels * CENTS_PER_CLICK)
     np.testing.assert_allclose(
