@@ -218,7 +218,7 @@ def record(metric: Metric, value: float, tags: dict[str, str]) -> None:
 
 @contextmanager
 def harmless() -> Iterator[None]:
-    """Log what goes wrong in recording, once a process, and go on: a metric is no trial's worth."""
+    """Log a failure to record, once a process, and go on: no trial fails for a metric."""
     try:
         yield
     except Exception:  # noqa: BLE001 (whatever it is)

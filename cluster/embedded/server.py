@@ -145,7 +145,7 @@ class _Lock:
 
     def take(self, kind: int) -> bool:
         """Take the lock if it is free now."""
-        return _taken(self._file, kind)
+        return _take_port(self._file, kind)
 
     def wait(self, kind: int, deadline: float, meanwhile: str) -> None:
         """Take the lock, or raise at the deadline."""
@@ -209,7 +209,7 @@ class _Server:
         while time.monotonic() < deadline:
             lock = os.open(self._home / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                if _taken(lock, fcntl.LOCK_EX):  # so it does not run
+                if _take_port(lock, fcntl.LOCK_EX):  # so it does not run
                     if ports is not None:
                         raise self._error("ended while it started")
                     ports = self._spawn(lock)
@@ -292,12 +292,12 @@ class _Server:
         try:
             if not path.exists() or json.loads(path.read_text()).get("version", 1) < KEYS_VERSION:
                 _write(path, _new_keys())
-            found: dict[str, str] = json.loads(path.read_text())["identities"][0]["credentials"][0]
+            keys: dict[str, str] = json.loads(path.read_text())["identities"][0]["credentials"][0]
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ServerError(
                 f"{path} is damaged ({error!r}): remove it, and new keys are made; data stays"
             ) from error
-        return found
+        return keys
 
     def _error(self, what: str) -> ServerError:
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
@@ -315,7 +315,7 @@ def _new_keys() -> dict[str, Any]:
     return {"version": KEYS_VERSION, "identities": [owner]}
 
 
-def _taken(file: int, kind: int) -> bool:
+def _take_port(file: int, kind: int) -> bool:
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:

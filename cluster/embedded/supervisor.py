@@ -74,7 +74,7 @@ def _start(command: list[str], lock: int) -> subprocess.Popen[bytes]:
 def _watch(server: subprocess.Popen[bytes], users: Path, grace: float) -> None:
     """Return when the server has ended, or nobody used it for `grace` seconds.
 
-    The exclusive lock is then kept until this process ends: a newcomer waits, and starts anew.
+    The exclusive lock is then kept until this process ends: a newcomer waits, and starts its own.
     """
     lock = os.open(users, os.O_RDWR | os.O_CREAT, 0o600)
     idle_since: float | None = None

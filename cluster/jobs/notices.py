@@ -42,7 +42,7 @@ class Notices:
     def __init__(self, run: str) -> None:
         """Take the board of a run, by an id that no other run has."""
         self.run = run
-        self._told = Notice()
+        self._written = Notice()
         self._read_at = -float("inf")
         self._read = Notice()
 
@@ -51,14 +51,14 @@ class Notices:
 
     def ask_to_stop(self) -> None:
         """Tell every trial to save a checkpoint and end."""
-        self._write(Notice(True, self._told.retried))
+        self._write(Notice(True, self._written.retried))
 
     def lost(self, trial_id: str) -> None:
         """Tell the next attempt of a trial that there was an earlier one."""
-        self._write(Notice(self._told.stop, self._told.retried | {trial_id}))
+        self._write(Notice(self._written.stop, self._written.retried | {trial_id}))
 
     def leaving(self, trial_id: str) -> None:
-        """From a trial: its node will go away, so that its end there is no failure.
+        """From a trial: its node will go away, so that its end there does not count as a failure.
 
         Ray itself tells a drained node from a failed one only where the node outlives its deadline.
         """
@@ -71,19 +71,19 @@ class Notices:
         """For the driver: the trials that told that their nodes go away, and are not lost yet."""
         prefix = self._leaving("")
         try:
-            found = internal_kv._internal_kv_list(prefix, namespace=_NAMESPACE)
+            keys = internal_kv._internal_kv_list(prefix, namespace=_NAMESPACE)
         except RayError as error:
             _log.warning("it could not be read which trials' nodes go away: %s", error)
             return frozenset()
-        return frozenset(key.removeprefix(prefix).decode() for key in found)
+        return frozenset(key.removeprefix(prefix).decode() for key in keys)
 
     def left(self, trial_id: str) -> bool:
         """For the driver: whether a trial told that its node goes away; told once."""
         key = self._leaving(trial_id)
-        found = internal_kv._internal_kv_get(key, namespace=_NAMESPACE) is not None
-        if found:
+        is_leaving = internal_kv._internal_kv_get(key, namespace=_NAMESPACE) is not None
+        if is_leaving:
             internal_kv._internal_kv_del(key, namespace=_NAMESPACE)
-        return found
+        return is_leaving
 
     def clear(self) -> None:
         """Remove the board, where the session still stands."""
@@ -102,8 +102,8 @@ class Notices:
         """
         if time.monotonic() - self._read_at >= max_age_s:
             try:
-                found = internal_kv._internal_kv_get(self._key, namespace=_NAMESPACE)
-                self._read = _parsed(found)
+                answer = internal_kv._internal_kv_get(self._key, namespace=_NAMESPACE)
+                self._read = _parse(answer)
             except RayError as error:
                 _log.warning("the driver's notices could not be read: %s", error)
             self._read_at = time.monotonic()
@@ -117,16 +117,16 @@ class Notices:
         return f"leaving/{self.run}/{trial_id}".encode()
 
     def _write(self, notice: Notice) -> None:
-        self._told = notice
+        self._written = notice
         data = json.dumps({"stop": notice.stop, "retried": sorted(notice.retried)})
         internal_kv._internal_kv_put(self._key, data.encode(), namespace=_NAMESPACE)
 
 
-def _parsed(found: bytes | None) -> Notice:
-    if found is None:
+def _parse(answer: bytes | None) -> Notice:
+    if answer is None:
         return Notice()
-    told = json.loads(found)
-    return Notice(told["stop"], frozenset(told["retried"]))
+    notice = json.loads(answer)
+    return Notice(notice["stop"], frozenset(notice["retried"]))
 
 
 DRAIN_VARIABLE = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
@@ -136,10 +136,10 @@ _RAYS_DRAIN_S = 30.0
 def drain_seconds() -> float:
     """How long this node's tasks may go on after its SIGTERM, as Ray 2.60 reads it."""
     try:
-        found = float(os.environ.get(DRAIN_VARIABLE, ""))
+        seconds = float(os.environ.get(DRAIN_VARIABLE, ""))
     except ValueError:
         return _RAYS_DRAIN_S
-    return found if math.isfinite(found) else _RAYS_DRAIN_S
+    return seconds if math.isfinite(seconds) else _RAYS_DRAIN_S
 
 
 class Drain:
@@ -150,13 +150,13 @@ class Drain:
 
     def __init__(self) -> None:
         """Ask nothing yet."""
-        self._asked_at = -float("inf")
+        self._polled_at = -float("inf")
         self._coming = False
 
     def coming(self, max_age_s: float = 1.0) -> bool:
         """Ask Ray, at most every `max_age_s` seconds; once yes, always yes."""
-        if not self._coming and time.monotonic() - self._asked_at >= max_age_s:
-            self._asked_at = time.monotonic()
+        if not self._coming and time.monotonic() - self._polled_at >= max_age_s:
+            self._polled_at = time.monotonic()
             try:
                 client = internal_kv.internal_kv_get_gcs_client()  # type: ignore[no-untyped-call]
                 draining = client.get_draining_nodes(timeout=_TIMEOUT_S)

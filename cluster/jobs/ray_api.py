@@ -46,7 +46,7 @@ class _Client(JobSubmissionClient):
         try:
             return super()._do_request(method, endpoint, timeout=_TIMEOUT_S, **options)
         except AuthenticationError as error:
-            raise _refused(self._address, str(error)) from None
+            raise _refusal(self._address, str(error)) from None
         except requests.exceptions.SSLError as error:
             raise Unavailable(
                 f"the certificate of {self._address} is not trusted ({error}): set "
@@ -59,9 +59,9 @@ class _Client(JobSubmissionClient):
             ) from error
 
 
-def _refused(address: str, told: str) -> Denied:
+def _refusal(address: str, reason: str) -> Denied:
     """The error for 401 and 403."""
-    if told.startswith("Authentication required") and os.environ["RAY_AUTH_MODE"] != "token":
+    if reason.startswith("Authentication required") and os.environ["RAY_AUTH_MODE"] != "token":
         return Denied(f"the Ray cluster at {address} asks for a token: {HOW_TO_AUTHENTICATE}")
     return Denied(
         f"the Ray cluster at {address} does not take this token: get its current one and "
@@ -130,8 +130,8 @@ class JobsApi:
 
     def jobs(self) -> list[Job]:
         """Every submitted job that the cluster remembers, the newest last."""
-        found = self._asked(self._client.list_jobs)
-        jobs = [_job(details) for details in found if details.submission_id]
+        listed = self._request(self._client.list_jobs)
+        jobs = [_job(details) for details in listed if details.submission_id]
         return sorted(jobs, key=lambda job: job.started_ms)
 
     def job(self, submission_id: str) -> Job:
@@ -140,16 +140,16 @@ class JobsApi:
         Raises:
             NotFound: the cluster knows none of this id.
         """
-        return _job(self._asked(lambda: self._client.get_job_info(submission_id)))
+        return _job(self._request(lambda: self._client.get_job_info(submission_id)))
 
     def newest(self, key: str, value: str) -> Job | None:
         """The newest job with a metadata value; a live one before any that has ended."""
-        found = [job for job in self.jobs() if job.metadata.get(key) == value]
-        return max(found, key=lambda job: (job.live, job.started_ms), default=None)
+        matches = [job for job in self.jobs() if job.metadata.get(key) == value]
+        return max(matches, key=lambda job: (job.live, job.started_ms), default=None)
 
     def log(self, submission_id: str) -> str:
         """All that the job has written so far."""
-        text: str = self._asked(lambda: self._client.get_job_logs(submission_id))
+        text: str = self._request(lambda: self._client.get_job_logs(submission_id))
         return text
 
     def follow(self, submission_id: str) -> Iterator[str]:
@@ -178,19 +178,19 @@ class JobsApi:
 
     def stop(self, submission_id: str) -> None:
         """Ask a job to end; it has ended only when its state says so."""
-        self._asked(lambda: self._client.stop_job(submission_id))
+        self._request(lambda: self._client.stop_job(submission_id))
 
     def wait(
-        self, submission_id: str, seconds: float, told: Callable[[Job], None] = _nobody
+        self, submission_id: str, seconds: float, on_state: Callable[[Job], None] = _nobody
     ) -> Job:
-        """Wait until a job has ended, or so many seconds; `told` hears of it now and then."""
+        """Wait until a job has ended, or so many seconds; `on_state` is called with its state now and then."""
         deadline = time.monotonic() + seconds
         while (job := self.job(submission_id)).live and time.monotonic() < deadline:
-            told(job)
+            on_state(job)
             time.sleep(_POLL_S)
         return job
 
-    def _asked(self, ask: Callable[[], Any]) -> Any:
+    def _request(self, ask: Callable[[], Any]) -> Any:
         """What a call answers; Ray's client raises RuntimeError with the status in its text."""
         try:
             return ask()

@@ -51,17 +51,17 @@ def read_raycluster(text: str, source: str) -> dict[str, Any]:
         documents = list(yaml.safe_load_all(text))
     except yaml.YAMLError as error:
         raise ClusterError(f"{source}: no YAML ({error})") from None
-    found = [
+    clusters = [
         document
         for document in documents
         if isinstance(document, dict) and document.get("kind") == "RayCluster"
     ]
-    if len(found) != 1:
+    if len(clusters) != 1:
         raise ClusterError(
-            f"{source}: {len(found)} documents of kind RayCluster, expected one; render it with "
+            f"{source}: {len(clusters)} documents of kind RayCluster, expected one; render it with "
             "`kubectl kustomize OVERLAY`"
         )
-    [cluster] = found
+    [cluster] = clusters
     if cluster.get("apiVersion") != API_VERSION or not isinstance(cluster.get("spec"), dict):
         raise ClusterError(f"{source}: expected a RayCluster of apiVersion {API_VERSION} with spec")
     return cluster
@@ -83,12 +83,12 @@ def render_rayjob(
         ClusterError: the operator, or Kueue, would refuse it.
     """
     rules = rules or RayJobRules()
-    given = cluster.get("metadata") or {}
-    carried = {key: dict(given[key]) for key in _CARRIED if given.get(key)}
+    inherited = cluster.get("metadata") or {}
+    carried = {key: dict(inherited[key]) for key in _CARRIED if inherited.get(key)}
     carried.get("annotations", {}).pop(_APPLIED, None)
     metadata = {
         "name": request["submission_id"],
-        **({"namespace": given["namespace"]} if given.get("namespace") else {}),
+        **({"namespace": inherited["namespace"]} if inherited.get("namespace") else {}),
         **{key: value for key, value in carried.items() if value},
     }
     spec = copy.deepcopy(cluster["spec"])

@@ -138,8 +138,8 @@ def ray_session(
             if needs_token:
                 token = ending.enter_context(_token_of_session(folder))
         ending.callback(ray.shutdown)  # before the start: an interrupted one leaves no process
-        context = _connected(address, job_name, cpus, folder)
-        ending.enter_context(_terminated_as_interrupted())
+        context = _connect(address, job_name, cpus, folder)
+        ending.enter_context(_terminate_as_interrupt())
         yield Session(
             dashboard=f"http://{context.dashboard_url}" if context.dashboard_url else "",
             token_file=token,
@@ -163,7 +163,7 @@ def _private_folder(keep: bool) -> SessionFolder:
         ) from error
 
 
-def _connected(address: str, job_name: str, cpus: int | None, folder: SessionFolder | None) -> Any:
+def _connect(address: str, job_name: str, cpus: int | None, folder: SessionFolder | None) -> Any:
     """Ray's context of a new local session in a folder, or of the cluster at an address."""
     import ray
 
@@ -221,7 +221,7 @@ def _check_address(address: str) -> None:
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
+def _terminate_as_interrupt() -> Iterator[None]:
     """SIGTERM ends the block as Ctrl-C does: Ray's own handler would abort the process."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:

@@ -139,13 +139,13 @@ def _shortage(folder: Path, needed: int, max_bytes: int | None) -> str | None:
 
 def _others(cache_dir: Path, folder: Path, *, building: bool = False) -> list[Path]:
     """Cached datasets other than `folder`, with those being built where asked."""
-    found = []
+    folders = []
     for path in cache_dir.iterdir():
         name = path.name.removesuffix(_TEMPORARY) if building else path.name
         # Only what the cache made itself: the folder may hold other things.
         if _FOLDER.fullmatch(name) and name != folder.name and path.is_dir():
-            found.append(path)
-    return found
+            folders.append(path)
+    return folders
 
 
 def _remove_leftovers(cache_dir: Path, folder: Path) -> None:

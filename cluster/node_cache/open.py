@@ -133,9 +133,11 @@ def _map(folder: Path, manifest: Manifest) -> dict[str, NDArray[Any]]:
     try:
         sizes = json.loads((folder / INDEX).read_bytes())["files"]
         for name, size in sizes.items():
-            found = (folder / name).stat().st_size
-            if found != size:
-                raise Corrupt(f"cached file {folder / name} has {found} bytes; expected {size}")
+            size_on_disk = (folder / name).stat().st_size
+            if size_on_disk != size:
+                raise Corrupt(
+                    f"cached file {folder / name} has {size_on_disk} bytes; expected {size}"
+                )
         arrays = {name: _map_array(folder / f"{name}.npy") for name in ARRAYS}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Corrupt(f"cached dataset {folder} cannot be opened: {error}") from error

@@ -24,7 +24,7 @@ class FolderStore:
     """Objects as plain files below one folder, which the first write makes.
 
     A write goes to a hidden temporary file beside its target and is synced to disk before it is
-    renamed or linked into place. Hidden files are no keys: what a killed writer left is not listed.
+    renamed or linked into place. Hidden files are not keys: what a killed writer left is not listed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,7 +72,7 @@ class FolderStore:
         """Copy an object to a local file; raises NotFound, and OSError for the local file."""
         with self._reading(key):
             source = self._path(key).open("rb")
-        with source, _temporary_beside(path) as (file, temporary):
+        with source, _temporary_next_to(path) as (file, temporary):
             try:
                 shutil.copyfileobj(source, file, 1 << 20)
             except OSError as error:
@@ -104,7 +104,7 @@ class FolderStore:
             return self._path(key).is_file()
 
     def delete(self, key: str) -> None:
-        """Remove an object; a missing one is no error."""
+        """Remove an object; a missing one is fine."""
         with self._writing(key):
             try:
                 self._path(key).unlink()
@@ -119,7 +119,7 @@ class FolderStore:
     def _temporary(self, key: str) -> Iterator[tuple[BinaryIO, Path]]:
         path = self._path(key)
         _make_folder(path.parent)
-        with _temporary_beside(path) as pair:
+        with _temporary_next_to(path) as pair:
             yield pair
         _sync_folder(path.parent)
 
@@ -178,7 +178,7 @@ def _raise_unless_absent(error: OSError) -> None:
 
 
 @contextmanager
-def _temporary_beside(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
+def _temporary_next_to(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
     """A new hidden file in the folder of `path`, removed on the way out where it still is there."""
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from spurious.errors import DataError
-from spurious.readers.problems import Problems
+from spurious.readers.issues import ReaderIssues
 
 
 def read_rows(
-    path: Path, columns: Sequence[str], problems: Problems, *, delimiter: str = ","
+    path: Path, columns: Sequence[str], problems: ReaderIssues, *, delimiter: str = ","
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line number from 1, cells by column name) of every non-empty row.
 

@@ -192,11 +192,17 @@ def _load(module: nn.Module, weights: str | None, load: LoadWeights, drop: tuple
     if weights is None:
         return
     state = {key: value for key, value in load(weights).items() if not key.startswith(drop)}
-    own = {key: value for key, value in module.state_dict().items() if not key.startswith(drop)}
+    expected = {
+        key: value for key, value in module.state_dict().items() if not key.startswith(drop)
+    }
     # files from before torch 0.4.1 do not count batches
-    missing = [key for key in own.keys() - state.keys() if not key.endswith("num_batches_tracked")]
-    unknown = list(state.keys() - own.keys())
-    misshapen = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
+    missing = [
+        key for key in expected.keys() - state.keys() if not key.endswith("num_batches_tracked")
+    ]
+    unknown = list(state.keys() - expected.keys())
+    misshapen = [
+        key for key in expected.keys() & state.keys() if expected[key].shape != state[key].shape
+    ]
     if odd := missing + unknown + misshapen:
         raise ConfigError(
             f"weights {weights[:12]} do not fit this model: {len(missing)} tensors missing, "
@@ -291,7 +297,7 @@ def compile_model(model: Model) -> None:
     """
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         raise ConfigError(
-            "train.compile needs a C++ compiler where trials run, and there is no g++; install "
+            "train.compile needs a C++ compiler where trials run, and g++ is missing; install "
             "one into the image (set CXX for another), or use compile: false"
         )
     model.compile()

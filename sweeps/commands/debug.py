@@ -103,7 +103,7 @@ def find_trial(plan: Plan, text: str) -> Trial:
 
 def _run(spec: Spec, trial: Trial, store: Store, console: Console, *, post_mortem: bool) -> int:
     """Run an attempt; an exception is shown with its traceback, and examined where asked."""
-    from sweeps.trial.run import classify, described, run_trial
+    from sweeps.trial.run import classify, describe_error, run_trial
     from sweeps.trial.tasks import task_for
 
     def say(text: str) -> None:
@@ -121,7 +121,7 @@ def _run(spec: Spec, trial: Trial, store: Store, console: Console, *, post_morte
             outcome = run_trial(task, uuid.uuid4().hex[:12], show_epoch)
     except Exception as error:  # noqa: BLE001 (whatever a trial raises is what is looked for)
         print(redact(traceback.format_exc()), file=sys.stderr, end="")
-        say(f"failed: {trial.label} {trial.id}: {classify(error)}: {described(error)}")
+        say(f"failed: {trial.label} {trial.id}: {classify(error)}: {describe_error(error)}")
         if post_mortem:
             pdb.post_mortem(error.__traceback__)
         return 1

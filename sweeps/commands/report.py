@@ -100,11 +100,11 @@ def _scored(
     """Metrics of all stored predictions; None where no trial has any."""
     import pyarrow as pa
 
-    from sweeps.report.scored import scored_epochs
+    from sweeps.report.scored import score_epochs
 
     def reduce(trial: Mapping[str, Any], table: pa.Table) -> pa.Table:
         segments = trial["specificity"] != "label"
-        return scored_epochs(table, segments, directions, spec.select.operating_point)
+        return score_epochs(table, segments, directions, spec.select.operating_point)
 
     parts = results.reduce_attempts(store, "predictions", trials, reduce)
     frame: pd.DataFrame | None = _frame(pa.concat_tables(parts)) if parts else None

@@ -80,11 +80,11 @@ def summarize_images(values: ArrayLike, confidence: float = 0.95) -> Summary:
     Seeds that have the same images repeat one draw: where all values are equal, SD and interval
     are NaN. An interval of no width would say that nothing is uncertain.
     """
-    found = summarize(values, confidence)
-    if found.n > 1 and math.isclose(found.min, found.max, rel_tol=1e-9):
+    summary = summarize(values, confidence)
+    if summary.n > 1 and math.isclose(summary.min, summary.max, rel_tol=1e-9):
         nan = float("nan")
-        return replace(found, sd=nan, low=nan, high=nan)
-    return found
+        return replace(summary, sd=nan, low=nan, high=nan)
+    return summary
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Summary:

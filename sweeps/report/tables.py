@@ -251,7 +251,7 @@ def parse_specificity(text: str) -> Specificity:
     match = re.fullmatch(r"r=([1-9][0-9]*)", text)
     if match is None:
         raise ResultError(
-            f"'{text}' is no specificity; a trials table has label, box, box=image, mask or r=N"
+            f"'{text}' is not a specificity; a trials table has label, box, box=image, mask or r=N"
         )
     return Specificity("r", r=int(match[1]))
 

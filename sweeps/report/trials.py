@@ -21,7 +21,7 @@ SPLITS = ("val", "test")
 _AT_EPOCH = [m.name for m in METRICS.values() if m.whole and not m.once and not m.of_images]
 
 
-def selected_trials(
+def select_trials(
     trials: pd.DataFrame, epochs: pd.DataFrame, rule: SelectionRule | None
 ) -> pd.DataFrame:
     """Each trial's selected epoch and its metrics, recomputed from the epochs table.
@@ -62,7 +62,7 @@ def selected_trials(
     return selected.reset_index(drop=True)
 
 
-def priced_trials(
+def price_trials(
     selected: pd.DataFrame,
     prices: Prices,
     rule: SelectionRule | None,
@@ -78,7 +78,7 @@ def priced_trials(
     images that a method trains on are priced as training images.
 
     Args:
-        selected: The result of `selected_trials`.
+        selected: The result of `select_trials`.
         prices: Price table in force.
         rule: The rule that was given there; None charges each trial's own rule.
         include_validation: Whether `dollars` includes validation annotation.

@@ -25,7 +25,7 @@ from cluster.errors import Unavailable
 from cluster.jobs.notices import Drain
 from cluster.stores.base import Store
 from spurious.data.dataset import Dataset
-from spurious.training.loop import Fit, Hooks, Wish
+from spurious.training.loop import ControlSignal, Fit, Hooks
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import DatasetFacts, Plan
 from sweeps.results import tables as results
@@ -257,7 +257,7 @@ def fit_on_leaving_nodes(dataset: Dataset, task: Task, hooks: Hooks, store: Stor
     """Train on the fourth attempt; three nodes before say that they go away, and take it along."""
     if attempts_before(task) < 3:
         node_goes_away()
-        assert hooks.wish() is Wish.SAVE
+        assert hooks.poll() is ControlSignal.SAVE
         os._exit(1)
     return fit_for_real(dataset, task, hooks, store)
 
@@ -269,7 +269,7 @@ def fit_on_a_leaving_node_after_failures(
     if (before := attempts_before(task)) < 3:
         if before == 2:
             node_goes_away()
-            assert hooks.wish() is Wish.SAVE
+            assert hooks.poll() is ControlSignal.SAVE
             time.sleep(3.0)  # a node's last seconds, in which the driver hears of it
         os._exit(1)
     return fit_for_real(dataset, task, hooks, store)
@@ -281,7 +281,7 @@ def fit_on_a_leaving_node_without_store(
     """Train on the third attempt; the first misses its store, the second's worker is lost."""
     if (before := attempts_before(task)) == 0:
         node_goes_away()
-        assert hooks.wish() is Wish.SAVE
+        assert hooks.poll() is ControlSignal.SAVE
         raise Unavailable("the store went away")
     if before == 1:
         os._exit(1)

@@ -27,7 +27,7 @@ from spurious.readers.isic.isic_files import (
     read_traps,
     table_name,
 )
-from spurious.readers.problems import Problems
+from spurious.readers.issues import ReaderIssues
 from spurious.readers.resize import shrink_image, shrink_mask
 
 logger = logging.getLogger(__name__)
@@ -147,7 +147,7 @@ class Isic:
         return self._cached
 
     def _read_index(self) -> _Index:
-        problems = Problems()
+        problems = ReaderIssues()
         images = find_pictures(self.folder, IMAGE_FOLDER, "*.jpg", "", problems)
         masks = find_pictures(self.folder, MASK_FOLDER, "*.png", MASK_SUFFIX, problems)
         rows = read_traps(self.traps, self.split, problems)

@@ -15,7 +15,7 @@ from spurious.data.dataset import Record
 from spurious.data.specificity import count_components
 from spurious.errors import DataError
 from spurious.readers.dicom import Film, read_film
-from spurious.readers.problems import Problems
+from spurious.readers.issues import ReaderIssues
 from spurious.readers.resize import shrink_image, shrink_mask
 from spurious.readers.siim_acr import rle
 from spurious.readers.siim_acr.siim_files import (
@@ -137,7 +137,7 @@ class SiimAcr:
         return self._cached
 
     def _read_index(self) -> _Index:
-        problems = Problems()
+        problems = ReaderIssues()
         images = find_images(self.folder, problems)
         mask_table, masks = self._read_mask_table(problems)
         tube_file, tubes = self._read_tubes(problems)
@@ -166,7 +166,7 @@ class SiimAcr:
         return _Index(labelled, masks, tubes, mask_table.name, provenance)
 
     def _read_mask_table(
-        self, problems: Problems
+        self, problems: ReaderIssues
     ) -> tuple[Path, Mapping[str, tuple[MaskRow, ...]]]:
         try:
             path = find_one(self.folder, self.rle, MASK_TABLES, "rle")
@@ -175,7 +175,7 @@ class SiimAcr:
             problems.add(str(error))
             return self.folder, {}
 
-    def _read_tubes(self, problems: Problems) -> tuple[Path, TubeLabels]:
+    def _read_tubes(self, problems: ReaderIssues) -> tuple[Path, TubeLabels]:
         try:
             path = find_one(self.folder, self.tubes, TUBE_LABELS, "tubes")
             return path, read_tube_labels(path, problems)

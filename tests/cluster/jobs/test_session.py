@@ -17,7 +17,7 @@ import pytest
 from cluster.errors import Unavailable
 from cluster.jobs.session import (
     _private_folder,
-    _terminated_as_interrupted,
+    _terminate_as_interrupt,
     _token_of_session,
     on_cluster,
     prepare_environment,
@@ -168,7 +168,7 @@ def test_sigterm_acts_as_ctrl_c(sigint: Any) -> None:
     """
     before, others = signal.getsignal(signal.SIGTERM), signal.signal(signal.SIGINT, sigint)
     try:
-        with pytest.raises(KeyboardInterrupt), _terminated_as_interrupted():
+        with pytest.raises(KeyboardInterrupt), _terminate_as_interrupt():
             os.kill(os.getpid(), signal.SIGTERM)
     finally:
         signal.signal(signal.SIGINT, others)

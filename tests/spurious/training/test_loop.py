@@ -25,7 +25,7 @@ from small_data import (
 
 from spurious.config.options import GaussianSquares, SmallCnn, Train
 from spurious.data.randomness import generator
-from spurious.data.sampling import Feed, in_batches
+from spurious.data.sampling import BatchSampler, in_batches
 from spurious.data.training_set import TrainingSet
 from spurious.errors import NumericalError
 from spurious.fit import Machine, fit
@@ -34,7 +34,7 @@ from spurious.training.evaluate import Evaluation, Evaluator, MetricRow
 from spurious.training.loop import Fit, Hooks, Loop, make_optimizer
 from spurious.training.models import Model, build
 from spurious.training.objective import Objective
-from spurious.training.tasks import Classification
+from spurious.training.supervision import Classification
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 CPU = torch.device("cpu")
@@ -60,7 +60,7 @@ def test_batches_are_shuffled() -> None:
     images = TrainingSet(dataset, dataset.rows("train"), config.specificity, config.train, 0)
 
     def order(seed: int, epoch: int) -> list[int]:
-        _, found = Feed(images, 7, seed).epoch(epoch)
+        _, found = BatchSampler(images, 7, seed).epoch(epoch)
         return torch.cat([batch.positions for batch in found]).tolist()
 
     assert order(0, 1) == order(0, 1)
@@ -202,11 +202,11 @@ def small_cnn() -> Model:
 
 def train_labels(model: Model, epochs: int) -> Fit:
     """Run the loop on a given model."""
-    dataset, config, task = squares(), fit_config("label", epochs=epochs), Classification()
+    dataset, config, supervision = squares(), fit_config("label", epochs=epochs), Classification()
     training = TrainingSet(dataset, dataset.rows("train"), config.specificity, config.train, 0)
-    evaluator = Evaluator(dataset, config.specificity, task, config.train, CPU)
-    loop = Loop(model, Objective(task), config.train, 0, CPU)
-    return loop.run(Feed(training, config.train.batch_size, 0), evaluator, Hooks())
+    evaluator = Evaluator(dataset, config.specificity, supervision, config.train, CPU)
+    loop = Loop(model, Objective(supervision), config.train, 0, CPU)
+    return loop.run(BatchSampler(training, config.train.batch_size, 0), evaluator, Hooks())
 
 
 def test_the_loop_trains_in_training_mode() -> None:
