@@ -9,6 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from cluster.datasets.image_counts import write_image_counts
 from cluster.datasets.keys import shard_key
 from cluster.datasets.manifest import Manifest, commit_manifest, find_manifest, list_datasets
 from cluster.datasets.manifest_build import build_manifest
@@ -81,7 +82,9 @@ def stage(
         except ClusterError as error:
             _log.warning("shards of dataset '%s' without a manifest may be left: %s", name, error)
         raise
-    return find_manifest(store, name, manifest.digest)
+    committed = find_manifest(store, name, manifest.digest)
+    write_image_counts(store, committed, (row for shard in staged for row in shard.records))
+    return committed
 
 
 def _chunks(source: RecordSource, ids: Sequence[str]) -> list[list[str]]:

@@ -12,6 +12,7 @@ import ray
 from ray_here import RayHere
 from tiny_sweeps import made_place, stage_here, tiny
 
+from cluster.datasets.keys import image_counts_key
 from cluster.datasets.manifest import find_manifest
 from cluster.errors import ClusterError
 from cluster.stores.base import Store
@@ -62,7 +63,11 @@ def test_a_generator_is_staged_once(ray_here: RayHere, folder_store: FolderStore
         folder_store, made.source, spec.dataset.name, digest=made.digest, options=made.options
     )
     assert contents(folder_store) == before
-    assert len(before) == 2
+    assert len(before) == 3
+    key = image_counts_key(spec.dataset.name, plan.trials[0].dataset_digest)
+    folder_store.delete(key)  # as of a dataset from before there were counts per image
+    stage_here(folder_store, spec)
+    assert contents(folder_store) == before
 
 
 def test_a_lost_shard_is_staged_again(ray_here: RayHere, folder_store: FolderStore) -> None:
