@@ -20,8 +20,9 @@ from spurious.fit import Machine
 from spurious.training import checkpoint
 from spurious.training.loop import Hooks, Wish
 from spurious.training.shared_models import Stage
+from sweeps.plan.cell import Cell
 from sweeps.plan.identity import stage_id
-from sweeps.plan.plan import Cell, fit_config
+from sweeps.plan.plan import fit_config
 from sweeps.trial import shared_models as stages
 from sweeps.trial.result_rows import Task
 from sweeps.trial.shared_models import SharedStages
