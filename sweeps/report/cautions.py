@@ -36,7 +36,7 @@ def cautions(cells: pd.DataFrame, priced: pd.DataFrame, epochs: pd.DataFrame) ->
     notes = []
     for (metric, method), rows in told.groupby(["metric", "method"], sort=True):
         wanted = set(cell_keys(rows))
-        found = zip(cells.to_dict("records"), cell_keys(cells), strict=True)
+        found = zip(cells["cell"], cell_keys(cells), strict=True)
         names = [purchase(cell).rsplit(", trained", 1)[0] for cell, key in found if key in wanted]
         rest = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
         trials = count(int((priced["method"] == method).sum()), "trial")
