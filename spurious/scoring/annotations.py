@@ -134,6 +134,7 @@ def _annotated(facts: ImageFacts, budget: Budget, seed: int) -> Totals:
     return _totals(labels[chosen], abnormalities[chosen])
 
 
+@lru_cache(maxsize=64)
 def _all_of(facts: ImageFacts, split: str) -> Totals:
     return _totals(facts.labels[split], facts.abnormalities[split])
 
