@@ -43,6 +43,11 @@ def manifest_key(name: str, digest: str) -> str:
     return f"{DATASETS}{check_name(name, 'dataset')}/{digest}/manifest.json"
 
 
+def image_counts_key(name: str, digest: str) -> str:
+    """Key of the counts per image of one version of a dataset, next to its manifest."""
+    return manifest_key(name, digest).replace("manifest.json", "image_counts.json.gz")
+
+
 def parse_manifest_key(key: str) -> tuple[str, str] | None:
     """The name and digest that a key belongs to, or None where it is no manifest's."""
     parts = key.split("/")

@@ -24,7 +24,9 @@ def plan(source: SpecSource, store_url: str | None, *, as_json: bool) -> int:
     spec = source.file_spec
     with _short_of_patience():
         planned, seconds = plan_anyway(spec, store_url)
-    print(json.dumps(as_dict(planned), indent=1) if as_json else as_text(planned, spec, seconds))
+    print(
+        json.dumps(as_dict(planned, spec), indent=1) if as_json else as_text(planned, spec, seconds)
+    )
     return 0
 
 

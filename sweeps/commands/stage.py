@@ -28,6 +28,7 @@ def stage(
     keep_logs: bool = False,
 ) -> int:
     """`sweeps stage`: the index comes first, so that a broken folder is told before Ray starts."""
+    from cluster.datasets.image_counts import read_image_counts
     from cluster.datasets.keys import check_name
     from cluster.jobs.session import ray_session
     from sweeps.staging.sources import staging_from_command
@@ -39,7 +40,7 @@ def stage(
     staging.source.index()
     with opened_store(url) as store:
         manifest = whole_manifest(store, stored_as, staging.digest)
-        if manifest is None:
+        if manifest is None or read_image_counts(store, manifest) is None:
             with ray_session(f"stage-{stored_as}", keep_logs=keep_logs) as session:
                 manifest = stage_into(store, stored_as, staging)
             if keep_logs:

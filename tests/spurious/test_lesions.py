@@ -16,7 +16,7 @@ from spurious.data.dataset import Dataset
 from spurious.data.inputs import PackedTargets, pixel_classes
 from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
-from spurious.fit import count_annotations
+from spurious.scoring.annotations import count_annotations, image_facts
 from spurious.training.evaluate import Evaluator
 from spurious.training.models import build
 from spurious.training.supervision import Segmentation, aggregate
@@ -101,7 +101,8 @@ def test_without_the_option_masks_of_negatives_change_nothing(
     assert str(first.rows) == str(second.rows)
     for name, tensor in first.kept_state.items():
         assert torch.equal(tensor, second.kept_state[name])
-    assert count_annotations(plain, config) == count_annotations(lesions, config)
+    one, other = (count_annotations(image_facts(data), config) for data in (plain, lesions))
+    assert one == other
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -200,11 +201,11 @@ def test_other_weights_do_not_depend_on_the_number_of_classes() -> None:
 def test_regions_on_negative_images_are_priced(lesions: Dataset) -> None:
     """Each costs as an abnormality; without the option negative images cost a label."""
     train, val = lesions.rows("train"), lesions.rows("val")
-    both = count_annotations(lesions, lesion_config())
+    both = count_annotations(image_facts(lesions), lesion_config())
     assert both.train_abnormalities == len(train) == 21
     assert (both.train_negatives, both.val_negatives) == (0, 0)
     assert both.val_abnormalities == len(val)
-    one = count_annotations(lesions, fit_config("mask"))
+    one = count_annotations(image_facts(lesions), fit_config("mask"))
     assert one.train_abnormalities == int(lesions.labels[train].sum())
     assert one.train_negatives == int((lesions.labels[train] == 0).sum())
 

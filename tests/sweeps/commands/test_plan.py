@@ -59,6 +59,9 @@ def test_a_generator_has_ids_before_it_is_staged(
     assert "(dataset not staged)" in told(capsys, files[1], *store)
     stage_here(folder_store, tiny())
     staged = json.loads(told(capsys, files[1], "--json", *store))
+    priced = staged.pop("cells")
+    assert [cell["cost"]["exact"] for cell in priced] == [True, True]
+    assert [{**cell, "cost": None} for cell in priced] == document.pop("cells")
     assert staged == {**document, "unknown": None}
     assert "validation)" in told(capsys, files[1], *store)
 
