@@ -14,7 +14,7 @@ from spurious.scoring.cost import Cost, trial_cost
 from spurious.scoring.registry import METRICS
 from spurious.scoring.selection import SelectionRule, parse_rule, select_epoch
 from sweeps.errors import ResultError
-from sweeps.plan.cell import Cell, cell_of
+from sweeps.plan.cell import cell_of
 from sweeps.report.tables import REPORT_SCHEMA_VERSION
 from sweeps.results.counts import read_counts
 
@@ -165,7 +165,7 @@ def _rule_of(trial: Mapping[Any, Any]) -> SelectionRule:
 
 
 def _cost(trial: Mapping[Any, Any], prices: Prices, rule: SelectionRule | None) -> Cost:
-    cell: Cell = trial["cell"]
+    cell = cell_of(str(trial["config"]))
     options = cell.method.options
     counts = read_counts(trial, trains_on_validation=options.trains_on_validation)
     keep = _rule_of(trial)
