@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from spurious.config.options import Negatives, Specificity, Train
 from spurious.data.dataset import Dataset
 from spurious.data.inputs import PackedTargets, normalised, pixel_classes
-from spurious.scoring.groups import Cells, known_groups
+from spurious.data.splits import EVALUATION_SPLITS
+from spurious.scoring.groups import known_groups
 from spurious.scoring.measures import performance_gaps
 from spurious.scoring.metrics import auroc, mean_dice, robust_auroc, worst_mean
 from spurious.training.models import Model
 from spurious.training.objective import Forward
 from spurious.training.tasks import Task
 
-SPLITS = ("val", "test")
 _BATCH = 64
 
 
@@ -90,7 +90,7 @@ class Evaluator:
         task: Task,
         train: Train,
         device: torch.device,
-        splits: tuple[str, ...] = SPLITS,
+        splits: tuple[str, ...] = EVALUATION_SPLITS,
         negatives: Negatives = "background",
     ) -> None:
         self.dataset, self.task, self.device, self.train = dataset, task, device, train
@@ -183,10 +183,10 @@ class Evaluator:
         ]
         names, attributes = data.attribute_names, data.attributes[rows]
         for found in robust_auroc(labels, scores, attributes, names, data.directions):
-            cells = counts(found.cells)
+            cells = found.cells.annotated
             out.append(MetricRow(epoch, split, "robust_auroc", found.attribute, found.value, cells))
         for gap in performance_gaps(labels, scores, attributes, names):
-            cells = counts(gap.cells)
+            cells = gap.cells.annotated
             out.append(MetricRow(epoch, split, "auroc_gap", gap.attribute, gap.value, cells))
         return out
 
@@ -202,11 +202,6 @@ class Evaluator:
             worst = worst_mean(right, self.clusters)
             out.append(MetricRow(epoch, split, "worst_cluster_accuracy", None, worst))
         return out
-
-
-def counts(cells: Cells) -> tuple[int, int, int, int]:
-    """The four groups of `MetricRow.cells`."""
-    return cells.y0_s0, cells.y0_s1, cells.y1_s0, cells.y1_s1
 
 
 def layout(train: Train) -> torch.memory_format:

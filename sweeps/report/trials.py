@@ -10,6 +10,7 @@ import pandas as pd
 
 from spurious.config.methods import method_named
 from spurious.config.options import Prices
+from spurious.data.splits import EVALUATION_SPLITS
 from spurious.errors import ConfigError
 from spurious.scoring.cost import AnnotationCounts, Cost, cost
 from spurious.scoring.selection import SelectionRule, charged_rules, parse_rule, select_epoch
@@ -17,7 +18,6 @@ from sweeps.errors import ResultError
 from sweeps.report.tables import REPORT_SCHEMA_VERSION, parse_specificity
 
 METRICS = ("auroc", "robust_auroc", "dice")
-SPLITS = ("val", "test")
 
 
 def selected_trials(
@@ -97,7 +97,7 @@ def priced_trials(
 
 def attribute_columns(selected: pd.DataFrame) -> list[str]:
     """The columns `SPLIT_robust_auroc_NAME`, sorted."""
-    prefixes = tuple(f"{split}_robust_auroc_" for split in SPLITS)
+    prefixes = tuple(f"{split}_robust_auroc_" for split in EVALUATION_SPLITS)
     return sorted(column for column in selected.columns if column.startswith(prefixes))
 
 
@@ -132,12 +132,12 @@ def _selection(
     at = {} if epoch is None else history.loc[epoch].to_dict()
     values = {
         f"{split}_{metric}": float(at.get(f"{split}.{metric}", np.nan))
-        for split in SPLITS
+        for split in EVALUATION_SPLITS
         for metric in METRICS
     }
     for name in names:
         split, metric, attribute = name.split(".", 2)
-        if split in SPLITS:
+        if split in EVALUATION_SPLITS:
             values[f"{split}_{metric}_{attribute}"] = float(at.get(name, np.nan))
     reason = None
     if epoch is None:

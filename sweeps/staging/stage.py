@@ -17,7 +17,7 @@ from cluster.datasets.shards import StagedShard, write_shards
 from cluster.errors import ClusterError, Unavailable
 from cluster.stores import open_store
 from cluster.stores.base import Store
-from spurious.data.dataset import Record, RecordSource
+from spurious.data.records import Record, RecordSource
 from spurious.errors import DataError
 
 CHUNK_BYTES = 64 * 2**20

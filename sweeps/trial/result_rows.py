@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from spurious.after_fit import EMBEDDED
 from spurious.config.options import FitConfig
 from spurious.data.dataset import Dataset
+from spurious.data.splits import EVALUATION_SPLITS
 from spurious.fit import Machine, count_annotations
 from spurious.training.loop import Fit
 from sweeps.plan.identity import canonical, resolved
@@ -76,7 +77,7 @@ class Rows:
         counts = count_annotations(self.dataset, config)
         metrics = {
             f"{split}_{metric}": self._kept(split, metric)
-            for split in ("val", "test")
+            for split in EVALUATION_SPLITS
             for metric in ("auroc", "robust_auroc", "dice")
         }
         speed = fitted.images_trained / fitted.seconds_training if fitted.seconds_training else 0.0
