@@ -10,6 +10,7 @@ import pandas as pd
 
 from spurious.config.methods import method_named
 from spurious.config.options import Prices
+from spurious.data.splits import EVALUATION_SPLITS
 from spurious.errors import ConfigError
 from spurious.scoring.cost import AnnotationCounts, Cost, cost
 from spurious.scoring.registry import METRICS
@@ -17,7 +18,6 @@ from spurious.scoring.selection import SelectionRule, charged_rules, parse_rule,
 from sweeps.errors import ResultError
 from sweeps.report.tables import REPORT_SCHEMA_VERSION, parse_specificity
 
-SPLITS = ("val", "test")
 _AT_EPOCH = [m.name for m in METRICS.values() if m.whole and not m.once and not m.of_images]
 
 
@@ -99,7 +99,7 @@ def price_trials(
 
 def attribute_columns(selected: pd.DataFrame) -> list[str]:
     """The columns `SPLIT_robust_auroc_NAME`, sorted."""
-    prefixes = tuple(f"{split}_robust_auroc_" for split in SPLITS)
+    prefixes = tuple(f"{split}_robust_auroc_" for split in EVALUATION_SPLITS)
     return sorted(column for column in selected.columns if column.startswith(prefixes))
 
 
@@ -134,12 +134,12 @@ def _selection(
     at = {} if epoch is None else history.loc[epoch].to_dict()
     values = {
         f"{split}_{metric}": float(at.get(f"{split}.{metric}", np.nan))
-        for split in SPLITS
+        for split in EVALUATION_SPLITS
         for metric in _AT_EPOCH
     }
     for name in names:
         split, metric, attribute = name.split(".", 2)
-        if split in SPLITS:
+        if split in EVALUATION_SPLITS:
             values[f"{split}_{metric}_{attribute}"] = float(at.get(name, np.nan))
     reason = None
     if epoch is None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from spurious.after_fit import EMBEDDED
 from spurious.config.options import FitConfig
 from spurious.data.dataset import Dataset
+from spurious.data.splits import EVALUATION_SPLITS
 from spurious.fit import Machine, count_annotations
 from spurious.scoring.registry import METRICS
 from spurious.training.loop import Fit
@@ -77,7 +78,7 @@ class Rows:
         counts = count_annotations(self.dataset, config)
         metrics = {
             f"{split}_{metric.name}": self._kept(split, metric.name)
-            for split in ("val", "test")
+            for split in EVALUATION_SPLITS
             for metric in METRICS.values()
             if metric.in_trials
         }
