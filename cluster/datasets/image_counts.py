@@ -14,10 +14,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from cluster.datasets.keys import SPLITS, image_counts_key
+from cluster.datasets.keys import image_counts_key
 from cluster.datasets.manifest import Manifest
 from cluster.errors import NotFound
 from cluster.stores.base import Store
+from spurious.data.splits import SPLITS
 
 if TYPE_CHECKING:
     from cluster.datasets.records import RowSummary  # needs numpy, which planning does without

@@ -7,7 +7,6 @@ from typing import Final
 
 from cluster.errors import ClusterError
 
-SPLITS: Final = ("train", "val", "test")
 DTYPES: Final = ("uint8", "uint16", "float32")
 DATASETS: Final = "datasets/"
 

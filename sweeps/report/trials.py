@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from spurious.config.options import Prices
+from spurious.data.splits import EVALUATION_SPLITS
 from spurious.errors import ConfigError
 from spurious.scoring.cost import Cost, trial_cost
 from spurious.scoring.registry import METRICS
@@ -18,7 +19,6 @@ from sweeps.plan.cell import cell_of
 from sweeps.report.tables import REPORT_SCHEMA_VERSION
 from sweeps.results.counts import read_counts
 
-SPLITS = ("val", "test")
 _AT_EPOCH = [m.name for m in METRICS.values() if m.whole and not m.once and not m.of_images]
 
 
@@ -92,7 +92,7 @@ def price_trials(
 
 def attribute_columns(selected: pd.DataFrame) -> list[str]:
     """The columns `SPLIT_robust_auroc_NAME`, sorted."""
-    prefixes = tuple(f"{split}_robust_auroc_" for split in SPLITS)
+    prefixes = tuple(f"{split}_robust_auroc_" for split in EVALUATION_SPLITS)
     return sorted(column for column in selected.columns if column.startswith(prefixes))
 
 
@@ -127,12 +127,12 @@ def _selection(
     at = {} if epoch is None else history.loc[epoch].to_dict()
     values = {
         f"{split}_{metric}": float(at.get(f"{split}.{metric}", np.nan))
-        for split in SPLITS
+        for split in EVALUATION_SPLITS
         for metric in _AT_EPOCH
     }
     for name in names:
         split, metric, attribute = name.split(".", 2)
-        if split in SPLITS:
+        if split in EVALUATION_SPLITS:
             values[f"{split}_{metric}_{attribute}"] = float(at.get(name, np.nan))
     reason = None
     if epoch is None:

@@ -16,7 +16,7 @@ from cluster.datasets.manifest_build import build_manifest
 from cluster.datasets.shards import StagedShard
 from cluster.errors import ClusterError
 from cluster.stores.base import Store
-from spurious.data.dataset import RecordSource
+from spurious.data.records import RecordSource
 from spurious.errors import DataError
 from sweeps.staging.chunks import StagedChunk, stage_chunk
 

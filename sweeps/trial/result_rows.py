@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from spurious.after_fit import EMBEDDED
 from spurious.config.options import FitConfig
 from spurious.data.dataset import Dataset
+from spurious.data.splits import EVALUATION_SPLITS
 from spurious.fit import Machine
 from spurious.scoring.annotations import count_annotations, image_facts
 from spurious.scoring.registry import METRICS
@@ -79,7 +80,7 @@ class Rows:
         counts = count_annotations(image_facts(self.dataset), config)
         metrics = {
             f"{split}_{metric.name}": self._kept(split, metric.name)
-            for split in ("val", "test")
+            for split in EVALUATION_SPLITS
             for metric in METRICS.values()
             if metric.in_trials
         }

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_data import SMALL, fit_config, fitted, no_weights, squares, values
+from small_data import SMALL, fit_config, fitted, no_weights, squares, values, with_arrays
 
 from spurious import methods
 from spurious.config.methods import METHODS, Dfr, GroupDro
@@ -133,11 +133,10 @@ def test_only_annotated_images_train(dataset: Dataset) -> None:
     """
     config = replace(fit_config("mask", epochs=2), budget=Budget(8))
     unused = np.setdiff1d(dataset.rows("train"), annotated_rows(dataset, config))
-    images, masks = dataset.images.copy(), dataset.masks.copy()
+    images, masks = dataset.images.copy(), dataset.masks[:]
     images[unused], masks[unused] = np.nan, True
-    clean, spoilt = (
-        fitted(data, config) for data in (dataset, replace(dataset, images=images, masks=masks))
-    )
+    changed = with_arrays(dataset, images=images, masks=masks)
+    clean, spoilt = (fitted(data, config) for data in (dataset, changed))
     assert clean.images_trained == 16
     trained, other = (
         [row for row in outcome.rows if row.metric != "variance_measure"]

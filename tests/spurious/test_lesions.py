@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_data import fit_config, fitted, grey_squares, no_weights, read_only, squares, values
+from small_data import (
+    fit_config,
+    fitted,
+    grey_squares,
+    no_weights,
+    read_only,
+    squares,
+    values,
+    with_arrays,
+)
 
 from spurious.config.methods import Cvar, Spl, Ssl
 from spurious.config.options import Aggregation, SmallUnet, Specificity, WeakLabels
@@ -26,12 +35,12 @@ NAMES = ["mean_prob", "mean_logit", "max_prob", "area_fraction", "top_fraction"]
 
 def drawn(dataset: Dataset) -> Dataset:
     """The dataset with a 3 x 3 region, the place of which is told by the row, on its negatives."""
-    masks, abnormalities = dataset.masks.copy(), dataset.abnormalities.copy()
+    masks, abnormalities = dataset.masks[:], dataset.abnormalities.copy()
     for row in np.flatnonzero(dataset.labels == 0):
         at = row % 12
         masks[row, at : at + 3, 2:5] = True
         abnormalities[row] = 1
-    return read_only(replace(dataset, masks=masks, abnormalities=abnormalities))
+    return read_only(with_arrays(dataset, masks=masks, abnormalities=abnormalities))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +68,7 @@ def test_targets_are_label_plus_one_times_mask(lesions: Dataset) -> None:
         targets = PackedTargets(lesions.masks, rows, Specificity("mask"), classes)
         found = targets.pixels(rows)
         assert found.dtype == np.int64
-        expected = np.array(of)[lesions.labels][:, None, None] * lesions.masks
+        expected = np.array(of)[lesions.labels][:, None, None] * lesions.masks[:]
         assert (found == expected).all()
 
 

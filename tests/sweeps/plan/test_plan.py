@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from tiny_sweeps import FACTS, FILMS, TEXT
 
-from cluster.datasets.manifest import Attribute, Cells, Manifest, SplitCounts
+from cluster.datasets.manifest import Attribute, Manifest, SplitCounts
+from spurious.data.attributes import GroupCounts
 from spurious.scoring.cost import Cost
 from sweeps.errors import PlanError
 from sweeps.plan.cell import Cell
@@ -122,7 +123,7 @@ def test_augmentations_of_integers_are_not_planned_on_floats() -> None:
 
 def test_a_manifest_says_who_is_unlabelled() -> None:
     """Its counts of both labels, per split and attribute, and the dtype of the images."""
-    counts = SplitCounts(10, 4, 4, {"tube": Cells(1, 1, 1, 1, y0_unknown=4, y1_unknown=2)})
+    counts = SplitCounts(10, 4, 4, {"tube": GroupCounts(1, 1, 1, 1, y0_unknown=4, y1_unknown=2)})
     manifest = Manifest(
         name="films",
         digest="ab" * 32,

@@ -19,7 +19,9 @@ from cluster.datasets.manifest_build import build_manifest
 from cluster.datasets.shards import write_shards
 from cluster.stores.folder import FolderStore
 from spurious.config.methods import METHODS
-from spurious.data.dataset import Dataset, Record
+from spurious.data.dataset import Dataset
+from spurious.data.masks import PackedMasks
+from spurious.data.records import Record
 from spurious.scoring.annotations import count_annotations, image_facts
 from sweeps.plan.cell import cell_of
 from sweeps.plan.facts import facts_of
@@ -75,7 +77,7 @@ class Staged:
         ordered = sorted(made, key=lambda record: record.sample_id)
         self.dataset = Dataset(
             images=np.zeros((101, 1, 1, 1)),
-            masks=np.zeros((101, 1, 1), np.bool_),
+            masks=PackedMasks.pack(np.zeros((101, 1, 1), np.bool_)),
             labels=np.array([record.label for record in ordered]),
             attributes=np.zeros((101, 2), np.int8),
             splits=np.array([record.split for record in ordered]),

@@ -20,7 +20,7 @@ from cluster.datasets.manifest import find_manifest
 from cluster.errors import ClusterError
 from cluster.stores.base import Store
 from cluster.stores.folder import FolderStore
-from spurious.data.dataset import Record
+from spurious.data.records import Record
 from spurious.errors import DataError
 from spurious.generators.chest.chest_phantom import ChestPhantom
 from spurious.generators.chest.siim_writer import write_siim_acr
