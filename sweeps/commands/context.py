@@ -1,4 +1,4 @@
-"""What commands share: the spec that is meant, the store to use, folders of this user.
+"""What commands share: the sweep's spec, the store to use, folders of this user.
 
 Heavy imports (Ray, torch, pandas) stay inside the commands that need them: `plan` must answer at
 once.
@@ -7,6 +7,7 @@ once.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ class SpecSource:
     settings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _ = self.overrides  # so that a mistake is refused before anything is read
+        _ = self.overrides  # so that a mistake is reported before anything is read
 
     @cached_property
     def overrides(self) -> Mapping[str, Any]:
@@ -52,7 +53,7 @@ class SpecSource:
 
     @cached_property
     def file_spec(self) -> Spec:
-        """The spec of a file, which is read and parsed once, however often it is asked for."""
+        """The spec of a file, read and parsed once per command."""
         return load_spec(Path(self.target), self.overrides)
 
     @property
@@ -67,26 +68,32 @@ class SpecSource:
         return self.target.removeprefix(STORED) if is_stored else None
 
 
-def chosen_store(given: str | None, spec: Spec | None = None) -> str | None:
-    """The URL of the store to use: as given by --store, else the spec's, else $SWEEPS_STORE.
+def choose_store_url(option: str | None, spec: Spec | None = None) -> str | None:
+    """Choose the URL of the store: that of --store, else the spec's, else $SWEEPS_STORE.
 
     None is the embedded server.
     """
-    if given is not None:
-        return given
-    own = None if spec is None else spec.store
-    return own or os.environ.get(STORE_VARIABLE) or None
+    if option is not None:
+        return option
+    of_spec = None if spec is None else spec.store
+    return of_spec or os.environ.get(STORE_VARIABLE) or None
+
+
+def choose_store_url_of(source: SpecSource, option: str | None) -> str | None:
+    """Choose the URL of the store of a sweep by file or by name, see `choose_store_url`."""
+    reads_file = option is None and source.is_file
+    return choose_store_url(option, source.file_spec if reads_file else None)
 
 
 @contextmanager
-def opened_store(url: str | None) -> Iterator[Store]:
-    """The store at a URL; without one the embedded server, started if need be.
+def store_session(url: str | None) -> Iterator[Store]:
+    """Open the store at a URL; without one the embedded server, started if needed.
 
     Its address and keys go into the environment, where workers on this machine find them.
 
     Raises:
-        UnknownSweep: as in the block, with the embedded server told by that word: its URL may well
-            be that of a cluster's store.
+        UnknownSweep: as in the block; the embedded server is named by that word, since its URL may
+            well be that of a cluster's store.
     """
     if url is not None:
         yield open_store(url)
@@ -101,17 +108,20 @@ def opened_store(url: str | None) -> Iterator[Store]:
             raise UnknownSweep(error.name, _EMBEDDED) from None
 
 
-def home() -> Path:
-    """Where this user's embedded server, token and cache lie: absolute, for workers elsewhere."""
+def get_home() -> Path:
+    """Get the folder of this user's embedded server, token and cache.
+
+    It is absolute: workers run in other folders.
+    """
     from cluster.embedded.server import default_home
 
     return default_home().expanduser().absolute()
 
 
-def cache_folder() -> Path:
-    """The node cache, at the same place on every node."""
+def get_cache_folder() -> Path:
+    """Get the folder of the node cache, the same on every node."""
     chosen = os.environ.get("SWEEPS_CACHE")
-    return Path(chosen).expanduser().absolute() if chosen else home() / "cache"
+    return Path(chosen).expanduser().absolute() if chosen else get_home() / "cache"
 
 
 def check_reachable(store_url: str | None) -> None:
@@ -130,8 +140,8 @@ def check_reachable(store_url: str | None) -> None:
         )
 
 
-def spec_of(source: SpecSource, store: Store) -> Spec:
-    """Load the spec of a file, or the one in the store under its hash or a sweep's name."""
+def read_spec(source: SpecSource, store: Store) -> Spec:
+    """Read the spec of a file, or the one in the store under its hash or a sweep's name."""
     if source.digest is not None:
         return parse_spec(get_spec(store, source.digest), source.target, source.overrides)
     if source.is_file:
@@ -143,20 +153,35 @@ def spec_of(source: SpecSource, store: Store) -> Spec:
     return parse_spec(archived.spec_text, f"{source.target} (stored)", overrides)
 
 
-def url_of(source: SpecSource, store_url: str | None) -> str | None:
-    """The store of a sweep by file or by name, see `chosen_store`."""
-    reads_file = store_url is None and source.is_file
-    return chosen_store(store_url, source.file_spec if reads_file else None)
-
-
-def trials_of(source: SpecSource, store: Store) -> tuple[Spec, Plan]:
-    """A sweep's spec and its plan against the store, for reading results.
+def read_spec_and_plan(source: SpecSource, store: Store) -> tuple[Spec, Plan]:
+    """Read a sweep's spec and plan it against the store, to find its results.
 
     Raises:
-        PlanError: its dataset is not in the store, so that its trials cannot be named.
+        PlanError: its dataset is not in the store, so that its trials have no ids.
     """
-    spec = spec_of(source, store)
-    planned = plan_on(spec, store)
-    if not planned.trials:
-        raise PlanError(f"sweep '{spec.name}' has no trials: {planned.unknown}")
-    return spec, planned
+    spec = read_spec(source, store)
+    plan = plan_on(spec, store)
+    if not plan.trials:
+        raise PlanError(f"sweep '{spec.name}' has no trials: {plan.unknown}")
+    return spec, plan
+
+
+def format_command(
+    verb: str, source: SpecSource, store_url: str | None, *options: str, name: str | None = None
+) -> str:
+    """Format a command on the same sweep and store, to be pasted into a shell.
+
+    Args:
+        verb: What to do.
+        source: The sweep.
+        store_url: The store of --store, or None.
+        options: Further options.
+        name: Name of the sweep; stands for a spec that is in the store by its hash, which has been
+            archived under that name with its overrides.
+    """
+    target = source.target
+    settings = [part for setting in source.settings for part in ("--set", setting)]
+    if name is not None and source.digest is not None:
+        target, settings = name, []
+    store = [] if store_url is None else ["--store", store_url]
+    return shlex.join(["sweeps", *verb.split(), target, *options, *settings, *store])

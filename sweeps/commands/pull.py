@@ -1,14 +1,21 @@
-"""`sweeps pull`: a sweep's committed tables as files on this machine."""
+"""`sweeps pull`: write a sweep's committed tables as files on this machine."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cluster.stores.base import Store
-from sweeps.commands.context import SpecSource, opened_store, trials_of, url_of
+from sweeps.commands.context import (
+    SpecSource,
+    choose_store_url_of,
+    format_command,
+    read_spec_and_plan,
+    store_session,
+)
+from sweeps.commands.output import print_json
 from sweeps.errors import ResultError
 from sweeps.plan.plan import Plan
 from sweeps.results import tables as results
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def read_tables(store: Store, plan: Plan) -> Mapping[str, pa.Table]:
-    """The small tables of a sweep; predictions and embeddings are read apart."""
+    """Read the small tables of a sweep; predictions and embeddings are read separately."""
     trials = results.read_trials(store, plan.done)
     return {
         "trials": trials,
@@ -27,29 +34,49 @@ def read_tables(store: Store, plan: Plan) -> Mapping[str, pa.Table]:
     }
 
 
-def pull(source: SpecSource, store_url: str | None, out: Path | None) -> int:
-    """`sweeps pull`: one Parquet file per table; embeddings where a trial has them.
+def pull(
+    source: SpecSource, store_url: str | None, out: Path | None, *, as_json: bool = False
+) -> int:
+    """Write one Parquet file per table; embeddings where trials have them.
 
     Raises:
-        ResultError: no trial of the sweep has a result, nor has one failed.
+        ResultError: no trial of the sweep has a result, and none has failed.
     """
-    with opened_store(url_of(source, store_url)) as store:
-        spec, plan = trials_of(source, store)
+    pulled: dict[str, dict[str, Any]] = {}
+
+    def write(folder: Path, name: str, parts: Iterable[pa.Table]) -> None:
+        path = folder / f"{name}.parquet"
+        rows = _write(path, parts)
+        if rows is None:
+            return
+        pulled[name] = {"path": str(path), "rows": rows}
+        if not as_json:
+            print(f"{path}: {rows} rows")
+
+    with store_session(choose_store_url_of(source, store_url)) as store:
+        spec, plan = read_spec_and_plan(source, store)
         tables = dict(read_tables(store, plan))
         if not tables["trials"].num_rows and not tables["failures"].num_rows:
-            raise ResultError(f"sweep '{spec.name}' has no finished trial yet; run it first")
+            command = format_command("run", source, store_url)
+            raise ResultError(f"sweep '{spec.name}' has no finished trial yet; run it: {command}")
         tables["predictions"] = results.read_attempts(store, "predictions", tables["trials"])
         folder = out or Path(f"{spec.name}-tables")
         folder.mkdir(parents=True, exist_ok=True)
         for name, table in tables.items():
-            _write(folder / f"{name}.parquet", [table])
-        having = results.with_embeddings(store, tables["trials"])
-        _write(folder / "embeddings.parquet", results.each_embeddings(store, having))
+            write(folder, name, [table])
+        with_embeddings = results.with_embeddings(store, tables["trials"])
+        write(folder, "embeddings", results.each_embeddings(store, with_embeddings))
+        if as_json:
+            print_json({"sweep": spec.name, "store": store.url, "tables": pulled})
     return 0
 
 
-def _write(path: Path, parts: Iterable[pa.Table]) -> None:
-    """Tables of one schema as one file, whole or not at all; no file where there is no table."""
+def _write(path: Path, parts: Iterable[pa.Table]) -> int | None:
+    """Write tables of one schema as one file, whole or not at all.
+
+    Returns:
+        The number of rows; None where there is no table, and so no file.
+    """
     import pyarrow.parquet as pq
 
     unfinished = path.with_suffix(f".{os.getpid()}.tmp")
@@ -60,11 +87,11 @@ def _write(path: Path, parts: Iterable[pa.Table]) -> None:
             writer.write_table(part)
             rows += part.num_rows
         if writer is None:
-            return
+            return None
         writer.close()
         os.replace(unfinished, path)
     finally:
         if writer is not None:
             writer.close()
         unfinished.unlink(missing_ok=True)
-    print(f"{path}: {rows} rows")
+    return rows

@@ -1,4 +1,4 @@
-"""`sweeps serve`: the embedded S3 server in the foreground of a terminal."""
+"""`sweeps serve`: run the embedded S3 server in the foreground of a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cluster.embedded.server import default_home, embedded_server
 
 
 def serve(port: int | None) -> int:
-    """Keep the embedded server up until SIGINT or SIGTERM; prints how to reach it.
+    """Run the embedded server until SIGINT or SIGTERM, and print how to reach it.
 
     Keys are named by their file, not printed: terminals are recorded and shared.
     """
