@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=level, handlers=[handler])
     try:
         status = HANDLERS[options.verb](options)
-        sys.stdout.flush()  # here, where a reader that went away can still be told apart
+        sys.stdout.flush()  # here, where a closed pipe can still be caught
         return status
     except BrokenPipeError:  # as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

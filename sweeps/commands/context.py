@@ -48,22 +48,22 @@ class SpecSource:
 
     @cached_property
     def overrides(self) -> Mapping[str, Any]:
-        """Dotted keys of the overrides to their values."""
+        """Parse the settings: dotted keys to values."""
         return dict(parse_override(setting) for setting in self.settings)
 
     @cached_property
     def file_spec(self) -> Spec:
-        """The spec of a file, read and parsed once per command."""
+        """Read and parse the spec of a file, once per command."""
         return load_spec(Path(self.target), self.overrides)
 
     @property
     def is_file(self) -> bool:
-        """Whether the target names a file rather than a sweep in the store."""
+        """Return whether the target is a file rather than a sweep in the store."""
         return self.target.endswith((".yaml", ".yml")) or os.sep in self.target
 
     @property
     def digest(self) -> str | None:
-        """The hash of a YAML in the store, None for a file or a name."""
+        """Return the hash of a YAML in the store; None for a file or a name."""
         is_stored = self.target.startswith(STORED)
         return self.target.removeprefix(STORED) if is_stored else None
 

@@ -48,7 +48,7 @@ def run(
         spec = spec or read_spec(source, store)
         with keep_stdout_for_json(as_json):
             status, plan = _run_missing(spec, store, keep_logs=keep_logs)
-        failed = _find_failed(store, plan)
+        failed = _find_failed(store, plan) if as_json or status == 1 else []
         if as_json:
             seconds = time.monotonic() - began
             print_json(_summarize(plan, failed, store.url, seconds))
