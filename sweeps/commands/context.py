@@ -15,13 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cluster.errors import NotFound
 from cluster.stores import open_store
 from cluster.stores.base import Store
 from sweeps.errors import PlanError, SweepError, UnknownSweep
 from sweeps.plan.archive import read_archive
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan
-from sweeps.spec.model import Spec, load_spec, parse_override, parse_spec
+from sweeps.spec.model import Spec, StagedDataset, load_spec, parse_override, parse_spec
 from sweeps.spec.stored import STORED, get_spec
 
 STORE_VARIABLE = "SWEEPS_STORE"
@@ -153,16 +154,32 @@ def read_spec(source: SpecSource, store: Store) -> Spec:
     return parse_spec(archived.spec_text, f"{source.target} (stored)", overrides)
 
 
+def plan_sweep(spec: Spec, store: Store) -> Plan:
+    """Plan a sweep against the datasets and results in its store.
+
+    Raises:
+        PlanError: its dataset is not staged; the message says how to stage it.
+    """
+    try:
+        return plan_on(spec, store)
+    except NotFound as error:
+        if isinstance(spec.dataset, StagedDataset) and spec.dataset.digest_prefix is None:
+            example = f"sweeps stage siim-acr DIR --name {spec.dataset.name}"
+            raise PlanError(f"{error}; stage it first, e.g. {example}") from None
+        raise
+
+
 def read_spec_and_plan(source: SpecSource, store: Store) -> tuple[Spec, Plan]:
     """Read a sweep's spec and plan it against the store, to find its results.
 
     Raises:
-        PlanError: its dataset is not in the store, so that its trials have no ids.
+        PlanError: its dataset is not staged, or it has no trials, since all cells are skipped.
     """
     spec = read_spec(source, store)
-    plan = plan_on(spec, store)
+    plan = plan_sweep(spec, store)
     if not plan.trials:
-        raise PlanError(f"sweep '{spec.name}' has no trials: {plan.unknown}")
+        reasons = "; ".join(dict.fromkeys(reason for _, reason in plan.skipped))
+        raise PlanError(f"sweep '{spec.name}' has no trials, all cells are skipped: {reasons}")
     return spec, plan
 
 

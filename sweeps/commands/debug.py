@@ -19,13 +19,13 @@ from sweeps.commands.context import (
     SpecSource,
     choose_store_url,
     get_cache_folder,
+    plan_sweep,
     read_spec,
     store_session,
 )
 from sweeps.commands.stage import ensure_staged
 from sweeps.errors import PlanError, SweepError
 from sweeps.plan.archive import archive
-from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan, Trial
 from sweeps.results.tables import checkpoint_key, trial_key
 from sweeps.spec.model import Spec
@@ -61,11 +61,11 @@ def debug(
         from sweeps.driver.progress import make_console
 
         spec = spec or read_spec(source, store)
-        plan = plan_on(spec, store)
+        plan = plan_sweep(spec, store)
         chosen = find_trial(plan, trial)
         ensure_staged(spec, store, in_process=True)
         if plan.unknown is not None:  # counts of a dataset staged just now may exclude the trial
-            plan = plan_on(spec, store)
+            plan = plan_sweep(spec, store)
         if chosen not in plan.trials:
             reason = dict(plan.skipped).get(chosen.cell, "its configuration changed")
             raise PlanError(f"trial {chosen.label} cannot run on this dataset: {reason}")

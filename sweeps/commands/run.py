@@ -13,6 +13,7 @@ from sweeps.commands.context import (
     choose_store_url,
     format_command,
     get_cache_folder,
+    plan_sweep,
     read_spec,
     store_session,
 )
@@ -20,7 +21,6 @@ from sweeps.commands.output import keep_stdout_for_json, note, print_json
 from sweeps.commands.stage import ensure_staged
 from sweeps.errors import SweepError
 from sweeps.plan.archive import archive
-from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan, Trial
 from sweeps.results.tables import committed_ids, drop_checkpoints, read_failures
 from sweeps.spec.model import Spec
@@ -83,7 +83,7 @@ def _note_next_commands(
             debug = format_command("run", source, store_url, "--debug", failed[0].label)
             note(f"next: {debug}  # runs one of them in this process")
         note(f"next: {format_command('run', source, store_url)}  # retries the failed trials")
-    elif status == 0:
+    elif status == 0 and plan.done:
         note(f"next: {format_command('report', source, store_url, name=plan.name)}")
 
 
@@ -101,7 +101,7 @@ def _run_missing(spec: Spec, store: Store, *, keep_logs: bool) -> tuple[int, Pla
     from sweeps.driver.progress import make_console
 
     console = make_console()
-    plan = plan_on(spec, store)
+    plan = plan_sweep(spec, store)
     if plan.unknown is not None or plan.missing:
         return _run_on_ray(spec, plan, store, console, keep_logs=keep_logs)
     _tidy(spec, store, plan)
@@ -153,7 +153,7 @@ def _run_on_ray(
         ensure_staged(spec, store)
         # counts of a dataset that was staged just now can exclude cells
         is_final = plan.unknown is None
-        plan = plan.refreshed(committed_ids(store)) if is_final else plan_on(spec, store)
+        plan = plan.refreshed(committed_ids(store)) if is_final else plan_sweep(spec, store)
         archive(store, spec, plan)
         status = run_plan(spec, plan, store, session, get_cache_folder(), console)
         plan = plan.refreshed(committed_ids(store))

@@ -14,7 +14,13 @@ from cluster.jobs.rayjob import as_yaml, read_raycluster, render_rayjob
 from cluster.jobs.requests import api_address, is_loopback, job_id, job_request
 from cluster.stores.base import Store, check_url
 from cluster.stores.folder import FolderStore
-from sweeps.commands.context import STORE_VARIABLE, SpecSource, choose_store_url, store_session
+from sweeps.commands.context import (
+    STORE_VARIABLE,
+    SpecSource,
+    choose_store_url,
+    plan_sweep,
+    store_session,
+)
 from sweeps.commands.output import keep_stdout_for_json, note, print_json
 from sweeps.commands.ray_job import (
     EXIT_DETACHED,
@@ -25,7 +31,6 @@ from sweeps.commands.ray_job import (
 )
 from sweeps.errors import SweepError
 from sweeps.plan.archive import archive
-from sweeps.plan.facts import plan_on
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import STORED, digest_of, put_spec
 
@@ -158,7 +163,7 @@ def _publish_if_work_left(spec: Spec, store: Store) -> int | None:
     Returns:
         The number of trials left; None where the dataset is not staged.
     """
-    plan = plan_on(spec, store)
+    plan = plan_sweep(spec, store)
     if plan.unknown is None and not plan.missing:
         note(f"sweep '{spec.name}': all {len(plan.trials)} trials have a result; nothing to run")
         return 0

@@ -191,6 +191,11 @@ def test_a_command_line_that_is_none_shows_its_usage(
         ("run tiny.yaml --store tiny.yaml", "is a file: give a folder"),
         ("plan tiny.yaml --set axes.budget=[21]", "an even number with balance: equal"),
         ("report unknown --store store", "no sweep 'unknown' in"),
+        ("run tiny.yaml --set dataset=films --store store", "stage siim-acr DIR --name films"),
+        (
+            "status tiny.yaml --set axes.budget=[all] --set axes.method=[ssl] --store store",
+            "has no trials, all cells are skipped: ssl takes box, mask, r, not label; ssl needs",
+        ),
         ("pull unknown --store store", "expected the name of one that was run there, or a YAML"),
         (
             "pull tiny.yaml --store store",
