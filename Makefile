@@ -1,10 +1,10 @@
 PYTHON ?= python3
 RUN = .venv/bin
 JOBS ?= 2
-.PHONY: setup demo check test e2e manifests bench lock
+.PHONY: setup demo check test docs e2e manifests bench lock
 setup: .venv/ready
-.venv/ready: requirements-dev.txt pyproject.toml
-	$(PYTHON) -m venv .venv && $(RUN)/pip install --quiet --require-virtualenv uv && $(RUN)/uv pip sync --quiet --compile-bytecode --python $(RUN)/python --require-hashes requirements-dev.txt
+.venv/ready: requirements/dev.txt requirements/runtime.txt pyproject.toml
+	$(PYTHON) -m venv .venv && $(RUN)/pip install --quiet --require-virtualenv uv && $(RUN)/uv pip sync --quiet --compile-bytecode --python $(RUN)/python --require-hashes requirements/dev.txt
 	$(RUN)/uv pip install --quiet --python $(RUN)/python --no-deps --no-build-isolation -e . && touch $@
 demo: setup
 	$(RUN)/sweeps run sweeps/specs/quickstart.yaml
@@ -13,6 +13,8 @@ check: setup
 	$(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy && $(RUN)/lint-imports && $(RUN)/hadolint docker/Dockerfile
 test: setup check
 	$(RUN)/pytest -n $(JOBS) --dist worksteal
+docs: setup
+	$(RUN)/python -m docs.generate
 e2e: setup
 	$(RUN)/pytest -m e2e -s tests/e2e
 manifests: setup
@@ -21,7 +23,10 @@ bench: setup
 	$(RUN)/python tests/benchmarks/trial_overhead.py
 	$(RUN)/python tests/benchmarks/training_speed.py
 	$(RUN)/python tests/benchmarks/inner_tls.py
+# the development file adds to the runtime one: pins that both have are dropped from it
+ADDED = FNR == NR { pinned[$$1]; next } /^[a-z]/ { added = !($$1 in pinned) } added
+LOCK = uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml
 lock:
-	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml -o requirements.txt
-	uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 --extra dev pyproject.toml -o requirements-dev.txt
-	sed -n '/^uv==/,/^[a-z].*==/{/^uv==/p;/^    --hash/p}' requirements-dev.txt > docker/uv.txt
+	$(LOCK) -o requirements/runtime.txt
+	$(LOCK) --extra dev -c requirements/runtime.txt -o requirements/dev.txt && { echo '-r runtime.txt' && awk '$(ADDED)' requirements/runtime.txt requirements/dev.txt; } > requirements/dev.new && mv requirements/dev.new requirements/dev.txt
+	sed -n '/^uv==/,/^[a-z].*==/{/^uv==/p;/^    --hash/p}' requirements/dev.txt > docker/uv.txt

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from spurious.data.dataset import Dataset
 from spurious.data.training_set import TrainingSet
-from spurious.methods.base import Problem
-from spurious.methods.first_stage import loaded
+from spurious.methods.base import TrainingProblem
+from spurious.methods.first_model import load_first_model
 from spurious.scoring.groups import cells
 from spurious.scoring.measures import alignment, empirical_variance
 from spurious.training.evaluate import MetricRow, counts
@@ -21,7 +21,7 @@ EMBEDDED = "test"
 """The split whose images are embedded."""
 
 
-def measure(problem: Problem, fitted: Fit) -> None:
+def measure(problem: TrainingProblem, fitted: Fit) -> None:
     """Add embeddings and rows of the kept epoch to a fit.
 
     The rows: `alignment_y0` and `alignment_y1` on the test split, per attribute the mean cosine
@@ -32,7 +32,7 @@ def measure(problem: Problem, fitted: Fit) -> None:
     if not fitted.kept_epoch:
         return
     data, epoch = problem.evaluator.dataset, fitted.kept_epoch
-    model = loaded(problem, fitted.kept_state)
+    model = load_first_model(problem, fitted.kept_state)
     fitted.embeddings = problem.evaluator.embeddings(model, EMBEDDED)
     fitted.rows += alignments(data, data.rows(EMBEDDED), fitted.embeddings, epoch)
     variance = empirical_variance(annotated(data, problem.training))
@@ -50,15 +50,17 @@ def alignments(
         embeddings: (n, D) of these images.
         epoch: The kept epoch.
     """
-    found, labels = [], data.labels[rows]
+    metric_rows, labels = [], data.labels[rows]
     for column, name in enumerate(data.attribute_names):
         attribute = data.attributes[rows, column]
         sizes = counts(cells(labels, attribute))
         for label in (0, 1):
             lacking, having = (embeddings[(labels == label) & (attribute == s)] for s in (0, 1))
             value = alignment(lacking, having)
-            found.append(MetricRow(epoch, EMBEDDED, f"alignment_y{label}", name, value, sizes))
-    return found
+            metric_rows.append(
+                MetricRow(epoch, EMBEDDED, f"alignment_y{label}", name, value, sizes)
+            )
+    return metric_rows
 
 
 def annotated(

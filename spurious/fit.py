@@ -17,13 +17,13 @@ from spurious.data.budget import draw
 from spurious.data.dataset import Dataset
 from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
-from spurious.methods.base import Method, Problem
+from spurious.methods.base import Method, TrainingProblem
 from spurious.scoring.cost import AnnotationCounts
 from spurious.scoring.groups import known_groups, numbered
 from spurious.training.evaluate import Evaluator, MetricRow
 from spurious.training.loop import Fit, Hooks
 from spurious.training.models import CLASSES, LoadWeights, build
-from spurious.training.tasks import task_for
+from spurious.training.supervision import supervision_for
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ def implementation(name: str) -> Method:
     """
     if name not in METHODS:
         raise ConfigError(f"unknown method '{name}'; there are {', '.join(METHODS)}")
-    found: Method = import_module(f"spurious.methods.{name.replace('-', '_')}").fit
-    return found
+    method: Method = import_module(f"spurious.methods.{name.replace('-', '_')}").fit
+    return method
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _check_negatives(dataset: Dataset, rows: NDArray[np.int64], config: FitConfi
 
 def _problem(
     dataset: Dataset, config: FitConfig, machine: Machine, load_weights: LoadWeights
-) -> Problem:
+) -> TrainingProblem:
     device, workers, train, seed = (
         torch.device(machine.device),
         machine.workers,
@@ -200,7 +200,7 @@ def _problem(
         rest_rows(dataset, config),
         dataset.rows("val"),
     )
-    task = task_for(config.specificity, config.readout)
+    supervision = supervision_for(config.specificity, config.readout)
     label = Specificity("label")
     hidden = config.rest is None
     height, width, channels = dataset.images.shape[1:]
@@ -211,7 +211,7 @@ def _problem(
     if split is not None:
         of = rows if split == "train" else val
         groups = group_rows(dataset, of, config.method_name, config.method.attribute)
-    return Problem(
+    return TrainingProblem(
         config=config,
         training=TrainingSet(
             dataset, rows, config.specificity, train, seed, workers, negatives=negatives
@@ -220,8 +220,10 @@ def _problem(
         if len(others)
         else None,
         validation=TrainingSet(dataset, val, label, train, seed, workers),
-        evaluator=Evaluator(dataset, config.specificity, task, train, device, negatives=negatives),
-        task=task,
+        evaluator=Evaluator(
+            dataset, config.specificity, supervision, train, device, negatives=negatives
+        ),
+        supervision=supervision,
         device=device,
         build=lambda: build(
             config.model_name,

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cluster.common.redaction import RedactingFormatter, redact
 from cluster.errors import ClusterError
-from cluster.redaction import RedactingFormatter, redact
 from spurious.errors import SpuriousError
 from sweeps.commands.parser import build_parser
 from sweeps.errors import SweepError

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from cluster.jobs.ray_internals import metrics_interval_ms
+
 STATES = ("waiting", "running", "committed", "already_done", "failed", "stopped")
 """States of a trial; `already_done` ones have a result that this run did not commit."""
 
@@ -171,9 +173,7 @@ class Pulse:
             self._beats.discard(beat)
 
     def _run(self) -> None:
-        import ray
-
-        interval_ms = max(ray._config.metrics_report_interval_ms(), 1000)  # as Ray's exporter does
+        interval_ms = max(metrics_interval_ms(), 1000)  # as Ray's exporter does
         while True:
             self._wake.wait(0.4 * interval_ms / 1000)
             self._wake.clear()
@@ -218,7 +218,7 @@ def record(metric: Metric, value: float, tags: dict[str, str]) -> None:
 
 @contextmanager
 def harmless() -> Iterator[None]:
-    """Log what goes wrong in recording, once a process, and go on: a metric is no trial's worth."""
+    """Log a failure to record, once a process, and go on: no trial fails for a metric."""
     try:
         yield
     except Exception:  # noqa: BLE001 (whatever it is)

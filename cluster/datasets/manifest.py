@@ -185,11 +185,11 @@ def commit_manifest(store: Store, manifest: Manifest) -> bool:
 
 def list_datasets(store: Store) -> dict[str, tuple[str, ...]]:
     """Names of the staged datasets with the digests of their versions, both ascending."""
-    found: dict[str, list[str]] = {}
+    digests: dict[str, list[str]] = {}
     for key in store.list(DATASETS):
         if parsed := parse_manifest_key(key):
-            found.setdefault(parsed[0], []).append(parsed[1])
-    return {name: tuple(sorted(found[name])) for name in sorted(found)}
+            digests.setdefault(parsed[0], []).append(parsed[1])
+    return {name: tuple(sorted(digests[name])) for name in sorted(digests)}
 
 
 def find_manifest(store: Store, name: str, digest_prefix: str | None = None) -> Manifest:

@@ -57,10 +57,10 @@ def read_shard(path: Path, manifest: Manifest, entry: ShardEntry) -> Iterator[Sh
     key = shard_key(manifest.name, entry.sha256)
     _verify_bytes(path, key, entry)
     file = pq.ParquetFile(path, memory_map=True)
-    found, expected = file.schema_arrow, shard_schema(manifest.attribute_names, manifest.dtype)
-    if not found.equals(expected) or found.metadata != expected.metadata:
+    schema, expected = file.schema_arrow, shard_schema(manifest.attribute_names, manifest.dtype)
+    if not schema.equals(expected) or schema.metadata != expected.metadata:
         raise Corrupt(
-            f"shard {key} has schema {_one_line(found)}; expected {_one_line(expected)}: "
+            f"shard {key} has schema {_one_line(schema)}; expected {_one_line(expected)}: "
             "stage the dataset again with this version"
         )
     if file.metadata.num_rows != entry.rows:
@@ -73,12 +73,12 @@ def read_shard(path: Path, manifest: Manifest, entry: ShardEntry) -> Iterator[Sh
 
 def _verify_bytes(path: Path, key: str, entry: ShardEntry) -> None:
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     size = path.stat().st_size
-    if (found, size) != (entry.sha256, entry.size_bytes):
+    if (sha256, size) != (entry.sha256, entry.size_bytes):
         raise Corrupt(
             f"shard {key} is corrupt: expected sha256 {entry.sha256} ({entry.size_bytes} bytes), "
-            f"found {found} ({size} bytes); delete that object and stage the dataset again"
+            f"found {sha256} ({size} bytes); delete that object and stage the dataset again"
         )
 
 

@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from cluster.common.atomic import write_atomic
+
 CERTIFICATE, KEY = "inner-cert.pem", "inner-key.pem"
 _VALIDITY = timedelta(days=3650)
 _HTTPS_PARTS = ("MASTER", "VOLUME", "FILER", "CLIENT")
@@ -120,11 +122,6 @@ def _write_certificate(certificate: Path, key: Path) -> None:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(private, hashes.SHA256())
     )
-    _write_private(certificate, signed.public_bytes(Encoding.PEM))
-    _write_private(key, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    path.unlink(missing_ok=True)  # a new file: the mode of an existing one would stay
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
+    write_atomic(certificate, signed.public_bytes(Encoding.PEM), mode=0o600)
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    write_atomic(key, pem, mode=0o600)

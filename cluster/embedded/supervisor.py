@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import fcntl
 import os
 import signal
 import subprocess
@@ -20,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from cluster.common.locks import FileLock
 from cluster.embedded.inner_tls import CERTIFICATE, KEY, closed_environment
 
 _POLL_S = 0.5
@@ -74,23 +74,21 @@ def _start(command: list[str], lock: int) -> subprocess.Popen[bytes]:
 def _watch(server: subprocess.Popen[bytes], users: Path, grace: float) -> None:
     """Return when the server has ended, or nobody used it for `grace` seconds.
 
-    The exclusive lock is then kept until this process ends: a newcomer waits, and starts anew.
+    The exclusive lock is then kept until this process ends: a newcomer waits, and starts its own.
     """
-    lock = os.open(users, os.O_RDWR | os.O_CREAT, 0o600)
+    lock = FileLock(users)
     idle_since: float | None = None
     while True:
         with suppress(subprocess.TimeoutExpired):
             server.wait(_POLL_S)
             return
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock.acquire():
             idle_since = None
             continue
         idle_since = idle_since or time.monotonic()
         if time.monotonic() - idle_since >= grace:
             return
-        fcntl.flock(lock, fcntl.LOCK_UN)
+        lock.unlock()
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:

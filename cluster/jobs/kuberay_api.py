@@ -67,7 +67,7 @@ class RayJobs:
         Raises:
             ClusterError: there is none, or it cannot be used.
         """
-        with _told("the Kubernetes API", ""):
+        with _translate_errors("the Kubernetes API", ""):
             self._client = Client(KubeConfig.from_env(), timeout=httpx2.Timeout(_TIMEOUT_S))
         self.server = self._client.config.cluster.server
 
@@ -95,11 +95,11 @@ class RayJobs:
                 "spec": {**manifest["spec"], "jobId": name},
             }
             try:
-                with _told(self.server, namespace):
-                    made = self._client.create(_RayJob.from_dict(renamed), namespace=namespace)
-                    return _state(made), False
+                with _translate_errors(self.server, namespace):
+                    created = self._client.create(_RayJob.from_dict(renamed), namespace=namespace)
+                    return _state(created), False
             except _Conflict:
-                there = self._found(name, namespace)
+                there = self._find(name, namespace)
                 wanted = manifest["spec"]["entrypoint"]
                 if there is not None and there.live and there.entrypoint == wanted:
                     return there, True
@@ -107,11 +107,11 @@ class RayJobs:
 
     def state(self, name: str, namespace: str) -> RayJobState:
         """A RayJob now; raises NotFound where it was deleted."""
-        with _told(self.server, namespace):
+        with _translate_errors(self.server, namespace):
             return _state(self._client.get(_RayJob, name, namespace=namespace))
 
-    def wait(self, job: RayJobState, told: Callable[[RayJobState], None]) -> RayJobState:
-        """Wait for the end; `told` hears of every change.
+    def wait(self, job: RayJobState, on_change: Callable[[RayJobState], None]) -> RayJobState:
+        """Wait for the end; `on_change` is called with every new state.
 
         Raises:
             Unavailable: the API was away for too long.
@@ -120,7 +120,7 @@ class RayJobs:
         last, seen = None, time.monotonic()
         while job.live:
             if job != last:
-                told(job)
+                on_change(job)
                 last = job
             time.sleep(_POLL_S)
             try:
@@ -131,7 +131,7 @@ class RayJobs:
                     raise
         return job
 
-    def _found(self, name: str, namespace: str) -> RayJobState | None:
+    def _find(self, name: str, namespace: str) -> RayJobState | None:
         try:
             return self.state(name, namespace)
         except NotFound:  # deleted meanwhile
@@ -142,12 +142,12 @@ class _Conflict(ClusterError):
     """An object of this name exists."""
 
 
-def _state(found: Mapping[str, Any]) -> RayJobState:
-    status, metadata = found.get("status") or {}, found["metadata"]
+def _state(rayjob: Mapping[str, Any]) -> RayJobState:
+    status, metadata = rayjob.get("status") or {}, rayjob["metadata"]
     return RayJobState(
         name=metadata["name"],
         namespace=metadata["namespace"],
-        entrypoint=(found.get("spec") or {}).get("entrypoint") or "",
+        entrypoint=(rayjob.get("spec") or {}).get("entrypoint") or "",
         deployment=status.get("jobDeploymentStatus") or "New",
         job=status.get("jobStatus") or "",
         message=status.get("message") or "",
@@ -155,12 +155,12 @@ def _state(found: Mapping[str, Any]) -> RayJobState:
 
 
 @contextmanager
-def _told(server: str, namespace: str) -> Iterator[None]:
+def _translate_errors(server: str, namespace: str) -> Iterator[None]:
     """The errors of the client, each as one of ours with what to do."""
     try:
         yield
     except ApiError as error:
-        raise _refused(error, server, namespace) from error
+        raise _refusal(error, server, namespace) from error
     except (
         *(ConfigError, LoadResourceError, yaml.YAMLError),
         *(OSError, KeyError, TypeError, AttributeError),
@@ -184,7 +184,7 @@ def _words(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _refused(error: ApiError, server: str, namespace: str) -> ClusterError:
+def _refusal(error: ApiError, server: str, namespace: str) -> ClusterError:
     code, message = error.status.code, error.status.message or ""
     if code == 409:
         return _Conflict(message)

@@ -14,11 +14,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import ray
 from ray.exceptions import RayError
-from ray.experimental import internal_kv
 
-_NAMESPACE = b"spurious-sweeps"
+from cluster.jobs.ray_internals import is_draining, kv_delete, kv_get, kv_list, kv_put
+
 _TIMEOUT_S = 5.0
 _log = logging.getLogger("cluster.jobs.notices")
 
@@ -42,7 +41,7 @@ class Notices:
     def __init__(self, run: str) -> None:
         """Take the board of a run, by an id that no other run has."""
         self.run = run
-        self._told = Notice()
+        self._written = Notice()
         self._read_at = -float("inf")
         self._read = Notice()
 
@@ -51,19 +50,19 @@ class Notices:
 
     def ask_to_stop(self) -> None:
         """Tell every trial to save a checkpoint and end."""
-        self._write(Notice(True, self._told.retried))
+        self._write(Notice(True, self._written.retried))
 
     def lost(self, trial_id: str) -> None:
         """Tell the next attempt of a trial that there was an earlier one."""
-        self._write(Notice(self._told.stop, self._told.retried | {trial_id}))
+        self._write(Notice(self._written.stop, self._written.retried | {trial_id}))
 
     def leaving(self, trial_id: str) -> None:
-        """From a trial: its node will go away, so that its end there is no failure.
+        """From a trial: its node will go away, so that its end there does not count as a failure.
 
         Ray itself tells a drained node from a failed one only where the node outlives its deadline.
         """
         try:
-            internal_kv._internal_kv_put(self._leaving(trial_id), b"1", namespace=_NAMESPACE)
+            kv_put(self._leaving(trial_id), b"1")
         except RayError as error:
             _log.warning("the driver could not be told that this node goes away: %s", error)
 
@@ -71,27 +70,25 @@ class Notices:
         """For the driver: the trials that told that their nodes go away, and are not lost yet."""
         prefix = self._leaving("")
         try:
-            found = internal_kv._internal_kv_list(prefix, namespace=_NAMESPACE)
+            keys = kv_list(prefix)
         except RayError as error:
             _log.warning("it could not be read which trials' nodes go away: %s", error)
             return frozenset()
-        return frozenset(key.removeprefix(prefix).decode() for key in found)
+        return frozenset(key.removeprefix(prefix) for key in keys)
 
     def left(self, trial_id: str) -> bool:
         """For the driver: whether a trial told that its node goes away; told once."""
         key = self._leaving(trial_id)
-        found = internal_kv._internal_kv_get(key, namespace=_NAMESPACE) is not None
-        if found:
-            internal_kv._internal_kv_del(key, namespace=_NAMESPACE)
-        return found
+        is_leaving = kv_get(key) is not None
+        if is_leaving:
+            kv_delete(key)
+        return is_leaving
 
     def clear(self) -> None:
         """Remove the board, where the session still stands."""
         try:
-            internal_kv._internal_kv_del(self._key, namespace=_NAMESPACE)
-            internal_kv._internal_kv_del(
-                self._leaving(""), del_by_prefix=True, namespace=_NAMESPACE
-            )
+            kv_delete(self._key)
+            kv_delete(self._leaving(""), as_prefix=True)
         except RayError as error:
             _log.warning("the run's notices could not be removed: %s", error)
 
@@ -102,31 +99,30 @@ class Notices:
         """
         if time.monotonic() - self._read_at >= max_age_s:
             try:
-                found = internal_kv._internal_kv_get(self._key, namespace=_NAMESPACE)
-                self._read = _parsed(found)
+                self._read = _parse(kv_get(self._key))
             except RayError as error:
                 _log.warning("the driver's notices could not be read: %s", error)
             self._read_at = time.monotonic()
         return self._read
 
     @property
-    def _key(self) -> bytes:
-        return f"notices/{self.run}".encode()
+    def _key(self) -> str:
+        return f"notices/{self.run}"
 
-    def _leaving(self, trial_id: str) -> bytes:
-        return f"leaving/{self.run}/{trial_id}".encode()
+    def _leaving(self, trial_id: str) -> str:
+        return f"leaving/{self.run}/{trial_id}"
 
     def _write(self, notice: Notice) -> None:
-        self._told = notice
+        self._written = notice
         data = json.dumps({"stop": notice.stop, "retried": sorted(notice.retried)})
-        internal_kv._internal_kv_put(self._key, data.encode(), namespace=_NAMESPACE)
+        kv_put(self._key, data.encode())
 
 
-def _parsed(found: bytes | None) -> Notice:
-    if found is None:
+def _parse(answer: bytes | None) -> Notice:
+    if answer is None:
         return Notice()
-    told = json.loads(found)
-    return Notice(told["stop"], frozenset(told["retried"]))
+    notice = json.loads(answer)
+    return Notice(notice["stop"], frozenset(notice["retried"]))
 
 
 DRAIN_VARIABLE = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
@@ -136,32 +132,26 @@ _RAYS_DRAIN_S = 30.0
 def drain_seconds() -> float:
     """How long this node's tasks may go on after its SIGTERM, as Ray 2.60 reads it."""
     try:
-        found = float(os.environ.get(DRAIN_VARIABLE, ""))
+        seconds = float(os.environ.get(DRAIN_VARIABLE, ""))
     except ValueError:
         return _RAYS_DRAIN_S
-    return found if math.isfinite(found) else _RAYS_DRAIN_S
+    return seconds if math.isfinite(seconds) else _RAYS_DRAIN_S
 
 
 class Drain:
-    """Whether this process's node is about to go away: a spot reclaim, a scale-down, an eviction.
-
-    Ray 2.60 answers SIGTERM to `ray start --block` with a drain of that node.
-    """
+    """Asks whether this process's node will go away: a spot reclaim, a scale-down, an eviction."""
 
     def __init__(self) -> None:
         """Ask nothing yet."""
-        self._asked_at = -float("inf")
+        self._polled_at = -float("inf")
         self._coming = False
 
     def coming(self, max_age_s: float = 1.0) -> bool:
         """Ask Ray, at most every `max_age_s` seconds; once yes, always yes."""
-        if not self._coming and time.monotonic() - self._asked_at >= max_age_s:
-            self._asked_at = time.monotonic()
+        if not self._coming and time.monotonic() - self._polled_at >= max_age_s:
+            self._polled_at = time.monotonic()
             try:
-                client = internal_kv.internal_kv_get_gcs_client()  # type: ignore[no-untyped-call]
-                draining = client.get_draining_nodes(timeout=_TIMEOUT_S)
+                self._coming = is_draining(_TIMEOUT_S)
             except RayError as error:
                 _log.warning("Ray does not say which nodes go away: %s", error)
-            else:
-                self._coming = ray.get_runtime_context().get_node_id() in draining
         return self._coming

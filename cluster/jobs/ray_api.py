@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import aiohttp
 import requests
 from ray.exceptions import AuthenticationError
-from ray.job_submission import JobDetails, JobSubmissionClient
+from ray.job_submission import JobDetails
 
 from cluster.errors import ClusterError, Denied, NotFound, Unavailable
+from cluster.jobs.ray_internals import job_client
 from cluster.jobs.requests import (
     HOW_TO_AUTHENTICATE,
     Job,
@@ -32,36 +32,34 @@ _QUIET_S = 20.0
 """A log that is silent for so long is asked about: a connection can die without a word."""
 _POLL_S = 1.0
 _LOST_CONNECTIONS = 5
-logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # Ray makes it INFO
 
 
-def _nobody(job: Job) -> None:
-    """Hears of a job and does nothing."""
+def _ignore(job: Job) -> None:
+    """Do nothing."""
 
 
-class _Client(JobSubmissionClient):
-    """Ray's client with a bound on every request, and errors that say what to do."""
+@contextmanager
+def _request_errors(address: str) -> Iterator[None]:
+    """Turn errors of a request to an address into ones that say what to do."""
+    try:
+        yield
+    except AuthenticationError as error:
+        raise _refusal(address, str(error)) from None
+    except requests.exceptions.SSLError as error:
+        raise Unavailable(
+            f"the certificate of {address} is not trusted ({error}): set "
+            "REQUESTS_CA_BUNDLE to a file with the authority that signed it"
+        ) from error
+    except requests.exceptions.RequestException as error:
+        raise Unavailable(
+            f"no answer from {address} ({_root(error)}): check the address, that the "
+            "cluster is up, and any port-forward"
+        ) from error
 
-    def _do_request(self, method: str, endpoint: str, **options: Any) -> Any:
-        try:
-            return super()._do_request(method, endpoint, timeout=_TIMEOUT_S, **options)
-        except AuthenticationError as error:
-            raise _refused(self._address, str(error)) from None
-        except requests.exceptions.SSLError as error:
-            raise Unavailable(
-                f"the certificate of {self._address} is not trusted ({error}): set "
-                "REQUESTS_CA_BUNDLE to a file with the authority that signed it"
-            ) from error
-        except requests.exceptions.RequestException as error:
-            raise Unavailable(
-                f"no answer from {self._address} ({_root(error)}): check the address, that the "
-                "cluster is up, and any port-forward"
-            ) from error
 
-
-def _refused(address: str, told: str) -> Denied:
+def _refusal(address: str, reason: str) -> Denied:
     """The error for 401 and 403."""
-    if told.startswith("Authentication required") and os.environ["RAY_AUTH_MODE"] != "token":
+    if reason.startswith("Authentication required") and os.environ["RAY_AUTH_MODE"] != "token":
         return Denied(f"the Ray cluster at {address} asks for a token: {HOW_TO_AUTHENTICATE}")
     return Denied(
         f"the Ray cluster at {address} does not take this token: get its current one and "
@@ -93,7 +91,13 @@ class JobsApi:
         os.environ["RAY_API_SERVER_ADDRESS"] = address  # which Ray's client prefers to its argument
         self.address = address
         try:
-            self._client = _Client(address, headers=extra_headers(), verify=authorities())
+            self._client = job_client(
+                address,
+                _TIMEOUT_S,
+                _request_errors,
+                headers=extra_headers(),
+                verify=authorities(),
+            )
         except (RuntimeError, ValueError, KeyError, TypeError, requests.RequestException) as error:
             raise ClusterError(
                 f"{address} is not the dashboard of a Ray cluster "
@@ -130,8 +134,8 @@ class JobsApi:
 
     def jobs(self) -> list[Job]:
         """Every submitted job that the cluster remembers, the newest last."""
-        found = self._asked(self._client.list_jobs)
-        jobs = [_job(details) for details in found if details.submission_id]
+        listed = self._request(self._client.list_jobs)
+        jobs = [_job(details) for details in listed if details.submission_id]
         return sorted(jobs, key=lambda job: job.started_ms)
 
     def job(self, submission_id: str) -> Job:
@@ -140,16 +144,16 @@ class JobsApi:
         Raises:
             NotFound: the cluster knows none of this id.
         """
-        return _job(self._asked(lambda: self._client.get_job_info(submission_id)))
+        return _job(self._request(lambda: self._client.get_job_info(submission_id)))
 
     def newest(self, key: str, value: str) -> Job | None:
         """The newest job with a metadata value; a live one before any that has ended."""
-        found = [job for job in self.jobs() if job.metadata.get(key) == value]
-        return max(found, key=lambda job: (job.live, job.started_ms), default=None)
+        matches = [job for job in self.jobs() if job.metadata.get(key) == value]
+        return max(matches, key=lambda job: (job.live, job.started_ms), default=None)
 
     def log(self, submission_id: str) -> str:
         """All that the job has written so far."""
-        text: str = self._asked(lambda: self._client.get_job_logs(submission_id))
+        text: str = self._request(lambda: self._client.get_job_logs(submission_id))
         return text
 
     def follow(self, submission_id: str) -> Iterator[str]:
@@ -178,19 +182,19 @@ class JobsApi:
 
     def stop(self, submission_id: str) -> None:
         """Ask a job to end; it has ended only when its state says so."""
-        self._asked(lambda: self._client.stop_job(submission_id))
+        self._request(lambda: self._client.stop_job(submission_id))
 
     def wait(
-        self, submission_id: str, seconds: float, told: Callable[[Job], None] = _nobody
+        self, submission_id: str, seconds: float, on_state: Callable[[Job], None] = _ignore
     ) -> Job:
-        """Wait until a job has ended, or so many seconds; `told` hears of it now and then."""
+        """Wait until a job has ended, at most `seconds`; call `on_state` now and then."""
         deadline = time.monotonic() + seconds
         while (job := self.job(submission_id)).live and time.monotonic() < deadline:
-            told(job)
+            on_state(job)
             time.sleep(_POLL_S)
         return job
 
-    def _asked(self, ask: Callable[[], Any]) -> Any:
+    def _request(self, ask: Callable[[], Any]) -> Any:
         """What a call answers; Ray's client raises RuntimeError with the status in its text."""
         try:
             return ask()

@@ -1,11 +1,36 @@
-"""What this project needs of Ray and Ray has no public way for, written for Ray 2.60.
+"""Every use of Ray's private interfaces: what this project needs and Ray has no public way for.
 
-Each function fails loudly where a later version of Ray has moved what it touches.
+Written for the version in `WRITTEN_FOR`. When Ray is raised, check each entry of `PRIVATE_NAMES`
+in the new version, then raise `WRITTEN_FOR`; a test fails until then. Nothing here imports Ray
+when this module is imported: `session` sets variables that Ray reads at its import.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+WRITTEN_FOR: Final = "2.60"
+PRIVATE_NAMES: Final = (
+    "ray._config.metrics_report_interval_ms",
+    "ray._raylet.InnerGcsClient.get_draining_nodes",
+    "ray.dashboard.modules.dashboard_sdk.SubmissionClient._do_request",
+    "ray.dashboard.modules.job.sdk.logger",
+    "ray.experimental.internal_kv._internal_kv_del",
+    "ray.experimental.internal_kv._internal_kv_get",
+    "ray.experimental.internal_kv._internal_kv_list",
+    "ray.experimental.internal_kv._internal_kv_put",
+    "ray.experimental.internal_kv.internal_kv_get_gcs_client",
+    "ray.tune.execution.class_cache.ENV_VARS_TO_PROPAGATE",
+)
+TEMPORARY_FOLDER: Final = "_temp_dir"
+"""The argument of `ray.init` that places a session's folder."""
 
 LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """At 0 Ray's own nodes are at 127.0.0.1, where they listen on loopback alone.
@@ -13,6 +38,7 @@ LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 Ray does so by default on macOS and Windows. An address given to `ray.init` does not help: Ray
 replaces 127.0.0.1 by the machine's outer address, and then listens on every interface.
 """
+_NAMESPACE = b"spurious-sweeps"
 
 
 def keep_environment_out_of_actors() -> None:
@@ -40,3 +66,82 @@ def listens_on_loopback_only() -> bool:
 def close_interfaces() -> None:
     """Make a later `ray.init` of a local session listen on loopback; before Ray is imported."""
     os.environ[LOOPBACK_VARIABLE] = "0"
+
+
+def metrics_interval_ms() -> int:
+    """Return the milliseconds between two exports of Ray's metrics."""
+    import ray
+
+    return int(ray._config.metrics_report_interval_ms())
+
+
+def kv_put(key: str, value: bytes) -> None:
+    """Write a value to the session's control store; raises RayError where it does not answer."""
+    from ray.experimental import internal_kv
+
+    internal_kv._internal_kv_put(key.encode(), value, namespace=_NAMESPACE)
+
+
+def kv_get(key: str) -> bytes | None:
+    """Read a value from the control store, None where there is none; raises RayError."""
+    from ray.experimental import internal_kv
+
+    value: bytes | None = internal_kv._internal_kv_get(key.encode(), namespace=_NAMESPACE)
+    return value
+
+
+def kv_list(prefix: str) -> list[str]:
+    """List the keys of the control store that start with `prefix`; raises RayError."""
+    from ray.experimental import internal_kv
+
+    keys: list[bytes] = internal_kv._internal_kv_list(prefix.encode(), namespace=_NAMESPACE)
+    return [key.decode() for key in keys]
+
+
+def kv_delete(key: str, *, as_prefix: bool = False) -> None:
+    """Remove a key, or all that start with it, from the control store; raises RayError."""
+    from ray.experimental import internal_kv
+
+    internal_kv._internal_kv_del(key.encode(), del_by_prefix=as_prefix, namespace=_NAMESPACE)
+
+
+def is_draining(timeout_s: float) -> bool:
+    """Whether this process's node is about to go away; raises RayError without an answer in time.
+
+    Ray answers SIGTERM to `ray start --block` with a drain of that node.
+    """
+    import ray
+    from ray.experimental import internal_kv
+
+    client: Any = internal_kv.internal_kv_get_gcs_client()  # type: ignore[no-untyped-call]
+    draining = client.get_draining_nodes(timeout=timeout_s)
+    return ray.get_runtime_context().get_node_id() in draining
+
+
+def job_client(
+    address: str,
+    timeout_s: tuple[float, float],
+    translate_errors: Callable[[str], AbstractContextManager[None]],
+    **options: Any,
+) -> JobSubmissionClient:
+    """Connect Ray's client of the Jobs API, with a bound on each of its requests.
+
+    Args:
+        address: The dashboard's URL.
+        timeout_s: Seconds to connect and to answer; Ray's own client waits for ever.
+        translate_errors: Makes the context of each request from `address`.
+        options: For Ray's client.
+
+    Raises:
+        RuntimeError, ValueError, KeyError, TypeError: Ray's, where no dashboard answers.
+    """
+    from ray.job_submission import JobSubmissionClient
+
+    logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # Ray's is INFO
+
+    class Client(JobSubmissionClient):
+        def _do_request(self, method: str, endpoint: str, **arguments: Any) -> Any:
+            with translate_errors(address):
+                return super()._do_request(method, endpoint, timeout=timeout_s, **arguments)
+
+    return Client(address, **options)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -20,25 +19,11 @@ API_VERSION = "ray.io/v1"
 _MOST_QUEUED_GROUPS = 7  # Kueue takes eight pod sets, and the head is one
 _CARRIED = ("labels", "annotations")
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-
-
-@dataclass(frozen=True)
-class RayJobRules:
-    """How a RayJob begins and ends.
-
-    Attributes:
-        ttl_seconds: How long its cluster stays after the end, for a look at the dashboard.
-        backoff_limit: How often a failed one is tried again, each time on a new cluster. None by
-            default: one failed trial makes the job fail, and its nodes would be paid for twice;
-            submitting again runs what has no result.
-        active_deadline_seconds: When it is ended whatever it does; None is never.
-        suspend: Whether it waits for somebody, such as a queue, to let it begin.
-    """
-
-    ttl_seconds: int = 600
-    backoff_limit: int = 0
-    active_deadline_seconds: int | None = None
-    suspend: bool = False
+_TTL_S = 600  # its cluster stays for so long after the end, for a look at the dashboard
+_BACKOFF_LIMIT = 0
+"""A failed job is not tried again: a failed trial makes it fail, its nodes would be paid for twice,
+and submitting again runs what has no result.
+"""
 
 
 def read_raycluster(text: str, source: str) -> dict[str, Any]:
@@ -51,25 +36,23 @@ def read_raycluster(text: str, source: str) -> dict[str, Any]:
         documents = list(yaml.safe_load_all(text))
     except yaml.YAMLError as error:
         raise ClusterError(f"{source}: no YAML ({error})") from None
-    found = [
+    clusters = [
         document
         for document in documents
         if isinstance(document, dict) and document.get("kind") == "RayCluster"
     ]
-    if len(found) != 1:
+    if len(clusters) != 1:
         raise ClusterError(
-            f"{source}: {len(found)} documents of kind RayCluster, expected one; render it with "
+            f"{source}: {len(clusters)} documents of kind RayCluster, expected one; render it with "
             "`kubectl kustomize OVERLAY`"
         )
-    [cluster] = found
+    [cluster] = clusters
     if cluster.get("apiVersion") != API_VERSION or not isinstance(cluster.get("spec"), dict):
         raise ClusterError(f"{source}: expected a RayCluster of apiVersion {API_VERSION} with spec")
     return cluster
 
 
-def render_rayjob(
-    cluster: Mapping[str, Any], request: Mapping[str, Any], rules: RayJobRules | None = None
-) -> dict[str, Any]:
+def render_rayjob(cluster: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
     """The whole RayJob.
 
     Labels, annotations and the namespace are the RayCluster's, also its Kueue queue.
@@ -77,27 +60,22 @@ def render_rayjob(
     Args:
         cluster: A RayCluster, see `read_raycluster`.
         request: What `jobs.job_request` made; its id becomes the name.
-        rules: How it begins and ends.
 
     Raises:
         ClusterError: the operator, or Kueue, would refuse it.
     """
-    rules = rules or RayJobRules()
-    given = cluster.get("metadata") or {}
-    carried = {key: dict(given[key]) for key in _CARRIED if given.get(key)}
+    inherited = cluster.get("metadata") or {}
+    carried = {key: dict(inherited[key]) for key in _CARRIED if inherited.get(key)}
     carried.get("annotations", {}).pop(_APPLIED, None)
     metadata = {
         "name": request["submission_id"],
-        **({"namespace": given["namespace"]} if given.get("namespace") else {}),
+        **({"namespace": inherited["namespace"]} if inherited.get("namespace") else {}),
         **{key: value for key, value in carried.items() if value},
     }
     spec = copy.deepcopy(cluster["spec"])
     for alone in ("suspend", "upgradeStrategy", "managedBy"):  # fields of a bare RayCluster only
         spec.pop(alone, None)
     _check(spec, carried.get("labels", {}))
-    optional = {"activeDeadlineSeconds": rules.active_deadline_seconds}
-    if rules.suspend:
-        optional["suspend"] = True
     return {
         "apiVersion": API_VERSION,
         "kind": "RayJob",
@@ -110,9 +88,8 @@ def render_rayjob(
             "entrypointNumCpus": request["entrypoint_num_cpus"],
             "entrypointNumGpus": request["entrypoint_num_gpus"],
             "shutdownAfterJobFinishes": True,
-            "ttlSecondsAfterFinished": rules.ttl_seconds,
-            "backoffLimit": rules.backoff_limit,
-            **{key: value for key, value in optional.items() if value is not None},
+            "ttlSecondsAfterFinished": _TTL_S,
+            "backoffLimit": _BACKOFF_LIMIT,
             "rayClusterSpec": spec,
         },
     }

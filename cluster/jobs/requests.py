@@ -81,12 +81,12 @@ def job_id(prefix: str, name: str, digest: str) -> str:
         digest: Hexadecimal; its first 12 digits keep ids apart.
     """
     room = _LONGEST_ID - _SUFFIX_ROOM - len(prefix) - _HASH - 2
-    made = f"{prefix}-{name[:room].strip('-')}-{digest[:_HASH]}"
-    if not _ID.fullmatch(made):
+    identifier = f"{prefix}-{name[:room].strip('-')}-{digest[:_HASH]}"
+    if not _ID.fullmatch(identifier):
         raise ClusterError(
-            f"'{made}' cannot be a job's id: expected lower-case letters, digits and hyphens"
+            f"'{identifier}' cannot be a job's id: expected lower-case letters, digits and hyphens"
         )
-    return made
+    return identifier
 
 
 def numbered(base: str, number: int) -> str:
@@ -94,12 +94,12 @@ def numbered(base: str, number: int) -> str:
     return base if number <= 1 else f"{base}-{number}"
 
 
-def number_of(base: str, found: str) -> int | None:
+def number_of(base: str, identifier: str) -> int | None:
     """Which of `numbered(base, ...)` an id is, or None."""
-    if found == base:
+    if identifier == base:
         return 1
-    rest = found.removeprefix(f"{base}-")
-    return int(rest) if rest != found and rest.isdecimal() else None
+    rest = identifier.removeprefix(f"{base}-")
+    return int(rest) if rest != identifier and rest.isdecimal() else None
 
 
 def job_request(
@@ -132,18 +132,20 @@ def job_request(
     }
 
 
-def api_address(given: str | None) -> str | None:
+def api_address(endpoint: str | None) -> str | None:
     """The URL of the Jobs API: as given, else of Ray's own variables, else None.
 
     Raises:
         ClusterError: what was given is no HTTP address.
     """
-    if given is None:
-        found = [os.environ.get(name, "") for name in _ADDRESS_VARIABLES]
-        given = next((value for value in found if value.startswith(("http://", "https://"))), None)
-        if given is None:
+    if endpoint is None:
+        candidates = [os.environ.get(name, "") for name in _ADDRESS_VARIABLES]
+        endpoint = next(
+            (value for value in candidates if value.startswith(("http://", "https://"))), None
+        )
+        if endpoint is None:
             return None
-    address = given if "://" in given else f"http://{given}"
+    address = endpoint if "://" in endpoint else f"http://{endpoint}"
     try:
         parts = urlsplit(address)
         usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) > 0
@@ -151,7 +153,7 @@ def api_address(given: str | None) -> str | None:
         usable = False
     if not usable or parts.query or parts.username:
         raise ClusterError(
-            f"bad address '{given}' of a Ray cluster: expected http://HOST:8265 or "
+            f"bad address '{endpoint}' of a Ray cluster: expected http://HOST:8265 or "
             "https://HOST[:PORT], where its dashboard is"
         )
     return address.rstrip("/")
@@ -168,7 +170,7 @@ def prepare_client() -> None:
     Ray's own default differs from version to version. A mode that is set is kept.
 
     Raises:
-        Denied: token mode is asked for, and there is no token.
+        Denied: token mode is requested without a token.
         Unavailable: Ray was imported before, so that it would not see the mode.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -178,7 +180,7 @@ def prepare_client() -> None:
             raise Unavailable("set RAY_AUTH_MODE before Ray is imported: Ray reads it only then")
         os.environ["RAY_AUTH_MODE"] = "token" if token else "disabled"
     if os.environ["RAY_AUTH_MODE"] == "token" and not token:
-        raise Denied(f"RAY_AUTH_MODE=token, and there is no token: {HOW_TO_AUTHENTICATE}")
+        raise Denied(f"RAY_AUTH_MODE=token without a token: {HOW_TO_AUTHENTICATE}")
 
 
 HOW_TO_AUTHENTICATE = (
@@ -224,7 +226,7 @@ def authorities() -> str | bool:
     """The certificates that an https address is checked against, from REQUESTS_CA_BUNDLE.
 
     Raises:
-        ClusterError: there is no such file.
+        ClusterError: the file is missing.
     """
     path = os.environ.get("REQUESTS_CA_BUNDLE")
     if not path:

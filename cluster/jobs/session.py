@@ -16,9 +16,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from cluster.common.atomic import write_atomic
 from cluster.errors import Unavailable
 from cluster.jobs.ray_internals import (
     LOOPBACK_VARIABLE,
+    TEMPORARY_FOLDER,
     close_interfaces,
     listens_on_loopback_only,
 )
@@ -94,8 +96,7 @@ def _token_of_session(folder: SessionFolder) -> Iterator[Path]:
     that somebody else has taken over by then.
     """
     path = folder.path.parent / "ray_auth_token"
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secrets.token_hex(32))
+    write_atomic(path, secrets.token_hex(32).encode(), mode=0o600)
     os.environ[_TOKEN_VARIABLE] = str(path)
     try:
         yield path
@@ -138,8 +139,8 @@ def ray_session(
             if needs_token:
                 token = ending.enter_context(_token_of_session(folder))
         ending.callback(ray.shutdown)  # before the start: an interrupted one leaves no process
-        context = _connected(address, job_name, cpus, folder)
-        ending.enter_context(_terminated_as_interrupted())
+        context = _connect(address, job_name, cpus, folder)
+        ending.enter_context(_terminate_as_interrupt())
         yield Session(
             dashboard=f"http://{context.dashboard_url}" if context.dashboard_url else "",
             token_file=token,
@@ -163,12 +164,12 @@ def _private_folder(keep: bool) -> SessionFolder:
         ) from error
 
 
-def _connected(address: str, job_name: str, cpus: int | None, folder: SessionFolder | None) -> Any:
+def _connect(address: str, job_name: str, cpus: int | None, folder: SessionFolder | None) -> Any:
     """Ray's context of a new local session in a folder, or of the cluster at an address."""
     import ray
 
     local: dict[str, Any] = {
-        "_temp_dir": None if folder is None else str(folder.path),
+        TEMPORARY_FOLDER: None if folder is None else str(folder.path),
         "num_cpus": cpus,
         "include_dashboard": True,
         "dashboard_host": "127.0.0.1",
@@ -221,7 +222,7 @@ def _check_address(address: str) -> None:
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
+def _terminate_as_interrupt() -> Iterator[None]:
     """SIGTERM ends the block as Ctrl-C does: Ray's own handler would abort the process."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:

@@ -6,13 +6,14 @@ later session removes the folder of one whose driver was killed.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+
+from cluster.common.locks import FileLock
 
 _PREFIX = "sweeps-ray-"
 _LOCK = "owner.lock"
@@ -28,7 +29,7 @@ class SessionFolder:
     """A private folder (0700) around the one that Ray gets as its temporary folder.
 
     Attributes:
-        path: What to give to Ray (`_temp_dir`).
+        path: What Ray gets as its temporary folder.
         keep: Whether the folder stays when the session ends, so that its logs can be read.
     """
 
@@ -39,7 +40,7 @@ class SessionFolder:
         base.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(base)
         self._outer = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
-        self._owner = _lock(self._outer)
+        self._owner = FileLock.create_locked(self._outer / _LOCK)
         self.path = self._outer / "r"
         self.path.mkdir()
 
@@ -49,7 +50,7 @@ class SessionFolder:
             (self._outer / _LOCK).unlink(missing_ok=True)
         else:
             _remove(self._outer)
-        os.close(self._owner)
+        self._owner.close()
 
 
 def _base() -> Path:
@@ -58,27 +59,15 @@ def _base() -> Path:
     return base if len(os.fsencode(base) + _SOCKET.encode()) <= _LONGEST_SOCKET else Path("/tmp")  # noqa: S108
 
 
-def _lock(outer: Path) -> int:
-    """Mark a folder as in use for as long as this process lives, in one step for onlookers."""
-    unfinished = outer / f"{_LOCK}.new"
-    file = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    fcntl.flock(file, fcntl.LOCK_EX)
-    unfinished.rename(outer / _LOCK)
-    return file
-
-
 def _remove_abandoned(base: Path) -> None:
     """Remove this user's session folders whose driver has gone without doing so."""
     for outer in base.glob(f"{_PREFIX}*"):
         with suppress(OSError):  # another user's, kept by its owner, or removed meanwhile
             if outer.is_symlink() or outer.stat().st_uid != os.getuid():
                 continue
-            file = os.open(outer / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _remove(outer)
-            finally:
-                os.close(file)
+            with FileLock(outer / _LOCK, create=False) as lock:
+                if lock.acquire():
+                    _remove(outer)
 
 
 def _remove(outer: Path) -> None:

@@ -1,31 +1,34 @@
-"""Locks of the node cache, and the room it takes: left-overs, eviction, a full disk.
+"""Locks of the node cache, and the space it takes: left-overs, eviction, a full disk.
 
-Two kinds of `flock`, which the kernel lets go of however their holder ends:
-`<dataset>.lock` is held by whoever fetches or removes a dataset; a shared lock on each mapped
-array is held by its readers, so that nobody evicts what is in use. Lock files are never removed:
-two processes could then hold "the same" lock.
+Two kinds of lock: `<dataset>.lock` is held by whoever fetches or removes a dataset; a shared
+lock on each mapped array is held by its readers, so that nobody evicts what is in use. Lock files
+are never removed: two processes could then hold "the same" lock.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
+import os
 import re
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
-from cluster.errors import Denied, Unavailable
+from cluster.common.locks import FileLock, try_lock
+from cluster.errors import ClusterError, Denied, Unavailable
 
 CACHE_VERSION: Final = 1
 _TEMPORARY: Final = ".tmp"
 _FOLDER = re.compile(r"v\d+-[0-9a-f]{64}")
-_POLL_SECONDS: Final = 0.1
 _REMIND_SECONDS: Final = 60.0
+LIMIT_VARIABLE: Final = "SWEEPS_CACHE_MAX"
+"""The most that a node's cache may take, such as 200GiB; unset, only the disk limits it."""
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(I?)B?|B)?")
+_POWERS: Final = {"K": 1, "M": 2, "G": 3, "T": 4}
 _log = logging.getLogger(__name__)
 
 
@@ -52,30 +55,45 @@ def held_lock(folder: Path, what: str, wait_seconds: float) -> Iterator[None]:
         Denied: the lock file cannot be opened.
     """
     path = _lock_path(folder)
-    with _open_lock(path) as file:
+    with _open_lock(path) as lock:
         started = time.monotonic()
-        reminder = started
-        while not _try_lock(file):
-            now = time.monotonic()
-            if now - started >= wait_seconds:
+        step = 0.0
+        while not lock.acquire(step):
+            waited = time.monotonic() - started
+            if waited >= wait_seconds:
                 raise Unavailable(
-                    f"{what}: another process has held {path} for {wait_seconds:.0f} s; "
-                    "see whether it hangs"
+                    f"{what}: timed out after {wait_seconds:.0f} s waiting for lock {path}: "
+                    "another process holds it; if it hangs, stop it and retry"
                 )
-            if now >= reminder:
-                _log.info("%s: waiting for another process (%.0f s)", what, now - started)
-                reminder = now + _REMIND_SECONDS
-            time.sleep(_POLL_SECONDS)
+            _log.info("%s: waiting for another process (%.0f s)", what, waited)
+            step = min(_REMIND_SECONDS, wait_seconds - waited)
         yield
 
 
-def lock_shared(file: IO[bytes]) -> None:
-    """Mark an open file as in use until every descriptor of this opening is closed."""
-    fcntl.flock(file, fcntl.LOCK_SH)
+def cache_limit() -> int | None:
+    """Read the most bytes that this node's cache may take from the environment, None for no limit.
+
+    Raises:
+        ClusterError: SWEEPS_CACHE_MAX is not a size.
+    """
+    text = os.environ.get(LIMIT_VARIABLE, "").strip()
+    if not text:
+        return None
+    size = 0
+    if match := _SIZE.fullmatch(text.upper()):
+        number, letter, is_binary = match.groups()
+        size = int(float(number) * (1024 if is_binary else 1000) ** _POWERS.get(letter, 0))
+    if size < 1:
+        raise ClusterError(
+            f"{LIMIT_VARIABLE}={text!r}: expected a size above 0, such as 200GiB (of 2^30 bytes), "
+            "50G (of 10^9 bytes) or a number of bytes; unset it to let the disk alone limit the "
+            "node cache"
+        )
+    return size
 
 
 @contextmanager
-def make_room(folder: Path, needed: int, max_bytes: int | None) -> Iterator[None]:
+def make_room(folder: Path, needed: int) -> Iterator[None]:
     """Evict what is not in use until `needed` bytes fit, and keep others from the room meanwhile.
 
     The caller reserves its files inside the block: fetches of several datasets are let in one by
@@ -83,8 +101,9 @@ def make_room(folder: Path, needed: int, max_bytes: int | None) -> Iterator[None
 
     Raises:
         DiskFull: they do not fit.
+        ClusterError: SWEEPS_CACHE_MAX is not a size.
     """
-    cache_dir = folder.parent
+    cache_dir, max_bytes = folder.parent, cache_limit()
     with held_lock(cache_dir / "room", f"room in cache {cache_dir}", wait_seconds=600):
         _remove_leftovers(cache_dir, folder)
         candidates = sorted(_others(cache_dir, folder), key=_last_opened)
@@ -132,28 +151,28 @@ def _shortage(folder: Path, needed: int, max_bytes: int | None) -> str | None:
     if max_bytes is not None and used + needed > max_bytes:
         return (
             f"cache folder {cache_dir} is limited to {max_bytes} bytes: {needed} needed, {used} "
-            "taken by datasets in use; raise the limit"
+            f"taken by datasets in use; raise {LIMIT_VARIABLE}"
         )
     return None
 
 
 def _others(cache_dir: Path, folder: Path, *, building: bool = False) -> list[Path]:
     """Cached datasets other than `folder`, with those being built where asked."""
-    found = []
+    folders = []
     for path in cache_dir.iterdir():
         name = path.name.removesuffix(_TEMPORARY) if building else path.name
         # Only what the cache made itself: the folder may hold other things.
         if _FOLDER.fullmatch(name) and name != folder.name and path.is_dir():
-            found.append(path)
-    return found
+            folders.append(path)
+    return folders
 
 
 def _remove_leftovers(cache_dir: Path, folder: Path) -> None:
     """Remove what killed fetches of other datasets left."""
     for path in _others(cache_dir, folder, building=True):
         if path.name.endswith(_TEMPORARY):
-            with _open_lock(_lock_path(path.with_suffix(""))) as file:
-                if _try_lock(file):
+            with _open_lock(_lock_path(path.with_suffix(""))) as lock:
+                if lock.acquire():
                     remove_folder(path)
 
 
@@ -161,10 +180,10 @@ def _evict(folder: Path) -> None:
     """Remove a cached dataset unless it is being fetched or somebody has it open."""
     with ExitStack() as stack:
         lock = stack.enter_context(_open_lock(_lock_path(folder)))
-        if not _try_lock(lock):
+        if not lock.acquire():
             return
         for path in folder.glob("*.npy"):
-            if not _try_lock(stack.enter_context(path.open("rb"))):
+            if not try_lock(stack.enter_context(path.open("rb"))):
                 return
         _log.info("evicting cached dataset %s", folder)
         remove_folder(folder)
@@ -201,16 +220,8 @@ def _lock_path(folder: Path) -> Path:
     return folder.with_name(folder.name + ".lock")
 
 
-def _open_lock(path: Path) -> IO[bytes]:
+def _open_lock(path: Path) -> FileLock:
     try:
-        return path.open("ab")
+        return FileLock(path, mode=0o666)  # users may share a cache: their umasks decide
     except OSError as error:
         raise Denied(f"cannot open lock file {path} of the node cache: {error}") from error
-
-
-def _try_lock(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

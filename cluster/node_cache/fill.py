@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from cluster.common.atomic import sync
 from cluster.datasets.keys import shard_key
 from cluster.datasets.manifest import Manifest, ShardEntry
 from cluster.datasets.shard_reader import read_shard
@@ -47,7 +48,6 @@ def fetch_dataset(
     manifest: Manifest,
     folder: Path,
     progress: Progress | None,
-    max_bytes: int | None,
 ) -> int:
     """Build the cached dataset beside `folder` and rename it into place.
 
@@ -69,14 +69,14 @@ def fetch_dataset(
     _log.info("fetching dataset %s into %s", manifest.name, folder)
     try:
         with disk_errors(folder.parent, needed):
-            with make_room(folder, needed, max_bytes):
+            with make_room(folder, needed):
                 temporary.mkdir()
                 for name, (shape, dtype) in shapes.items():
                     _allocate(temporary / f"{name}.npy", shape, dtype)
             fetched = _decode_shards(store, manifest, temporary, progress)
             _seal(temporary)
             temporary.rename(folder)
-            _sync(folder.parent)
+            sync(folder.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -179,17 +179,8 @@ def _seal(folder: Path) -> None:
     """Write the index last, everything before it on disk: a power cut leaves no believed half."""
     names = [f"{name}.npy" for name in ARRAYS]
     for name in names:
-        _sync(folder / name)
+        sync(folder / name)
     index = {"files": {name: (folder / name).stat().st_size for name in names}}
     (folder / INDEX).write_text(json.dumps(index))
-    _sync(folder / INDEX)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    """Flush a file (its mapped pages too) or a folder's entries to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(folder / INDEX)
+    sync(folder)

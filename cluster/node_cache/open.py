@@ -20,9 +20,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from cluster.common.locks import lock_shared
 from cluster.datasets.manifest import Manifest
 from cluster.errors import Corrupt, Denied
-from cluster.node_cache.eviction import dataset_folder, held_lock, lock_shared
+from cluster.node_cache.eviction import dataset_folder, held_lock
 from cluster.node_cache.fill import ARRAYS, INDEX, Progress, fetch_dataset
 from cluster.stores.base import Store
 
@@ -70,26 +71,25 @@ def open_dataset(
     cache_dir: Path,
     *,
     progress: Progress | None = None,
-    max_bytes: int | None = None,
     wait_seconds: float = 6 * 3600,
 ) -> CachedArrays:
     """Map a dataset from the node cache, fetching it first where it is not there.
 
     However many processes and threads of a node open a dataset, one fetches it and the others
     wait. What a killed process left is removed by the next one that fetches. Datasets that nobody
-    has open are evicted, least recently opened first, where the disk or `max_bytes` is short.
+    has open are evicted, least recently opened first, where the disk or SWEEPS_CACHE_MAX is short.
 
     Args:
         store: Where the shards are.
         manifest: The dataset.
         cache_dir: Folder on a local disk, the same for all trials of the node.
         progress: Called after each shard that this call fetches.
-        max_bytes: Limit on the cache's size, None for the disk's.
         wait_seconds: How long to wait for another process that fetches the same dataset.
 
     Raises:
         Corrupt, NotFound: a shard is damaged or missing; names it, and nothing is cached.
-        DiskFull: the disk or `max_bytes` has no room.
+        DiskFull: the disk or SWEEPS_CACHE_MAX has no room.
+        ClusterError: SWEEPS_CACHE_MAX is not a size.
         Denied: the cache folder cannot be written.
         Unavailable: the store failed, or waiting took too long.
     """
@@ -105,7 +105,7 @@ def open_dataset(
         arrays = _map_if_sound(folder, manifest)
         hit = arrays is not None
         if arrays is None:
-            fetched = fetch_dataset(store, manifest, folder, progress, max_bytes)
+            fetched = fetch_dataset(store, manifest, folder, progress)
             fetching = time.monotonic() - free
             arrays = _map(folder, manifest)
         os.utime(folder / INDEX)  # eviction goes by the time of the last opening
@@ -133,9 +133,11 @@ def _map(folder: Path, manifest: Manifest) -> dict[str, NDArray[Any]]:
     try:
         sizes = json.loads((folder / INDEX).read_bytes())["files"]
         for name, size in sizes.items():
-            found = (folder / name).stat().st_size
-            if found != size:
-                raise Corrupt(f"cached file {folder / name} has {found} bytes; expected {size}")
+            size_on_disk = (folder / name).stat().st_size
+            if size_on_disk != size:
+                raise Corrupt(
+                    f"cached file {folder / name} has {size_on_disk} bytes; expected {size}"
+                )
         arrays = {name: _map_array(folder / f"{name}.npy") for name in ARRAYS}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Corrupt(f"cached dataset {folder} cannot be opened: {error}") from error

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from cluster.common.atomic import make_folder_durable, open_atomic
 from cluster.errors import AlreadyExists, ClusterError, Denied, NotFound, Unavailable
 from cluster.stores.base import check_key, check_prefix, is_key
 
@@ -24,7 +24,8 @@ class FolderStore:
     """Objects as plain files below one folder, which the first write makes.
 
     A write goes to a hidden temporary file beside its target and is synced to disk before it is
-    renamed or linked into place. Hidden files are no keys: what a killed writer left is not listed.
+    renamed or linked into place. Hidden files are not keys, so what a killed writer left is not
+    listed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,22 +47,22 @@ class FolderStore:
 
     def put(self, key: str, data: bytes) -> None:
         """Write or replace an object, atomically."""
-        with self._writing(key), self._temporary(key) as (file, temporary):
+        with self._writing(key), self._open_new(key) as file:
             file.write(data)
-            _sync(file)
-            os.replace(temporary, self._path(key))
 
     def create(self, key: str, data: bytes) -> None:
         """Write an object only where there is none; raises AlreadyExists."""
-        with self._writing(key), self._temporary(key) as (file, temporary):
-            file.write(data)
-            _sync(file)
+        with self._writing(key):
+            path = self._path(key)
+            make_folder_durable(path.parent)
             try:
-                os.link(temporary, self._path(key))
+                with open_atomic(path, durable=True, exclusive=True) as file:
+                    file.write(data)
             except FileExistsError:
                 raise AlreadyExists(f"'{key}' in {self.url} was written before") from None
             except OSError as error:
-                if error.errno in _NO_HARD_LINKS:
+                is_link_error = error.filename2 is not None  # opening has one file name
+                if is_link_error and error.errno in _NO_HARD_LINKS:
                     raise ClusterError(
                         f"the file system of {self.url} has no hard links ({error.strerror}), and "
                         "no result can be committed there: use another disk or an S3 store"
@@ -72,23 +73,18 @@ class FolderStore:
         """Copy an object to a local file; raises NotFound, and OSError for the local file."""
         with self._reading(key):
             source = self._path(key).open("rb")
-        with source, _temporary_beside(path) as (file, temporary):
+        with source, open_atomic(path) as file:
             try:
                 shutil.copyfileobj(source, file, 1 << 20)
             except OSError as error:
                 if error.errno in _LOCAL:
                     raise
                 raise self._unavailable(key, "read", error) from error
-            file.flush()
-            os.replace(temporary, path)
 
     def upload(self, path: Path, key: str) -> None:
         """Copy a local file into an object, atomically; raises OSError where it cannot be read."""
-        with path.open("rb") as source, self._writing(key), self._temporary(key) as pair:
-            file, temporary = pair
+        with path.open("rb") as source, self._writing(key), self._open_new(key) as file:
             shutil.copyfileobj(source, file, 1 << 20)
-            _sync(file)
-            os.replace(temporary, self._path(key))
 
     def list(self, prefix: str) -> Iterator[str]:
         """Keys that start with `prefix`, ascending by code point."""
@@ -104,7 +100,7 @@ class FolderStore:
             return self._path(key).is_file()
 
     def delete(self, key: str) -> None:
-        """Remove an object; a missing one is no error."""
+        """Remove an object; a missing one is fine."""
         with self._writing(key):
             try:
                 self._path(key).unlink()
@@ -116,12 +112,12 @@ class FolderStore:
         return self._root / check_key(key)
 
     @contextmanager
-    def _temporary(self, key: str) -> Iterator[tuple[BinaryIO, Path]]:
+    def _open_new(self, key: str) -> Iterator[BinaryIO]:
+        """Open an object's file, which appears whole, and on disk, when the block ends."""
         path = self._path(key)
-        _make_folder(path.parent)
-        with _temporary_beside(path) as pair:
-            yield pair
-        _sync_folder(path.parent)
+        make_folder_durable(path.parent)
+        with open_atomic(path, durable=True) as file:
+            yield file
 
     @contextmanager
     def _reading(self, key: str) -> Iterator[None]:
@@ -175,37 +171,3 @@ def _keys_below(folder: Path, prefix: str) -> list[str]:
 def _raise_unless_absent(error: OSError) -> None:
     if error.errno not in _ABSENT:
         raise error
-
-
-@contextmanager
-def _temporary_beside(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """A new hidden file in the folder of `path`, removed on the way out where it still is there."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            yield file, temporary
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and its parents, so that they outlast a power cut."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

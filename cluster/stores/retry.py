@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 def retry_timeout_s() -> float:
-    """The bound from the environment, in seconds; ClusterError where it is no number >= 0."""
+    """The bound from the environment, in seconds; ClusterError where it is not a number >= 0."""
     text = os.environ.get(TIMEOUT_VARIABLE, "")
     if not text:
         return _DEFAULT_TIMEOUT_S
@@ -38,7 +38,7 @@ def retry_timeout_s() -> float:
     return seconds
 
 
-def retried(call: Callable[[], T]) -> T:
+def call_with_retries(call: Callable[[], T]) -> T:
     """Call, and call again after Unavailable with growing, jittered waits (0.2 s up to 5 s).
 
     Raises:

@@ -18,8 +18,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cluster.errors import AlreadyExists, ClusterError, NotFound, Unavailable
 from cluster.stores.base import check_key, check_prefix, check_url, is_key
-from cluster.stores.retry import retried, retry_timeout_s
-from cluster.stores.s3_errors import translated
+from cluster.stores.retry import call_with_retries, retry_timeout_s
+from cluster.stores.s3_errors import translate
 
 _MIB = 1 << 20
 _TRANSFER = TransferConfig(
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class S3Store:
-    """Objects below `s3://BUCKET[/PREFIX]`; safe for threads, opened anew in every process."""
+    """Objects below `s3://BUCKET[/PREFIX]`; safe for threads, opened in every process."""
 
     def __init__(self, client: Any, bucket: str, prefix: str) -> None:
         """Wrap a boto3 S3 client; `prefix` is empty or ends in '/'. Use `open` instead."""
@@ -50,7 +50,7 @@ class S3Store:
         """Open a bucket with the endpoint, region and credentials of the AWS_* variables and files.
 
         Raises:
-            ClusterError: the URL or the configuration is no good.
+            ClusterError: the URL or the configuration is invalid.
             NotFound, Denied, Unavailable: no such bucket, not for these keys, or out of reach.
         """
         bucket, _, prefix = check_url(url).removeprefix("s3://").partition("/")
@@ -129,14 +129,14 @@ class S3Store:
 
         Sorted here, since servers that keep folders (SeaweedFS) list `a/b` before `a.b`.
         """
-        found: set[str] = set()
+        keys: set[str] = set()
         query = {"Bucket": self._bucket, "Prefix": self._prefix + check_prefix(prefix)}
         while True:
             page = self._call("list", prefix, lambda: self._client.list_objects_v2(**query))
             names = (item["Key"].removeprefix(self._prefix) for item in page.get("Contents", ()))
-            found.update(name for name in names if is_key(name))
+            keys.update(name for name in names if is_key(name))
             if not page.get("IsTruncated"):
-                return iter(sorted(found))
+                return iter(sorted(keys))
             query["ContinuationToken"] = page["NextContinuationToken"]
 
     def exists(self, key: str) -> bool:
@@ -149,7 +149,7 @@ class S3Store:
         return True
 
     def delete(self, key: str) -> None:
-        """Remove an object; a missing one is no error."""
+        """Remove an object; a missing one is fine."""
         self._delete(self._name(key))
 
     @property
@@ -176,9 +176,9 @@ class S3Store:
             try:
                 return call()
             except (ClientError, BotoCoreError, Boto3Error) as error:
-                raise translated(error, where) from error
+                raise translate(error, where) from error
 
-        return retried(attempt)
+        return call_with_retries(attempt)
 
     def _check_conditional_puts(self) -> None:
         """Write one probe object twice: a server that lets the second pass would lose results."""

@@ -39,7 +39,7 @@ _TRANSIENT_CODES = {"RequestTimeout", "SlowDown", "Throttling", "InternalError"}
 _TRANSIENT_STATUS = {408, 409, 425, 429, 500, 502, 503, 504, 507}
 
 
-def translated(error: Exception, where: str) -> ClusterError:
+def translate(error: Exception, where: str) -> ClusterError:
     """The error of this package that says the same.
 
     Args:
@@ -68,8 +68,8 @@ def translated(error: Exception, where: str) -> ClusterError:
 def _answer(error: ClientError, where: str) -> ClusterError:
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     code = str(error.response.get("Error", {}).get("Code", ""))
-    said = f"the server answered {status} {error.response.get('Error', {}).get('Message', '')}"
-    text = f"{where}: {said.strip()}" + ("" if code in {"", str(status)} else f" ({code})")
+    answer = f"the server answered {status} {error.response.get('Error', {}).get('Message', '')}"
+    text = f"{where}: {answer.strip()}" + ("" if code in {"", str(status)} else f" ({code})")
     if code == "NoSuchBucket":
         return NotFound(f"{text}: create the bucket, or correct the store's URL")
     if status == 412:

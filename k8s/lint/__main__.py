@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _print(reports: list[Report]) -> int:
-    problems = [found for report in reports for found in report.problems]
+    problems = [finding for report in reports for finding in report.problems]
     unchecked = [document for report in reports for document in report.unchecked]
     for document, problem in problems:
         print(f"{document}: {problem.path}: {problem.message}")

@@ -33,7 +33,7 @@ class ManifestError(ClusterError):
 
 
 @dataclass(frozen=True)
-class Problem:
+class LintFinding:
     """One thing that is wrong in a document.
 
     Attributes:
@@ -145,23 +145,23 @@ def pod_templates(document: Document) -> list[PodTemplate]:
     """Every pod template of a document; a Pod is its own."""
     if document.kind == "Pod":
         return [PodTemplate("", "other", document.body)]
-    found = []
+    templates = []
     if steps := _TEMPLATES.get(document.kind):
         body: Any = document.body
         for step in steps:
             body = mapping(body).get(step)
-        found.append(PodTemplate(".".join(steps), "other", mapping(body)))
+        templates.append(PodTemplate(".".join(steps), "other", mapping(body)))
     if cluster := ray_cluster(document):
         path, spec = cluster
         head = mapping(mapping(spec.get("headGroupSpec")).get("template"))
-        found.append(PodTemplate(f"{path}.headGroupSpec.template", "head", head))
+        templates.append(PodTemplate(f"{path}.headGroupSpec.template", "head", head))
         for index, group in enumerate(entries(spec.get("workerGroupSpecs"))):
             where = f"{path}.workerGroupSpecs[{index}].template"
-            found.append(PodTemplate(where, "worker", mapping(group.get("template"))))
+            templates.append(PodTemplate(where, "worker", mapping(group.get("template"))))
     if document.kind == "RayJob" and "submitterPodTemplate" in document.spec:
         submitter = mapping(document.spec["submitterPodTemplate"])
-        found.append(PodTemplate("spec.submitterPodTemplate", "other", submitter))
-    return found
+        templates.append(PodTemplate("spec.submitterPodTemplate", "other", submitter))
+    return templates
 
 
 def number(value: Any) -> int:
@@ -171,7 +171,7 @@ def number(value: Any) -> int:
 
 def quantity(value: Any) -> Decimal | None:
     """A Kubernetes quantity (`500m`, `4Gi`, 2) as a number, or None where it is none."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Za-z]*)", str(value))
-    if not found or found[2] not in _UNITS:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Za-z]*)", str(value))
+    if not match or match[2] not in _UNITS:
         return None
-    return Decimal(found[1]) * _UNITS[found[2]]
+    return Decimal(match[1]) * _UNITS[match[2]]

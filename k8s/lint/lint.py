@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from kubernetes_validate import latest_version
 
-from k8s.lint.documents import Document, Problem
+from k8s.lint.documents import Document, LintFinding
 from k8s.lint.rules import committed_problems, rule_problems, unmet_settings
 from k8s.lint.schema import Schemas, schema_problems
 
@@ -27,7 +27,7 @@ class Report:
     """
 
     checked: int = 0
-    problems: list[tuple[Document, Problem]] = field(default_factory=list)
+    problems: list[tuple[Document, LintFinding]] = field(default_factory=list)
     unchecked: list[Document] = field(default_factory=list)
 
 
@@ -65,5 +65,5 @@ def lint(
         report.problems += unmet_settings(documents)
     times = Counter(document.identity for document in documents)
     twice = {document.identity: document for document in documents if times[document.identity] > 1}
-    report.problems += [(d, Problem("metadata.name", "given twice")) for d in twice.values()]
+    report.problems += [(d, LintFinding("metadata.name", "given twice")) for d in twice.values()]
     return report

@@ -19,7 +19,7 @@ from jsonschema.exceptions import ValidationError
 from kubernetes_validate import utils as kubernetes
 from referencing import Registry, Resource
 
-from k8s.lint.documents import Document, ManifestError, Problem, pod_templates
+from k8s.lint.documents import Document, LintFinding, ManifestError, pod_templates
 
 Schemas = dict[tuple[str, str], dict[str, Any]]
 
@@ -35,7 +35,7 @@ def load_crds(folder: Path) -> Schemas:
     Raises:
         ManifestError: the folder holds none, or a file is not YAML.
     """
-    found: Schemas = {}
+    schemas: Schemas = {}
     for path in sorted(folder.glob("*.yaml")):
         try:  # a megabyte of YAML each: the C loader takes a tenth of the time
             documents = list(yaml.load_all(path.read_bytes(), yaml.CSafeLoader))
@@ -47,16 +47,18 @@ def load_crds(folder: Path) -> Schemas:
             spec = crd["spec"]
             for version in spec["versions"]:
                 key = (f"{spec['group']}/{version['name']}", spec["names"]["kind"])
-                found[key] = version["schema"]["openAPIV3Schema"]
-    if not found:
+                schemas[key] = version["schema"]["openAPIV3Schema"]
+    if not schemas:
         raise ManifestError(
             f"{folder}: no CustomResourceDefinition in its *.yaml files: give the folder of "
             "KubeRay's CRDs (helm-chart/kuberay-operator/crds of its release)"
         )
-    return found
+    return schemas
 
 
-def schema_problems(document: Document, crds: Schemas, version: str) -> tuple[list[Problem], bool]:
+def schema_problems(
+    document: Document, crds: Schemas, version: str
+) -> tuple[list[LintFinding], bool]:
     """What a document's schemas find wrong, and whether any schema knows its kind.
 
     Metadata and pod templates of custom resources are checked even where their kind is unknown.
@@ -66,11 +68,11 @@ def schema_problems(document: Document, crds: Schemas, version: str) -> tuple[li
         crds: schemas of custom resources, of `load_crds`.
         version: the Kubernetes version, for example 1.37.
     """
-    found: dict[tuple[str, str], Problem] = {}
+    findings: dict[tuple[str, str], LintFinding] = {}
     known = _core_validator(document.api_version, document.kind, version)
     if known:
         errors = list(_located(known.iter_errors(document.body), ""))
-        return [Problem(path, message) for _, path, message in errors], True
+        return [LintFinding(path, message) for _, path, message in errors], True
     crd = crds.get((document.api_version, document.kind))
     checks = [_pod_problems(document, version), _metadata_problems(document, version)]
     if crd:
@@ -79,8 +81,8 @@ def schema_problems(document: Document, crds: Schemas, version: str) -> tuple[li
         checks.insert(0, _located(errors, ""))
     for check in checks:
         for keyword, path, message in check:
-            found.setdefault((keyword, path), Problem(path, message))
-    return list(found.values()), crd is not None
+            findings.setdefault((keyword, path), LintFinding(path, message))
+    return list(findings.values()), crd is not None
 
 
 def with_defaults(value: Any, schema: dict[str, Any]) -> Any:

@@ -12,10 +12,10 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from spurious.config.options import LabelRest, Probability, Supervision, problems
+from spurious.config.options import Probability, SupervisionKind, WeakLabels, problems
 
-EVERY: tuple[Supervision, ...] = ("label", "box", "mask", "r")
-SEGMENTED: tuple[Supervision, ...] = ("box", "mask", "r")
+EVERY: tuple[SupervisionKind, ...] = ("label", "box", "mask", "r")
+SEGMENTED: tuple[SupervisionKind, ...] = ("box", "mask", "r")
 
 LabelledSplit = Literal["train", "val"]
 """The split whose images a method needs spurious labels of."""
@@ -43,7 +43,7 @@ class Method:
         takes_lesions: Whether it trains with a class of pixels for negative images, too.
     """
 
-    takes: ClassVar[tuple[Supervision, ...]] = ("label",)
+    takes: ClassVar[tuple[SupervisionKind, ...]] = ("label",)
     oracle: ClassVar[bool] = False
     trains_on_validation: ClassVar[bool] = False
     trains_by_keep: ClassVar[bool] = False
@@ -54,7 +54,7 @@ class Method:
         """The split whose images it needs spurious labels of."""
         return None
 
-    def rest_read(self, rest: LabelRest) -> LabelRest | None:
+    def rest_read(self, rest: WeakLabels) -> WeakLabels | None:
         """What it reads of the rest's image labels: with options that change nothing at their
         default, so that equal numbers have one id; None where it reads no label.
         """
@@ -65,14 +65,14 @@ class Method:
 class Erm(Method):
     """Empirical risk minimisation: cross-entropy on whatever the specificity supervises."""
 
-    takes: ClassVar[tuple[Supervision, ...]] = EVERY
+    takes: ClassVar[tuple[SupervisionKind, ...]] = EVERY
 
 
 @dataclass(frozen=True, kw_only=True)
-class FirstStage(Method):
+class FirstModelOptions(Method):
     """Training options of the ERM model that a method begins with; None is as the trial's own.
 
-    Methods whose first stages are equal share one model (budget, seed and model being equal).
+    Methods whose first models are equal share one model (budget, seed and model being equal).
 
     Attributes:
         first_balance: `natural` trains on every image once an epoch, `classes` draws the smaller
@@ -99,7 +99,7 @@ class KnownGroups(Method):
 
     attribute: str | None = None
 
-    takes: ClassVar[tuple[Supervision, ...]] = EVERY
+    takes: ClassVar[tuple[SupervisionKind, ...]] = EVERY
     oracle: ClassVar[bool] = True
 
     @property
@@ -160,11 +160,11 @@ class Cvar(Method):
 
     share: Share = 0.1
 
-    takes: ClassVar[tuple[Supervision, ...]] = EVERY
+    takes: ClassVar[tuple[SupervisionKind, ...]] = EVERY
 
 
 @dataclass(frozen=True, kw_only=True)
-class Jtt(FirstStage):
+class Jtt(FirstModelOptions):
     """Just train twice: up-sample what a first ERM model gets wrong (Liu et al. 2021).
 
     Attributes:
@@ -185,7 +185,7 @@ class Jtt(FirstStage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class George(GroupWeights, FirstStage):
+class George(GroupWeights, FirstModelOptions):
     """Clusters of an ERM model's features as groups for group DRO (Sohoni et al. 2020).
 
     Attributes:
@@ -220,8 +220,8 @@ class George(GroupWeights, FirstStage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dfr(FirstStage):
-    """Deep feature reweighting: the last layer anew on balanced held-out data (Kirichenko 2023).
+class Dfr(FirstModelOptions):
+    """Deep feature reweighting: the last layer again, on balanced held-out data (Kirichenko 2023).
 
     The validation images serve as that data, so validation metrics of this method are of images
     that its last layer was fitted on.
@@ -262,7 +262,7 @@ class Lff(Method):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cnc(FirstStage):
+class Cnc(FirstModelOptions):
     """Correct-n-contrast: images of one class that ERM tells apart are drawn together (Zhang 2022).
 
     Attributes:
@@ -297,13 +297,13 @@ class Ssl(Method):
     views: Literal["paper", "flip"] = "paper"
     filter_by_label: bool = False
 
-    takes: ClassVar[tuple[Supervision, ...]] = SEGMENTED
+    takes: ClassVar[tuple[SupervisionKind, ...]] = SEGMENTED
     trains_by_keep: ClassVar[bool] = True
     takes_lesions: ClassVar[bool] = False
 
-    def rest_read(self, rest: LabelRest) -> LabelRest | None:
-        """Labels for the filter alone; there is no loss that `rest` could weigh."""
-        return LabelRest() if self.filter_by_label else None
+    def rest_read(self, rest: WeakLabels) -> WeakLabels | None:
+        """Labels for the filter alone; no loss reads the weight of `rest`."""
+        return WeakLabels() if self.filter_by_label else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -321,7 +321,7 @@ class Spl(Method):
     pixels: Annotated[int, Ge(2), Le(65_536)] = 1024
     norm: Literal["pairs", "paper"] = "pairs"
 
-    takes: ClassVar[tuple[Supervision, ...]] = SEGMENTED
+    takes: ClassVar[tuple[SupervisionKind, ...]] = SEGMENTED
     takes_lesions: ClassVar[bool] = False
 
 
@@ -337,10 +337,10 @@ def _unread(options: Method, chosen: str, readers: Mapping[str, tuple[str, ...]]
 
 @problems.register(Jtt)
 def _(options: Jtt) -> list[str]:
-    found = _unread(options, "upsample", {"factor": ("append", "weight")})
+    messages = _unread(options, "upsample", {"factor": ("append", "weight")})
     if options.first_keep != Jtt.first_keep:
-        found.append("first_keep is not read: errors are those of the last epoch; remove it")
-    return found
+        messages.append("first_keep is not read: errors are those of the last epoch; remove it")
+    return messages
 
 
 @problems.register(Lff)
@@ -363,14 +363,14 @@ def _(options: GroupWeights) -> list[str]:
         "greedy_floor": greedy,
         "greedy_memory": greedy,
     }
-    found = _unread(options, "rule", readers)
+    messages = _unread(options, "rule", readers)
     if isinstance(options, George):
-        found += _unread(
+        messages += _unread(
             options, "reduce", {"components": ("umap", "pca"), "neighbours": ("umap",)}
         )
         if options.clusters is not None and options.max_clusters != George.max_clusters:
-            found.append("max_clusters is not read where clusters are given; remove one of them")
-    return found
+            messages.append("max_clusters is not read where clusters are given; remove one of them")
+    return messages
 
 
 METHODS: Mapping[str, type[Method]] = {

@@ -31,7 +31,7 @@ Seed = Annotated[int, Ge(0), Lt(2**31)]
 Sha256 = Annotated[str, Pattern("[0-9a-f]{64}", "a SHA-256 of 64 lower-case hexadecimal digits")]
 Resolution = Annotated[int, Ge(1), Le(4096)]
 Images = Annotated[int, Ge(2), Le(10_000_000)]
-Supervision = Literal["label", "box", "mask", "r"]
+SupervisionKind = Literal["label", "box", "mask", "r"]
 Balance = Literal["equal", "natural"]
 Negatives = Literal["background", "lesion"]
 """What masks of negative images count as, where a dataset has them: nothing, or a third class.
@@ -61,7 +61,7 @@ class Specificity:
         box_per: One box per connected component (the default, as it is priced) or per image.
     """
 
-    kind: Supervision
+    kind: SupervisionKind
     r: Resolution | None = None
     box_per: Literal["component", "image"] = "component"
 
@@ -128,25 +128,25 @@ class GaussianSquares:
 
 @problems.register(GaussianSquares)
 def _(options: GaussianSquares) -> list[str]:
-    found = []
+    messages = []
     side, abnormal = options.image_size, options.abnormality_size
     spurious = options.spurious_size
     for name, size in (("abnormality_size", abnormal), ("spurious_size", spurious)):
         if size > side:
-            found.append(f"{name} {size} is larger than the image; expected at most {side}")
+            messages.append(f"{name} {size} is larger than the image; expected at most {side}")
     # the worst place of the abnormality is the centre: the block must fit beside it there
     widest = (side - abnormal + 1) // 2
-    if not found and options.overlap == "avoid" and spurious > widest:
-        found.append(
+    if not messages and options.overlap == "avoid" and spurious > widest:
+        messages.append(
             f"spurious_size {spurious} does not always fit beside an abnormality of {abnormal} in "
             f"an image of {side}; expected at most {widest}, or overlap: independent"
         )
     if options.shape == "ring" and 2 * options.ring_width >= abnormal:
-        found.append(
+        messages.append(
             f"ring_width {options.ring_width} leaves no hole in an abnormality of {abnormal}; "
             f"expected less than {abnormal / 2:g}, or shape: disc"
         )
-    return found
+    return messages
 
 
 GENERATORS: Mapping[str, type[Any]] = {"gaussian-squares": GaussianSquares}
@@ -247,7 +247,7 @@ SEGMENTERS: Mapping[str, type[Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Readout:
+class Aggregation:
     """How a segmentation model scores an image: pixel probabilities p (H, W) to one number.
 
     `mean_prob` mean of p; `mean_logit` sigmoid of the mean logit margin; `max_prob` maximum of p;
@@ -268,8 +268,8 @@ class Readout:
     area: Annotated[int, Ge(0), Le(2**24)] = 0
 
 
-@problems.register(Readout)
-def _(options: Readout) -> list[str]:
+@problems.register(Aggregation)
+def _(options: Aggregation) -> list[str]:
     used_by = {
         "threshold": ("area_fraction", "area_count"),
         "fraction": ("top_fraction",),
@@ -278,7 +278,7 @@ def _(options: Readout) -> list[str]:
     return [
         f"{name} is not read by {options.name}; remove it, or use {' or '.join(readers)}"
         for name, readers in used_by.items()
-        if options.name not in readers and getattr(options, name) != getattr(Readout, name)
+        if options.name not in readers and getattr(options, name) != getattr(Aggregation, name)
     ]
 
 
@@ -331,7 +331,7 @@ class Unlabelled:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelRest:
+class WeakLabels:
     """The rest of the training split has image labels, for one more term of a segmenter's loss.
 
     A negative image is one whose mask is empty. Of a positive image the most abnormal pixels, by
@@ -346,7 +346,7 @@ class LabelRest:
     fraction: Annotated[float, Gt(0.0), Le(1.0)] = 0.02
 
 
-RESTS: Mapping[str, type[Any]] = {"unlabelled": Unlabelled, "label": LabelRest}
+RESTS: Mapping[str, type[Any]] = {"unlabelled": Unlabelled, "label": WeakLabels}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -389,9 +389,9 @@ class FitConfig:
     method: Any
     model_name: str
     model: Any
-    readout: Readout | None
+    readout: Aggregation | None
     train: Train
     seed: Seed
-    rest: LabelRest | None = None
+    rest: WeakLabels | None = None
     negatives: Negatives = "background"
     science_version: int = field(default=SCIENCE_VERSION)

@@ -74,7 +74,7 @@ def check(name: str, dtype: np.dtype[Any]) -> None:
         )
 
 
-def augmented(
+def augment_batch(
     name: str,
     image: NDArray[np.float32],
     target: NDArray[np.bool_] | None,

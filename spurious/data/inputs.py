@@ -20,7 +20,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_SD = (0.229, 0.224, 0.225)
 
 
-def scaled(images: NDArray[Any]) -> NDArray[np.float32]:
+def scale(images: NDArray[Any]) -> NDArray[np.float32]:
     """Integer images divided by their dtype's maximum, float images as they are; any shape."""
     if np.issubdtype(images.dtype, np.integer):
         return images.astype(np.float32) / np.float32(np.iinfo(images.dtype).max)
@@ -35,13 +35,13 @@ def normalised(images: NDArray[Any], normalise: str) -> torch.Tensor:
             only where the dataset itself is float.
         normalise: `unit` or `imagenet`; float images are left alone by both.
     """
-    values = scaled(images)
+    values = scale(images)
     if np.issubdtype(images.dtype, np.integer):
-        values = standardised(values, normalise)
+        values = standardise(values, normalise)
     return torch.from_numpy(np.ascontiguousarray(values.transpose(0, 3, 1, 2)))
 
 
-def standardised(values: NDArray[np.float32], normalise: str) -> NDArray[np.float32]:
+def standardise(values: NDArray[np.float32], normalise: str) -> NDArray[np.float32]:
     """Apply the normalisation constants to images in [0, 1], (..., C) float32.
 
     ImageNet's constants are per colour channel; a grey image takes their mean.

@@ -1,4 +1,4 @@
-"""In which order a training loop gets its images, and what comes along with them."""
+"""Samplers: which images an epoch draws, in which order, and batches of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spurious.data.randomness import generator
 from spurious.data.training_set import Batch, TrainingSet
 
-Order = Callable[[np.random.Generator], NDArray[np.int64]]
+Sampler = Callable[[np.random.Generator], NDArray[np.int64]]
 """Draws the positions of one epoch, (n,) int64; positions may repeat or be left out."""
 
 
@@ -28,38 +28,38 @@ def in_batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64
         yield order[start:stop]
 
 
-def each_once(count: int) -> Order:
+def shuffle_once(count: int) -> Sampler:
     """Every image once, shuffled."""
     return lambda rng: rng.permutation(count)
 
 
-def as_many_as_the_largest(groups: NDArray[np.int64]) -> Order:
+def oversample_to_largest_group(groups: NDArray[np.int64]) -> Sampler:
     """Every group as often as the largest; (n,) int64, groups without an image stay without.
 
-    An image is drawn as often as any other of its group, or once more: who is, is drawn anew each
-    epoch.
+    An image is drawn as often as any other of its group, or once more; which ones is drawn again
+    each epoch.
     """
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    largest = max(len(own) for own in members)
+    largest = max(len(positions) for positions in members)
 
     def order(rng: np.random.Generator) -> NDArray[np.int64]:
         drawn = []
-        for own in members:
-            whole, part = divmod(largest, len(own))
-            drawn += [np.tile(own, whole), rng.choice(own, part, replace=False)]
+        for positions in members:
+            whole, part = divmod(largest, len(positions))
+            drawn += [np.tile(positions, whole), rng.choice(positions, part, replace=False)]
         return rng.permutation(np.concatenate(drawn))
 
     return order
 
 
-class Feed:
+class BatchSampler:
     """Batches of the annotated images, epoch by epoch, drawn from (seed, epoch) alone.
 
     Args:
         images: The annotated training images.
         batch_size: Images per batch.
         seed: The trial's seed.
-        order: Draws an epoch's positions; every image once by default.
+        sampler: Draws an epoch's positions; every image once by default.
         rest: Images of the rest of the training split: each batch comes with as many of them.
         two_views: Draw the augmentation of those images a second time, as `Batch.second`.
     """
@@ -69,22 +69,22 @@ class Feed:
         images: TrainingSet,
         batch_size: int,
         seed: int,
-        order: Order | None = None,
+        sampler: Sampler | None = None,
         rest: TrainingSet | None = None,
         two_views: bool = False,
     ) -> None:
         self.images, self.batch_size, self.seed = images, batch_size, seed
-        self.order = order or each_once(len(images))
+        self.sampler = sampler or shuffle_once(len(images))
         self.rest, self.two_views = rest, two_views
 
     def epoch(self, epoch: int) -> tuple[list[int], Iterator[Batch]]:
         """Sizes of an epoch's batches, and the batches."""
-        order = self.order(generator("order", self.seed, epoch))
+        order = self.sampler(generator("order", self.seed, epoch))
         cut = list(in_batches(order, self.batch_size))
-        found = self.images.batches(cut, epoch)
+        batches = self.images.batches(cut, epoch)
         if self.rest is not None:
-            found = self._accompanied(self.rest, found, cut, epoch)
-        return [len(positions) for positions in cut], found
+            batches = self._accompanied(self.rest, batches, cut, epoch)
+        return [len(positions) for positions in cut], batches
 
     def _accompanied(
         self,
@@ -102,8 +102,8 @@ class Feed:
         companions = rest.batches(parts, epoch)
         if self.two_views:
             companions = _in_two_views(companions, rest.batches(parts, epoch, view=1))
-        for batch, beside in zip(batches, companions, strict=True):
-            yield replace(batch, rest=beside)
+        for batch, companion in zip(batches, companions, strict=True):
+            yield replace(batch, rest=companion)
 
 
 def _in_two_views(first: Iterator[Batch], second: Iterator[Batch]) -> Iterator[Batch]:

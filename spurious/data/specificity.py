@@ -35,9 +35,9 @@ def boxes(mask: NDArray[np.bool_], per: str = "component") -> NDArray[np.bool_]:
     if per == "component":
         labelled, _ = ndimage.label(mask, structure=_EIGHT_CONNECTED)
     filled = np.zeros_like(mask)
-    for found in ndimage.find_objects(labelled):
-        if found is not None:
-            filled[found] = True
+    for box in ndimage.find_objects(labelled):
+        if box is not None:
+            filled[box] = True
     return filled
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from spurious.config.options import Negatives, Specificity, Train
 from spurious.data import augment
 from spurious.data.dataset import Dataset
-from spurious.data.inputs import PackedTargets, normalised, pixel_classes, scaled, standardised
+from spurious.data.inputs import PackedTargets, normalised, pixel_classes, scale, standardise
 
 _AHEAD = 2
 """Batches prepared while one is trained on."""
@@ -109,10 +109,10 @@ class TrainingSet:
             ConfigError: the augmentation does not suit the images.
         """
         augment.check(augmentation, self.images.dtype)
-        found = copy(self)
-        found.config = replace(self.config, augment=augmentation)
-        found.targets = self.targets if targets is None else targets
-        return found
+        changed = copy(self)
+        changed.config = replace(self.config, augment=augmentation)
+        changed.targets = self.targets if targets is None else targets
+        return changed
 
     def batches(
         self, order: Sequence[NDArray[np.int64]], epoch: int, view: int = 0
@@ -148,9 +148,9 @@ class TrainingSet:
         row = int(self.rows[position])
         stored = np.asarray(self.images[row])
         target = None if self.targets is None else self.targets[np.array([position])][0]
-        image, warped = augment.augmented(
+        image, warped = augment.augment_batch(
             self.config.augment,
-            scaled(stored),
+            scale(stored),
             target,
             seed=self.seed,
             epoch=epoch,
@@ -158,7 +158,7 @@ class TrainingSet:
             view=view,
         )
         if np.issubdtype(stored.dtype, np.integer):
-            image = standardised(image, self.config.normalise)
+            image = standardise(image, self.config.normalise)
         x = torch.from_numpy(image.transpose(2, 0, 1).copy())  # never a view of the stored image
         if warped is None or self.targets is None:
             return x, torch.tensor(int(self.labels[position]))

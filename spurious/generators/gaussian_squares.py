@@ -63,8 +63,8 @@ class GaussianSquaresSource:
     declared_directions: Mapping[str, int] = {"block": 1}
 
     def __init__(self, config: GaussianSquares) -> None:
-        if found := problems(config):
-            raise ConfigError("; ".join(found))
+        if messages := problems(config):
+            raise ConfigError("; ".join(messages))
         self.config = config
 
     def index(self) -> Sequence[str]:

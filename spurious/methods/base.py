@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 
 from spurious.config.options import FitConfig, Train
-from spurious.data.sampling import Feed, Order
+from spurious.data.sampling import BatchSampler, Sampler
 from spurious.data.training_set import TrainingSet
 from spurious.training.evaluate import Evaluator
 from spurious.training.loop import Fit, Hooks, Loop
 from spurious.training.models import Model
 from spurious.training.objective import Objective
-from spurious.training.tasks import Task
+from spurious.training.supervision import Supervision
 
 
 @dataclass(frozen=True)
-class Problem:
+class TrainingProblem:
     """One training problem.
 
     Attributes:
@@ -31,7 +31,7 @@ class Problem:
             says so, else with -1 for a label.
         validation: Un-augmented validation images with their labels.
         evaluator: Scores models on validation and test; gives numbers only.
-        task: Loss and score of the specificity.
+        supervision: Loss and score of the specificity.
         device: Where to train.
         build: A new model, the same each time, also where weights are random.
         groups: (n,) int64, 0 to G - 1, the groups of known spurious labels: of the training
@@ -43,7 +43,7 @@ class Problem:
     rest: TrainingSet | None
     validation: TrainingSet
     evaluator: Evaluator
-    task: Task
+    supervision: Supervision
     device: torch.device
     build: Callable[[], Model]
     groups: NDArray[np.int64] | None = None
@@ -58,20 +58,22 @@ class Problem:
         """The loop's options."""
         return self.config.train
 
-    def with_config(self, config: FitConfig) -> Problem:
+    def with_config(self, config: FitConfig) -> TrainingProblem:
         """The same images under other options, for a stage."""
         return replace(self, config=config)
 
-    def feed(self, order: Order | None = None, rest: TrainingSet | None = None) -> Feed:
+    def batch_sampler(
+        self, sampler: Sampler | None = None, rest: TrainingSet | None = None
+    ) -> BatchSampler:
         """The annotated images, each once an epoch or in another order, with images of the rest."""
-        return Feed(self.training, self.train.batch_size, self.seed, order, rest)
+        return BatchSampler(self.training, self.train.batch_size, self.seed, sampler, rest)
 
     def loop(self, model: Model, objective: Objective) -> Loop:
         """The training loop of a model."""
         return Loop(model, objective, self.train, self.seed, self.device)
 
     def run(
-        self, model: Model, objective: Objective, hooks: Hooks, order: Order | None = None
+        self, model: Model, objective: Objective, hooks: Hooks, sampler: Sampler | None = None
     ) -> Fit:
         """Train a model, with the rest's image labels where the configuration has them."""
         from spurious.training.weak_labels import RestLabels
@@ -79,7 +81,9 @@ class Problem:
         rest = None
         if self.config.rest is not None and self.rest is not None:
             objective, rest = RestLabels(objective, self.config.rest), self.rest
-        return self.loop(model, objective).run(self.feed(order, rest), self.evaluator, hooks)
+        return self.loop(model, objective).run(
+            self.batch_sampler(sampler, rest), self.evaluator, hooks
+        )
 
 
-Method = Callable[[Problem, Any, Hooks], Fit]
+Method = Callable[[TrainingProblem, Any, Hooks], Fit]

@@ -23,16 +23,16 @@ import torch
 from numpy.typing import NDArray
 
 from spurious.config.methods import Cnc
-from spurious.data.sampling import Order
+from spurious.data.sampling import Sampler
 from spurious.data.training_set import Batch
-from spurious.methods.base import Problem
+from spurious.methods.base import TrainingProblem
 from spurious.methods.features import predictions
-from spurious.methods.first_stage import first_model, loaded
+from spurious.methods.first_model import first_model, load_first_model
 from spurious.training.evaluate import MetricRow
 from spurious.training.loop import Fit, Hooks
 from spurious.training.objective import Forward, Objective
 from spurious.training.similarity import unit
-from spurious.training.tasks import Task
+from spurious.training.supervision import Supervision
 
 logger = logging.getLogger(__name__)
 
@@ -72,13 +72,15 @@ class CorrectNContrast(Objective):
     """Cross-entropy and the contrastive loss between cells, within each batch.
 
     Args:
-        task: Gives the cross-entropy.
+        supervision: Gives the cross-entropy.
         options: Of the method.
         predicted: (n,) int64 in {0, 1}, ERM's predictions for the training images.
     """
 
-    def __init__(self, task: Task, options: Cnc, predicted: NDArray[np.int64]) -> None:
-        super().__init__(task)
+    def __init__(
+        self, supervision: Supervision, options: Cnc, predicted: NDArray[np.int64]
+    ) -> None:
+        super().__init__(supervision)
         self.options, self.predicted = options, torch.from_numpy(predicted)
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
@@ -88,9 +90,9 @@ class CorrectNContrast(Objective):
         same_label, same_prediction = (x[:, None] == x for x in (labels, predicted))
         positive = at_most(same_label & ~same_prediction, options.positives)
         negative = at_most(~same_label & same_prediction, options.negatives)
-        found = forward.embedded(batch.x)
-        contrast = contrastive_loss(found.images, positive, negative, options.temperature)
-        supervised = self.task.losses(found.logits, labels).mean()
+        output = forward.embedded(batch.x)
+        contrast = contrastive_loss(output.images, positive, negative, options.temperature)
+        supervised = self.supervision.losses(output.logits, labels).mean()
         return options.contrast_weight * contrast + (1 - options.contrast_weight) * supervised
 
 
@@ -102,7 +104,7 @@ def equal_parts(sizes: list[int], wanted: int) -> list[int]:
     return parts
 
 
-def contrasted(cells: NDArray[np.int64], batch_size: int) -> Order:
+def draw_contrasts(cells: NDArray[np.int64], batch_size: int) -> Sampler:
     """Draws epochs whose batches hold the cells in equal parts.
 
     Args:
@@ -110,19 +112,19 @@ def contrasted(cells: NDArray[np.int64], batch_size: int) -> Order:
         batch_size: As the feed cuts the order.
     """
     members = [np.flatnonzero(cells == cell) for cell in np.unique(cells)]
-    sizes = [len(own) for own in members]
+    sizes = [len(positions) for positions in members]
 
-    def order(rng: np.random.Generator) -> NDArray[np.int64]:
+    def sampler(rng: np.random.Generator) -> NDArray[np.int64]:
         drawn = []
         for start in range(0, len(cells), batch_size):
             parts = equal_parts(sizes, min(batch_size, len(cells) - start))
             drawn += [
-                rng.choice(own, part, replace=False)
-                for own, part in zip(members, parts, strict=True)
+                rng.choice(positions, part, replace=False)
+                for positions, part in zip(members, parts, strict=True)
             ]
         return np.concatenate(drawn)
 
-    return order
+    return sampler
 
 
 def anchors(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -131,23 +133,23 @@ def anchors(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> NDArray[
     return (counts[labels, 1 - predicted] > 0) & (counts[1 - labels, predicted] > 0)
 
 
-def fit(problem: Problem, options: Cnc, hooks: Hooks) -> Fit:
-    """Train an ERM model, keep its best epoch's predictions, and contrast anew by them."""
+def fit(problem: TrainingProblem, options: Cnc, hooks: Hooks) -> Fit:
+    """Train an ERM model, then a second one, contrasted by the first one's best predictions."""
     labels = problem.training.labels
-    model = loaded(problem, first_model(problem, options, hooks).kept)
+    model = load_first_model(problem, first_model(problem, options, hooks).kept)
     predicted = predictions(problem, model, problem.training)
     serving = anchors(labels, predicted)
-    objective, order = Objective(problem.task), None
+    objective, sampler = Objective(problem.supervision), None
     if serving.any():
-        objective = CorrectNContrast(problem.task, options, predicted)
-        order = contrasted(2 * labels + predicted, problem.train.batch_size)
+        objective = CorrectNContrast(problem.supervision, options, predicted)
+        sampler = draw_contrasts(2 * labels + predicted, problem.train.batch_size)
     else:
         logger.warning(
             "the first model's predictions leave no image to contrast among the %d training "
             "images, so cnc is plain ERM here; lower first_epochs or raise first_weight_decay",
             len(labels),
         )
-    fitted = problem.run(problem.build(), objective, hooks, order=order)
+    fitted = problem.run(problem.build(), objective, hooks, sampler=sampler)
     wrong = labels[predicted != labels]
     counts = {f"cnc_errors_y{y}": int((wrong == y).sum()) for y in (0, 1)}
     counts["cnc_anchors"] = int(serving.sum())

@@ -9,10 +9,10 @@ import torch
 
 from spurious.config.methods import Cvar
 from spurious.data.training_set import Batch
-from spurious.methods.base import Problem
+from spurious.methods.base import TrainingProblem
 from spurious.training.loop import Fit, Hooks
 from spurious.training.objective import Forward, Objective
-from spurious.training.tasks import Task
+from spurious.training.supervision import Supervision
 
 
 def worst_share(losses: torch.Tensor, share: float) -> torch.Tensor:
@@ -26,15 +26,15 @@ def worst_share(losses: torch.Tensor, share: float) -> torch.Tensor:
 class WorstShare(Objective):
     """The mean loss of the worst share of each batch."""
 
-    def __init__(self, task: Task, share: float) -> None:
-        super().__init__(task)
+    def __init__(self, supervision: Supervision, share: float) -> None:
+        super().__init__(supervision)
         self.share = share
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
         """A share of less than one image is the worst image's loss."""
-        return worst_share(self.task.losses(forward(batch.x), batch.targets), self.share)
+        return worst_share(self.supervision.losses(forward(batch.x), batch.targets), self.share)
 
 
-def fit(problem: Problem, options: Cvar, hooks: Hooks) -> Fit:
+def fit(problem: TrainingProblem, options: Cvar, hooks: Hooks) -> Fit:
     """Minimise the conditional value at risk of the annotated images, batch by batch."""
-    return problem.run(problem.build(), WorstShare(problem.task, options.share), hooks)
+    return problem.run(problem.build(), WorstShare(problem.supervision, options.share), hooks)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from spurious.data.training_set import TrainingSet
-from spurious.methods.base import Problem
+from spurious.methods.base import TrainingProblem
 from spurious.training.evaluate import layout
 from spurious.training.models import Model
 from spurious.training.objective import Forward
@@ -37,7 +37,7 @@ class Features:
         return Features(self.vectors[chosen], self.labels[chosen], self.losses[chosen])
 
 
-def features(problem: Problem, model: Model, images: TrainingSet) -> Features:
+def features(problem: TrainingProblem, model: Model, images: TrainingSet) -> Features:
     """Every image once, in order, not augmented.
 
     Args:
@@ -51,22 +51,22 @@ def features(problem: Problem, model: Model, images: TrainingSet) -> Features:
     with torch.no_grad():
         for batch in images.clean(_BATCH):
             placed = batch.to(problem.device, layout(train))
-            found = forward.embedded(placed.x)
-            vectors.append(found.images.float().cpu())
-            losses.append(problem.task.losses(found.logits, placed.targets).cpu())
+            output = forward.embedded(placed.x)
+            vectors.append(output.images.float().cpu())
+            losses.append(problem.supervision.losses(output.logits, placed.targets).cpu())
     return Features(torch.cat(vectors).numpy(), images.labels, torch.cat(losses).double().numpy())
 
 
-def predictions(problem: Problem, model: Model, images: TrainingSet) -> NDArray[np.int64]:
+def predictions(problem: TrainingProblem, model: Model, images: TrainingSet) -> NDArray[np.int64]:
     """(n,) int64: the class that a classifier in evaluation mode gives each image."""
     train = problem.train
     forward = Forward(model, problem.device, train.precision == "bfloat16")
     with torch.no_grad():
-        found = [
+        classes = [
             forward(batch.to(problem.device, layout(train)).x).argmax(dim=1).cpu()
             for batch in images.clean(_BATCH)
         ]
-    return torch.cat(found).numpy()
+    return torch.cat(classes).numpy()
 
 
 def linear_head(model: Model) -> torch.nn.Linear:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from spurious.config.methods import GroupDro
-from spurious.methods.base import Problem
-from spurious.methods.group_weights import GroupObjective, order_of
+from spurious.methods.base import TrainingProblem
+from spurious.methods.group_weights import GroupObjective, sampler_of
 from spurious.training.loop import Fit, Hooks
 
 
-def fit(problem: Problem, options: GroupDro, hooks: Hooks) -> Fit:
+def fit(problem: TrainingProblem, options: GroupDro, hooks: Hooks) -> Fit:
     """Minimise the loss of groups of label and spurious attribute under weights that move."""
     groups = problem.groups
     assert groups is not None
-    objective = GroupObjective(problem.task, groups, options, problem.device)
-    return problem.run(problem.build(), objective, hooks, order=order_of(options, groups))
+    objective = GroupObjective(problem.supervision, groups, options, problem.device)
+    return problem.run(problem.build(), objective, hooks, sampler=sampler_of(options, groups))

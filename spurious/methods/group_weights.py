@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from spurious.config.methods import GroupWeights
-from spurious.data.sampling import Order
+from spurious.data.sampling import Sampler
 from spurious.data.training_set import Batch
 from spurious.errors import DataError
 from spurious.training.objective import Forward, Objective
-from spurious.training.tasks import Task
+from spurious.training.supervision import Supervision
 
 
 class Rule(Protocol):
@@ -113,7 +113,7 @@ class GroupObjective(Objective):
     q moves before the loss is formed, and no gradient flows through it.
 
     Args:
-        task: Gives the loss per image.
+        supervision: Gives the loss per image.
         groups: (n,) int64, 0 to K - 1: the set that each training image is in; none is empty.
         options: The rule of q and its options.
         device: Where the model trains.
@@ -126,13 +126,13 @@ class GroupObjective(Objective):
 
     def __init__(
         self,
-        task: Task,
+        supervision: Supervision,
         groups: NDArray[np.int64],
         options: GroupWeights,
         device: torch.device,
         pairs: NDArray[np.int64] | None = None,
     ) -> None:
-        super().__init__(task)
+        super().__init__(supervision)
         counts = np.bincount(groups)
         if not counts.all():
             raise DataError(
@@ -150,13 +150,13 @@ class GroupObjective(Objective):
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
         """The weighted losses, after q has moved by them; without the adjustments."""
-        losses = self.task.losses(forward(batch.x), batch.targets)
+        losses = self.supervision.losses(forward(batch.x), batch.targets)
         return self.weighted(losses, batch.positions)
 
     def weighted(self, losses: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """Move q by the losses per image, (B,) float32, and weigh them by it."""
-        own = self.groups[positions].to(losses.device)
-        of = self.members[:, own]  # (G, B)
+        groups = self.groups[positions].to(losses.device)
+        of = self.members[:, groups]  # (G, B)
         counts = of.sum(dim=1)
         means = (of * losses).sum(dim=1) / counts.clamp_min(1.0)
         self.rule.move(means.detach(), counts > 0)
@@ -174,13 +174,13 @@ class GroupObjective(Objective):
         self.rule.memory = memory.to(self.rule.memory)
 
 
-def equally_often(groups: NDArray[np.int64]) -> Order:
+def group_balanced(groups: NDArray[np.int64]) -> Sampler:
     """As many draws as images, with replacement, every group equally often: weights 1 / n_g."""
     weights = 1.0 / np.bincount(groups)[groups]
     chances = weights / weights.sum()
     return lambda rng: rng.choice(len(groups), size=len(groups), p=chances)
 
 
-def order_of(options: GroupWeights, groups: NDArray[np.int64]) -> Order | None:
+def sampler_of(options: GroupWeights, groups: NDArray[np.int64]) -> Sampler | None:
     """What `draw` says; None is every image once."""
-    return equally_often(groups) if options.draw == "groups" else None
+    return group_balanced(groups) if options.draw == "groups" else None

@@ -1,4 +1,4 @@
-"""Just train twice: ERM, then ERM anew with the first model's errors drawn more often.
+"""Just train twice: ERM, then ERM again with the first model's errors drawn more often.
 
 Liu et al. 2021, "Just train twice: improving group robustness without training group information",
 algorithm 1; equal inferred groups are of Saab et al. 2022, appendix A.2.
@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spurious.config.methods import Jtt
-from spurious.data.sampling import Order, as_many_as_the_largest
-from spurious.methods.base import Problem
+from spurious.data.sampling import Sampler, oversample_to_largest_group
+from spurious.methods.base import TrainingProblem
 from spurious.methods.features import predictions
-from spurious.methods.first_stage import first_model, loaded
+from spurious.methods.first_model import first_model, load_first_model
 from spurious.training.evaluate import MetricRow
 from spurious.training.loop import Fit, Hooks
 from spurious.training.objective import Objective
@@ -26,17 +26,17 @@ ALMOST_ALL = 0.95
 logger = logging.getLogger(__name__)
 
 
-def fit(problem: Problem, options: Jtt, hooks: Hooks) -> Fit:
+def fit(problem: TrainingProblem, options: Jtt, hooks: Hooks) -> Fit:
     """Train a first model, find its errors, and train another from the start with these."""
     labels = problem.training.labels
     first = first_model(problem, options, hooks)
     predicted = first.predicted
     if options.errors == "evaluation":
-        predicted = predictions(problem, loaded(problem, first.last), problem.training)
+        predicted = predictions(problem, load_first_model(problem, first.last), problem.training)
     wrong = predicted != labels
-    order = None
+    sampler = None
     if wrong.any():
-        order = upsampled(labels, wrong, options)
+        sampler = upsample_errors(labels, wrong, options)
     else:
         logger.warning(
             "the first model has no error on the %d training images, so jtt is plain ERM here; "
@@ -52,12 +52,12 @@ def fit(problem: Problem, options: Jtt, hooks: Hooks) -> Fit:
             round(100 * ALMOST_ALL),
             " and ".join(map(str, almost_all)),
         )
-    fitted = problem.run(problem.build(), Objective(problem.task), hooks, order=order)
-    told = {f"jtt_errors_y{y}": int(wrong[labels == y].sum()) for y in (0, 1)}
-    told["jtt_wrong_classes"] = len(almost_all)
+    fitted = problem.run(problem.build(), Objective(problem.supervision), hooks, sampler=sampler)
+    facts = {f"jtt_errors_y{y}": int(wrong[labels == y].sum()) for y in (0, 1)}
+    facts["jtt_wrong_classes"] = len(almost_all)
     fitted.rows += [
         MetricRow(problem.train.epochs, "train", name, None, float(count))
-        for name, count in told.items()
+        for name, count in facts.items()
     ]
     return fitted
 
@@ -67,7 +67,7 @@ def wrong_classes(labels: NDArray[np.int64], wrong: NDArray[np.bool_]) -> list[i
     return [y for y in (0, 1) if (labels == y).any() and wrong[labels == y].mean() > ALMOST_ALL]
 
 
-def upsampled(labels: NDArray[np.int64], wrong: NDArray[np.bool_], options: Jtt) -> Order:
+def upsample_errors(labels: NDArray[np.int64], wrong: NDArray[np.bool_], options: Jtt) -> Sampler:
     """Draws the second model's epochs.
 
     Args:
@@ -76,7 +76,7 @@ def upsampled(labels: NDArray[np.int64], wrong: NDArray[np.bool_], options: Jtt)
         options: How errors are up-sampled.
     """
     if options.upsample == "groups":
-        return as_many_as_the_largest(2 * labels + wrong)
+        return oversample_to_largest_group(2 * labels + wrong)
     errors = np.flatnonzero(wrong)
     copies = {
         "append": options.factor,

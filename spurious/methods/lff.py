@@ -16,7 +16,7 @@ import torch
 from spurious.config.methods import Lff
 from spurious.data.randomness import derive
 from spurious.data.training_set import Batch
-from spurious.methods.base import Problem
+from spurious.methods.base import TrainingProblem
 from spurious.training.loop import Fit, Hooks
 from spurious.training.models import Model
 from spurious.training.objective import Forward, Objective
@@ -81,8 +81,8 @@ class LearningFromFailure(Objective):
         biased: The biased network.
     """
 
-    def __init__(self, problem: Problem, options: Lff, biased: Model) -> None:
-        super().__init__(problem.task)
+    def __init__(self, problem: TrainingProblem, options: Lff, biased: Model) -> None:
+        super().__init__(problem.supervision)
         self.options, self.biased = options, biased
         self.networks["biased"] = biased
         labels = torch.from_numpy(problem.training.labels)
@@ -92,9 +92,10 @@ class LearningFromFailure(Objective):
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
         """Weights carry no gradient, so neither loss moves the other network."""
-        beside = Forward(self.biased, forward.device, forward.bfloat16)
+        biased_forward = Forward(self.biased, forward.device, forward.bfloat16)
         biased, debiased = (
-            self.task.losses(network(batch.x), batch.targets) for network in (beside, forward)
+            self.supervision.losses(network(batch.x), batch.targets)
+            for network in (biased_forward, forward)
         )
         losses = torch.stack([biased, debiased]).detach()
         if self.averages is not None:
@@ -112,7 +113,7 @@ class LearningFromFailure(Objective):
             self.averages.values.copy_(state["averages"])
 
 
-def biased_network(problem: Problem) -> Model:
+def biased_network(problem: TrainingProblem) -> Model:
     """The model's body with another last layer, as two loads of one pretrained network have."""
     model = problem.build()
     with torch.random.fork_rng(devices=[]):
@@ -123,7 +124,7 @@ def biased_network(problem: Problem) -> Model:
     return model
 
 
-def fit(problem: Problem, options: Lff, hooks: Hooks) -> Fit:
+def fit(problem: TrainingProblem, options: Lff, hooks: Hooks) -> Fit:
     """Train a model beside a biased network; the model is what is evaluated and kept."""
     objective = LearningFromFailure(problem, options, biased_network(problem))
     return problem.run(problem.build(), objective, hooks)

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from spurious.config.methods import Reweight
 from spurious.data.training_set import Batch
-from spurious.methods.base import Problem
+from spurious.methods.base import TrainingProblem
 from spurious.training.loop import Fit, Hooks
 from spurious.training.objective import Forward, Objective
-from spurious.training.tasks import Task
+from spurious.training.supervision import Supervision
 
 
 def image_weights(groups: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -25,22 +25,22 @@ class Weighted(Objective):
     """The mean over a batch of the images' losses, each times its image's weight.
 
     Args:
-        task: Gives the loss per image.
+        supervision: Gives the loss per image.
         weights: (n,) float32, one for each training image.
     """
 
-    def __init__(self, task: Task, weights: NDArray[np.float32]) -> None:
-        super().__init__(task)
+    def __init__(self, supervision: Supervision, weights: NDArray[np.float32]) -> None:
+        super().__init__(supervision)
         self.weights = torch.from_numpy(weights)
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
         """The weighted mean; it is divided by the number of images, not by their weights."""
-        losses = self.task.losses(forward(batch.x), batch.targets)
+        losses = self.supervision.losses(forward(batch.x), batch.targets)
         return (self.weights[batch.positions].to(losses.device) * losses).mean()
 
 
-def fit(problem: Problem, options: Reweight, hooks: Hooks) -> Fit:
+def fit(problem: TrainingProblem, options: Reweight, hooks: Hooks) -> Fit:
     """Minimise the weighted cross-entropy of the annotated images."""
     groups = problem.groups
     assert groups is not None
-    return problem.run(problem.build(), Weighted(problem.task, image_weights(groups)), hooks)
+    return problem.run(problem.build(), Weighted(problem.supervision, image_weights(groups)), hooks)

@@ -14,11 +14,11 @@ from torch.nn import functional
 from spurious.config.methods import Spl
 from spurious.data.randomness import generator
 from spurious.data.training_set import Batch
-from spurious.methods.base import Problem
+from spurious.methods.base import TrainingProblem
 from spurious.training.loop import Fit, Hooks
 from spurious.training.objective import Forward, Objective
 from spurious.training.similarity import unit
-from spurious.training.tasks import Task
+from spurious.training.supervision import Supervision
 
 
 def similarity_loss(vectors: torch.Tensor, norm: Literal["pairs", "paper"]) -> torch.Tensor:
@@ -62,26 +62,26 @@ class PixelSimilarity(Objective):
     """Cross-entropy, and the similarity of a batch's positive pixels.
 
     Args:
-        task: Gives the cross-entropy.
+        supervision: Gives the cross-entropy.
         options: Of the method.
         seed: The trial's seed, which pixels are drawn by.
     """
 
-    def __init__(self, task: Task, options: Spl, seed: int) -> None:
-        super().__init__(task)
+    def __init__(self, supervision: Supervision, options: Spl, seed: int) -> None:
+        super().__init__(supervision)
         self.options, self.seed = options, seed
         self.epoch = self.step = 0
 
     def begin_epoch(self, epoch: int) -> None:
-        """Count steps anew: pixels are drawn from (seed, epoch, step)."""
+        """Count steps from 0: pixels are drawn from (seed, epoch, step)."""
         self.epoch, self.step = epoch, 0
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
         """The weighted sum of both losses."""
-        found = forward.embedded(batch.x)
-        supervised = self.task.losses(found.logits, batch.targets).mean()
-        assert found.pixels is not None
-        vectors = self._drawn(found.pixels, batch.targets)
+        output = forward.embedded(batch.x)
+        supervised = self.supervision.losses(output.logits, batch.targets).mean()
+        assert output.pixels is not None
+        vectors = self._drawn(output.pixels, batch.targets)
         self.step += 1
         return supervised + self.options.weight * similarity_loss(vectors, self.options.norm)
 
@@ -97,7 +97,7 @@ class PixelSimilarity(Objective):
         return pixels.flatten(2)[image, :, place]
 
 
-def fit(problem: Problem, options: Spl, hooks: Hooks) -> Fit:
+def fit(problem: TrainingProblem, options: Spl, hooks: Hooks) -> Fit:
     """Minimise cross-entropy and the similarity loss on the annotated images."""
-    objective = PixelSimilarity(problem.task, options, problem.seed)
+    objective = PixelSimilarity(problem.supervision, options, problem.seed)
     return problem.run(problem.build(), objective, hooks)

@@ -23,18 +23,18 @@ from numpy.typing import NDArray
 
 from spurious.config.methods import Ssl
 from spurious.data.inputs import PackedTargets
-from spurious.data.sampling import Feed
+from spurious.data.sampling import BatchSampler
 from spurious.data.training_set import Batch, TrainingSet
 from spurious.errors import ConfigError
-from spurious.methods.base import Problem
-from spurious.methods.first_stage import loaded
+from spurious.methods.base import TrainingProblem
+from spurious.methods.first_model import load_first_model
 from spurious.training import checkpoint
 from spurious.training.evaluate import MetricRow, layout
 from spurious.training.loop import Fit, Hooks
 from spurious.training.objective import Forward, Objective
-from spurious.training.shared_models import Stage
+from spurious.training.shared_models import SharedModel
 from spurious.training.similarity import unit
-from spurious.training.tasks import Task
+from spurious.training.supervision import Supervision
 
 KIND = "ssl-teacher"
 _BATCH = 64
@@ -50,13 +50,13 @@ class TwoViews(Objective):
     """Cross-entropy, and the similarity of two views of the unlabelled images.
 
     Args:
-        task: Gives the cross-entropy.
+        supervision: Gives the cross-entropy.
         weight: Of the similarity.
         pseudo: Whether the unlabelled images come with masks, which then count as annotated ones.
     """
 
-    def __init__(self, task: Task, weight: float, pseudo: bool) -> None:
-        super().__init__(task)
+    def __init__(self, supervision: Supervision, weight: float, pseudo: bool) -> None:
+        super().__init__(supervision)
         self.weight, self.pseudo = weight, pseudo
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
@@ -64,10 +64,10 @@ class TwoViews(Objective):
         rest = batch.rest
         assert rest is not None
         assert rest.second is not None
-        found = forward.embedded(torch.cat([batch.x, rest.x, rest.second]))
+        output = forward.embedded(torch.cat([batch.x, rest.x, rest.second]))
         targets = torch.cat([batch.targets, rest.targets]) if self.pseudo else batch.targets
-        supervised = self.task.losses(found.logits[: len(targets)], targets).mean()
-        first, second = found.images[len(batch) :].chunk(2)
+        supervised = self.supervision.losses(output.logits[: len(targets)], targets).mean()
+        first, second = output.images[len(batch) :].chunk(2)
         return supervised + self.weight * view_losses(first, second).mean()
 
 
@@ -92,7 +92,7 @@ class PseudoMasks(PackedTargets):
         return np.asarray(self._packed.any(axis=1), dtype=bool)
 
 
-def unlabelled(problem: Problem, options: Ssl) -> TrainingSet:
+def unlabelled(problem: TrainingProblem, options: Ssl) -> TrainingSet:
     """The images beyond the budget.
 
     Raises:
@@ -112,15 +112,19 @@ def unlabelled(problem: Problem, options: Ssl) -> TrainingSet:
     return problem.rest.under(options.views)
 
 
-def run(problem: Problem, options: Ssl, rest: TrainingSet, pseudo: bool, hooks: Hooks) -> Fit:
+def run(
+    problem: TrainingProblem, options: Ssl, rest: TrainingSet, pseudo: bool, hooks: Hooks
+) -> Fit:
     """Train a new model on annotated and unlabelled images."""
-    objective = TwoViews(problem.task, options.weight, pseudo)
-    feed = Feed(problem.training, problem.train.batch_size, problem.seed, rest=rest, two_views=True)
-    return problem.loop(problem.build(), objective).run(feed, problem.evaluator, hooks)
+    objective = TwoViews(problem.supervision, options.weight, pseudo)
+    batch_sampler = BatchSampler(
+        problem.training, problem.train.batch_size, problem.seed, rest=rest, two_views=True
+    )
+    return problem.loop(problem.build(), objective).run(batch_sampler, problem.evaluator, hooks)
 
 
 def teacher(
-    problem: Problem, options: Ssl, rest: TrainingSet, hooks: Hooks
+    problem: TrainingProblem, options: Ssl, rest: TrainingSet, hooks: Hooks
 ) -> dict[str, torch.Tensor]:
     """The kept state of step 1's model, taken up where it is stored, else trained.
 
@@ -128,24 +132,29 @@ def teacher(
     """
     config = replace(problem.config, method=replace(options, filter_by_label=False), rest=None)
 
-    def make(own: Hooks) -> bytes:
-        return checkpoint.pack({"kept": run(problem, options, rest, False, own).kept_state})
+    def make(model_hooks: Hooks) -> bytes:
+        return checkpoint.pack({"kept": run(problem, options, rest, False, model_hooks).kept_state})
 
-    state: dict[str, torch.Tensor] = checkpoint.unpack(hooks.stages(Stage(KIND, config), make))[
-        "kept"
-    ]
+    state: dict[str, torch.Tensor] = checkpoint.unpack(
+        hooks.shared_models(SharedModel(KIND, config), make)
+    )["kept"]
     return state
 
 
 def predicted_masks(
-    problem: Problem, state: dict[str, torch.Tensor], rest: TrainingSet, filter_by_label: bool
+    problem: TrainingProblem,
+    state: dict[str, torch.Tensor],
+    rest: TrainingSet,
+    filter_by_label: bool,
 ) -> Iterator[NDArray[np.bool_]]:
     """A stored model's masks of the clean images in order, (B, H, W) bool batch by batch.
 
     With `filter_by_label` the mask of an image that is labelled negative is empty.
     """
     train = problem.train
-    forward = Forward(loaded(problem, state), problem.device, train.precision == "bfloat16")
+    forward = Forward(
+        load_first_model(problem, state), problem.device, train.precision == "bfloat16"
+    )
     for batch in rest.clean(_BATCH):
         with torch.no_grad():
             logits = forward(batch.to(problem.device, layout(train)).x)
@@ -155,7 +164,7 @@ def predicted_masks(
         yield masks
 
 
-def fit(problem: Problem, options: Ssl, hooks: Hooks) -> Fit:
+def fit(problem: TrainingProblem, options: Ssl, hooks: Hooks) -> Fit:
     """Train the teacher, and the model on what it segments."""
     rest = unlabelled(problem, options)
     state = teacher(problem, options, rest, hooks)

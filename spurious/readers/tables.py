@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from spurious.errors import DataError
-from spurious.readers.problems import Problems
+from spurious.readers.issues import ReaderIssues
 
 
 def read_rows(
-    path: Path, columns: Sequence[str], problems: Problems, *, delimiter: str = ","
+    path: Path, columns: Sequence[str], problems: ReaderIssues
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line number from 1, cells by column name) of every non-empty row.
 
@@ -23,19 +23,18 @@ def read_rows(
         path: A UTF-8 CSV file with a header line.
         columns: Names that the header must have.
         problems: Receives one entry per bad line.
-        delimiter: The delimiter of the release.
 
     Raises:
         DataError: The file cannot be read, is empty, is not UTF-8, or lacks a column.
     """
-    lines = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter)
+    lines = csv.reader(io.StringIO(_text(path), newline=""))
     header: list[str] = []
     try:
         for cells in lines:
             if not any(cell.strip() for cell in cells):
                 continue
             if not header:
-                header = _header(path, cells, columns, delimiter)
+                header = _header(path, cells, columns)
             elif len(cells) < len(header):
                 problems.add(
                     f"{path.name} line {lines.line_num}: {len(cells)} cells instead of "
@@ -69,15 +68,15 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def _header(path: Path, cells: list[str], columns: Sequence[str], delimiter: str) -> list[str]:
+def _header(path: Path, cells: list[str], columns: Sequence[str]) -> list[str]:
     header = [cell.strip() for cell in cells]
     missing = [column for column in columns if column not in header]
     if not missing:
         return header
     hint = "restore the file from the release"
-    other = next((mark for mark in ";\t,|" if mark != delimiter and mark in header[0]), None)
+    other = next((mark for mark in ";\t|" if mark in header[0]), None)
     if len(header) == 1 and other:
-        hint = f"its delimiter looks like {other!r}: save it again with {delimiter!r}"
+        hint = f"its delimiter looks like {other!r}: save it again with ','"
     raise DataError(
         f"{path.name} line 1: no column {_quoted(missing)} in the header "
         f"({_quoted(header)[:200]}); {hint}"

@@ -110,7 +110,7 @@ def alignment(first: NDArray[np.floating], second: NDArray[np.floating] | None =
         second: (M, D), or None for the pairs i != j of the first.
 
     Returns:
-        In [-1, 1]; NaN where there is no pair. A zero vector has similarity 0 to every other.
+        In [-1, 1]; NaN without a pair. A zero vector has similarity 0 to every other.
     """
     units = _unit(first)
     if second is not None:
@@ -156,9 +156,9 @@ def performance_gaps(
         One per attribute, in [-1, 1]; NaN where a class is absent on either side, as in training
         data whose attribute goes with the label without exception.
     """
-    found = []
+    gaps = []
     for column, name in enumerate(names):
         having, lacking = attributes[:, column] == 1, attributes[:, column] == 0
         value = auroc(labels[having], scores[having]) - auroc(labels[lacking], scores[lacking])
-        found.append(PerformanceGap(name, value, cells(labels, attributes[:, column])))
-    return found
+        gaps.append(PerformanceGap(name, value, cells(labels, attributes[:, column])))
+    return gaps

@@ -72,11 +72,11 @@ def robust_auroc(
     if len(names) == 0:
         return []
     together = mostly_contradicts(labels, attributes, directions)
-    found = labels[together]
+    contradicting = labels[together]
     counted = cells(labels, attributes[:, 0])
     if len(names) > 1:  # with several attributes s means "the attributes suggest abnormal"
-        counted = Cells(0, int((found == 0).sum()), int((found == 1).sum()), 0, 0)
-    results = [RobustAuroc(None, auroc(found, scores[together]), counted)]
+        counted = Cells(0, int((contradicting == 0).sum()), int((contradicting == 1).sum()), 0, 0)
+    results = [RobustAuroc(None, auroc(contradicting, scores[together]), counted)]
     for column, (name, sign) in enumerate(zip(names, directions, strict=True)):
         rows = contradicts(labels, attributes[:, column], sign)
         value = auroc(labels[rows], scores[rows])
@@ -117,8 +117,8 @@ def worst_mean(values: NDArray[Any], groups: NDArray[np.int64]) -> float:
         values: (N,), e.g. whether each image is right.
         groups: (N,) int64.
     """
-    found = [float(values[groups == group].mean()) for group in np.unique(groups) if group >= 0]
-    return min(found, default=float("nan"))
+    means = [float(values[groups == group].mean()) for group in np.unique(groups) if group >= 0]
+    return min(means, default=float("nan"))
 
 
 def average_precision(labels: NDArray[np.int64], scores: NDArray[np.floating]) -> float:
@@ -149,7 +149,7 @@ def brier_score(labels: NDArray[np.int64], scores: NDArray[np.floating]) -> floa
         scores: (N,) in [0, 1], taken as probabilities of label 1.
 
     Returns:
-        In [0, 1]; NaN where there is no image or a score is not in [0, 1].
+        In [0, 1]; NaN without images or where a score is not in [0, 1].
     """
     if not _are_probabilities(scores):
         return float("nan")
@@ -170,8 +170,8 @@ def calibration_error(
         bins: Number M of bins ((m - 1) / M, m / M]; the first has 0, too.
 
     Returns:
-        Mean over images of |share of label 1 - mean score| of their bin, in [0, 1]; NaN where
-        there is no image or a score is not in [0, 1].
+        Mean over images of |share of label 1 - mean score| of their bin, in [0, 1]; NaN
+        without images or where a score is not in [0, 1].
     """
     if not _are_probabilities(scores):
         return float("nan")

@@ -37,7 +37,7 @@ class Predictions:
     Attributes:
         labels: (N,) in {0, 1}.
         scores: (N,) in [0, 1]: a classifier's probability, or a segmenter's read-out of its
-            probability map, which need not be calibrated (an area is no probability).
+            probability map, which need not be calibrated (an area is not a probability).
         attributes: (N, A) in {0, 1, UNKNOWN}.
         names: A attribute names.
         directions: A signs, -1 where the attribute goes against the label in training.
@@ -357,7 +357,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType({entry.name: entry for entry in
 """Name to metric, in the order in which messages and tables have them."""
 
 
-def computed(
+def compute_metrics(
     predictions: Predictions, segments: bool, per_epoch: bool = False
 ) -> list[tuple[str, Value]]:
     """Every metric of predictions that a kind of model has, with its name.

@@ -55,7 +55,7 @@ def parse_rule(text: str) -> SelectionRule:
     if match is None or match[2] not in SELECTABLE:
         names = ", ".join(SELECTABLE)
         raise ConfigError(
-            f"'{text}' is no selection rule; expected 'last' or 'best SPLIT.METRIC' with SPLIT "
+            f"'{text}' is not a selection rule; expected 'last' or 'best SPLIT.METRIC' with SPLIT "
             f"val or test and METRIC one of {names}"
         )
     return SelectionRule(match[1], match[2])

@@ -41,21 +41,23 @@ class MeasuredSquares:
 
 
 @lru_cache(maxsize=2)
-def measured(options: GaussianSquares, specificities: tuple[Specificity, ...]) -> MeasuredSquares:
+def measure_squares(
+    options: GaussianSquares, specificities: tuple[Specificity, ...]
+) -> MeasuredSquares:
     """Draw training images and measure each specificity's targets, pooled over their pixels."""
     source = GaussianSquaresSource(options)
     most = max(1, MOST_PIXELS // options.image_size**2)
     ids = [sample_id for sample_id in source.index() if sample_id.startswith("train-")][:most]
-    drawn = [found for found in map(source.drawn, ids) if found[0].label]
+    drawn = [square for square in map(source.drawn, ids) if square[0].label]
     shape = len(drawn), options.image_size, options.image_size
     pixels, abnormal, spurious = np.empty(shape), np.empty(shape, bool), np.empty(shape, bool)
     for at, (record, block) in enumerate(drawn):
         pixels[at], abnormal[at], spurious[at] = record.image[:, :, 0], record.mask, block
-    found = {
+    measures = {
         specificity: _measures(pixels, abnormal, spurious, specificity)
         for specificity in specificities
     }
-    return MeasuredSquares(len(ids), len(drawn), found)
+    return MeasuredSquares(len(ids), len(drawn), measures)
 
 
 def _measures(

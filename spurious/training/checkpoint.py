@@ -26,18 +26,23 @@ def unpack(data: bytes) -> dict[str, Any]:
     """Read a state without running any code that it holds (`weights_only`); tensors on the CPU.
 
     Raises:
-        DataError: the bytes are no checkpoint of this format, or damaged.
+        DataError: the bytes are not a checkpoint of this format, or damaged.
     """
     digest, content = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
     if hashlib.sha256(content).digest() != digest:  # torch reads damaged tensors without a word
-        raise DataError("the checkpoint is cut off or damaged; delete it to start anew")
+        raise DataError(
+            "the checkpoint is cut off or damaged; delete it to start from the beginning"
+        )
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 (torch raises many types for broken files)
         raise DataError(
             f"the checkpoint cannot be read ({type(error).__name__}: {error}); delete it to start "
-            "anew"
+            "from the beginning"
         ) from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise DataError(f"the checkpoint has another format than {FORMAT}; delete it to start anew")
+        raise DataError(
+            f"the checkpoint has another format than {FORMAT}; delete it to start from "
+            "the beginning"
+        )
     return {str(key): value for key, value in state.items() if key != "format"}

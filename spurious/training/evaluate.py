@@ -19,10 +19,10 @@ from spurious.data.dataset import Dataset
 from spurious.data.inputs import PackedTargets, normalised, pixel_classes
 from spurious.scoring.groups import Cells
 from spurious.scoring.metrics import mean_dice, worst_mean
-from spurious.scoring.registry import Predictions, computed
+from spurious.scoring.registry import Predictions, compute_metrics
 from spurious.training.models import Model
 from spurious.training.objective import Forward
-from spurious.training.tasks import Task
+from spurious.training.supervision import Supervision
 
 SPLITS = ("val", "test")
 _BATCH = 64
@@ -87,13 +87,18 @@ class Evaluator:
         self,
         dataset: Dataset,
         specificity: Specificity,
-        task: Task,
+        supervision: Supervision,
         train: Train,
         device: torch.device,
         splits: tuple[str, ...] = SPLITS,
         negatives: Negatives = "background",
     ) -> None:
-        self.dataset, self.task, self.device, self.train = dataset, task, device, train
+        self.dataset, self.supervision, self.device, self.train = (
+            dataset,
+            supervision,
+            device,
+            train,
+        )
         self.rows = {split: dataset.rows(split) for split in splits}
         self.targets = (
             {
@@ -105,7 +110,7 @@ class Evaluator:
                 )
                 for split, rows in self.rows.items()
             }
-            if task.segments
+            if supervision.segments
             else None
         )
         self.clusters: NDArray[np.int64] | None = None
@@ -127,13 +132,13 @@ class Evaluator:
         """Image embeddings of a split in row order, by a model in eval mode; (n, D)."""
         rows, train = self.rows[split], self.train
         forward = Forward(model, self.device, train.precision == "bfloat16")
-        found = [np.empty((0, 0), dtype=np.float32)] if not len(rows) else []
+        parts = [np.empty((0, 0), dtype=np.float32)] if not len(rows) else []
         with torch.no_grad():
             for start in range(0, len(rows), _BATCH):
                 x = normalised(self.dataset.images[rows[start : start + _BATCH]], train.normalise)
                 x = x.to(self.device, memory_format=layout(train))
-                found.append(forward.embedded(x).images.float().cpu().numpy())
-        return np.concatenate(found)
+                parts.append(forward.embedded(x).images.float().cpu().numpy())
+        return np.concatenate(parts)
 
     def _split(
         self, model: torch.nn.Module, split: str, epoch: int
@@ -151,18 +156,18 @@ class Evaluator:
             targets = self._targets(split, part)
             with torch.autocast(self.device.type, torch.bfloat16, bfloat16):
                 logits = model(x)
-            losses[part] = self.task.losses(logits, targets).cpu().numpy()
-            scores[part] = self.task.scores(logits).cpu().numpy()
-            if self.task.segments:
+            losses[part] = self.supervision.losses(logits, targets).cpu().numpy()
+            scores[part] = self.supervision.scores(logits).cpu().numpy()
+            if self.supervision.segments:
                 pixels[:, part] = _pixel_counts(logits, targets)
             else:
                 calls[part] = (logits.argmax(dim=1) == 1).cpu().numpy()
         loss = float(losses.mean()) if len(rows) else math.nan
-        found = [MetricRow(epoch, split, "loss", None, loss)]
-        found += self._of_predictions(split, epoch, scores, calls)
-        if self.task.segments:
-            found.append(MetricRow(epoch, split, "dice", None, mean_dice(*pixels)))
-        return scores, found
+        metric_rows = [MetricRow(epoch, split, "loss", None, loss)]
+        metric_rows += self._of_predictions(split, epoch, scores, calls)
+        if self.supervision.segments:
+            metric_rows.append(MetricRow(epoch, split, "dice", None, mean_dice(*pixels)))
+        return scores, metric_rows
 
     def _targets(self, split: str, part: NDArray[np.int64]) -> torch.Tensor:
         if self.targets is None:
@@ -181,13 +186,15 @@ class Evaluator:
             attributes=data.attributes[rows],
             names=data.attribute_names,
             directions=data.directions,
-            calls=None if self.task.segments else calls,
+            calls=None if self.supervision.segments else calls,
         )
         out = [
             MetricRow(epoch, split, name, value.attribute, value.value, counts(value.cells))
-            for name, value in computed(predictions, self.task.segments, per_epoch=True)
+            for name, value in compute_metrics(
+                predictions, self.supervision.segments, per_epoch=True
+            )
         ]
-        if split == "val" and self.clusters is not None and not self.task.segments:
+        if split == "val" and self.clusters is not None and not self.supervision.segments:
             worst = worst_mean(predictions.right, self.clusters)
             out.append(MetricRow(epoch, split, "worst_cluster_accuracy", None, worst))
         return out

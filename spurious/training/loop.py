@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from spurious.config.options import Train
 from spurious.data.randomness import derive
-from spurious.data.sampling import Feed
+from spurious.data.sampling import BatchSampler
 from spurious.data.training_set import Batch
 from spurious.errors import DataError, NumericalError, Stopped
 from spurious.scoring.registry import METRICS
@@ -35,18 +35,18 @@ from spurious.training.evaluate import (
 )
 from spurious.training.models import Model, compile_model
 from spurious.training.objective import Forward, Objective
-from spurious.training.shared_models import Stage, Stages
+from spurious.training.shared_models import SharedModel, SharedModels
 
 
-class Wish(Enum):
-    """What a caller wants after an epoch: nothing special, a checkpoint now, or that and an end."""
+class ControlSignal(Enum):
+    """What to do after an epoch: train on, save a checkpoint first, or save it and stop."""
 
     CONTINUE = "continue"
     SAVE = "save"
     STOP = "stop"
 
 
-def train_here(stage: Stage, make: Callable[[Hooks], bytes]) -> bytes:
+def train_here(model_key: SharedModel, make: Callable[[Hooks], bytes]) -> bytes:
     """Stages without a place to keep them."""
     return make(Hooks())
 
@@ -59,17 +59,17 @@ class Hooks:
         resume: Bytes of an earlier checkpoint, or None.
         save: Takes a checkpoint after every `save_every` epochs.
         save_every: Epochs between checkpoints.
-        on_epoch: Told epoch, number of epochs and the evaluation's `val.auroc`-like values.
-        wish: Asked after every epoch but the last.
-        stages: Keeps models that several trials begin with; by default each is trained here, anew.
+        on_epoch: Receives epoch, number of epochs and the evaluation's `val.auroc`-like values.
+        poll: Returns the control signal, after every epoch but the last.
+        shared_models: Keeps models that several trials begin with; by default each is trained here.
     """
 
     resume: bytes | None = None
     save: Callable[[bytes], None] | None = None
     save_every: int = 1
     on_epoch: Callable[[int, int, dict[str, float]], None] | None = None
-    wish: Callable[[], Wish] = lambda: Wish.CONTINUE
-    stages: Stages = train_here
+    poll: Callable[[], ControlSignal] = lambda: ControlSignal.CONTINUE
+    shared_models: SharedModels = train_here
 
 
 @dataclass
@@ -107,13 +107,13 @@ def make_optimizer(
     parameters: Iterable[torch.nn.Parameter], config: Train
 ) -> torch.optim.Optimizer:
     """The optimizer that the options name."""
-    given: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    arguments: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
     if config.fused:
-        given["fused"] = True
+        arguments["fused"] = True
     if config.optimizer == "sgd":
-        return torch.optim.SGD(parameters, momentum=config.momentum, **given)
+        return torch.optim.SGD(parameters, momentum=config.momentum, **arguments)
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-    return kind(parameters, **given)
+    return kind(parameters, **arguments)
 
 
 class Loop:
@@ -136,7 +136,7 @@ class Loop:
         if config.compile:
             compile_model(self.model)
 
-    def run(self, feed: Feed, evaluator: Evaluator, hooks: Hooks) -> Fit:
+    def run(self, batch_sampler: BatchSampler, evaluator: Evaluator, hooks: Hooks) -> Fit:
         """Train to the last epoch, from the checkpoint in `hooks` where there is one.
 
         Raises:
@@ -148,7 +148,7 @@ class Loop:
         while self.epoch < self.config.epochs:
             self.epoch += 1
             before = self.fit.seconds_training, self.fit.images_trained
-            loss = self._train_epoch(feed)
+            loss = self._train_epoch(batch_sampler)
             self.fit.rows.append(MetricRow(self.epoch, "train", "loss", None, loss))
             last = self.epoch == self.config.epochs
             images = self.fit.images_trained - before[1]
@@ -166,21 +166,21 @@ class Loop:
 
     def _between_epochs(self, hooks: Hooks) -> None:
         """Save a checkpoint where one is due or wished for, and stop where that is wished."""
-        wish = hooks.wish()
-        due = self.epoch % hooks.save_every == 0 or wish is not Wish.CONTINUE
+        poll = hooks.poll()
+        due = self.epoch % hooks.save_every == 0 or poll is not ControlSignal.CONTINUE
         if hooks.save is not None and due:
             hooks.save(self.state())
-        if wish is Wish.STOP:
+        if poll is ControlSignal.STOP:
             raise Stopped(f"stopped after epoch {self.epoch} of {self.config.epochs}, as asked")
 
-    def _train_epoch(self, feed: Feed) -> float:
+    def _train_epoch(self, batch_sampler: BatchSampler) -> float:
         """One pass; returns the mean loss over images."""
         started = time.perf_counter()
         self.model.train()
         self.objective.networks.train()
         self.objective.begin_epoch(self.epoch)
         torch.manual_seed(derive("epoch", self.seed, self.epoch))  # dropout and the like
-        sizes, batches = feed.epoch(self.epoch)
+        sizes, batches = batch_sampler.epoch(self.epoch)
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for index, batch in enumerate(batches):
             total += self._step(batch.to(self.device, self.layout), index, len(sizes)) * len(batch)
@@ -248,7 +248,7 @@ class Loop:
         """Take up a state that `state` gave.
 
         Raises:
-            DataError: the bytes are no checkpoint, or one of another model or optimizer.
+            DataError: the bytes are not a checkpoint, or one of another model or optimizer.
         """
         state = checkpoint.unpack(data)
         try:
@@ -257,8 +257,8 @@ class Loop:
             raise
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             raise DataError(
-                "the checkpoint is of another model or optimizer; delete it to start anew "
-                f"({type(error).__name__}: {error})"
+                "the checkpoint is of another model or optimizer; delete it to start "
+                f"from the beginning ({type(error).__name__}: {error})"
             ) from None
 
     def _take_up(self, state: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -48,14 +49,14 @@ class Embedded(NamedTuple):
         return self.deep if self.deep.ndim == 2 else self.deep.mean(dim=(2, 3))
 
 
-class Model(nn.Module):
+class Model(nn.Module, ABC):
     """What every model here is: a body, and a last layer `head` over its embedding."""
 
     head: nn.Module
 
+    @abstractmethod
     def embedded(self, x: torch.Tensor) -> Embedded:
         """(B, C, H, W) to logits and embeddings."""
-        raise NotImplementedError
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to logits."""
@@ -192,11 +193,17 @@ def _load(module: nn.Module, weights: str | None, load: LoadWeights, drop: tuple
     if weights is None:
         return
     state = {key: value for key, value in load(weights).items() if not key.startswith(drop)}
-    own = {key: value for key, value in module.state_dict().items() if not key.startswith(drop)}
+    expected = {
+        key: value for key, value in module.state_dict().items() if not key.startswith(drop)
+    }
     # files from before torch 0.4.1 do not count batches
-    missing = [key for key in own.keys() - state.keys() if not key.endswith("num_batches_tracked")]
-    unknown = list(state.keys() - own.keys())
-    misshapen = [key for key in own.keys() & state.keys() if own[key].shape != state[key].shape]
+    missing = [
+        key for key in expected.keys() - state.keys() if not key.endswith("num_batches_tracked")
+    ]
+    unknown = list(state.keys() - expected.keys())
+    misshapen = [
+        key for key in expected.keys() & state.keys() if expected[key].shape != state[key].shape
+    ]
     if odd := missing + unknown + misshapen:
         raise ConfigError(
             f"weights {weights[:12]} do not fit this model: {len(missing)} tensors missing, "
@@ -291,7 +298,7 @@ def compile_model(model: Model) -> None:
     """
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         raise ConfigError(
-            "train.compile needs a C++ compiler where trials run, and there is no g++; install "
+            "train.compile needs a C++ compiler where trials run, and g++ is missing; install "
             "one into the image (set CXX for another), or use compile: false"
         )
     model.compile()

@@ -8,7 +8,7 @@ import torch
 
 from spurious.data.training_set import Batch
 from spurious.training.models import Embedded, Model
-from spurious.training.tasks import Task
+from spurious.training.supervision import Supervision
 
 
 class Forward:
@@ -35,13 +35,13 @@ class Objective:
         networks: Further networks that train beside the model, by the same optimizer.
     """
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, supervision: Supervision) -> None:
+        self.supervision = supervision
         self.networks = torch.nn.ModuleDict()
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
         """The step's loss, a float32 scalar with its graph."""
-        return self.task.losses(forward(batch.x), batch.targets).mean()
+        return self.supervision.losses(forward(batch.x), batch.targets).mean()
 
     def begin_epoch(self, epoch: int) -> None:
         """Told before the first batch of an epoch, which is counted from 1."""

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What decides a stage's result, besides the dataset.
+class SharedModel:
+    """What decides a shared model, besides the dataset.
 
     Attributes:
-        kind: What is made, e.g. `erm`; part of the identity.
+        kind: What is trained, e.g. `erm`; part of the identity.
         config: The fully resolved configuration that it is trained by.
     """
 
@@ -25,5 +25,5 @@ class Stage:
     config: FitConfig
 
 
-Stages = Callable[[Stage, Callable[["Hooks"], bytes]], bytes]
-"""Gives a stage's bytes: stored ones, or what the function makes with the hooks it is given."""
+SharedModels = Callable[[SharedModel, Callable[["Hooks"], bytes]], bytes]
+"""Returns a shared model's bytes: stored ones, or what the function trains with its hooks."""

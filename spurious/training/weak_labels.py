@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from spurious.config.options import LabelRest
+from spurious.config.options import WeakLabels
 from spurious.data.training_set import Batch
 from spurious.training.objective import Forward, Objective
 
@@ -39,8 +39,8 @@ def rest_losses(logits: torch.Tensor, labels: torch.Tensor, fraction: float) -> 
 class RestLabels(Objective):
     """A method's objective, and beside it the labels of the rest."""
 
-    def __init__(self, inner: Objective, options: LabelRest) -> None:
-        super().__init__(inner.task)
+    def __init__(self, inner: Objective, options: WeakLabels) -> None:
+        super().__init__(inner.supervision)
         self.inner, self.options = inner, options
         self.networks = inner.networks
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cluster.redaction import redact
+from cluster.common.redaction import redact
 from cluster.stores.base import Store
 from sweeps.commands.context import (
     SpecSource,
@@ -109,7 +109,7 @@ def find_trial(plan: Plan, text: str) -> Trial:
 
 def _run(spec: Spec, trial: Trial, store: Store, console: Console, *, post_mortem: bool) -> int:
     """Run an attempt; print the traceback of an exception, and enter pdb where asked."""
-    from sweeps.trial.run import classify, described, run_trial
+    from sweeps.trial.run import classify, describe_error, run_trial
     from sweeps.trial.tasks import task_for
 
     def print_line(text: str) -> None:
@@ -127,7 +127,7 @@ def _run(spec: Spec, trial: Trial, store: Store, console: Console, *, post_morte
             outcome = run_trial(task, uuid.uuid4().hex[:12], show_epoch)
     except Exception as error:  # noqa: BLE001 (any exception of a trial is what is debugged)
         print(redact(traceback.format_exc()), file=sys.stderr, end="")
-        print_line(f"failed: {trial.label} {trial.id}: {classify(error)}: {described(error)}")
+        print_line(f"failed: {trial.label} {trial.id}: {classify(error)}: {describe_error(error)}")
         if post_mortem:
             pdb.post_mortem(error.__traceback__)
         return 1

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cluster.common.atomic import open_atomic
 from cluster.stores.base import Store
 from sweeps.commands.context import (
     SpecSource,
@@ -79,19 +80,16 @@ def _write(path: Path, parts: Iterable[pa.Table]) -> int | None:
     """
     import pyarrow.parquet as pq
 
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    rows, writer = 0, None
-    try:
-        for part in parts:
-            writer = writer or pq.ParquetWriter(unfinished, part.schema, compression="zstd")
+    remaining = iter(parts)
+    first = next(remaining, None)
+    if first is None:
+        return None
+    rows = 0
+    with (
+        open_atomic(path) as file,
+        pq.ParquetWriter(file, first.schema, compression="zstd") as writer,
+    ):
+        for part in chain([first], remaining):
             writer.write_table(part)
             rows += part.num_rows
-        if writer is None:
-            return None
-        writer.close()
-        os.replace(unfinished, path)
-    finally:
-        if writer is not None:
-            writer.close()
-        unfinished.unlink(missing_ok=True)
     return rows

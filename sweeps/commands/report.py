@@ -124,11 +124,11 @@ def _score_predictions(
     """Score all stored predictions; None where no trial has any."""
     import pyarrow as pa
 
-    from sweeps.report.scored import scored_epochs
+    from sweeps.report.scored import score_epochs
 
     def reduce(trial: Mapping[str, Any], table: pa.Table) -> pa.Table:
         segments = trial["specificity"] != "label"
-        return scored_epochs(table, segments, directions, spec.select.operating_point)
+        return score_epochs(table, segments, directions, spec.select.operating_point)
 
     parts = results.reduce_attempts(store, "predictions", trials, reduce)
     frame: pd.DataFrame | None = _to_pandas(pa.concat_tables(parts)) if parts else None

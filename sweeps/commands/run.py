@@ -120,9 +120,16 @@ def _tidy(spec: Spec, store: Store, plan: Plan) -> None:
 
 
 def _check_cache_folder() -> None:
-    """Refuse a cache folder that this machine's workers cannot write, before Ray starts."""
-    from cluster.jobs.session import on_cluster
+    """Refuse a cache folder that this machine's workers cannot write, before Ray starts.
 
+    Raises:
+        SweepError: the folder cannot be written.
+        ClusterError: SWEEPS_CACHE_MAX is not a size.
+    """
+    from cluster.jobs.session import on_cluster
+    from cluster.node_cache.eviction import cache_limit
+
+    cache_limit()
     folder = get_cache_folder()
     try:
         if not on_cluster():  # whose nodes have folders of their own

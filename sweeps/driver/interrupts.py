@@ -20,8 +20,8 @@ class Stopping:
 
     def __init__(self, notices: Notices) -> None:
         self.notices = notices
-        self.asked = False
-        self._told = False
+        self.is_requested = False
+        self._is_announced = False
 
     @contextmanager
     def on_interrupt(self) -> Iterator[None]:
@@ -32,9 +32,9 @@ class Stopping:
 
         def ask(number: int, frame: FrameType | None) -> None:
             # no call to Ray from here: the interrupted code may hold its locks
-            if self.asked:
+            if self.is_requested:
                 raise KeyboardInterrupt
-            self.asked = True
+            self.is_requested = True
 
         before = signal.signal(signal.SIGINT, ask)
         try:
@@ -42,11 +42,11 @@ class Stopping:
         finally:
             signal.signal(signal.SIGINT, before)
 
-    def newly_asked(self) -> bool:
+    def is_newly_requested(self) -> bool:
         """Whether a stop was asked for since the last call; the trials are then told."""
-        if not self.asked or self._told:
+        if not self.is_requested or self._is_announced:
             return False
-        self._told = True
+        self._is_announced = True
         self.notices.ask_to_stop()
         return True
 
@@ -61,7 +61,7 @@ class WorkerControl(Control):
     def __init__(self, notices: Notices, trial_id: str) -> None:
         self.notices, self.trial_id = notices, trial_id
         self.drain = Drain()
-        self._told = False
+        self._is_announced = False
 
     def __enter__(self) -> WorkerControl:
         PULSE.add(self._look)
@@ -84,8 +84,8 @@ class WorkerControl(Control):
     def leaving(self) -> bool:
         """See `Control`; the driver is told, once."""
         coming = self.drain.coming(_ASK_EVERY_S)
-        if coming and not self._told:
-            self._told = True
+        if coming and not self._is_announced:
+            self._is_announced = True
             self.notices.leaving(self.trial_id)
         return coming
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+from cluster.common.redaction import redact
 from cluster.errors import ClusterError
-from cluster.redaction import redact
 from cluster.stores.base import Store
 from sweeps.results.tables import record_failure
 from sweeps.trial.events import LostWorker, Watcher
@@ -17,7 +17,7 @@ from sweeps.trial.events import LostWorker, Watcher
 _log = logging.getLogger("sweeps.driver.lost_workers")
 
 
-class Losses(Watcher):
+class LostWorkers(Watcher):
     """Records each loss at once, in a thread: a store that is away must not hold the driver up."""
 
     def __init__(self, store: Store, thread: ThreadPoolExecutor) -> None:
@@ -45,7 +45,7 @@ class Losses(Watcher):
 
 
 @contextmanager
-def recorded_losses(store: Store) -> Iterator[Losses]:
+def read_lost_workers(store: Store) -> Iterator[LostWorkers]:
     """Record losses while the block runs; leaving it waits for the last row."""
     with ThreadPoolExecutor(1) as thread:
-        yield Losses(store, thread)
+        yield LostWorkers(store, thread)

@@ -19,7 +19,7 @@ class RunProgress(Watcher):
     """Counts ended trials and shows where the running ones are."""
 
     def __init__(self, total: int, console: Console) -> None:
-        self.total, self.ended_count, self.failed_count = total, 0, 0
+        self.total, self.ended_count = total, 0
         self.console = console
         self.began = self.last_line = time.monotonic()
         self.running: dict[str, str] = {}
@@ -76,7 +76,6 @@ class RunProgress(Watcher):
             return
         self.ended_count += 1
         if outcome is None or outcome.state == "failed":
-            self.failed_count += 1
             kind = "lost" if outcome is None else f"failed ({outcome.failure_class})"
             text = f"{task.label} {kind}: {message}"
         elif outcome.state == "committed":

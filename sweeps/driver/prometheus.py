@@ -30,7 +30,7 @@ _SAMPLE = 500
 _READ_EVERY_S, _LAST_READ_S = 4.0, 5.0
 
 
-class SweepMetrics(Watcher):
+class SweepTelemetry(Watcher):
     """What the driver exports of a run; does nothing where Ray does not run."""
 
     def __init__(self, spec: Spec, plan: Plan, store: Store) -> None:
@@ -42,7 +42,7 @@ class SweepMetrics(Watcher):
         self._ended: dict[str, str] = dict.fromkeys(plan.done, "already_done")
 
     @contextmanager
-    def shown(self) -> Iterator[SweepMetrics]:
+    def shown(self) -> Iterator[SweepTelemetry]:
         """Export while the block runs; what has not ended by then was stopped."""
         if not ray_runs():
             yield self
@@ -174,10 +174,10 @@ class Purchases:
             return
         import pandas as pd
 
-        from sweeps.report.trials import priced_trials
+        from sweeps.report.trials import price_trials
 
         options = self._spec.cost
-        priced = priced_trials(
+        priced = price_trials(
             pd.DataFrame(rows), options.prices, self._spec.select_rule, options.include_validation
         )
         for trial_id, dollars in zip(priced["trial_id"], priced["dollars"], strict=True):

@@ -9,9 +9,9 @@ from typing import Any
 
 from cluster.jobs.session import Session
 from cluster.stores.base import Store
-from sweeps.driver.lost_workers import recorded_losses
+from sweeps.driver.lost_workers import read_lost_workers
 from sweeps.driver.progress import RunProgress
-from sweeps.driver.prometheus import SweepMetrics
+from sweeps.driver.prometheus import SweepTelemetry
 from sweeps.driver.tuner import how_many_at_once, run_tasks
 from sweeps.plan.plan import Plan
 from sweeps.results.tables import checkpointed_ids, committed_ids
@@ -64,8 +64,8 @@ def run_plan(
         )
     with (
         RunProgress(len(tasks), console).shown() as progress,
-        SweepMetrics(spec, plan, store).shown() as metrics,
-        recorded_losses(store) as losses,
+        SweepTelemetry(spec, plan, store).shown() as metrics,
+        read_lost_workers(store) as losses,
     ):
         tally = run_tasks(
             spec.name,

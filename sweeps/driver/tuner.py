@@ -29,7 +29,7 @@ from sweeps.driver.interrupts import Stopping, WorkerControl
 from sweeps.errors import SweepError
 from sweeps.trial.events import LostWorker, Outcome, Tally, TaskName, Watcher
 from sweeps.trial.result_rows import Task
-from sweeps.trial.run import FitFunction, classify, described, fit_for_real, run_trial
+from sweeps.trial.run import FitFunction, classify, describe_error, fit_for_real, run_trial
 
 WAVE = 200
 """Trials per Tuner: the driver's memory and state grow with the trials of one."""
@@ -67,7 +67,7 @@ class _Callback(tune.Callback):
         return _Callback, ({}, Watcher(), Tally(), Stopping(Notices("")))
 
     def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
-        if self.stopping.newly_asked():
+        if self.stopping.is_newly_requested():
             self.watcher.stopping()
         if time.monotonic() - self._looked_at >= _LOOK_EVERY_S:
             self._looked_at = time.monotonic()
@@ -109,8 +109,8 @@ class _Callback(tune.Callback):
         if reason := self.reasons.pop(trial_id, None):
             return reason
         failure_class, message = self._loss(trial, left)
-        told = Path(trial.error_file).read_text() if trial.error_file else ""
-        details = told.rpartition("Failure # ")[2]  # the file has all of the trial's
+        log = Path(trial.error_file).read_text() if trial.error_file else ""
+        details = log.rpartition("Failure # ")[2]  # the file has all of the trial's
         now = datetime.now(UTC)
         self.watcher.lost_worker(LostWorker(trial_id, message, details, now, failure_class))
         return f"{failure_class}: {message}"
@@ -148,8 +148,8 @@ class _Shown:
         self.names = names
 
     def __call__(self, trial: Any) -> str:
-        found = self.names[trial.config[_CONFIG_KEY]]
-        return f"{found.label}_{found.trial_id[:8]}"
+        task = self.names[trial.config[_CONFIG_KEY]]
+        return f"{task.label}_{task.trial_id[:8]}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Shown, ()  # Tune pickles it twice a trial, with all names if it could
@@ -190,9 +190,9 @@ def _trainable(
         except Exception as error:
             failure_class = classify(error)
             if failure_class in RETRIED:
-                tune.report({"reason": f"{failure_class}: {described(error)}"})
+                tune.report({"reason": f"{failure_class}: {describe_error(error)}"})
                 raise
-            outcome = Outcome(task.trial_id, "failed", 0.0, failure_class, described(error))
+            outcome = Outcome(task.trial_id, "failed", 0.0, failure_class, describe_error(error))
         finally:
             _free_memory()
         tune.report({"outcome": asdict(outcome)})
@@ -266,7 +266,7 @@ def run_tasks(
                     folder,
                     _Callback(names, watcher, tally, stopping),
                 )
-                if stopping.asked:
+                if stopping.is_requested:
                     break
             stopping.notices.clear()
     except KeyboardInterrupt:  # the second one; what is done is in the store
@@ -317,7 +317,7 @@ def how_many_at_once(
         cpus: CPUs of a trial.
         gpus: GPUs of a trial, may be a fraction.
         nodes: CPUs and GPUs of each node.
-        may_grow: Whether nodes may come later: then none now is no error.
+        may_grow: Whether nodes may come later: then none now is not an error.
 
     Raises:
         SweepError: not even one does.

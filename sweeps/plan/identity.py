@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from spurious.config.options import GENERATORS, FitConfig
-from spurious.training.shared_models import Stage
+from spurious.training.shared_models import SharedModel
 
 ID_DIGITS = 16
 
@@ -66,7 +66,7 @@ def canonical(value: Any) -> str:
     )
 
 
-def resolved(config: FitConfig, dataset_digest: str) -> dict[str, Any]:
+def resolve_config(config: FitConfig, dataset_digest: str) -> dict[str, Any]:
     """The configuration as a plain dict, defaults included."""
     return {
         "dataset": dataset_digest,
@@ -99,13 +99,13 @@ def hashed_text(config: Mapping[str, Any], added_later: Mapping[str, Any] = ADDE
 
 def trial_id(config: FitConfig, dataset_digest: str) -> str:
     """The first 16 hex digits; among 100,000 trials two collide with probability 3e-10."""
-    text = hashed_text(resolved(config, dataset_digest))
+    text = hashed_text(resolve_config(config, dataset_digest))
     return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
 
 
-def stage_id(stage: Stage, dataset_digest: str) -> str:
+def shared_model_id(stage: SharedModel, dataset_digest: str) -> str:
     """The id of a model that several trials may begin with: its kind, and as a trial's."""
-    text = hashed_text({"stage": stage.kind, **resolved(stage.config, dataset_digest)})
+    text = hashed_text({"stage": stage.kind, **resolve_config(stage.config, dataset_digest)})
     return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
 
 

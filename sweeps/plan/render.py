@@ -81,19 +81,19 @@ def as_text(plan: Plan, spec: Spec, seconds: Mapping[str, float]) -> str:
 
 def _short_names(spec: Spec) -> dict[MethodChoice, str]:
     """Methods by their name alone, where no other choice of the sweep has it, else with options."""
-    found = Counter(method.name for method in spec.axes.method)
+    counts = Counter(method.name for method in spec.axes.method)
     return {
-        method: method.name if found[method.name] == 1 else str(method)
+        method: method.name if counts[method.name] == 1 else str(method)
         for method in spec.axes.method
     }
 
 
 def _dollars(plan: Plan, spec: Spec, cell: Cell) -> str:
-    found = expected_cost(spec, cell, plan.facts)
-    if found is None:
+    cost = expected_cost(spec, cell, plan.facts)
+    if cost is None:
         return "? (dataset not staged)"
-    axis = found.total if spec.cost.include_validation else found.axis
-    return f"{axis:,.2f} (+ {found.validation:,.2f} validation)"
+    axis = cost.total if spec.cost.include_validation else cost.axis
+    return f"{axis:,.2f} (+ {cost.validation:,.2f} validation)"
 
 
 def _compute(plan: Plan, spec: Spec, seconds: Mapping[str, float]) -> list[str]:

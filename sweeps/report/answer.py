@@ -9,7 +9,7 @@ import pandas as pd
 
 from sweeps.report.cells import by_seed, cell_keys
 from sweeps.report.statistics import paired_difference
-from sweeps.report.wording import count, dollars, interval, number, purchase, sentence
+from sweeps.report.wording import count, describe_cell, dollars, interval, number, sentence
 
 CHANCE = 0.5
 FEW_SEEDS = 5
@@ -49,7 +49,7 @@ def answer(cells: pd.DataFrame, priced: pd.DataFrame) -> str:
     compared = int(cells["robust_auroc_mean"].notna().sum())
     reached = f"the highest mean robust AUROC of the {compared} purchases compared"
     text = (
-        f"{sentence(purchase(best))}, reached "
+        f"{sentence(describe_cell(best))}, reached "
         f"{reached if compared > 1 else 'the only result so far, a robust AUROC of'}: "
         f"{number(best['robust_auroc_mean'], 2)} over {_seeds(best)}"
     )
@@ -72,11 +72,12 @@ def caveats(cells: pd.DataFrame, priced: pd.DataFrame) -> list[str]:
             f"ORACLE: the epochs were chosen with the rule '{', '.join(oracles)}', which reads the "
             f"test split. These numbers are an upper bound that no deployed model can claim."
         )
-    given = sorted(set(cells.loc[cells["oracle"], "method"]))
-    if given:
+    oracle_methods = sorted(set(cells.loc[cells["oracle"], "method"]))
+    if oracle_methods:
         notes.append(
-            f"ORACLE: {', '.join(given)} {'is' if len(given) == 1 else 'are'} given the groups of "
-            f"the training images, whose spurious labels are in the price: an upper bound for "
+            f"ORACLE: {', '.join(oracle_methods)} "
+            f"{'is' if len(oracle_methods) == 1 else 'are'} given the groups of the training "
+            f"images, whose spurious labels are in the price: an upper bound for "
             f"methods that have to guess them."
         )
     planned, done = int(cells["seeds_planned"].sum()), int(cells["seeds_done"].sum())
@@ -135,7 +136,7 @@ def _cheaper_sentence(cheaper: Cell, best: Cell, priced: pd.DataFrame) -> str:
     of_best, of_cheaper = by_seed(priced, keys, "test_robust_auroc")
     lower = paired_difference(of_cheaper, of_best)
     text = (
-        f"The cheapest purchase whose mean lies inside that interval is {purchase(cheaper)}, "
+        f"The cheapest purchase whose mean lies inside that interval is {describe_cell(cheaper)}, "
         f"for {dollars(cheaper['dollars_mean'])}: {number(cheaper['robust_auroc_mean'], 2)} over "
         f"{_seeds(cheaper)}"
     )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,12 +58,12 @@ class ReportFiles:
     @property
     def paths(self) -> list[Path]:
         """All that were written."""
-        found = [self.cells, self.trials, self.metrics, self.figure, self.projection]
-        found += [self.resolution, self.published, self.text, self.page]
-        return [path for path in found if path is not None]
+        written = [self.cells, self.trials, self.metrics, self.figure, self.projection]
+        written += [self.resolution, self.published, self.text, self.page]
+        return [path for path in written if path is not None]
 
 
-def build_report(given: ReportInput, out: Path) -> ReportFiles:
+def build_report(source: ReportInput, out: Path) -> ReportFiles:
     """Write the report; works with a partly finished sweep.
 
     Each file appears whole or not at all, and replaces an older one. The same input and library
@@ -78,23 +76,23 @@ def build_report(given: ReportInput, out: Path) -> ReportFiles:
     Raises:
         ResultError: no committed trial, or tables that contradict each other or the plan.
     """
-    if given.trials.empty:
+    if source.trials.empty:
         raise ResultError(
-            f"sweep '{given.provenance.sweep}' has no finished trial yet "
-            f"({len(given.planned)} planned, {given.failures['trial_id'].nunique()} failed); run "
+            f"sweep '{source.provenance.sweep}' has no finished trial yet "
+            f"({len(source.planned)} planned, {source.failures['trial_id'].nunique()} failed); run "
             f"it, or see what failed with 'sweeps status'"
         )
-    from sweeps.report.scored import with_scored
+    from sweeps.report.scored import merge_scored
 
-    epochs = with_scored(given.epochs, given.scored)
-    files, contents = _contents(replace(given, epochs=epochs), out)
+    epochs = merge_scored(source.epochs, source.scored)
+    files, contents = _contents(replace(source, epochs=epochs), out)
     out.mkdir(parents=True, exist_ok=True)
     for path, data in contents:
         _write(path, data)
     return files
 
 
-def _contents(given: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[Path, bytes]]]:
+def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[Path, bytes]]]:
     """The files and their bytes, the page last."""
     from sweeps.report.cells import cells
     from sweeps.report.figure import frontier_png
@@ -104,26 +102,25 @@ def _contents(given: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[Pa
     from sweeps.report.projection import projection_png
     from sweeps.report.published import published_frame
     from sweeps.report.resolution import resolution_png
-    from sweeps.report.trials import attribute_columns, priced_trials, selected_trials
+    from sweeps.report.trials import attribute_columns, price_trials, select_trials
 
-    priced = priced_trials(
-        selected_trials(given.trials, given.epochs, given.rule),
-        given.prices,
-        given.rule,
-        given.include_validation,
-        given.search_metric,
+    priced = price_trials(
+        select_trials(source.trials, source.epochs, source.rule),
+        source.prices,
+        source.rule,
+        source.include_validation,
     )
-    table = cells(priced, given.planned, given.failures)
-    measured, metrics = measures(priced, given.epochs), metric_frame(priced, given.epochs)
+    table = cells(priced, source.planned, source.failures)
+    measured, metrics = measures(priced, source.epochs), metric_frame(priced, source.epochs)
     figures = Figures(
         frontier_png(table, priced),
-        projection_png(given.embeddings, priced, table) if given.embeddings else None,
-        resolution_png(table, priced, measured, given.squares),
+        projection_png(source.embeddings, priced, table) if source.embeddings else None,
+        resolution_png(table, priced, measured, source.squares),
     )
-    files = _files(out, figures, bool(given.published))
-    beside = published_frame(given.published, table, priced, given.epochs, given.squares)
+    files = _files(out, figures, bool(source.published))
+    published = published_frame(source.published, table, priced, source.epochs, source.squares)
     names = [path.name for path in files.paths if path != files.page]
-    context = page_context(given, priced, table, beside, measured, metrics, figures, names)
+    context = page_context(source, priced, table, published, measured, metrics, figures, names)
     contents: list[tuple[Path | None, bytes | None]] = [
         (files.cells, _parquet(table, REPORT_CELLS)),
         (files.trials, _parquet(priced, REPORT_TRIALS, attribute_columns(priced))),
@@ -131,7 +128,7 @@ def _contents(given: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[Pa
         (files.figure, figures.frontier),
         (files.projection, figures.projection),
         (files.resolution, figures.resolution),
-        (files.published, _parquet(beside, REPORT_PUBLISHED) if given.published else None),
+        (files.published, _parquet(published, REPORT_PUBLISHED) if source.published else None),
         (files.text, render_markdown(context).encode()),
         (files.page, render_page(context).encode()),
     ]
@@ -165,13 +162,7 @@ def _parquet(table: pd.DataFrame, columns: Sequence[Column], extra: Sequence[str
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write beside the target, then rename over it, so that a reader never sees half a file."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    """Write a file that everybody may read, so that a reader never sees half of it."""
+    from cluster.common.atomic import write_atomic  # reading tables and rendering need no cluster
+
+    write_atomic(path, data, mode=0o644)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from sweeps.report.cells import cell_keys
-from sweeps.report.wording import count, purchase
+from sweeps.report.wording import count, describe_cell
 
 MEANINGS = {
     "absent_groups": (
@@ -27,17 +27,19 @@ def cautions(cells: pd.DataFrame, priced: pd.DataFrame, epochs: pd.DataFrame) ->
 
     Args:
         cells: The result of `cells`.
-        priced: The result of `priced_trials`.
+        priced: The result of `price_trials`.
         epochs: Columns of `sweeps.results.schemas.EPOCHS`; rows of other attempts are ignored.
     """
-    told = epochs[epochs["metric"].isin(MEANINGS) & (epochs["value"] > 0)]
-    told = told[["trial_id", "attempt", "metric"]].drop_duplicates()
-    told = told.merge(priced, on=["trial_id", "attempt"])
+    events = epochs[epochs["metric"].isin(MEANINGS) & (epochs["value"] > 0)]
+    events = events[["trial_id", "attempt", "metric"]].drop_duplicates()
+    events = events.merge(priced, on=["trial_id", "attempt"])
     notes = []
-    for (metric, method), rows in told.groupby(["metric", "method"], sort=True):
+    for (metric, method), rows in events.groupby(["metric", "method"], sort=True):
         wanted = set(cell_keys(rows))
-        found = zip(cells.to_dict("records"), cell_keys(cells), strict=True)
-        names = [purchase(cell).rsplit(", trained", 1)[0] for cell, key in found if key in wanted]
+        pairs = zip(cells.to_dict("records"), cell_keys(cells), strict=True)
+        names = [
+            describe_cell(cell).rsplit(", trained", 1)[0] for cell, key in pairs if key in wanted
+        ]
         rest = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
         trials = count(int((priced["method"] == method).sum()), "trial")
         notes.append(

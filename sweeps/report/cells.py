@@ -34,7 +34,7 @@ def cells(
     """One row per planned cell with its statistics over seeds and its place on the frontier.
 
     Args:
-        priced: The result of `priced_trials`: one dataset, trials of the plan only.
+        priced: The result of `price_trials`: one dataset, trials of the plan only.
         planned: Every trial of the plan.
         failures: Columns of `sweeps.results.schemas.FAILURES`.
 

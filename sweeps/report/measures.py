@@ -14,7 +14,7 @@ import pandas as pd
 
 from spurious.config.options import GaussianSquares
 from spurious.squares.images import MeasuredSquares
-from spurious.squares.images import measured as measured_squares
+from spurious.squares.images import measure_squares as measured_squares
 from spurious.squares.model import (
     SquareMeasures,
     closed_form,
@@ -54,7 +54,7 @@ def measures(priced: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     """What each trial measured, on train for the variance and on test for the others.
 
     Args:
-        priced: The result of `priced_trials`.
+        priced: The result of `price_trials`.
         epochs: Columns of `sweeps.results.schemas.EPOCHS`; rows of other attempts are ignored.
 
     Returns:
@@ -75,10 +75,10 @@ def measures(priced: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     )
     wide = wide.reindex(columns=BY_ATTRIBUTE).reset_index()
     of_train = rows[rows["metric"].eq(VARIANCE)]
-    found = of_train[[*keys, "value"]].rename(columns={"value": VARIANCE})
-    found = found.merge(wide, on="trial_id", how="left").fillna({"attribute": ""})
+    table = of_train[[*keys, "value"]].rename(columns={"value": VARIANCE})
+    table = table.merge(wide, on="trial_id", how="left").fillna({"attribute": ""})
     columns = [*CELL, "seed", "attribute", VARIANCE, *BY_ATTRIBUTE]
-    return found[columns].sort_values([*CELL, "attribute", "seed"], ignore_index=True)
+    return table[columns].sort_values([*CELL, "attribute", "seed"], ignore_index=True)
 
 
 def measure_rows(cells: pd.DataFrame, measured: pd.DataFrame) -> list[dict[str, Any]]:
@@ -137,12 +137,12 @@ def squares_measured(options: GaussianSquares, cells: pd.DataFrame) -> MeasuredS
 
 def _images_note(options: GaussianSquares, cells: pd.DataFrame) -> str:
     """Which images were measured."""
-    found = squares_measured(options, cells)
-    which = "all" if found.images == options.n_train else "the first"
+    measured = squares_measured(options, cells)
+    which = "all" if measured.images == options.n_train else "the first"
     return (
-        f"Measured on the {found.positives:,} abnormal ones of {which} {found.images:,} training "
-        f"images, whatever a budget annotates; the standardised variance is that of the trials, of "
-        f"the images that they were annotated with."
+        f"Measured on the {measured.positives:,} abnormal ones of {which} {measured.images:,} "
+        f"training images, whatever a budget annotates; the standardised variance is that of the "
+        f"trials, of the images that they were annotated with."
     )
 
 
@@ -176,7 +176,7 @@ def _bought(key: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _summarised(summary: Summary) -> tuple[str, str]:
-    """Mean and interval over seeds in words; empty where there is no interval."""
+    """Mean and interval over seeds in words; empty without an interval."""
     if math.isnan(summary.low):
         return number(summary.mean), ""
     return number(summary.mean), interval(summary.low, summary.high)

@@ -24,7 +24,7 @@ def metric_frame(priced: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     """Every metric of every trial at its chosen epoch, in long form.
 
     Args:
-        priced: The result of `priced_trials`.
+        priced: The result of `price_trials`.
         epochs: Columns of `sweeps.results.schemas.EPOCHS`, with what predictions say.
 
     Returns:
@@ -54,7 +54,7 @@ def metric_context(
 
     Args:
         cells: The result of `cells`.
-        priced: The result of `priced_trials`.
+        priced: The result of `price_trials`.
         epochs: As for `metric_frame`.
         frame: The result of `metric_frame`.
         point: How the threshold was fixed.

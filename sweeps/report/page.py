@@ -31,11 +31,11 @@ from sweeps.report.wording import (
     NONE,
     annotation,
     count,
+    describe_cell,
     dollars,
     images,
     interval,
     number,
-    purchase,
 )
 
 PRICE_MEANINGS = {
@@ -59,7 +59,7 @@ class Figures:
 
 
 def page_context(
-    given: ReportInput,
+    source: ReportInput,
     priced: pd.DataFrame,
     cells: pd.DataFrame,
     published: pd.DataFrame,
@@ -72,7 +72,7 @@ def page_context(
 
     Args:
         given: The report's input.
-        priced: The result of `priced_trials`.
+        priced: The result of `price_trials`.
         cells: The result of `cells`.
         published: The result of `published_frame`.
         measured: The result of `measures`.
@@ -80,31 +80,31 @@ def page_context(
         figures: What is drawn.
         files: Names of the files beside the page.
     """
-    without = unfinished(priced, given.planned, given.failures)
+    without = unfinished(priced, source.planned, source.failures)
     return {
-        "provenance": given.provenance,
+        "provenance": source.provenance,
         "answer": answer(cells, priced),
-        "caveats": caveats(cells, priced) + cautions(cells, priced, given.epochs),
+        "caveats": caveats(cells, priced) + cautions(cells, priced, source.epochs),
         "status": _status(cells),
         "figure": base64.b64encode(figures.frontier).decode(),
         "alt": _alternative_text(cells),
         "caption": CAPTION,
         "frontier": _frontier_rows(cells),
         "cells": [_cell_row(cell) for cell in cells.to_dict("records")],
-        "published": published_sections(given.published, published),
-        **measure_context(given.squares, cells, measured),
-        "metrics": metric_context(cells, priced, given.epochs, metrics, given.point),
-        "projection": projection_context(given.embeddings, figures.projection),
-        "resolution": resolution_context(figures.resolution, given.squares),
+        "published": published_sections(source.published, published),
+        **measure_context(source.squares, cells, measured),
+        "metrics": metric_context(cells, priced, source.epochs, metrics, source.point),
+        "projection": projection_context(source.embeddings, figures.projection),
+        "resolution": resolution_context(figures.resolution, source.squares),
         "failed": _failed_rows(without),
         "missing": _missing_rows(without),
         "undefined": _undefined_rows(priced),
-        **_rule(given.rule, priced),
-        "axis": _axis_text(given),
-        "prices": _price_rows(given.prices),
+        **_rule(source.rule, priced),
+        "axis": _axis_text(source),
+        "prices": _price_rows(source.prices),
         "price_version": Prices.VERSION,
-        "groups": _group_rows(given, priced),
-        "directions": bool(given.provenance.directions),
+        "groups": _group_rows(source, priced),
+        "directions": bool(source.provenance.directions),
         "software": _software_rows(priced),
         "files": files,
     }
@@ -134,7 +134,7 @@ def _template(name: str, finalize: Callable[[Any], str] | None = None) -> Templa
 def _in_markdown(value: Any) -> str:
     """Text that neither ends a table's cell nor becomes markup."""
     text = " ".join(str(value).split()) if "\n" in str(value) else str(value)
-    return re.sub(r"[|<>`\\]", lambda found: f"\\{found[0]}", text)
+    return re.sub(r"[|<>`\\]", lambda match: f"\\{match[0]}", text)
 
 
 def _status(cells: pd.DataFrame) -> str:
@@ -155,7 +155,8 @@ def _hours(gpu: float, cpu: float) -> str:
 def _alternative_text(cells: pd.DataFrame) -> str:
     front = cells[cells["on_frontier"]].sort_values("dollars_mean")
     points = "; ".join(
-        f"{purchase(cell)}, {dollars(cell['dollars_mean'])}, {number(cell['robust_auroc_mean'], 2)}"
+        f"{describe_cell(cell)}, {dollars(cell['dollars_mean'])}, "
+        f"{number(cell['robust_auroc_mean'], 2)}"
         for cell in front.to_dict("records")
     )
     return (
@@ -214,15 +215,15 @@ def _frontier_rows(cells: pd.DataFrame) -> list[dict[str, Any]]:
 def _failed_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Trials without a result and with a failed attempt, one row each."""
     failed = table[table["failure_class"].notna()]
-    return [{"purchase": purchase(row), **row} for row in _records(failed)]
+    return [{"purchase": describe_cell(row), **row} for row in _records(failed)]
 
 
 def _missing_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Trials of which nothing is known, one row per purchase with its seeds."""
     seeds: dict[str, list[str]] = {}
     for row in _records(table[table["failure_class"].isna()]):
-        seeds.setdefault(purchase(row), []).append(str(row["seed"]))
-    return [{"purchase": name, "seeds": ", ".join(found)} for name, found in seeds.items()]
+        seeds.setdefault(describe_cell(row), []).append(str(row["seed"]))
+    return [{"purchase": name, "seeds": ", ".join(numbers)} for name, numbers in seeds.items()]
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -231,7 +232,7 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _undefined_rows(priced: pd.DataFrame) -> list[dict[str, Any]]:
     return [
-        {"purchase": purchase(row), "seed": row["seed"], "reason": row["undefined"]}
+        {"purchase": describe_cell(row), "seed": row["seed"], "reason": row["undefined"]}
         for row in priced[priced["undefined"].notna()].to_dict("records")
     ]
 
@@ -249,9 +250,9 @@ def _rule(rule: SelectionRule | None, priced: pd.DataFrame) -> dict[str, Any]:
     return {"rule": text, "oracle": False}
 
 
-def _axis_text(given: ReportInput) -> str:
+def _axis_text(source: ReportInput) -> str:
     items = "training annotation plus spurious labels"
-    return f"{items} plus validation annotation" if given.include_validation else items
+    return f"{items} plus validation annotation" if source.include_validation else items
 
 
 def _price_rows(prices: Prices) -> list[tuple[str, str, str]]:
@@ -261,15 +262,15 @@ def _price_rows(prices: Prices) -> list[tuple[str, str, str]]:
     ]
 
 
-def _group_rows(given: ReportInput, priced: pd.DataFrame) -> list[dict[str, Any]]:
+def _group_rows(source: ReportInput, priced: pd.DataFrame) -> list[dict[str, Any]]:
     """Images per group of each split and attribute: what each robust AUROC rests on."""
-    epochs = given.epochs
+    epochs = source.epochs
     mine = epochs["attempt"].isin(priced["attempt"]) & epochs["trial_id"].isin(priced["trial_id"])
     counted = epochs[mine & (epochs["metric"] == "robust_auroc") & epochs["attribute"].notna()]
     names = ("n_y0_s0", "n_y0_s1", "n_y1_s0", "n_y1_s1")
     rows = []
     for (attribute, split), group in counted.groupby(["attribute", "split"], sort=True):
-        direction = given.provenance.directions.get(str(attribute), 0)
+        direction = source.provenance.directions.get(str(attribute), 0)
         used = {1: ("n_y0_s1", "n_y1_s0"), -1: ("n_y0_s0", "n_y1_s1")}.get(direction, ())
         cells = [{"n": _counts(group[name]), "used": name in used} for name in names]
         rows.append({"split": split, "attribute": attribute, "cells": cells})
@@ -285,9 +286,9 @@ def _counts(column: pd.Series[Any]) -> str:
 
 def _software_rows(priced: pd.DataFrame) -> list[tuple[str, str]]:
     """Every distinct set of versions and device that trials ran with, most frequent first."""
-    found = Counter(zip(priced["versions"], priced["device"], strict=True))
+    counts = Counter(zip(priced["versions"], priced["device"], strict=True))
     rows = []
-    for (versions, device), n in found.most_common():
+    for (versions, device), n in counts.most_common():
         parts = ", ".join(f"{name} {version}" for name, version in json.loads(versions).items())
         rows.append((f"{count(n, 'trial')} on {device}", parts))
     return rows

@@ -76,7 +76,7 @@ def projection_png(
 
     Args:
         embeddings: Trial id to its rows of `embeddings`; at least one, at most one per cell.
-        priced: The result of `priced_trials`.
+        priced: The result of `price_trials`.
         cells: The result of `cells`, whose order the panels have.
     """
     trials = priced[priced["trial_id"].isin(list(embeddings))]
@@ -106,8 +106,8 @@ def projection_png(
 def _attribute(embeddings: Mapping[str, pd.DataFrame]) -> str | None:
     """The first spurious attribute by name, None where there is none."""
     columns = sorted({str(column) for table in embeddings.values() for column in table})
-    found = [column for column in columns if column.startswith(_PREFIX)]
-    return found[0].removeprefix(_PREFIX) if found else None
+    attributes = [column for column in columns if column.startswith(_PREFIX)]
+    return attributes[0].removeprefix(_PREFIX) if attributes else None
 
 
 def _panel(trial: Mapping[Any, Any], table: pd.DataFrame, name: str | None) -> Panel:
@@ -122,10 +122,10 @@ def _panel(trial: Mapping[Any, Any], table: pd.DataFrame, name: str | None) -> P
         f"{trial['method']}, seed {trial['seed']}"
     )
     vectors = np.stack(list(table["embedding"]))
-    return Panel(title, projected(vectors), list(zip(table["label"], known, strict=True)))
+    return Panel(title, project(vectors), list(zip(table["label"], known, strict=True)))
 
 
-def projected(vectors: NDArray[np.float32]) -> NDArray[np.float64] | None:
+def project(vectors: NDArray[np.float32]) -> NDArray[np.float64] | None:
     """(n, D) embeddings to (n, 2) by UMAP; None where there are too few, or values not finite."""
     if len(vectors) < FEWEST or not np.isfinite(vectors).all():
         return None
@@ -155,7 +155,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.scatter(x, y, s=7, c=colours, linewidths=0, alpha=0.75)
 
 
-def _legend(figure: Figure, found: set[tuple[int, int]], name: str | None) -> None:
+def _legend(figure: Figure, pairs: set[tuple[int, int]], name: str | None) -> None:
     """Only the groups that are drawn."""
     dot: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 5}
     entries = [
@@ -167,9 +167,9 @@ def _legend(figure: Figure, found: set[tuple[int, int]], name: str | None) -> No
             **dot,
         )
         for (label, attribute), colour in GROUPS.items()
-        if (label, attribute) in found
+        if (label, attribute) in pairs
     ]
-    if any(attribute < 0 for _, attribute in found):
+    if any(attribute < 0 for _, attribute in pairs):
         entries.append(Line2D([], [], color=FAINT, label="s unknown", **dot))
     columns = -(-len(entries) // 2)  # a label's two groups below each other
     figure.legend(handles=entries, loc="upper left", frameon=False, ncols=columns, fontsize=8)

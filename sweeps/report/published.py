@@ -32,7 +32,7 @@ def published_frame(
     Args:
         tables: What papers say of this sweep's dataset.
         cells: The result of `cells`.
-        priced: The result of `priced_trials`.
+        priced: The result of `price_trials`.
         epochs: Columns of `sweeps.results.schemas.EPOCHS`.
         squares: The generator's options where the sweep is on squares, whose mutual information
             is measured on the images; elsewhere nobody knows where the spurious pixels are.
@@ -43,7 +43,7 @@ def published_frame(
     rows: list[dict[str, Any]] = []
     for table in tables:
         for metric in table.metrics:
-            said = [value for value in table.values if value.metric == metric]
+            values = [value for value in table.values if value.metric == metric]
             measured = (
                 _information(squares, cells)
                 if metric == "mutual_information"
@@ -51,10 +51,10 @@ def published_frame(
             )
             matched = set()
             for cell in cell_keys(cells):
-                value = next((value for value in said if _covers(value, cell)), None)
+                value = next((value for value in values if _covers(value, cell)), None)
                 matched.add(value)
                 rows.append(_row(table, metric, cell, value, measured.get(cell)))
-            for value in said:
+            for value in values:
                 if value not in matched:
                     of_paper = (value.specificity, value.budget, value.method)
                     row = _row(table, metric, of_paper, value, None)
@@ -86,9 +86,9 @@ def _summaries(
         values = priced[[*keys, *CELL]].merge(epochs[mine], on=keys)
         if values["attribute"].nunique() > 1:  # a paper speaks of one spurious feature
             return {}
-    grouped = {tuple(map(str, key)): found["value"] for key, found in values.groupby(CELL)}
+    grouped = {tuple(map(str, key)): group["value"] for key, group in values.groupby(CELL)}
     over_seeds = summarize_images if METRICS[metric].of_images else summarize
-    return {(key[0], key[1], key[2]): over_seeds(found) for key, found in grouped.items()}
+    return {(key[0], key[1], key[2]): over_seeds(group) for key, group in grouped.items()}
 
 
 def _information(
@@ -97,8 +97,10 @@ def _information(
     """Measured on the generator's training images: one draw, whatever the budget and the seed."""
     if squares is None:
         return {}
-    found = squares_measured(squares, cells).by_specificity
-    return {key: summarize([found[parse_specificity(key[0])].mi]) for key in cell_keys(cells)}
+    by_specificity = squares_measured(squares, cells).by_specificity
+    return {
+        key: summarize([by_specificity[parse_specificity(key[0])].mi]) for key in cell_keys(cells)
+    }
 
 
 def _row(
@@ -109,7 +111,7 @@ def _row(
     measured: Summary | None,
 ) -> dict[str, Any]:
     mean = value.mean if value is not None and value.mean is not None else math.nan
-    found = measured or summarize([])
+    summary = measured or summarize([])
     return {
         "schema_version": REPORT_SCHEMA_VERSION,
         "table": table.name,
@@ -122,10 +124,10 @@ def _row(
         "published_seeds": None if value is None or value.sd is None else table.seeds,
         "published_rank": None if value is None else value.rank,
         "note": None if value is None else value.note,
-        "measured_n": found.n,
-        "measured_mean": found.mean,
-        "measured_sd": found.sd,
-        "measured_low": found.low,
-        "measured_high": found.high,
-        "difference": found.mean - mean,
+        "measured_n": summary.n,
+        "measured_mean": summary.mean,
+        "measured_sd": summary.sd,
+        "measured_low": summary.low,
+        "measured_high": summary.high,
+        "difference": summary.mean - mean,
     }

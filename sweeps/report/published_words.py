@@ -16,10 +16,10 @@ from sweeps.report.wording import (
     NONE,
     annotation,
     count,
+    describe_cell,
     images,
     interval,
     number,
-    purchase,
     sentence,
 )
 from sweeps.spec.papers import PublishedTable
@@ -47,7 +47,7 @@ def _of(frame: pd.DataFrame, table: PublishedTable) -> pd.Series[bool]:
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows with None for every null that is no float."""
+    """Rows with None for every null that is not a float."""
     plain = {"published_seeds", "published_rank", "note", *CELL}
     return [
         {str(key): None if key in plain and pd.isna(value) else value for key, value in row.items()}
@@ -57,7 +57,7 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _section(table: PublishedTable, rows: list[dict[str, Any]]) -> dict[str, Any]:
     of_paper = {_cell(row) for row in rows if row["counterpart"] != "sweep"}
-    alone = {_cell(row): purchase(row) for row in rows if _cell(row) not in of_paper}
+    alone = {_cell(row): describe_cell(row) for row in rows if _cell(row) not in of_paper}
     shown = [row for row in rows if _cell(row) in of_paper]
     return {
         **{"where": table.where, "paper": table.paper, "shows": table.shows},
@@ -128,19 +128,19 @@ def orders(where: str, metric: str, rows: Sequence[Row]) -> list[str]:
     of_images, words = METRICS[metric].of_images, METRICS[metric].words
     if of_images:
         matched = list({(row["specificity"], row["budget"]): row for row in matched}.values())
-    found = list(_paper_pairs(matched, of_images))
-    for low, high in found:
+    paper_pairs = list(_paper_pairs(matched, of_images))
+    for low, high in paper_pairs:
         if high["measured_low"] > low["measured_high"]:
             confirmed += 1
         elif low["measured_low"] > high["measured_high"]:
             reversed_pairs.append(_reversal(where, metric, low, high))
         else:
             left_open += 1
-    pairs = len(found)
+    pairs = len(paper_pairs)
     if not pairs:
         return []
     if of_images and all(math.isnan(row["measured_low"]) for row in matched):
-        alike = sum(high["measured_mean"] > low["measured_mean"] for low, high in found)
+        alike = sum(high["measured_mean"] > low["measured_mean"] for low, high in paper_pairs)
         return [
             f"{count(pairs, 'pair')} of annotations have an order by {words} in {where}. "
             f"Every seed has the same images, so the measured values are one draw without an "
@@ -172,8 +172,9 @@ def _reversal(where: str, metric: str, low: Row, high: Row) -> str:
         for row in (low, high)
     ]
     text = (
-        f"{sentence(purchase(low))}: measured {words} {measured[0]}, above {measured[1]} "
-        f"of {purchase(high)}, and the intervals do not overlap. {where} has it the other way round"
+        f"{sentence(describe_cell(low))}: measured {words} {measured[0]}, above {measured[1]} "
+        f"of {describe_cell(high)}, and the intervals do not overlap. "
+        f"{where} has it the other way round"
     )
     if low["published_rank"] is not None:
         return f"{text}, without numbers."

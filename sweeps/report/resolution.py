@@ -131,10 +131,10 @@ def _draw_squares(
     """Both measures by equation and exactly, and the information as measured on the images."""
     targets = [Specificity("r", r=r) for r in resolutions]
     for name, form, style in SQUARES:
-        found = [form(squares, target) for target in targets]
-        variances = [one.variance for one in found]
+        curve = [form(squares, target) for target in targets]
+        variances = [one.variance for one in curve]
         _line(axes, resolutions, variances, LINES[1], style, f"variance, {name}")
-        _line(axes, resolutions, [one.mi for one in found], LINES[2], style, f"{_MI}, {name}")
+        _line(axes, resolutions, [one.mi for one in curve], LINES[2], style, f"{_MI}, {name}")
     on_images = squares_measured(squares, cells).by_specificity
     information = [on_images[target].mi for target in targets]
     _line(axes, resolutions, information, LINES[3], "o-", f"{_MI}, measured")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spurious.data.dataset import UNKNOWN
 from spurious.scoring.operating_point import OperatingPoint
-from spurious.scoring.registry import Predictions, Value, computed
+from spurious.scoring.registry import Predictions, Value, compute_metrics
 from sweeps.results.schemas import SCHEMA_VERSION, arrow_schema
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _KEY = ["trial_id", "attempt", "epoch", "split", "metric", "attribute"]
 _PREFIX = "spurious_"
 
 
-def scored_epochs(
+def score_epochs(
     table: pa.Table, segments: bool, directions: Mapping[str, int], point: OperatingPoint
 ) -> pa.Table:
     """Every metric of one trial's predictions at the kept and the last epoch.
@@ -60,12 +60,12 @@ def scored_epochs(
             predictions = Predictions(labels, scores, attributes[mine], names, signs, threshold)
             rows += [
                 {**first, "epoch": epoch, "split": split, "metric": name, **_columns(value)}
-                for name, value in computed(predictions, segments)
+                for name, value in compute_metrics(predictions, segments)
             ]
     return pa.Table.from_pylist(rows, schema=arrow_schema("epochs"))
 
 
-def with_scored(epochs: pd.DataFrame, scored: pd.DataFrame | None) -> pd.DataFrame:
+def merge_scored(epochs: pd.DataFrame, scored: pd.DataFrame | None) -> pd.DataFrame:
     """The epochs table with what predictions say: new rows added, those that it has replaced."""
     if scored is None or scored.empty:
         return epochs

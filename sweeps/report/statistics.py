@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from sweeps.errors import ResultError
 
+CONFIDENCE = 0.95
+"""Coverage of every interval."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -36,7 +39,7 @@ class Summary:
     max: float
 
 
-def summarize(values: ArrayLike, confidence: float = 0.95) -> Summary:
+def summarize(values: ArrayLike) -> Summary:
     """Mean, spread and Student-t interval of the mean over seeds.
 
     The interval is mean -+ t(n - 1) sd / sqrt(n): not 1.96, which at n = 3 would be less than half
@@ -44,7 +47,6 @@ def summarize(values: ArrayLike, confidence: float = 0.95) -> Summary:
 
     Args:
         values: (S,), one value per seed, NaN where the metric is undefined.
-        confidence: Coverage of the interval, between 0 and 1.
 
     Raises:
         ResultError: not one-dimensional, or an infinite value.
@@ -61,7 +63,7 @@ def summarize(values: ArrayLike, confidence: float = 0.95) -> Summary:
         return Summary(0, len(array), nan, nan, nan, nan, nan, nan)
     mean = float(defined.mean())
     sd = float(defined.std(ddof=1)) if n > 1 else float("nan")
-    low, high = t_interval(mean, sd, n, confidence)
+    low, high = t_interval(mean, sd, n)
     return Summary(
         n=n,
         undefined=len(array) - n,
@@ -74,20 +76,20 @@ def summarize(values: ArrayLike, confidence: float = 0.95) -> Summary:
     )
 
 
-def summarize_images(values: ArrayLike, confidence: float = 0.95) -> Summary:
+def summarize_images(values: ArrayLike) -> Summary:
     """As `summarize`, of a property of the annotated images, which training has no part in.
 
     Seeds that have the same images repeat one draw: where all values are equal, SD and interval
     are NaN. An interval of no width would say that nothing is uncertain.
     """
-    found = summarize(values, confidence)
-    if found.n > 1 and math.isclose(found.min, found.max, rel_tol=1e-9):
+    summary = summarize(values)
+    if summary.n > 1 and math.isclose(summary.min, summary.max, rel_tol=1e-9):
         nan = float("nan")
-        return replace(found, sd=nan, low=nan, high=nan)
-    return found
+        return replace(summary, sd=nan, low=nan, high=nan)
+    return summary
 
 
-def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Summary:
+def paired_difference(first: ArrayLike, second: ArrayLike) -> Summary:
     """Summary of second - first over the seeds that both have.
 
     Trials of one seed see the same images and the same random streams, so the difference per seed
@@ -96,15 +98,14 @@ def paired_difference(first: ArrayLike, second: ArrayLike, confidence: float = 0
     Args:
         first: (S,), one value per seed, NaN where missing.
         second: (S,), the same seeds in the same order.
-        confidence: Coverage of the interval.
     """
     difference: NDArray[np.float64] = np.asarray(second, dtype=np.float64) - np.asarray(
         first, dtype=np.float64
     )
-    return summarize(difference, confidence)
+    return summarize(difference)
 
 
-def t_interval(mean: float, sd: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def t_interval(mean: float, sd: float, n: int) -> tuple[float, float]:
     """Student-t interval of the mean of n values of this mean and sample standard deviation.
 
     Returns:
@@ -112,12 +113,12 @@ def t_interval(mean: float, sd: float, n: int, confidence: float = 0.95) -> tupl
     """
     if n < 2:
         return float("nan"), float("nan")
-    half = _t_quantile(n - 1, confidence) * sd / math.sqrt(n)
+    half = _t_quantile(n - 1) * sd / math.sqrt(n)
     return mean - half, mean + half
 
 
-def _t_quantile(degrees: int, confidence: float) -> float:
+def _t_quantile(degrees: int) -> float:
     """Two-sided Student-t quantile; scipy is imported here to keep `sweeps` quick to start."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(degrees, 0.5 + confidence / 2.0))
+    return float(stdtrit(degrees, 0.5 + CONFIDENCE / 2.0))

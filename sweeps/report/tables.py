@@ -89,8 +89,6 @@ class ReportInput:
         provenance: Names, digests, versions.
         rule: Selection rule for the epoch of every trial; None for each trial's kept epoch.
         include_validation: Whether validation annotation is on the frontier's dollar axis.
-        search_metric: Metric that a hyper-parameter search maximised, e.g. `val.auroc`; spurious
-            labels that it read are charged.
         published: What papers say of this dataset, to be set beside what was measured.
         squares: The generator's options where the dataset is of generated squares, else None.
         embeddings: Trial id to its rows of `schemas.EMBEDDINGS`, of one trial a cell.
@@ -106,7 +104,6 @@ class ReportInput:
     provenance: Provenance
     rule: SelectionRule | None = None
     include_validation: bool = False
-    search_metric: str | None = None
     published: Sequence[PublishedTable] = ()
     squares: GaussianSquares | None = None
     embeddings: Mapping[str, pd.DataFrame] = field(default_factory=dict)
@@ -251,7 +248,7 @@ def parse_specificity(text: str) -> Specificity:
     match = re.fullmatch(r"r=([1-9][0-9]*)", text)
     if match is None:
         raise ResultError(
-            f"'{text}' is no specificity; a trials table has label, box, box=image, mask or r=N"
+            f"'{text}' is not a specificity; a trials table has label, box, box=image, mask or r=N"
         )
     return Specificity("r", r=int(match[1]))
 

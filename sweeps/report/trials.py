@@ -21,7 +21,7 @@ SPLITS = ("val", "test")
 _AT_EPOCH = [m.name for m in METRICS.values() if m.whole and not m.once and not m.of_images]
 
 
-def selected_trials(
+def select_trials(
     trials: pd.DataFrame, epochs: pd.DataFrame, rule: SelectionRule | None
 ) -> pd.DataFrame:
     """Each trial's selected epoch and its metrics, recomputed from the epochs table.
@@ -62,31 +62,28 @@ def selected_trials(
     return selected.reset_index(drop=True)
 
 
-def priced_trials(
+def price_trials(
     selected: pd.DataFrame,
     prices: Prices,
     rule: SelectionRule | None,
     include_validation: bool,
-    search_metric: str | None = None,
 ) -> pd.DataFrame:
     """Add dollars to selected trials: three items and `dollars`, the frontier's axis.
 
-    A rule or a search that reads robust AUROC on validation needs every validation image's
+    A rule that reads robust AUROC on validation needs every validation image's
     spurious attributes, so it is charged that many spurious labels, once. Where training went on
     from what the trial's own rule chose, that rule is charged beside `rule`. An oracle rule reads
     the test split, which nobody could buy, and is charged nothing; the page marks it. Validation
     images that a method trains on are priced as training images.
 
     Args:
-        selected: The result of `selected_trials`.
+        selected: The result of `select_trials`.
         prices: Price table in force.
         rule: The rule that was given there; None charges each trial's own rule.
         include_validation: Whether `dollars` includes validation annotation.
-        search_metric: Metric that a hyper-parameter search maximised.
     """
-    searched = search_metric == "val.robust_auroc"
     costs = [
-        _cost(trial, prices, searched or _reads_attributes(trial, rule))
+        _cost(trial, prices, _reads_attributes(trial, rule))
         for trial in selected.to_dict("records")
     ]
     return selected.assign(

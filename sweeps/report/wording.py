@@ -41,7 +41,7 @@ def annotation(text: str) -> str:
     return {"label": "labels", "box": "boxes", "mask": "masks"}[specificity.kind]
 
 
-def purchase(cell: Mapping[Any, Any]) -> str:
+def describe_cell(cell: Mapping[Any, Any]) -> str:
     """A cell in words: `masks on 1,100 images, trained with erm`."""
     noun, on = annotation(cell["specificity"]), "on"
     if parse_specificity(cell["specificity"]).box_per == "image":

@@ -167,7 +167,7 @@ def arrow_schema(table: str, attributes: tuple[str, ...] = ()) -> pa.Schema:
     return pa.schema(fields)
 
 
-def migrated(table: pa.Table) -> pa.Table:
+def migrate(table: pa.Table) -> pa.Table:
     """A table of version 1 as one of this version.
 
     Version 2 added two counts to `trials`, both 0 for every trial from before.

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sweeps.errors import ResultError
-from sweeps.results.schemas import SCHEMA_VERSION, arrow_schema, migrated
+from sweeps.results.schemas import SCHEMA_VERSION, arrow_schema, migrate
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,7 +79,7 @@ def decode(data: bytes, key: str) -> pa.Table:
     """Read one result object.
 
     Raises:
-        ResultError: it is no result table, or of a newer schema than this version knows.
+        ResultError: not a result table, or of a newer schema than this version knows.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -89,11 +89,11 @@ def decode(data: bytes, key: str) -> pa.Table:
         versions = set(table.column("schema_version").to_pylist())
     except (pa.ArrowException, OSError, KeyError) as error:
         raise ResultError(
-            f"{key} is no readable result table ({error}); delete {_TRIALS}ID{_SUFFIX} of that "
+            f"{key} is not a readable result table ({error}); delete {_TRIALS}ID{_SUFFIX} of that "
             "trial, and run the sweep again"
         ) from None
     if versions == {1}:
-        return migrated(table)
+        return migrate(table)
     if not versions <= {SCHEMA_VERSION}:
         raise ResultError(
             f"{key} has schema version {sorted(versions)}, this program knows {SCHEMA_VERSION}: "
@@ -120,7 +120,7 @@ def commit(
         predictions: Rows of `predictions`.
         attributes: Spurious attribute names.
         lost: The store's exception for a lost conditional put.
-        embeddings: Rows of `embeddings`; without any there is no such table.
+        embeddings: Rows of `embeddings`; the table is left out without any.
 
     Returns:
         Whether this attempt is the trial's result. A lost attempt's tables are removed.

@@ -2,7 +2,7 @@
 
 The type hints of a dataclass are the grammar: `int`, `float`, `bool`, `str`, a `Literal`, any of
 them or None, with the range and pattern marks of `spurious.config`. Types are strict (`"3"`,
-`true` and `1.0` are no integers), except that an integer is a number.
+`true` and `1.0` are not integers), except that an integer is a number.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from sweeps.errors import SpecError
 from sweeps.spec.yaml import (
     MappingNode,
     Node,
-    Problem,
     ScalarNode,
     SequenceNode,
+    SpecIssue,
     Where,
     join,
-    shown,
+    shorten,
 )
 
 SHOWN = 100
@@ -66,33 +66,33 @@ class Refused(Exception):
     """A value that cannot be taken; the problem is already noted."""
 
 
-class Problems:
+class SpecIssues:
     """Everything that is wrong with one text; raised as one error, in the order of its lines."""
 
-    def __init__(self, source: str, found: Iterable[Problem] = ()) -> None:
+    def __init__(self, source: str, issues: Iterable[SpecIssue] = ()) -> None:
         self.source = source
-        self.found = list(found)
+        self.issues = list(issues)
 
     def add(self, where: Where, key: str, message: str) -> None:
         """Note one problem."""
-        self.found.append(Problem(where, key, message))
+        self.issues.append(SpecIssue(where, key, message))
 
     def raise_if_any(self) -> None:
         """Raise one SpecError that lists every problem, one a line, overrides last."""
-        if not self.found:
+        if not self.issues:
             return
         ordered = sorted(
-            self.found, key=lambda p: p.where if isinstance(p.where, int) else math.inf
+            self.issues, key=lambda p: p.where if isinstance(p.where, int) else math.inf
         )
         lines = [self._line(problem) for problem in ordered[:SHOWN]]
         if len(ordered) > SHOWN:
             lines.append(f"{self.source}: and {len(ordered) - SHOWN} more problems")
         raise SpecError("\n".join(lines))
 
-    def _line(self, problem: Problem) -> str:
+    def _line(self, problem: SpecIssue) -> str:
         if isinstance(problem.where, str):
             same = problem.key in ("", problem.where)
-            place = f"override {shown(problem.where)}" + ("" if same else f": {problem.key}")
+            place = f"override {shorten(problem.where)}" + ("" if same else f": {problem.key}")
         else:
             place = f"{self.source}:{problem.where}" + (problem.key and f": {problem.key}")
         return f"{place}: {problem.message}"
@@ -104,11 +104,11 @@ class Field:
 
     node: Node
     key: str
-    problems: Problems
+    problems: SpecIssues
 
     def refuse(self, expected: str, remedy: str = "") -> Refused:
         """Note that another value was expected; the caller raises what comes back."""
-        parts = [f"{given(self.node)}; expected {expected}", remedy]
+        parts = [f"{describe_node(self.node)}; expected {expected}", remedy]
         self.problems.add(self.node.where, self.key, "; ".join(filter(None, parts)))
         return Refused()
 
@@ -120,9 +120,9 @@ class Field:
     @contextmanager
     def complete(self) -> Iterator[None]:
         """Raise Refused at the end where anything was noted inside."""
-        noted = len(self.problems.found)
+        noted = len(self.problems.issues)
         yield
-        if len(self.problems.found) > noted:
+        if len(self.problems.issues) > noted:
             raise Refused
 
     def at(self, *names: str) -> Field | None:
@@ -158,8 +158,8 @@ class Field:
             if name not in self.node.items:
                 message = f"missing; this key is required in {self.key or 'every specification'}"
                 self.problems.add(self.node.where, join(self.key, name), message)
-        found = {name: self.at(name) for name in self.node.items if name in known}
-        return {name: child for name, child in found.items() if child is not None}
+        children = {name: self.at(name) for name in self.node.items if name in known}
+        return {name: child for name, child in children.items() if child is not None}
 
     def each(self, what: str, read: Callable[[Field], T]) -> list[tuple[Field, T]]:
         """Read every item of a list that may hold none twice; bad items are noted and left out.
@@ -170,7 +170,7 @@ class Field:
         if not isinstance(self.node, SequenceNode) or not self.node.items:
             remedy = ""
             if isinstance(self.node, ScalarNode) and self.node.value is not None:
-                remedy = f"did you mean '[{shown(self.node.text)}]'?"
+                remedy = f"did you mean '[{shorten(self.node.text)}]'?"
             raise self.refuse(f"a list of at least one {what}", remedy)
         seen: dict[T, Field] = {}
         for index, node in enumerate(self.node.items):
@@ -180,8 +180,8 @@ class Field:
                 if value in seen:
                     first = seen[value]
                     raise child.note(
-                        f"{given(node)}, which equals {first.key} (line {first.node.where}); "
-                        "expected no value twice; remove one of them"
+                        f"{describe_node(node)}, which equals {first.key} "
+                        f"(line {first.node.where}); expected no value twice; remove one of them"
                     )
                 seen[value] = child
         return [(child, value) for value, child in seen.items()]
@@ -206,23 +206,23 @@ class Field:
         Raises:
             Refused: at least one was bad.
         """
-        found = {}
+        values = {}
         for name, child in children.items():
             with suppress(Refused):
-                found[name] = child.value(*options_of(cls)[name])
-        if len(found) < len(children):
+                values[name] = child.value(*options_of(cls)[name])
+        if len(values) < len(children):
             raise Refused
-        return found
+        return values
 
-    def options(self, cls: Any, beside: Collection[str] = ()) -> Any:
-        """A dataclass of options, defaults filled in; `beside` names keys that are not its own.
+    def options(self, cls: Any, also_allowed: Collection[str] = ()) -> Any:
+        """Read a dataclass of options; `also_allowed` names keys that are not fields of it.
 
         Raises:
             Refused: bad values or keys, or values that do not go together.
         """
         with self.complete():
-            children = self.mapping([*beside, *options_of(cls)])
-            values = self.values(cls, {k: v for k, v in children.items() if k not in beside})
+            children = self.mapping([*also_allowed, *options_of(cls)])
+            values = self.values(cls, {k: v for k, v in children.items() if k not in also_allowed})
             built = cls(**values)
             for message in config.problems(built):
                 children.get(message.partition(" ")[0], self).note(message)
@@ -250,10 +250,10 @@ class Field:
             raise field.refuse(f"{what}, one of {', '.join(registry)}", hint)
         if field is self:
             return name, registry[name]()
-        return name, self.options(registry[name], beside=("name",))
+        return name, self.options(registry[name], also_allowed=("name",))
 
 
-def given(node: Node) -> str:
+def describe_node(node: Node) -> str:
     """What stands there, in a few words."""
     if isinstance(node, MappingNode):
         return "a mapping given"
@@ -261,7 +261,7 @@ def given(node: Node) -> str:
         return "an empty list given" if not node.items else "a list given"
     if node.value is None:
         return "nothing given"
-    text = shown(node.text)
+    text = shorten(node.text)
     plain = isinstance(node.value, str) and node.text and node.text.isprintable()
     return f"'{text}' given" if plain else f"{text} given"
 

@@ -15,19 +15,19 @@ from types import MappingProxyType
 from typing import Any
 
 from spurious.config.options import (
+    Aggregation,
     Balance,
     Budget,
-    LabelRest,
     Negatives,
     Prices,
-    Readout,
     Specificity,
     Train,
+    WeakLabels,
 )
 from spurious.scoring.selection import SelectionRule
 from sweeps.errors import SpecError
 from sweeps.spec import sections
-from sweeps.spec.fields import Field, Problems, Refused
+from sweeps.spec.fields import Field, Refused, SpecIssues
 from sweeps.spec.rules import check_together, train_for
 from sweeps.spec.values import (
     NAME,
@@ -98,7 +98,7 @@ class Spec:
     dataset: DatasetRef
     axes: Axes
     balance: Balance = "equal"
-    rest: LabelRest | None = None
+    rest: WeakLabels | None = None
     negatives: Negatives = "background"
     model: Models = field(default_factory=Models)
     train: Training = field(default_factory=Training)
@@ -139,18 +139,18 @@ class Spec:
 
     def rest_for(
         self, specificity: Specificity, budget: Budget, method: MethodChoice
-    ) -> LabelRest | None:
+    ) -> WeakLabels | None:
         """Labels of the rest, where a method reads them beside a segmenter's own annotation."""
         if self.rest is None or specificity.kind == "label" or budget.images is None:
             return None
-        read: LabelRest | None = method.options.rest_read(self.rest)
+        read: WeakLabels | None = method.options.rest_read(self.rest)
         return read
 
     def negatives_for(self, specificity: Specificity) -> Negatives:
         """What masks of negative images count as; a classifier sees none."""
         return "background" if specificity.kind == "label" else self.negatives
 
-    def readout_for(self, specificity: Specificity) -> Readout | None:
+    def readout_for(self, specificity: Specificity) -> Aggregation | None:
         """How the model's output becomes an image score; None for a classifier."""
         return None if specificity.kind == "label" else self.model.readout
 
@@ -185,12 +185,12 @@ def parse_spec(
     Raises:
         SpecError: all problems, one a line, as `SOURCE:LINE: dotted.key: given; expected`.
     """
-    tree, found = read(text)
-    problems = Problems(source, found)
+    tree, issues = read(text)
+    problems = SpecIssues(source, issues)
     values: dict[str, Any] = {}
     if tree is not None:
         wrong = [override(tree, key, value) for key, value in overrides.items()]
-        problems.found += [problem for problem in wrong if problem is not None]
+        problems.issues += [problem for problem in wrong if problem is not None]
         root = Field(tree, "", problems)
         with suppress(Refused):
             values = _values(root)
@@ -214,8 +214,8 @@ def parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise SpecError(f"override {text!r}: expected KEY=VALUE, e.g. train.epochs=2")
-    tree, found = read(value or "null")
-    Problems(f"override {key}", found).raise_if_any()
+    tree, issues = read(value or "null")
+    SpecIssues(f"override {key}", issues).raise_if_any()
     return key, None if tree is None else to_python(tree)
 
 

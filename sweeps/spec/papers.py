@@ -18,7 +18,7 @@ from annotated_types import Ge, Le
 from spurious.config.methods import METHODS
 from spurious.config.options import Pattern
 from spurious.scoring.registry import METRICS
-from sweeps.spec.fields import Field, Problems, Refused, options_of
+from sweeps.spec.fields import Field, Refused, SpecIssues, options_of
 from sweeps.spec.yaml import MappingNode, read
 
 FOLDER = Path(__file__).parents[1] / "published"
@@ -97,10 +97,10 @@ class PublishedTable:
 @cache
 def tables() -> Mapping[str, PublishedTable]:
     """Every table by its name `PAPER/TABLE`."""
-    found: dict[str, PublishedTable] = {}
+    by_name: dict[str, PublishedTable] = {}
     for path in sorted(FOLDER.glob("*.yaml")):
-        found |= {t.name: t for t in read_paper(path.read_bytes(), str(path), path.stem)}
-    return found
+        by_name |= {t.name: t for t in read_paper(path.read_bytes(), str(path), path.stem)}
+    return by_name
 
 
 def names() -> list[str]:
@@ -120,7 +120,7 @@ def find(name: str, dataset: str) -> PublishedTable | None:
         dataset: Used where the name says none.
 
     Returns:
-        None where there is no such table, or it says nothing of the dataset.
+        None where the table is missing, or has nothing of the dataset.
     """
     paper, _, rest = name.partition("/")
     key, _, chosen = rest.partition("/")
@@ -142,8 +142,8 @@ def read_paper(text: str | bytes, source: str, paper: str) -> tuple[PublishedTab
     Raises:
         SpecError: everything that is wrong with the file, one a line.
     """
-    tree, found = read(text)
-    problems = Problems(source, found)
+    tree, issues = read(text)
+    problems = SpecIssues(source, issues)
     read_here: list[PublishedTable] = []
     if tree is not None:
         with suppress(Refused):
@@ -165,7 +165,7 @@ def _entries(field: Field | None) -> Iterable[tuple[str, Field]]:
 
 
 def _table(field: Field, name: str, paper: str) -> PublishedTable:
-    found: dict[str, Any] = {"seeds": None}
+    plain: dict[str, Any] = {"seeds": None}
     lists: dict[str, list[tuple[Field, Any]]] = {"notes": [], "values": [], "orders": []}
     with field.complete():
         children = field.mapping(("where", "shows", "seeds", *lists), ("where", "shows"))
@@ -174,14 +174,14 @@ def _table(field: Field, name: str, paper: str) -> PublishedTable:
                 if key in lists:
                     lists[key] = child.each(key.rstrip("s"), _ITEMS[key])
                 else:
-                    found[key] = child.value(_PLAIN[key])
+                    plain[key] = child.value(_PLAIN[key])
         _refuse_doubles(lists["values"])
         if not {"values", "orders"} & children.keys():
             field.note("neither values nor orders; expected what the paper says")
     values = [value for _, value in lists["values"]]
     values += [cell for _, order in lists["orders"] for cell in order]
     notes = tuple(note for _, note in lists["notes"])
-    return PublishedTable(name=name, paper=paper, notes=notes, values=tuple(values), **found)
+    return PublishedTable(name=name, paper=paper, notes=notes, values=tuple(values), **plain)
 
 
 def _value(field: Field) -> PublishedValue:

@@ -24,14 +24,14 @@ from spurious.config.options import (
     GENERATORS,
     RESTS,
     SEGMENTERS,
+    Aggregation,
     Images,
     Pattern,
     Prices,
-    Readout,
     Resolution,
     Seed,
     Specificity,
-    Supervision,
+    SupervisionKind,
     Train,
 )
 from spurious.scoring.operating_point import OperatingPoint, Sensitivity
@@ -196,7 +196,10 @@ def _axes() -> Schema:
 
 def _model() -> Schema:
     readout = {
-        "anyOf": [_of_field(Readout, "name"), _mapping(_properties(Readout), doc=_doc(Readout))]
+        "anyOf": [
+            _of_field(Aggregation, "name"),
+            _mapping(_properties(Aggregation), doc=_doc(Aggregation)),
+        ]
     }
     kinds = {"classifier": _choice(CLASSIFIERS), "segmenter": _choice(SEGMENTERS)}
     docs = _docs(Models)
@@ -215,7 +218,7 @@ def _training() -> dict[str, Schema]:
 
 def _train() -> Schema:
     docs = _docs(Training)
-    names = {"per_specificity": get_args(Supervision), "per_method": tuple(METHODS)}
+    names = {"per_specificity": get_args(SupervisionKind), "per_method": tuple(METHODS)}
     changes: Schema = {"$ref": "#/$defs/training"}
     nested = {
         key: _mapping(dict.fromkeys(allowed, changes), doc=docs[key])
@@ -264,16 +267,16 @@ def _published() -> Schema:
 @cache
 def _docs(cls: type[Any]) -> Mapping[str, str]:
     """Descriptions of a dataclass's fields: its `Attributes:`, and texts below fields."""
-    found: dict[str, str] = {}
+    docs: dict[str, str] = {}
     for part in reversed(cls.__mro__):
         if part is object:
             continue
         _, _, attributes = (inspect.getdoc(part) or "").partition("Attributes:\n")
-        found |= dict(_DOCUMENTED.findall(attributes))
+        docs |= dict(_DOCUMENTED.findall(attributes))
         if dataclasses.is_dataclass(part):
-            found |= _below_fields(part)
+            docs |= _below_fields(part)
     # YAML writes None as null
-    return {name: " ".join(doc.replace("None", "null").split()) for name, doc in found.items()}
+    return {name: " ".join(doc.replace("None", "null").split()) for name, doc in docs.items()}
 
 
 def _below_fields(cls: type[Any]) -> dict[str, str]:

@@ -14,15 +14,15 @@ from spurious.config.options import (
     GENERATORS,
     RESTS,
     SEGMENTERS,
+    Aggregation,
     Images,
-    LabelRest,
     Prices,
-    Readout,
     Resolution,
     Seed,
     Specificity,
-    Supervision,
+    SupervisionKind,
     Train,
+    WeakLabels,
 )
 from spurious.errors import ConfigError
 from spurious.scoring.operating_point import OperatingPoint, Sensitivity
@@ -78,14 +78,14 @@ def axes(field: Field) -> FoundAxes:
         "method": lambda item: MethodChoice(*item.choice("a method", METHODS)),
         "seed": lambda item: item.value(Seed),
     }
-    found: FoundAxes = {name: [] for name in readers}
+    axis_values: FoundAxes = {name: [] for name in readers}
     for name, child in field.mapping(readers, required=tuple(readers)).items():
         with suppress(Refused):
-            found[name] = child.each(name, readers[name])
-    sizes = [len(values) for values in found.values()]
+            axis_values[name] = child.each(name, readers[name])
+    sizes = [len(values) for values in axis_values.values()]
     if math.prod(sizes) > MAX_TRIALS:
         field.note(f"{' x '.join(map(str, sizes))} trials; expected at most {MAX_TRIALS}")
-    return found
+    return axis_values
 
 
 def _specificity(field: Field) -> Specificity:
@@ -116,10 +116,10 @@ def _budget(field: Field) -> int | None:
     return images
 
 
-def rest(field: Field) -> LabelRest | None:
+def rest(field: Field) -> WeakLabels | None:
     """What the training images beyond the budget carry: nothing, or their labels."""
     _, options = field.choice("what the rest of the training images carries", RESTS)
-    return options if isinstance(options, LabelRest) else None
+    return options if isinstance(options, WeakLabels) else None
 
 
 def model(field: Field) -> Models:
@@ -137,26 +137,26 @@ def model(field: Field) -> Models:
     return Models(**values)
 
 
-def _readout(field: Field) -> Readout:
+def _readout(field: Field) -> Aggregation:
     if isinstance(field.node, MappingNode):
-        readout: Readout = field.options(Readout)
+        readout: Aggregation = field.options(Aggregation)
         return readout
-    return Readout(name=field.value(*options_of(Readout)["name"]))
+    return Aggregation(name=field.value(*options_of(Aggregation)["name"]))
 
 
 def train(field: Field) -> Training:
     """Options of the training loop, with overrides per specificity and per method."""
     overriders: dict[str, Collection[str]] = {
-        "per_specificity": get_args(Supervision),
+        "per_specificity": get_args(SupervisionKind),
         "per_method": METHODS,
     }
     nested: dict[str, Overrides] = {}
     base: dict[str, Any] = {}
     with field.complete():
         children = field.mapping((*options_of(Train), *overriders))
-        own = {name: child for name, child in children.items() if name not in overriders}
+        plain = {name: child for name, child in children.items() if name not in overriders}
         with suppress(Refused):
-            base = _train_values(field, own)
+            base = _train_values(field, plain)
         for name in (name for name in overriders if name in children):
             with suppress(Refused):
                 nested[name] = _overrides(children[name], overriders[name])
@@ -164,12 +164,12 @@ def train(field: Field) -> Training:
 
 
 def _overrides(field: Field, names: Collection[str]) -> Overrides:
-    found = {}
+    overrides = {}
     for name, child in field.mapping(names).items():
         with suppress(Refused):
             values = _train_values(child, child.mapping(options_of(Train)))
-            found[name] = tuple(sorted(values.items()))
-    return tuple(sorted((name, values) for name, values in found.items() if values))
+            overrides[name] = tuple(sorted(values.items()))
+    return tuple(sorted((name, values) for name, values in overrides.items() if values))
 
 
 def _train_values(field: Field, children: dict[str, Field]) -> dict[str, Any]:
@@ -272,10 +272,10 @@ def _published(field: Field) -> str:
 
 def resources(field: Field) -> Resources:
     """CPUs, GPUs and threads of one trial."""
-    found: Resources = field.options(Resources)
+    chosen: Resources = field.options(Resources)
     with field.complete():
-        if found.threads > found.cpus:
-            (field.at("threads") or field).refuse(f"at most cpus, which is {found.cpus}")
-        if found.gpus > 1 and not found.gpus.is_integer():
+        if chosen.threads > chosen.cpus:
+            (field.at("threads") or field).refuse(f"at most cpus, which is {chosen.cpus}")
+        if chosen.gpus > 1 and not chosen.gpus.is_integer():
             (field.at("gpus") or field).refuse("a share of one GPU, or a whole number of them")
-    return found
+    return chosen

@@ -37,7 +37,7 @@ def get_spec(store: Store, digest: str) -> bytes:
     """The YAML of a hash.
 
     Raises:
-        SweepError: the hash is none, there is no such YAML, or it is another one.
+        SweepError: not a hash, no YAML has it, or the YAML is another one.
     """
     if not re.fullmatch("[0-9a-f]{64}", digest):
         raise SweepError(f"{STORED}{digest}: expected 64 hexadecimal digits, a SHA-256")
@@ -48,7 +48,7 @@ def get_spec(store: Store, digest: str) -> bytes:
         raise SweepError(
             f"no {key} in {store.url}: expected the store that `sweeps submit` wrote it to"
         ) from None
-    found = hashlib.sha256(data).hexdigest()
-    if found != digest:
-        raise SweepError(f"{store.url}/{key} is damaged (its SHA-256 is {found}): submit it again")
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != digest:
+        raise SweepError(f"{store.url}/{key} is damaged (its SHA-256 is {sha256}): submit it again")
     return data

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 
-from spurious.config.options import Pattern, Prices, Readout, ResNet50, Specificity, Train, Unet
+from spurious.config.options import Aggregation, Pattern, Prices, ResNet50, Specificity, Train, Unet
 from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.selection import SelectionRule
 from sweeps.spec.fields import options_of
@@ -116,7 +116,7 @@ class Models:
 
     classifier: tuple[str, Any] = field(default_factory=lambda: ("resnet50", ResNet50()))
     segmenter: tuple[str, Any] = field(default_factory=lambda: ("unet", Unet()))
-    readout: Readout = field(default_factory=Readout)
+    readout: Aggregation = field(default_factory=Aggregation)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,7 +67,7 @@ Node = ScalarNode | SequenceNode | MappingNode
 
 
 @dataclass(frozen=True)
-class Problem:
+class SpecIssue:
     """One thing that is wrong: where, the dotted key ('' for the whole text), and the message."""
 
     where: Where
@@ -79,7 +79,7 @@ class _Stop(Exception):
     """Reading on makes no sense; the problem is already noted."""
 
 
-def shown(text: str) -> str:
+def shorten(text: str) -> str:
     """Text of a file as a message may print it: one line, bounded, without control characters."""
     printable = text if text and text.isprintable() else repr(text)
     return printable if len(printable) <= 60 else printable[:57] + "..."
@@ -87,10 +87,10 @@ def shown(text: str) -> str:
 
 def join(parent: str, key: str) -> str:
     """The dotted key of a mapping's entry."""
-    return f"{parent}.{shown(key)}" if parent else shown(key)
+    return f"{parent}.{shorten(key)}" if parent else shorten(key)
 
 
-def read(text: str | bytes) -> tuple[Node | None, list[Problem]]:
+def read(text: str | bytes) -> tuple[Node | None, list[SpecIssue]]:
     """Read one YAML document.
 
     Args:
@@ -100,7 +100,7 @@ def read(text: str | bytes) -> tuple[Node | None, list[Problem]]:
         The tree and what is wrong with the text. The tree is None where it cannot be trusted
         (not YAML, aliases, tags); a duplicate or non-text key leaves it usable, without that entry.
     """
-    problems: list[Problem] = []
+    problems: list[SpecIssue] = []
     try:
         builder = _Builder(_decode(text, problems), problems)
         tree = builder.document()
@@ -109,12 +109,12 @@ def read(text: str | bytes) -> tuple[Node | None, list[Problem]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = 1 if mark is None else mark.line + 1
-        problems.append(Problem(line, "", f"not YAML: {_explain(error)}"))
+        problems.append(SpecIssue(line, "", f"not YAML: {_explain(error)}"))
         return None, problems
     return (tree if builder.sound else None), problems
 
 
-def override(tree: Node, key: str, value: Any) -> Problem | None:
+def override(tree: Node, key: str, value: Any) -> SpecIssue | None:
     """Replace or add the value at a dotted key, in place; mappings on the way are made.
 
     Args:
@@ -127,11 +127,11 @@ def override(tree: Node, key: str, value: Any) -> Problem | None:
     """
     *path, last = key.split(".")
     if not all((*path, last)):
-        return Problem(key, "", "not a dotted key; expected one like train.epochs")
+        return SpecIssue(key, "", "not a dotted key; expected one like train.epochs")
     try:
         node = _to_node(value, key)
     except TypeError as error:
-        return Problem(key, "", f"{error} given; expected a plain YAML value")
+        return SpecIssue(key, "", f"{error} given; expected a plain YAML value")
     for name in path:
         if not isinstance(tree, MappingNode):
             break
@@ -140,7 +140,9 @@ def override(tree: Node, key: str, value: Any) -> Problem | None:
             tree.items[name] = (key, MappingNode(key))
         tree = tree.items[name][1]
     if not isinstance(tree, MappingNode):
-        return Problem(key, "", f"'{'.'.join(path)}' is no mapping here; override it as a whole")
+        return SpecIssue(
+            key, "", f"'{'.'.join(path)}' is not a mapping here; override it as a whole"
+        )
     tree.items[last] = (key, node)
     return None
 
@@ -165,32 +167,32 @@ def to_python(node: Node) -> Any:
     return {key: to_python(item) for key, (_, item) in node.items.items()}
 
 
-def _decode(text: str | bytes, problems: list[Problem]) -> str:
+def _decode(text: str | bytes, problems: list[SpecIssue]) -> str:
     size = len(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
     if size > MAX_BYTES:
         message = f"more than {MAX_BYTES // 1024} KiB; a specification is a short text"
-        problems.append(Problem(1, "", message))
+        problems.append(SpecIssue(1, "", message))
         raise _Stop
     try:
         text = text.decode("utf-8") if isinstance(text, bytes) else text
     except UnicodeDecodeError as error:
         start, raw = error.start, error.object
         message = f"byte {start} (0x{raw[start]:02x}) is not UTF-8; save the file as UTF-8"
-        problems.append(Problem(raw.count(b"\n", 0, start) + 1, "", message))
+        problems.append(SpecIssue(raw.count(b"\n", 0, start) + 1, "", message))
         raise _Stop from error
     odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
     if odd is not None:
         line = text.count("\n", 0, odd.start()) + 1
         message = f"the character U+{ord(odd[0]):04X} is not allowed in YAML; remove it"
-        problems.append(Problem(line, "", message))
+        problems.append(SpecIssue(line, "", message))
         raise _Stop
     return text
 
 
 def _explain(error: yaml.MarkedYAMLError) -> str:
-    said = ", ".join(part for part in (error.context, error.problem) if part)
-    remedies = (remedy for sign, remedy in _REMEDIES.items() if sign in said)
-    return "; ".join([said, *remedies])
+    message = ", ".join(part for part in (error.context, error.problem) if part)
+    remedies = (remedy for sign, remedy in _REMEDIES.items() if sign in message)
+    return "; ".join([message, *remedies])
 
 
 def _resolve(event: yaml.ScalarEvent) -> bool | int | float | str | None:
@@ -214,7 +216,7 @@ def _resolve(event: yaml.ScalarEvent) -> bool | int | float | str | None:
 class _Builder:
     """Builds the tree from parser events; recursion is bounded by `MAX_DEPTH`."""
 
-    def __init__(self, text: str, problems: list[Problem]) -> None:
+    def __init__(self, text: str, problems: list[SpecIssue]) -> None:
         self.events: Iterator[Any] = iter(yaml.parse(text, Loader=yaml.SafeLoader))
         self.problems = problems
         self.sound = True
@@ -232,12 +234,12 @@ class _Builder:
         return root
 
     def stop(self, line: int, message: str, key: str = "") -> None:
-        self.problems.append(Problem(line, key, message))
+        self.problems.append(SpecIssue(line, key, message))
         raise _Stop
 
     def refuse(self, event: Any, key: str, what: str, remedy: str) -> None:
         self.sound = False
-        self.problems.append(Problem(_line(event), key, f"{what} is refused; {remedy}"))
+        self.problems.append(SpecIssue(_line(event), key, f"{what} is refused; {remedy}"))
 
     def node(self, event: Any, key: str, depth: int, where: int | None = None) -> Node:
         """The node that starts with an event; a collection stands where its key does."""
@@ -245,16 +247,18 @@ class _Builder:
         if depth > MAX_DEPTH:
             self.stop(line, f"nested more than {MAX_DEPTH} levels deep", key)
         if isinstance(event, yaml.AliasEvent):
-            self.refuse(event, key, f"the alias *{shown(str(event.anchor))}", "write the value out")
+            self.refuse(
+                event, key, f"the alias *{shorten(str(event.anchor))}", "write the value out"
+            )
             return ScalarNode(line, None, "")
         if event.anchor is not None:
             self.refuse(
-                event, key, f"the anchor &{shown(event.anchor)}", "write values out where used"
+                event, key, f"the anchor &{shorten(event.anchor)}", "write values out where used"
             )
         if event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
             self.refuse(
-                event, key, f"the tag {shown(tag)}", "remove it; types follow from the values"
+                event, key, f"the tag {shorten(tag)}", "remove it; types follow from the values"
             )
         if isinstance(event, yaml.ScalarEvent):
             return ScalarNode(line, _resolve(event), event.value, event.style is not None)
@@ -263,14 +267,14 @@ class _Builder:
         return self.mapping(line if where is None else where, key, depth)
 
     def sequence(self, where: int, key: str, depth: int) -> SequenceNode:
-        found = SequenceNode(where)
+        sequence = SequenceNode(where)
         while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
-            item = self.node(event, f"{key}[{len(found.items)}]", depth + 1)
-            found.items.append(item)
-        return found
+            item = self.node(event, f"{key}[{len(sequence.items)}]", depth + 1)
+            sequence.items.append(item)
+        return sequence
 
     def mapping(self, where: int, key: str, depth: int) -> MappingNode:
-        found = MappingNode(where)
+        mapping = MappingNode(where)
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
             line = _line(event)
             name = self.node(event, key, depth + 1)
@@ -280,16 +284,18 @@ class _Builder:
             child = join(key, text) if isinstance(text, str) else key
             value = self.node(next(self.events), child, depth + 1, line)
             if not isinstance(text, str):
-                given = name.text or "nothing" if isinstance(name, ScalarNode) else "a collection"
-                message = f"the key {given} is no text; expected a name, in quotes if need be"
-                self.problems.append(Problem(line, key, message))
-            elif text in found.items:
-                first = found.items[text][0]
+                shown_key = (
+                    name.text or "nothing" if isinstance(name, ScalarNode) else "a collection"
+                )
+                message = f"the key {shown_key} is not text; expected a name, in quotes if need be"
+                self.problems.append(SpecIssue(line, key, message))
+            elif text in mapping.items:
+                first = mapping.items[text][0]
                 message = f"given twice, first on line {first}; remove one of them"
-                self.problems.append(Problem(line, child, message))
+                self.problems.append(SpecIssue(line, child, message))
             else:
-                found.items[text] = (line, value)
-        return found
+                mapping.items[text] = (line, value)
+        return mapping
 
 
 def _line(event: Any) -> int:

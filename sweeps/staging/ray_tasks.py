@@ -56,8 +56,8 @@ def _result(task: Any) -> StagedChunk:
         raise
     except ray.exceptions.RayError as error:
         raise Unavailable(
-            f"a worker that staged images was lost ({str(error).splitlines()[0]}): stage again, "
-            "and if it is memory that lacks, on a larger machine"
+            f"a worker that staged images was lost ({str(error).splitlines()[0]}): run the "
+            "command again; if workers run out of memory, use a machine with more"
         ) from error
 
 

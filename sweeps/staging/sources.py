@@ -21,7 +21,7 @@ from spurious.readers.isic.isic import Isic
 from spurious.readers.siim_acr.siim_acr import SiimAcr
 from sweeps.errors import SweepError
 from sweeps.plan.identity import generator_digest
-from sweeps.spec.fields import Field, Problems, Refused, nearest
+from sweeps.spec.fields import Field, Refused, SpecIssues, nearest
 from sweeps.spec.yaml import override, read
 
 
@@ -92,11 +92,11 @@ def options_from_command(cls: type[Any], options: Mapping[str, Any]) -> Any:
         SweepError: unknown keys or bad values, all of them.
     """
     tree, _ = read("{}")
-    problems = Problems("--set")
+    problems = SpecIssues("--set")
     built: Any = None
     if tree is not None:
         wrong = [override(tree, key, value) for key, value in options.items()]
-        problems.found += [problem for problem in wrong if problem is not None]
+        problems.issues += [problem for problem in wrong if problem is not None]
         with suppress(Refused):
             built = Field(tree, "", problems).options(cls)
     problems.raise_if_any()

@@ -9,7 +9,7 @@ from cluster.errors import NotFound
 from cluster.stores.base import Store
 from spurious.errors import DataError
 from spurious.training import checkpoint
-from spurious.training.loop import Wish
+from spurious.training.loop import ControlSignal
 from sweeps.errors import ResultError
 from sweeps.results import tables as results
 from sweeps.trial.events import Control
@@ -43,7 +43,7 @@ class TrainingState:
         self.store, self.task, self.clock, self.control = store, task, clock, control
         self.key = results.checkpoint_key(task.trial_id)
         self.stored = task.has_checkpoint
-        self._asked = time.monotonic()
+        self._polled_at = time.monotonic()
 
     def resume(self) -> bytes | None:
         """The training state to continue from, or None."""
@@ -56,7 +56,7 @@ class TrainingState:
         except NotFound:
             return None
         except (ResultError, DataError) as error:  # it saves time, and the trial can do without
-            _log.warning("%s is not used, the trial starts anew: %s", self.key, error)
+            _log.warning("%s is not used; the trial starts from the beginning: %s", self.key, error)
             return None
         self.clock.before = seconds
         _log.info("continues from its checkpoint")
@@ -67,17 +67,17 @@ class TrainingState:
         self.stored = True
         self.store.put(self.key, results.pack_checkpoint(state, self.clock.trial()))
 
-    def wish(self) -> Wish:
+    def poll(self) -> ControlSignal:
         """What the outside wants after an epoch.
 
         Where an epoch takes longer than a node has after its notice, each is worth a checkpoint:
         there will be no time for one once the notice has come.
         """
-        before, self._asked = self._asked, time.monotonic()
+        before, self._polled_at = self._polled_at, time.monotonic()
         if self.control.stop():
-            return Wish.STOP
-        slow = self._asked - before > self.control.notice_s()
-        return Wish.SAVE if self.control.leaving() or slow else Wish.CONTINUE
+            return ControlSignal.STOP
+        slow = self._polled_at - before > self.control.notice_s()
+        return ControlSignal.SAVE if self.control.leaving() or slow else ControlSignal.CONTINUE
 
     def forget(self) -> None:
         """Remove the checkpoint of a committed trial, unless it is to be kept."""

@@ -52,20 +52,14 @@ class Tally:
     lost: dict[str, str] = field(default_factory=dict)
 
     @property
-    def ended(self) -> set[str]:
-        """Ids of trials that ended, one way or another; stopped ones did not."""
-        told = {key for key, outcome in self.outcomes.items() if outcome.state != "stopped"}
-        return {*told, *self.lost}
-
-    @property
     def failed(self) -> dict[str, str]:
         """Trial id to failure class and message."""
-        told = {
+        failures = {
             outcome.trial_id: f"{outcome.failure_class}: {outcome.message}"
             for outcome in self.outcomes.values()
             if outcome.state == "failed"
         }
-        return {**told, **self.lost}
+        return {**failures, **self.lost}
 
 
 class Control:

@@ -18,7 +18,7 @@ IMAGES_PER_SECOND = "train.images_per_second"
 Progress = Callable[[int, int, Mapping[str, float]], None]
 
 
-class TrialMetrics:
+class TrialTelemetry:
     """Records one attempt while the `with` block runs; does nothing where Ray does not run."""
 
     def __init__(self, sweep: str, cell: str, trial: str, dataset: str) -> None:
@@ -28,7 +28,7 @@ class TrialMetrics:
         self._fetched = 0
         self._on = ray_runs()
 
-    def __enter__(self) -> TrialMetrics:
+    def __enter__(self) -> TrialTelemetry:
         if self._on:
             with harmless():
                 if cuda := _cuda():
@@ -51,8 +51,8 @@ class TrialMetrics:
         if self._on:
             with harmless():
                 self.fetching(arrays.bytes_fetched, arrays.bytes_fetched)
-                found = metrics.CACHE_HITS if arrays.hit else metrics.CACHE_MISSES
-                record(found, 1, self._cache)
+                counter = metrics.CACHE_HITS if arrays.hit else metrics.CACHE_MISSES
+                record(counter, 1, self._cache)
                 record(metrics.CACHE_WAIT_SECONDS, arrays.seconds_waited, self._cache)
                 record(metrics.CACHE_FETCH_SECONDS, arrays.seconds_fetching, self._cache)
 

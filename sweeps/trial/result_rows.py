@@ -20,7 +20,7 @@ from spurious.data.dataset import Dataset
 from spurious.fit import Machine, count_annotations
 from spurious.scoring.registry import METRICS
 from spurious.training.loop import Fit
-from sweeps.plan.identity import canonical, resolved
+from sweeps.plan.identity import canonical, resolve_config
 from sweeps.spec.model import MethodChoice
 
 
@@ -49,8 +49,8 @@ class Task:
 @lru_cache(maxsize=1)
 def _versions() -> str:
     names = ("spurious-sweeps", "torch", "torchvision", "numpy", "albumentations")
-    found = {name: version(name) for name in names}
-    return canonical({**found, "python": platform.python_version(), "cuda": torch.version.cuda})
+    versions = {name: version(name) for name in names}
+    return canonical({**versions, "python": platform.python_version(), "cuda": torch.version.cuda})
 
 
 class Rows:
@@ -94,7 +94,7 @@ class Rows:
             "model": config.model_name,
             "seed": config.seed,
             "science_version": config.science_version,
-            "config": canonical(resolved(config, task.dataset_digest)),
+            "config": canonical(resolve_config(config, task.dataset_digest)),
             "keep_rule": config.train.keep,
             "kept_epoch": fitted.kept_epoch,
             "epochs": config.train.epochs,
@@ -171,8 +171,8 @@ class Rows:
 
     def embeddings(self) -> list[dict[str, Any]]:
         """The rows of `embeddings`; none where the sweep does not ask for them."""
-        found = self.fit.embeddings
-        if not self.task.embeddings or found is None:
+        vectors = self.fit.embeddings
+        if not self.task.embeddings or vectors is None:
             return []
-        images = zip(self._images(EMBEDDED), found, strict=True)
+        images = zip(self._images(EMBEDDED), vectors, strict=True)
         return [{**self.ids, **image, "embedding": vector} for image, vector in images]

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
+from cluster.common.redaction import RedactingFormatter, redact
 from cluster.datasets.manifest import Manifest, find_manifest
 from cluster.errors import AlreadyExists, ClusterError, Corrupt, NotFound, Unavailable
 from cluster.node_cache.open import open_dataset
-from cluster.redaction import RedactingFormatter, redact
 from cluster.stores import open_store
 from cluster.stores.base import Store
 from spurious.data.dataset import Dataset
@@ -27,9 +27,9 @@ from spurious.training.loop import Fit, Hooks
 from sweeps.results import tables as results
 from sweeps.trial.checkpoint import Clock, TrainingState
 from sweeps.trial.events import Control, Outcome
-from sweeps.trial.prometheus import TrialMetrics
+from sweeps.trial.prometheus import TrialTelemetry
 from sweeps.trial.result_rows import Rows, Task
-from sweeps.trial.shared_models import SharedStages
+from sweeps.trial.shared_models import StoredSharedModels
 from sweeps.trial.weights import load_weights
 
 _LOG_LINES = 40
@@ -60,7 +60,7 @@ def classify(error: BaseException) -> str:
     return "unexpected"
 
 
-def described(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """The message for people, without secrets; a foreign error is named by its type."""
     if isinstance(error, SpuriousError | ClusterError):
         return redact(str(error))
@@ -91,17 +91,24 @@ def run_trial(
     if control.stop():
         return Outcome(task.trial_id, "stopped", clock.attempt())
     store = _open_store(task.store_url)
-    shown = TrialMetrics(task.sweep, task.label, task.trial_id, task.dataset)
-    with _failure_recorded(store, task, attempt), shown:
+    shown = TrialTelemetry(task.sweep, task.label, task.trial_id, task.dataset)
+    with _record_failure(store, task, attempt), shown:
         if store.exists(results.trial_key(task.trial_id)):
             return Outcome(task.trial_id, "already done", clock.attempt())
         began = datetime.now(UTC)
         _log.info("attempt %s begins", attempt)
         dataset = _open(store, task, shown)
         state = TrainingState(store, task, clock, control)
-        told = shown.telling(progress)
-        stages = SharedStages(store, task, state.wish, told)
-        hooks = Hooks(state.resume(), state.save, task.checkpoint_every, told, state.wish, stages)
+        report_epoch = shown.telling(progress)
+        shared_models = StoredSharedModels(store, task, state.poll, report_epoch)
+        hooks = Hooks(
+            state.resume(),
+            state.save,
+            task.checkpoint_every,
+            report_epoch,
+            state.poll,
+            shared_models,
+        )
         try:
             fitted = fit_function(dataset, task, hooks, store)
         except Stopped as stopped:
@@ -140,7 +147,7 @@ def _manifest(url: str, name: str, digest: str) -> Manifest:
     return find_manifest(_open_store(url), name, digest)
 
 
-def _open(store: Store, task: Task, shown: TrialMetrics) -> Dataset:
+def _open(store: Store, task: Task, shown: TrialTelemetry) -> Dataset:
     manifest = _manifest(task.store_url, task.dataset, task.dataset_digest)
     arrays = open_dataset(store, manifest, Path(task.cache_dir), progress=shown.fetching)
     shown.opened(arrays)
@@ -171,7 +178,7 @@ class _Tail(logging.Handler):
 
 
 @contextmanager
-def _logged(task: Task) -> Iterator[_Tail]:
+def _log_to_trial(task: Task) -> Iterator[_Tail]:
     """Log lines of this project from INFO on, to the worker's log with the trial's name, and kept.
 
     Ray shows the worker's log on its dashboard, where a reused worker serves many trials.
@@ -196,9 +203,9 @@ def _logged(task: Task) -> Iterator[_Tail]:
 
 
 @contextmanager
-def _failure_recorded(store: Store, task: Task, attempt: str) -> Iterator[None]:
+def _record_failure(store: Store, task: Task, attempt: str) -> Iterator[None]:
     """Write a row of `failures` for an exception on its way out."""
-    with _logged(task) as tail:
+    with _log_to_trial(task) as tail:
         try:
             yield
         except Exception as error:
@@ -206,7 +213,7 @@ def _failure_recorded(store: Store, task: Task, attempt: str) -> Iterator[None]:
                 "trial_id": task.trial_id,
                 "attempt": attempt,
                 "failure_class": classify(error),
-                "message": described(error),
+                "message": describe_error(error),
                 "traceback": redact(traceback.format_exc()),
                 "log_tail": redact("\n".join(tail.lines)),
                 "node": socket.gethostname(),

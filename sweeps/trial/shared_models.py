@@ -18,9 +18,9 @@ from cluster.errors import AlreadyExists, ClusterError, NotFound
 from cluster.stores.base import Store
 from spurious.errors import DataError, Stopped
 from spurious.training import checkpoint
-from spurious.training.loop import Hooks, Wish
-from spurious.training.shared_models import Stage
-from sweeps.plan.identity import stage_id
+from spurious.training.loop import ControlSignal, Hooks
+from spurious.training.shared_models import SharedModel
+from sweeps.plan.identity import shared_model_id
 from sweeps.trial.result_rows import Task
 
 BEAT = 15.0
@@ -33,43 +33,45 @@ POLL = 3.0
 _log = logging.getLogger("sweeps.trial.shared_models")
 
 
-class SharedStages:
-    """Gives a trial the stages that it begins with; see `spurious.training.shared_models.Stages`.
+class StoredSharedModels:
+    """Provides the models that a trial begins with, stored or trained here.
+
+    Implements `spurious.training.shared_models.SharedModels`.
 
     Args:
-        store: Where stages are kept.
+        store: Where shared models are kept.
         task: The trial.
-        wish: Asked between epochs, and while waiting for another trial.
-        on_epoch: Told the epochs of a stage that is trained here.
+        poll: Returns the control signal, between epochs and while waiting for another trial.
+        on_epoch: Receives the epochs of a model that is trained here.
     """
 
     def __init__(
         self,
         store: Store,
         task: Task,
-        wish: Callable[[], Wish],
+        poll: Callable[[], ControlSignal],
         on_epoch: Callable[[int, int, Mapping[str, float]], None],
     ) -> None:
-        self.store, self.task, self.wish, self.on_epoch = store, task, wish, on_epoch
+        self.store, self.task, self.poll, self.on_epoch = store, task, poll, on_epoch
 
-    def __call__(self, stage: Stage, make: Callable[[Hooks], bytes]) -> bytes:
-        """The stage's result, stored or made here.
+    def __call__(self, model: SharedModel, make: Callable[[Hooks], bytes]) -> bytes:
+        """Return the stored model, or train it here.
 
         Raises:
-            Stopped: the caller wished so, while waiting or while making.
+            Stopped: the control signal said so, while waiting or training.
         """
-        folder = f"stages/{stage_id(stage, self.task.dataset_digest)}"
-        told = False
+        folder = f"stages/{shared_model_id(model, self.task.dataset_digest)}"
+        is_announced = False
         while True:
             result = self._read(f"{folder}/result.pt")
             if result is not None:
-                _log.info("%s is taken from %s", stage.kind, folder)
+                _log.info("%s is taken from %s", model.kind, folder)
                 return result
-            if self._claimed(folder):
-                return self._made(folder, stage, make)
-            if not told:
-                _log.info("waits for %s, which another trial makes in %s", stage.kind, folder)
-                told = True
+            if self._try_claim(folder):
+                return self._train_or_resume(folder, model, make)
+            if not is_announced:
+                _log.info("waits for %s, which another trial trains in %s", model.kind, folder)
+                is_announced = True
             self._wait(folder)
 
     def _read(self, key: str) -> bytes | None:
@@ -80,18 +82,18 @@ class SharedStages:
         except NotFound:
             return None
         except DataError as error:
-            _log.warning("%s is made anew: %s", key, error)
+            _log.warning("%s is trained again: %s", key, error)
             self.store.delete(key)
             return None
         return data
 
-    def _claimed(self, folder: str) -> bool:
+    def _try_claim(self, folder: str) -> bool:
         """Whether the claim is this trial's now: there was none, or it was an earlier attempt's."""
         try:
             self.store.create(f"{folder}/claim.json", self._claim(0))
         except AlreadyExists:
-            found = self._holder(folder)
-            return found is not None and found["trial"] == self.task.trial_id
+            holder = self._holder(folder)
+            return holder is not None and holder["trial"] == self.task.trial_id
         return True
 
     def _claim(self, beat: int) -> bytes:
@@ -108,7 +110,7 @@ class SharedStages:
         """Until the holder is done or gone; a claim without sign of life is removed."""
         seen, since = self._holder(folder), time.monotonic()
         while seen is not None:
-            if self.wish() is Wish.STOP:
+            if self.poll() is ControlSignal.STOP:
                 raise Stopped("stopped while it waited for another trial, as asked")
             time.sleep(POLL)
             now = self._holder(folder)
@@ -119,16 +121,18 @@ class SharedStages:
                 self.store.delete(f"{folder}/claim.json")
                 return
 
-    def _made(self, folder: str, stage: Stage, make: Callable[[Hooks], bytes]) -> bytes:
+    def _train_or_resume(
+        self, folder: str, model: SharedModel, make: Callable[[Hooks], bytes]
+    ) -> bytes:
         state = f"{folder}/state.pt"
         hooks = Hooks(
             resume=self._read(state),
             save=lambda data: self.store.put(state, data),
             save_every=self.task.checkpoint_every,
             on_epoch=self.on_epoch,
-            wish=self.wish,
+            poll=self.poll,
         )
-        _log.info("%s is made in %s", stage.kind, folder)
+        _log.info("%s is made in %s", model.kind, folder)
         with self._beating(folder):
             result = make(hooks)
             self.store.put(f"{folder}/result.pt", result)

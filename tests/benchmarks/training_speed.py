@@ -20,11 +20,11 @@ from torch.nn import functional
 
 from spurious.config.methods import Erm
 from spurious.config.options import (
+    Aggregation,
     Budget,
     FcnResNet50,
     FitConfig,
     GaussianSquares,
-    Readout,
     ResNet50,
     SmallCnn,
     SmallUnet,
@@ -33,13 +33,13 @@ from spurious.config.options import (
     Unet,
 )
 from spurious.data.dataset import Dataset
-from spurious.data.sampling import Feed
+from spurious.data.sampling import BatchSampler
 from spurious.data.training_set import TrainingSet
 from spurious.generators.gaussian_squares import GaussianSquaresSource
 from spurious.training.loop import Loop
 from spurious.training.models import Model, build
 from spurious.training.objective import Objective
-from spurious.training.tasks import task_for
+from spurious.training.supervision import supervision_for
 
 MODELS: dict[str, Any] = {
     "small-cnn": SmallCnn(),
@@ -107,19 +107,19 @@ def ours(setting: Setting, dataset: Dataset) -> Callable[[], float]:
         method=Erm(),
         model_name=setting.model,
         model=MODELS[setting.model],
-        readout=None if label else Readout(),
+        readout=None if label else Aggregation(),
         train=train,
         seed=0,
     )
     images = TrainingSet(dataset, dataset.rows("train"), config.specificity, train, 0)
-    objective = Objective(task_for(config.specificity, config.readout))
+    objective = Objective(supervision_for(config.specificity, config.readout))
     loop = Loop(model(setting, dataset), objective, train, 0, torch.device(setting.device))
-    feed = Feed(images, setting.batch, 0)
+    batch_sampler = BatchSampler(images, setting.batch, 0)
 
     def epoch() -> float:
         loop.epoch += 1
         began = time.perf_counter()
-        loop._train_epoch(feed)
+        loop._train_epoch(batch_sampler)
         wait(setting)
         return time.perf_counter() - began
 

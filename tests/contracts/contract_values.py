@@ -18,7 +18,7 @@ from store_kinds import STORES
 from cluster import stores
 from cluster.stores.base import Store
 from spurious.config import methods, options
-from spurious.config.options import Readout
+from spurious.config.options import Aggregation
 from spurious.generators.chest.chest_phantom import ChestPhantom
 from spurious.generators.chest.siim_writer import write_siim_acr
 from spurious.generators.skin.isic_writer import write_isic
@@ -111,13 +111,13 @@ MODEL_VALUES: Mapping[str, Mapping[str, Any]] = {
     "small-unet": {"channels": 4},
 }
 
-AGGREGATION_VALUES: Mapping[str, Readout] = {
-    "mean_prob": Readout(name="mean_prob"),
-    "mean_logit": Readout(name="mean_logit"),
-    "max_prob": Readout(name="max_prob"),
-    "area_fraction": Readout(name="area_fraction", threshold=0.4),
-    "top_fraction": Readout(name="top_fraction", fraction=0.2),
-    "area_count": Readout(name="area_count", area=3),
+AGGREGATION_VALUES: Mapping[str, Aggregation] = {
+    "mean_prob": Aggregation(name="mean_prob"),
+    "mean_logit": Aggregation(name="mean_logit"),
+    "max_prob": Aggregation(name="max_prob"),
+    "area_fraction": Aggregation(name="area_fraction", threshold=0.4),
+    "top_fraction": Aggregation(name="top_fraction", fraction=0.2),
+    "area_count": Aggregation(name="area_count", area=3),
 }
 
 
@@ -128,7 +128,7 @@ def registries() -> dict[str, tuple[set[str], set[str]]]:
         "READERS": (set(options.READERS), set(READER_VALUES)),
         "GENERATORS": (set(options.GENERATORS), set(GENERATOR_VALUES)),
         "MODELS": ({*options.CLASSIFIERS, *options.SEGMENTERS}, set(MODEL_VALUES)),
-        "read-outs": (set(get_args(get_type_hints(Readout)["name"])), set(AGGREGATION_VALUES)),
+        "read-outs": (set(get_args(get_type_hints(Aggregation)["name"])), set(AGGREGATION_VALUES)),
     }
 
 

@@ -9,7 +9,7 @@ from small_data import no_weights
 
 from spurious.config.options import CLASSIFIERS, SEGMENTERS
 from spurious.training.models import BUILDERS, build
-from spurious.training.tasks import read_out
+from spurious.training.supervision import aggregate
 
 OPTIONS = {**CLASSIFIERS, **SEGMENTERS}
 
@@ -75,19 +75,19 @@ class TestAggregation:
         readout = AGGREGATION_VALUES[name]
         for classes in (2, 3):
             logits = torch.randn(16, classes, 6, 6, generator=generator) * 3
-            scores = read_out(logits, readout)
+            scores = aggregate(logits, readout)
             assert scores.shape == (16,)
             assert scores.dtype == torch.float32
             assert ((scores >= 0) & (scores <= 1)).all()
             sure = torch.zeros(2, classes, 6, 6)
             sure[0, -1], sure[1, -1] = 1000.0, -1000.0
-            assert read_out(sure, readout).tolist() == [1.0, 0.0]
+            assert aggregate(sure, readout).tolist() == [1.0, 0.0]
 
     def test_images_are_scored_apart(self, name: str) -> None:
         """An image's score does not change with its neighbours in the batch, nor its order."""
         logits = torch.randn(5, 2, 6, 6, generator=torch.Generator().manual_seed(1)) * 3
         readout = AGGREGATION_VALUES[name]
-        together = read_out(logits, readout)
-        apart = [read_out(logits[i : i + 1], readout).item() for i in range(5)]
+        together = aggregate(logits, readout)
+        apart = [aggregate(logits[i : i + 1], readout).item() for i in range(5)]
         assert together.tolist() == pytest.approx(apart, abs=1e-6)
-        assert read_out(logits.flip(0), readout).tolist() == pytest.approx(apart[::-1], abs=1e-6)
+        assert aggregate(logits.flip(0), readout).tolist() == pytest.approx(apart[::-1], abs=1e-6)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from spurious.config.methods import Erm
 from spurious.config.options import (
+    Aggregation,
     Budget,
     FitConfig,
     GaussianSquares,
-    Readout,
     SmallCnn,
     SmallUnet,
     Specificity,
@@ -92,7 +92,7 @@ def fit_config(kind: str, *, r: int | None = None, seed: int = 0, **train: Any) 
         method=Erm(),
         model_name="small-cnn" if labels else "small-unet",
         model=SmallCnn(channels=4, levels=1) if labels else SmallUnet(channels=4, levels=1),
-        readout=None if labels else Readout(),
+        readout=None if labels else Aggregation(),
         train=Train(**options),
         seed=seed,
     )

@@ -17,14 +17,14 @@ from spurious.config.options import (
     READERS,
     Budget,
     GaussianSquares,
-    LabelRest,
     SmallUnet,
+    WeakLabels,
 )
 from spurious.data.dataset import Dataset
 from spurious.errors import ConfigError
 from spurious.fit import Machine, annotated_rows, count_annotations, fit, implementation, rest_rows
 from spurious.methods import erm
-from spurious.methods.base import Problem
+from spurious.methods.base import TrainingProblem
 from spurious.scoring.cost import AnnotationCounts
 from spurious.training.loop import Fit, Hooks
 from sweeps.staging.sources import GENERATOR_SOURCES, READER_SOURCES
@@ -117,7 +117,7 @@ def test_labels_of_the_rest_are_counted(dataset: Dataset) -> None:
     """Every training image beyond the budget carries one, where the configuration says so."""
     config = replace(fit_config("mask"), budget=Budget(8))
     assert count_annotations(dataset, config).rest_labels == 0
-    mixed = replace(config, rest=LabelRest())
+    mixed = replace(config, rest=WeakLabels())
     assert count_annotations(dataset, mixed).rest_labels == SMALL.n_train - 8
     rest, annotated = rest_rows(dataset, mixed), annotated_rows(dataset, mixed)
     assert np.union1d(rest, annotated).tolist() == dataset.rows("train").tolist()
@@ -161,9 +161,9 @@ def test_a_method_is_given_the_configuration(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seed, options and annotated images reach the method, its images and its evaluator."""
-    given: list[tuple[Problem, object]] = []
+    given: list[tuple[TrainingProblem, object]] = []
 
-    def method(problem: Problem, options: object, hooks: Hooks) -> Fit:
+    def method(problem: TrainingProblem, options: object, hooks: Hooks) -> Fit:
         given.append((problem, options))
         return Fit()
 
@@ -176,7 +176,7 @@ def test_a_method_is_given_the_configuration(
     assert problem.seed == problem.training.seed == 7
     assert problem.training.workers == 3
     assert problem.training.rows.tolist() == annotated_rows(dataset, config).tolist()
-    assert problem.evaluator.task is problem.task
+    assert problem.evaluator.supervision is problem.supervision
     assert problem.evaluator.train == config.train
 
 

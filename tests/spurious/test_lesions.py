@@ -11,7 +11,7 @@ import torch
 from small_data import fit_config, fitted, grey_squares, no_weights, read_only, squares, values
 
 from spurious.config.methods import Cvar, Spl, Ssl
-from spurious.config.options import LabelRest, Readout, SmallUnet, Specificity
+from spurious.config.options import Aggregation, SmallUnet, Specificity, WeakLabels
 from spurious.data.dataset import Dataset
 from spurious.data.inputs import PackedTargets, pixel_classes
 from spurious.data.training_set import TrainingSet
@@ -19,7 +19,7 @@ from spurious.errors import ConfigError
 from spurious.fit import count_annotations
 from spurious.training.evaluate import Evaluator
 from spurious.training.models import build
-from spurious.training.tasks import Segmentation, read_out
+from spurious.training.supervision import Segmentation, aggregate
 
 NAMES = ["mean_prob", "mean_logit", "max_prob", "area_fraction", "top_fraction"]
 
@@ -108,7 +108,7 @@ def test_without_the_option_masks_of_negatives_change_nothing(
 def test_scores_are_of_the_last_of_three_classes(name: Any) -> None:
     """By softmax in double precision; `mean_logit` takes the mean of the logits first."""
     logits = torch.randn(3, 3, 4, 5, generator=torch.Generator().manual_seed(0)) * 3
-    found = read_out(logits, Readout(name=name))
+    found = aggregate(logits, Aggregation(name=name))
     of = logits.double()
     p = of.softmax(dim=1)[:, 2].flatten(1)
     expected = {
@@ -127,14 +127,14 @@ def test_a_class_that_is_out_of_the_question_leaves_two(name: Any) -> None:
     logits = torch.randn(3, 2, 4, 5, generator=torch.Generator().manual_seed(1)) * 3
     never = torch.full((3, 1, 4, 5), -1e4)
     three = torch.cat([logits[:, :1], never, logits[:, 1:]], dim=1)
-    readout = Readout(name=name)
-    torch.testing.assert_close(read_out(three, readout), read_out(logits, readout))
+    readout = Aggregation(name=name)
+    torch.testing.assert_close(aggregate(three, readout), aggregate(logits, readout))
 
 
 def test_losses_of_three_classes() -> None:
     """ln 3 where nothing is known."""
     targets = torch.tensor([[[0, 1], [2, 2]]])
-    loss = Segmentation(Readout()).losses(torch.zeros(1, 3, 2, 2), targets)
+    loss = Segmentation(Aggregation()).losses(torch.zeros(1, 3, 2, 2), targets)
     assert loss.tolist() == pytest.approx([np.log(3)])
 
 
@@ -158,7 +158,7 @@ def test_dice_tells_regions_from_background_only(lesions: Dataset) -> None:
     evaluator = Evaluator(
         lesions,
         config.specificity,
-        Segmentation(Readout()),
+        Segmentation(Aggregation()),
         config.train,
         torch.device("cpu"),
         ("val",),
@@ -220,7 +220,7 @@ def test_other_methods_of_masks_train_on_three_classes(lesions: Dataset) -> None
     [
         ({"method_name": "spl", "method": Spl()}, "spl knows two classes"),
         ({"method_name": "ssl", "method": Ssl(views="flip")}, "ssl knows two classes"),
-        ({"rest": LabelRest()}, "rest: label knows two classes"),
+        ({"rest": WeakLabels()}, "rest: label knows two classes"),
     ],
 )
 def test_what_knows_two_classes_is_refused(

@@ -200,9 +200,9 @@ SECTION_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         "train.epochs",
         ["first on line 9"],
     ),
-    "number as key": (add("1: x"), 8, "", ["the key 1 is no text"]),
-    "null as key": (add("train: {~: x}"), 8, "train", ["the key ~ is no text"]),
-    "list as key": (add("? [a]\n: x"), 8, "", ["a collection is no text"]),
+    "number as key": (add("1: x"), 8, "", ["the key 1 is not text"]),
+    "null as key": (add("train: {~: x}"), 8, "train", ["the key ~ is not text"]),
+    "list as key": (add("? [a]\n: x"), 8, "", ["a collection is not text"]),
     "Python tag": (
         change(7, "  seed: !!python/object/apply:os.system [ls]"),
         7,

@@ -15,7 +15,7 @@ import pandas as pd
 from spurious.config.options import Prices
 from sweeps.report.cells import cells
 from sweeps.report.tables import PlannedTrial, Provenance, ReportInput
-from sweeps.report.trials import priced_trials, selected_trials
+from sweeps.report.trials import price_trials, select_trials
 from sweeps.results.schemas import EPOCHS, FAILURES, TRIALS
 
 DIGEST = "9b1c4f7e0a2d5c88" * 4
@@ -127,12 +127,11 @@ PLANTED = {
 def tables(made: Made, **changes: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Priced trials and cells, as `build_report` makes them."""
     given_ = report_input(made, **changes)
-    priced = priced_trials(
-        selected_trials(given_.trials, given_.epochs, given_.rule),
+    priced = price_trials(
+        select_trials(given_.trials, given_.epochs, given_.rule),
         given_.prices,
         given_.rule,
         given_.include_validation,
-        given_.search_metric,
     )
     return priced, cells(priced, given_.planned, given_.failures)
 

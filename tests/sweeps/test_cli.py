@@ -340,12 +340,19 @@ def test_output_that_cannot_be_written_is_an_error(
         assert error == f"{out}: {reason}"
 
 
-def test_a_home_that_cannot_be_written_is_an_error(
-    here: Path, folder_store: FolderStore, tmp_path: Path
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("SWEEPS_HOME", "tiny.yaml", "cannot keep decoded datasets in"),
+        ("SWEEPS_CACHE_MAX", "much", "SWEEPS_CACHE_MAX='much': expected a size"),
+    ],
+)
+def test_a_cache_that_cannot_be_used_is_an_error(
+    here: Path, folder_store: FolderStore, variable: str, value: str, words: str
 ) -> None:
-    """Told before Ray starts, and what to set."""
+    """A folder that cannot be written and a bad limit are named before Ray starts."""
     stage_here(folder_store, tiny())
-    environment = {**os.environ, "SWEEPS_HOME": str(here / "tiny.yaml")}
+    environment = {**os.environ, "SWEEPS_CACHE": "", variable: value}
     del environment["RAY_AUTH_MODE"]
     arguments = ["run", "tiny.yaml", "--store", folder_store.url]
     done = subprocess.run(
@@ -355,7 +362,7 @@ def test_a_home_that_cannot_be_written_is_an_error(
         text=True,
     )
     assert done.returncode == 2
-    assert "cannot keep decoded datasets in" in done.stderr
+    assert words in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -14,9 +14,9 @@ from port_probes import RAY_GRPC, ask_grpc, ask_http, descendants, is_exporter, 
 from ray_here import RayHere
 from tiny_sweeps import Place, made_place
 
+from cluster.common.redaction import RedactingFormatter, redact
 from cluster.embedded.server import embedded_server
 from cluster.errors import ClusterError
-from cluster.redaction import RedactingFormatter, redact
 from cluster.stores import open_store
 from cluster.stores.s3 import S3Store
 

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from ray.experimental import internal_kv
 from rich.console import Console
 
 from cluster.errors import Unavailable
 from cluster.jobs.notices import Drain
+from cluster.jobs.ray_internals import kv_list
 from cluster.stores.base import Store
 from spurious.data.dataset import Dataset
-from spurious.training.loop import Fit, Hooks, Wish
+from spurious.training.loop import ControlSignal, Fit, Hooks
 from sweeps.commands.verbs import VERBS
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import DatasetFacts, Plan
@@ -258,7 +258,7 @@ def fit_in_a_long_epoch(dataset: Dataset, task: Task, hooks: Hooks, store: Store
     """
     if attempts_before(task) == 0:
         node_goes_away()
-        wait_until(lambda: internal_kv._internal_kv_list(b"leaving/", namespace=b"spurious-sweeps"))
+        wait_until(lambda: kv_list("leaving/"))
         os._exit(1)
     return fit_for_real(dataset, task, hooks, store)
 
@@ -267,7 +267,7 @@ def fit_on_leaving_nodes(dataset: Dataset, task: Task, hooks: Hooks, store: Stor
     """Train on the fourth attempt; three nodes before say that they go away, and take it along."""
     if attempts_before(task) < 3:
         node_goes_away()
-        assert hooks.wish() is Wish.SAVE
+        assert hooks.poll() is ControlSignal.SAVE
         os._exit(1)
     return fit_for_real(dataset, task, hooks, store)
 
@@ -279,7 +279,7 @@ def fit_on_a_leaving_node_after_failures(
     if (before := attempts_before(task)) < 3:
         if before == 2:
             node_goes_away()
-            assert hooks.wish() is Wish.SAVE
+            assert hooks.poll() is ControlSignal.SAVE
             time.sleep(3.0)  # a node's last seconds, in which the driver hears of it
         os._exit(1)
     return fit_for_real(dataset, task, hooks, store)
@@ -291,7 +291,7 @@ def fit_on_a_leaving_node_without_store(
     """Train on the third attempt; the first misses its store, the second's worker is lost."""
     if (before := attempts_before(task)) == 0:
         node_goes_away()
-        assert hooks.wish() is Wish.SAVE
+        assert hooks.poll() is ControlSignal.SAVE
         raise Unavailable("the store went away")
     if before == 1:
         os._exit(1)

@@ -1,4 +1,4 @@
-"""Deep feature reweighting: a first model's last layer anew on balanced held-out images.
+"""Deep feature reweighting: a first model's last layer fitted again on balanced held-out images.
 
 Kirichenko et al. 2023, "Last layer re-training is sufficient for robustness to spurious
 correlations". The validation images are the held-out ones.
@@ -17,52 +17,52 @@ from sklearn.preprocessing import StandardScaler
 
 from spurious.config.methods import Dfr
 from spurious.errors import ConfigError
-from spurious.methods.base import Problem
-from spurious.methods.dfr.last_layer import averaged, best_penalty, put, unscaled
+from spurious.methods.base import TrainingProblem
+from spurious.methods.dfr.last_layer import best_penalty, fit_averaged, put, undo_scaling
 from spurious.methods.features import features, linear_head
-from spurious.methods.first_stage import first_model, loaded
+from spurious.methods.first_model import first_model, load_first_model
 from spurious.scoring.selection import parse_rule
 from spurious.training.evaluate import MetricRow
 from spurious.training.loop import Fit, Hooks
 from spurious.training.models import Model
 
 
-def fit(problem: Problem, options: Dfr, hooks: Hooks) -> Fit:
-    """Train a first model, fit its last layer anew, and evaluate it once, as the last epoch.
+def fit(problem: TrainingProblem, options: Dfr, hooks: Hooks) -> Fit:
+    """Train a first model, fit its last layer again, and evaluate it once, as the last epoch.
 
     The time of training is that of the second step, its images are those of all refits.
 
     Raises:
         ConfigError: the validation images lack a class, or a group has a single one.
     """
-    model = loaded(problem, first_model(problem, options, hooks).kept)
+    model = load_first_model(problem, first_model(problem, options, hooks).kept)
     started = time.perf_counter()
-    found = features(problem, model, problem.validation)
-    groups = found.labels if problem.groups is None else problem.groups
-    check(found.labels, groups)
-    vectors = found.vectors.astype(np.float64)
+    validation = features(problem, model, problem.validation)
+    groups = validation.labels if problem.groups is None else problem.groups
+    check(validation.labels, groups)
+    vectors = validation.vectors.astype(np.float64)
     scaler = StandardScaler().fit(vectors)
     vectors = scaler.transform(vectors)
-    penalty = best_penalty(vectors, found.labels, groups, problem.seed)
-    line = averaged(vectors, found.labels, groups, penalty, options.refits, problem.seed)
-    put(linear_head(model), unscaled(line, scaler.mean_, scaler.scale_))
+    penalty = best_penalty(vectors, validation.labels, groups, problem.seed)
+    line = fit_averaged(vectors, validation.labels, groups, penalty, options.refits, problem.seed)
+    put(linear_head(model), undo_scaling(line, scaler.mean_, scaler.scale_))
     seconds = time.perf_counter() - started
     sizes = np.bincount(groups)
     drawn = len(sizes) * int(sizes.min())
-    fitted = _evaluated(problem, model, hooks)
+    fitted = _evaluate(problem, model, hooks)
     fitted.seconds_training, fitted.images_trained = seconds, options.refits * drawn
-    told: dict[str, float] = {
+    facts: dict[str, float] = {
         "dfr_c": penalty,
         "dfr_images": drawn,
         "dfr_features": int(np.count_nonzero(line.weights)),
     }
     fitted.rows += [
-        MetricRow(problem.train.epochs, "train", name, None, value) for name, value in told.items()
+        MetricRow(problem.train.epochs, "train", name, None, value) for name, value in facts.items()
     ]
     return fitted
 
 
-def _evaluated(problem: Problem, model: Model, hooks: Hooks) -> Fit:
+def _evaluate(problem: TrainingProblem, model: Model, hooks: Hooks) -> Fit:
     """A fit of one evaluated epoch, numbered as the trial's last, and kept."""
     epoch = problem.train.epochs
     evaluation = problem.evaluator(model, epoch)

@@ -42,7 +42,7 @@ class Line:
         return np.asarray(vectors @ self.weights + self.intercept)
 
 
-def balanced(groups: Ids, rng: np.random.Generator) -> Ids:
+def draw_balanced(groups: Ids, rng: np.random.Generator) -> Ids:
     """Positions drawn without replacement: of every group as many as the smallest has.
 
     Args:
@@ -69,7 +69,7 @@ def regression(vectors: Values, labels: Ids, penalty: float, random_state: int) 
     return Line(model.coef_[0], float(model.intercept_[0]))
 
 
-def halves(groups: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
+def split_in_halves(groups: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
     """Positions of one half of every group, drawn balanced, and of all of the other halves.
 
     Args:
@@ -81,7 +81,7 @@ def halves(groups: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
         members = rng.permutation(np.flatnonzero(groups == group))
         second[members[: len(members) // 2]] = True
     first = np.flatnonzero(~second)
-    return first[balanced(groups[first], rng)], np.flatnonzero(second)
+    return first[draw_balanced(groups[first], rng)], np.flatnonzero(second)
 
 
 def best_penalty(vectors: Values, labels: Ids, groups: Ids, seed: int) -> float:
@@ -95,7 +95,7 @@ def best_penalty(vectors: Values, labels: Ids, groups: Ids, seed: int) -> float:
         groups: (m,), 0 to G - 1, each of at least two images.
         seed: The trial's seed.
     """
-    fitting, judging = halves(groups, generator("dfr-halves", seed))
+    fitting, judging = split_in_halves(groups, generator("dfr-halves", seed))
 
     def worst(penalty: float) -> float:
         line = regression(vectors[fitting], labels[fitting], penalty, _random_state(seed))
@@ -105,13 +105,13 @@ def best_penalty(vectors: Values, labels: Ids, groups: Ids, seed: int) -> float:
     return max(PENALTIES, key=worst)  # the first of equals
 
 
-def averaged(
+def fit_averaged(
     vectors: Values, labels: Ids, groups: Ids, penalty: float, refits: int, seed: int
 ) -> Line:
     """The mean of regressions on `refits` balanced draws; arguments as of `best_penalty`."""
     lines = []
     for number in range(refits):
-        drawn = balanced(groups, generator("dfr", seed, number))
+        drawn = draw_balanced(groups, generator("dfr", seed, number))
         lines.append(regression(vectors[drawn], labels[drawn], penalty, _random_state(seed)))
     weights = np.mean([line.weights for line in lines], axis=0)
     return Line(weights, float(np.mean([line.intercept for line in lines])))
@@ -121,7 +121,7 @@ def _random_state(seed: int) -> int:
     return derive("liblinear", seed) % 2**32
 
 
-def unscaled(line: Line, mean: Values, scale: Values) -> Line:
+def undo_scaling(line: Line, mean: Values, scale: Values) -> Line:
     """The line of features as they are, given that of (features - mean) / scale; each (D,)."""
     weights = line.weights / scale
     return Line(weights, line.intercept - float(weights @ mean))

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from spurious.config.methods import George
 from spurious.methods.features import Features
-from spurious.methods.george.overclusters import refined
+from spurious.methods.george.overclusters import refine
 from spurious.methods.george.partitions import SMALLEST, Ids, Values, best_partition, score
-from spurious.methods.george.reductions import reduced
+from spurious.methods.george.reductions import reduce_dimensions
 
 NOWHERE = -1
 """Cluster of a validation image whose class has no training image."""
@@ -62,7 +62,7 @@ def cluster(
         options: Reduction, clusterer and numbers of clusters.
         random_state: 0 to 2**32 - 1.
     """
-    own = np.zeros(len(training.labels), dtype=np.int64)
+    assigned = np.zeros(len(training.labels), dtype=np.int64)
     others = np.full(len(validation.labels), NOWHERE)
     counts, scores = np.zeros(2, dtype=np.int64), np.full(2, math.nan)
     for label, name in enumerate(_CLASSES):
@@ -72,14 +72,14 @@ def cluster(
             continue
         first = counts[:label].sum()
         if size < SMALLEST or name == options.whole:
-            own[inside], others[outside], counts[label] = first, first, 1
+            assigned[inside], others[outside], counts[label] = first, first, 1
             continue
         ids, further, scores[label] = _of_class(
             training.only(inside), validation.only(outside), direction, options, random_state
         )
-        own[inside], others[outside] = first + ids, first + further
+        assigned[inside], others[outside] = first + ids, first + further
         counts[label] = ids.max() + 1
-    return Clusters(own, others, counts, scores)
+    return Clusters(assigned, others, counts, scores)
 
 
 def _of_class(
@@ -90,13 +90,13 @@ def _of_class(
     random_state: int,
 ) -> tuple[Ids, Ids, float]:
     """Clusters of one class's training and validation images, from 0, and their score."""
-    points, further = reduced(
+    points, further = reduce_dimensions(
         training.vectors, validation.vectors, direction, options, random_state
     )
     partition = best_partition(points, options, random_state)
     ids, others = partition.labels, partition(further)
     if options.overcluster:
-        ids, others = refined(
+        ids, others = refine(
             points, further, training.losses, partition, options.clusterer, random_state
         )
     return ids, others, score(points, ids)

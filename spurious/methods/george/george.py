@@ -14,20 +14,20 @@ from threadpoolctl import threadpool_limits
 from spurious.config.methods import George
 from spurious.data.randomness import derive
 from spurious.errors import ConfigError, DataError
-from spurious.methods.base import Problem
+from spurious.methods.base import TrainingProblem
 from spurious.methods.features import features, linear_head
-from spurious.methods.first_stage import first_model, loaded
+from spurious.methods.first_model import first_model, load_first_model
 from spurious.methods.george.clusters import Clusters, cluster
-from spurious.methods.group_weights import GroupObjective, order_of
+from spurious.methods.group_weights import GroupObjective, sampler_of
 from spurious.training import checkpoint
 from spurious.training.evaluate import MetricRow
 from spurious.training.loop import Fit, Hooks
-from spurious.training.shared_models import Stage
+from spurious.training.shared_models import SharedModel
 
 KIND = "george-clusters"
 
 
-def fit(problem: Problem, options: George, hooks: Hooks) -> Fit:
+def fit(problem: TrainingProblem, options: George, hooks: Hooks) -> Fit:
     """Find clusters by a first model, and train another from the start by group DRO on them.
 
     Validation then has `worst_cluster_accuracy`. The clusters are a stage of their own, since
@@ -36,14 +36,18 @@ def fit(problem: Problem, options: George, hooks: Hooks) -> Fit:
     Raises:
         ConfigError: `groups: pairs` while a class has no training image.
     """
-    stage = Stage(KIND, problem.config)
-    stored = hooks.stages(stage, lambda _: _packed(_found(problem, options, hooks)))
-    clusters = _unpacked(problem, stored)
+    model_key = SharedModel(KIND, problem.config)
+    stored = hooks.shared_models(
+        model_key, lambda _: _pack(_find_clusters(problem, options, hooks))
+    )
+    clusters = _unpack(problem, stored)
     problem.evaluator.clusters = clusters.validation
     pairs = pairs_of(clusters.counts) if options.groups == "pairs" else None
-    objective = GroupObjective(problem.task, clusters.training, options, problem.device, pairs)
-    order = order_of(options, clusters.training)
-    fitted = problem.run(problem.build(), objective, hooks, order=order)
+    objective = GroupObjective(
+        problem.supervision, clusters.training, options, problem.device, pairs
+    )
+    sampler = sampler_of(options, clusters.training)
+    fitted = problem.run(problem.build(), objective, hooks, sampler=sampler)
     fitted.rows += [
         MetricRow(problem.train.epochs, "train", f"george_{name}_y{label}", None, float(value))
         for name, of_classes in (
@@ -55,9 +59,9 @@ def fit(problem: Problem, options: George, hooks: Hooks) -> Fit:
     return fitted
 
 
-def _found(problem: Problem, options: George, hooks: Hooks) -> Clusters:
+def _find_clusters(problem: TrainingProblem, options: George, hooks: Hooks) -> Clusters:
     """Clusters of the first model's features; the best epoch's, on images as they are."""
-    model = loaded(problem, first_model(problem, options, hooks).kept)
+    model = load_first_model(problem, first_model(problem, options, hooks).kept)
     training = features(problem, model, problem.training)
     validation = features(problem, model, problem.validation)
     negative, positive = linear_head(model).weight.detach().float().cpu().numpy()
@@ -66,11 +70,11 @@ def _found(problem: Problem, options: George, hooks: Hooks) -> Clusters:
         return cluster(training, validation, positive - negative, options, random_state)
 
 
-def _packed(clusters: Clusters) -> bytes:
+def _pack(clusters: Clusters) -> bytes:
     return checkpoint.pack({name: torch.from_numpy(of) for name, of in vars(clusters).items()})
 
 
-def _unpacked(problem: Problem, stored: bytes) -> Clusters:
+def _unpack(problem: TrainingProblem, stored: bytes) -> Clusters:
     state = checkpoint.unpack(stored)
     clusters = Clusters(**{name: tensor.numpy() for name, tensor in state.items()})
     if len(clusters.training) != len(problem.training):

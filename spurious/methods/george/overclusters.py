@@ -20,7 +20,7 @@ SHARE = 0.005
 """Smallest share of the class's training images that a kept sub-cluster has."""
 
 
-def refined(
+def refine(
     points: Points,
     further: Points,
     losses: Values,
@@ -53,7 +53,7 @@ def refined(
         other_subs[outside] += split(further[outside])
     before, after = silhouettes(points, parents), silhouettes(points, subs)
     kept = worth_keeping(subs, other_subs, before, after, losses)
-    return merged(subs, other_subs, kept)
+    return merge(subs, other_subs, kept)
 
 
 def worth_keeping(subs: Ids, other_subs: Ids, before: Values, after: Values, losses: Values) -> Ids:
@@ -74,16 +74,16 @@ def worth_keeping(subs: Ids, other_subs: Ids, before: Values, after: Values, los
     fewest = max(SHARE * len(subs), FEWEST)
     kept = []
     for sub in np.unique(subs):
-        own, family = subs == sub, subs // FACTOR == sub // FACTOR
-        compact = after[own].mean() > max(before[own].mean(), 0.0)
-        hard = losses[own].mean() >= losses[family].mean()
-        large = own.sum() >= fewest and (other_subs == sub).sum() >= FEWEST
+        members, family = subs == sub, subs // FACTOR == sub // FACTOR
+        compact = after[members].mean() > max(before[members].mean(), 0.0)
+        hard = losses[members].mean() >= losses[family].mean()
+        large = members.sum() >= fewest and (other_subs == sub).sum() >= FEWEST
         if compact and hard and large:
             kept.append(sub)
     return np.array(kept, dtype=np.int64)
 
 
-def merged(subs: Ids, other_subs: Ids, kept: Ids) -> tuple[Ids, Ids]:
+def merge(subs: Ids, other_subs: Ids, kept: Ids) -> tuple[Ids, Ids]:
     """Give sub-clusters that are not kept back to their clusters, and number what there is.
 
     Every sub-cluster of a validation image is one of some training image, so no id is missing.

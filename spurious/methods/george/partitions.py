@@ -72,8 +72,8 @@ class Partition:
         """(m,) int64: the clusters of further points, (m, d); m may be 0."""
         if len(points) == 0:  # which the libraries refuse
             return np.zeros(0, dtype=np.int64)
-        found: Ids = self._belonging(points)[:, self._present].argmax(axis=1)
-        return found
+        assigned: Ids = self._belonging(points)[:, self._present].argmax(axis=1)
+        return assigned
 
 
 def silhouettes(points: Points, labels: Ids) -> Values:
@@ -94,8 +94,8 @@ def score(points: Points, labels: Ids) -> float:
     clusters = np.unique(labels)
     if len(clusters) < 2:
         return math.nan
-    found = silhouettes(points, labels)
-    return float(np.mean([found[labels == cluster].mean() for cluster in clusters]))
+    widths = silhouettes(points, labels)
+    return float(np.mean([widths[labels == cluster].mean() for cluster in clusters]))
 
 
 def best_partition(points: Points, options: George, random_state: int) -> Partition:
@@ -115,8 +115,10 @@ def best_partition(points: Points, options: George, random_state: int) -> Partit
     if options.clusters is not None:
         return into(min(options.clusters, most))
     counts = range(min(options.max_clusters, most), 1, -1)
-    return max(map(into, counts), key=lambda found: _value(points, found))  # the first of equals
+    return max(
+        map(into, counts), key=lambda partition: _value(points, partition)
+    )  # the first of equals
 
 
-def _value(points: Points, found: Partition) -> float:
-    return score(points, found.labels) if len(found) > 1 else -1.0
+def _value(points: Points, partition: Partition) -> float:
+    return score(points, partition.labels) if len(partition) > 1 else -1.0

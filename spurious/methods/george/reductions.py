@@ -28,7 +28,7 @@ def unit(vectors: Points) -> Points:
     return vectors / np.maximum(lengths, EPSILON)
 
 
-def reduced(
+def reduce_dimensions(
     training: NDArray[Any],
     validation: NDArray[Any],
     direction: NDArray[Any],

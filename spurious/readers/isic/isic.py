@@ -27,7 +27,7 @@ from spurious.readers.isic.isic_files import (
     read_traps,
     table_name,
 )
-from spurious.readers.problems import Problems
+from spurious.readers.issues import ReaderIssues
 from spurious.readers.resize import shrink_image, shrink_mask
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,6 @@ class Isic:
         image_size: Staged side in pixels, at most the smaller native one of any image.
         split: Which trap split, from 1 to 5.
         traps: Folder of the tables, where they lie outside the release's.
-        name: Dataset name.
     """
 
     def __init__(
@@ -84,7 +83,6 @@ class Isic:
         image_size: int = 512,
         split: int = 1,
         traps: Path | None = None,
-        name: str = "isic",
     ) -> None:
         if image_size < 1:
             raise DataError(f"image size is {image_size}; expected 1 or more")
@@ -94,7 +92,7 @@ class Isic:
         self.image_size = image_size
         self.split = split
         self.traps = traps.absolute() if traps else self.folder
-        self.name = name
+        self.name = "isic"
         self.attribute_names: tuple[str, ...] = ATTRIBUTES
         self.declared_directions: Mapping[str, int] = {}
         self._cached: _Index | None = None
@@ -147,7 +145,7 @@ class Isic:
         return self._cached
 
     def _read_index(self) -> _Index:
-        problems = Problems()
+        problems = ReaderIssues()
         images = find_pictures(self.folder, IMAGE_FOLDER, "*.jpg", "", problems)
         masks = find_pictures(self.folder, MASK_FOLDER, "*.png", MASK_SUFFIX, problems)
         rows = read_traps(self.traps, self.split, problems)

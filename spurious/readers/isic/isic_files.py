@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spurious.errors import DataError
-from spurious.readers.problems import Problems
+from spurious.readers.issues import ReaderIssues
 from spurious.readers.tables import read_rows
 
 IMAGE_FOLDER = "ISIC2018_Task1-2_Training_Input"
@@ -46,7 +46,7 @@ def table_name(split: str, trap: int) -> str:
 
 
 def find_pictures(
-    folder: Path, inside: str, pattern: str, suffix: str, problems: Problems
+    folder: Path, inside: str, pattern: str, suffix: str, problems: ReaderIssues
 ) -> dict[str, Path]:
     """Return the files of one of the release's folders by image id.
 
@@ -56,31 +56,31 @@ def find_pictures(
         folder: The release.
         inside: Its folder.
         pattern: What the files are called.
-        suffix: What their stems have behind the id; other files are no images of the task.
+        suffix: What their stems have behind the id; other files are not images of the task.
         problems: Receives links that leave the folder, and a folder without a picture.
     """
-    found: dict[str, Path] = {}
+    pictures: dict[str, Path] = {}
     home, before = folder.resolve(), problems.count
     for path in sorted((folder / inside).glob(pattern)):
         image = path.stem.removesuffix(suffix)
         if not _NAME.fullmatch(image):  # AppleDouble companions, `_superpixels.png`
             continue
         if path.resolve().is_relative_to(home):
-            found[image] = path
+            pictures[image] = path
         else:
             problems.add(
                 f"{path.relative_to(folder)}: a link that leaves the folder; copy the file in its "
                 "place"
             )
-    if not found and problems.count == before:
+    if not pictures and problems.count == before:
         problems.add(
             f"{folder}: no {inside}/ISIC_0000000{suffix}{Path(pattern).suffix} or the like; point "
             f"to the folder that holds {inside} as released"
         )
-    return found
+    return pictures
 
 
-def read_traps(folder: Path, trap: int, problems: Problems) -> dict[str, Row]:
+def read_traps(folder: Path, trap: int, problems: ReaderIssues) -> dict[str, Row]:
     """Return the row of every image in the three tables of one trap split.
 
     As released, `val` lies inside `train`; its images are taken out of `train` here. `test` shares
@@ -95,11 +95,11 @@ def read_traps(folder: Path, trap: int, problems: Problems) -> dict[str, Row]:
     for split in _READ_ORDER:
         path = folder / table_name(split, trap)
         try:
-            own = _read_table(path, split, problems)
+            table = _read_table(path, split, problems)
         except DataError as error:
             problems.add(f"{error} (the tables are looked for in {folder}; see option 'traps')")
             continue
-        for image, row in own.items():
+        for image, row in table.items():
             known = rows.setdefault(image, row)
             if known is row:
                 continue
@@ -113,7 +113,7 @@ def read_traps(folder: Path, trap: int, problems: Problems) -> dict[str, Row]:
     return rows
 
 
-def _read_table(path: Path, split: str, problems: Problems) -> dict[str, Row]:
+def _read_table(path: Path, split: str, problems: ReaderIssues) -> dict[str, Row]:
     """Rows of one table by image id.
 
     Raises:
@@ -155,7 +155,7 @@ def check_join(
     images: Mapping[str, Path],
     masks: Mapping[str, Path],
     rows: Mapping[str, Row],
-    problems: Problems,
+    problems: ReaderIssues,
 ) -> None:
     """Report images without a mask, and a split that is left without an image."""
     labelled = sorted(images.keys() & rows.keys())

@@ -15,7 +15,7 @@ from spurious.data.dataset import Record
 from spurious.data.specificity import count_components
 from spurious.errors import DataError
 from spurious.readers.dicom import Film, read_film
-from spurious.readers.problems import Problems
+from spurious.readers.issues import ReaderIssues
 from spurious.readers.resize import shrink_image, shrink_mask
 from spurious.readers.siim_acr import rle
 from spurious.readers.siim_acr.siim_files import (
@@ -70,7 +70,6 @@ class SiimAcr:
         image_size: Staged side in pixels, at most the native one.
         tubes: Tube labels, where they lie outside the folder.
         rle: Mask table, where it lies outside the folder.
-        name: Dataset name.
     """
 
     def __init__(
@@ -80,7 +79,6 @@ class SiimAcr:
         image_size: int = 512,
         tubes: Path | None = None,
         rle: Path | None = None,
-        name: str = "siim-acr",
     ) -> None:
         if image_size < 1:
             raise DataError(f"image size is {image_size}; expected 1 or more")
@@ -88,7 +86,7 @@ class SiimAcr:
         self.image_size = image_size
         self.tubes = tubes.absolute() if tubes else None
         self.rle = rle.absolute() if rle else None
-        self.name = name
+        self.name = "siim-acr"
         self.attribute_names: tuple[str, ...] = ("tube",)
         self.declared_directions: Mapping[str, int] = {"tube": +1}
         self._cached: _Index | None = None
@@ -137,7 +135,7 @@ class SiimAcr:
         return self._cached
 
     def _read_index(self) -> _Index:
-        problems = Problems()
+        problems = ReaderIssues()
         images = find_images(self.folder, problems)
         mask_table, masks = self._read_mask_table(problems)
         tube_file, tubes = self._read_tubes(problems)
@@ -166,7 +164,7 @@ class SiimAcr:
         return _Index(labelled, masks, tubes, mask_table.name, provenance)
 
     def _read_mask_table(
-        self, problems: Problems
+        self, problems: ReaderIssues
     ) -> tuple[Path, Mapping[str, tuple[MaskRow, ...]]]:
         try:
             path = find_one(self.folder, self.rle, MASK_TABLES, "rle")
@@ -175,7 +173,7 @@ class SiimAcr:
             problems.add(str(error))
             return self.folder, {}
 
-    def _read_tubes(self, problems: Problems) -> tuple[Path, TubeLabels]:
+    def _read_tubes(self, problems: ReaderIssues) -> tuple[Path, TubeLabels]:
         try:
             path = find_one(self.folder, self.tubes, TUBE_LABELS, "tubes")
             return path, read_tube_labels(path, problems)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spurious.errors import DataError
-from spurious.readers.problems import Problems
+from spurious.readers.issues import ReaderIssues
 from spurious.readers.siim_acr import rle
 from spurious.readers.tables import read_rows
 
@@ -24,12 +24,12 @@ class MaskRow:
     code: str
 
 
-def find_images(folder: Path, problems: Problems) -> dict[str, Path]:
+def find_images(folder: Path, problems: ReaderIssues) -> dict[str, Path]:
     """Return every `dicom-images-train/<study>/<series>/<image>.dcm` by its file stem.
 
     Names are only ever found here and never built from a table, so a table cannot point elsewhere.
     """
-    found: dict[str, Path] = {}
+    images: dict[str, Path] = {}
     home = folder.resolve()
     for path in sorted((folder / IMAGE_FOLDER).glob("*/*/*.dcm")):
         if path.name.startswith("."):  # AppleDouble companions that macOS leaves behind
@@ -37,29 +37,29 @@ def find_images(folder: Path, problems: Problems) -> dict[str, Path]:
         shown = path.relative_to(folder)
         if not path.resolve().is_relative_to(home):
             problems.add(f"{shown}: a link that leaves the folder; copy the file in its place")
-        elif path.stem in found:
+        elif path.stem in images:
             problems.add(
                 f"{shown}: second file of that image; the first is "
-                f"{found[path.stem].relative_to(folder)}: remove one"
+                f"{images[path.stem].relative_to(folder)}: remove one"
             )
         else:
-            found[path.stem] = path
-    if not found and not problems.count:
+            images[path.stem] = path
+    if not images and not problems.count:
         problems.add(
             f"{folder}: no {IMAGE_FOLDER}/<study>/<series>/<image>.dcm; point to the folder that "
             f"holds {IMAGE_FOLDER} as released"
         )
-    return found
+    return images
 
 
-def find_one(folder: Path, given: Path | None, names: Sequence[str], option: str) -> Path:
+def find_one(folder: Path, chosen: Path | None, names: Sequence[str], option: str) -> Path:
     """Return the given file, or the only one of `names` in the folder.
 
     Raises:
         DataError: None or several are there, or the one there is a link that leaves the folder.
     """
-    if given is not None:
-        return given
+    if chosen is not None:
+        return chosen
     there = [folder / name for name in names if (folder / name).is_file()]
     if len(there) != 1:
         state = " and ".join(path.name for path in there) or "neither"
@@ -73,7 +73,7 @@ def find_one(folder: Path, given: Path | None, names: Sequence[str], option: str
     return there[0]
 
 
-def read_masks(path: Path, problems: Problems) -> dict[str, tuple[MaskRow, ...]]:
+def read_masks(path: Path, problems: ReaderIssues) -> dict[str, tuple[MaskRow, ...]]:
     """Return the mask rows of every image in the table; an empty tuple where it has no mask.
 
     An image with several rows has several components or annotators, whose masks are united, so an
@@ -105,7 +105,7 @@ def check_join(
     images: Mapping[str, Path],
     masks: Mapping[str, tuple[MaskRow, ...]],
     splits: Mapping[str, str],
-    problems: Problems,
+    problems: ReaderIssues,
 ) -> None:
     """Report what leaves a split empty: tables of another release, or missing images."""
     labelled = images.keys() & masks.keys()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spurious.errors import DataError
-from spurious.readers.problems import Problems
+from spurious.readers.issues import ReaderIssues
 from spurious.readers.tables import read_rows
 
 MAX_PICKLE_BYTES = 4 * 2**20
@@ -48,7 +48,7 @@ class TubeLabels:
     )
 
 
-def read_tube_labels(path: Path, problems: Problems) -> TubeLabels:
+def read_tube_labels(path: Path, problems: ReaderIssues) -> TubeLabels:
     """Read the released pickle, or a CSV `ImageId,tube` with an optional column `split`.
 
     A CSV without `split` is split by the order of its rows, as the pickle is by that of its keys.
@@ -167,7 +167,7 @@ def _bytes(path: Path) -> bytes:
         raise DataError(f"cannot be read ({error.strerror}); check the path") from error
 
 
-def _read_csv(path: Path, problems: Problems) -> TubeLabels:
+def _read_csv(path: Path, problems: ReaderIssues) -> TubeLabels:
     present, splits, bad = dict[str, bool](), dict[str, str](), problems.count
     for line, cells in read_rows(path, ("ImageId", "tube"), problems):
         image, where = cells["ImageId"], f"{path.name} line {line}"

@@ -246,8 +246,8 @@ def test_children_do_not_keep_it(tmp_path: Path) -> None:
 def test_waits_for_others_with_a_bound(tmp_path: Path) -> None:
     """While another starts or stops the server a command waits, and says so at the bound."""
     for name, kind, doing in (
-        ("start.lock", fcntl.LOCK_SH, "starts the server"),
-        ("users.lock", fcntl.LOCK_EX, "is being stopped"),
+        ("start.lock", fcntl.LOCK_SH, "another command is starting the server"),
+        ("users.lock", fcntl.LOCK_EX, "a supervisor is stopping the server"),
     ):
         with (tmp_path / name).open("w") as held:
             fcntl.flock(held, kind)

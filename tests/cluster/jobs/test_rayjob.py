@@ -16,7 +16,7 @@ from kubernetes_here import KubernetesHere, kubernetes_here, write_kubeconfig
 
 from cluster.errors import ClusterError, Denied, NotFound, Unavailable
 from cluster.jobs.kuberay_api import RayJobs, RayJobState
-from cluster.jobs.rayjob import QUEUE_LABEL, RayJobRules, as_yaml, read_raycluster, render_rayjob
+from cluster.jobs.rayjob import QUEUE_LABEL, as_yaml, read_raycluster, render_rayjob
 from cluster.jobs.requests import job_id, job_request
 from k8s.lint.documents import Document
 from k8s.lint.kuberay import kuberay_problems
@@ -58,13 +58,10 @@ def test_the_whole_rayjob_is_the_golden_one() -> None:
 
 
 def test_rules_of_beginning_and_end_are_written() -> None:
-    """What is not asked for is left out, so that a queue's own setting stands."""
+    """What a queue may set is left out, so that its own setting stands."""
     spec = render_rayjob(cluster(), REQUEST)["spec"]
     assert not {"suspend", "activeDeadlineSeconds"} & spec.keys()
-    rules = RayJobRules(ttl_seconds=0, backoff_limit=2, active_deadline_seconds=3600, suspend=True)
-    spec = render_rayjob(cluster(), REQUEST, rules)["spec"]
-    assert (spec["ttlSecondsAfterFinished"], spec["backoffLimit"]) == (0, 2)
-    assert (spec["activeDeadlineSeconds"], spec["suspend"]) == (3600, True)
+    assert (spec["ttlSecondsAfterFinished"], spec["backoffLimit"]) == (600, 0)
 
 
 def test_a_rendered_raycluster_is_not_changed() -> None:
@@ -76,10 +73,9 @@ def test_a_rendered_raycluster_is_not_changed() -> None:
 
 
 @pytest.mark.skipif(not CRDS.exists(), reason=WITHOUT_CRDS)
-@pytest.mark.parametrize("rules", [RayJobRules(), RayJobRules(0, 0, 60, suspend=True)])
-def test_the_rayjob_holds_against_the_crd_and_the_operators_rules(rules: RayJobRules) -> None:
+def test_the_rayjob_holds_against_the_crd_and_the_operators_rules() -> None:
     """KubeRay's schema after defaults, and what its operator refuses besides."""
-    document = Document("here", render_rayjob(cluster(), REQUEST, rules))
+    document = Document("here", render_rayjob(cluster(), REQUEST))
     assert schema_problems(document, crds(), "1.33") == ([], True)
     assert list(kuberay_problems(document)) == []
 

@@ -166,7 +166,7 @@ def test_a_missing_token_is_told_before_anything_is_asked(
 ) -> None:
     """With what to set; a file that is named must be there."""
     fresh.setenv("RAY_AUTH_MODE", "token")
-    with pytest.raises(Denied, match="there is no token: set RAY_AUTH_TOKEN_PATH to a file"):
+    with pytest.raises(Denied, match="without a token: set RAY_AUTH_TOKEN_PATH to a file"):
         prepare_client()
     fresh.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "nowhere"))
     with pytest.raises(Denied, match=r"RAY_AUTH_TOKEN_PATH=.*/nowhere: no such file"):

@@ -17,7 +17,7 @@ import pytest
 from cluster.errors import Unavailable
 from cluster.jobs.session import (
     _private_folder,
-    _terminated_as_interrupted,
+    _terminate_as_interrupt,
     _token_of_session,
     on_cluster,
     prepare_environment,
@@ -87,7 +87,7 @@ def test_a_half_removed_folder_goes_too(short: Path, monkeypatch: pytest.MonkeyP
     used = SessionFolder(keep=False)
     half = SessionFolder(keep=False)
     half.path.rmdir()
-    os.close(half._owner)
+    half._owner.close()
     new = SessionFolder(keep=False)
     assert set(short.iterdir()) == {f.path.parent for f in (kept, used, new)}
     for folder in (used, new):
@@ -168,7 +168,7 @@ def test_sigterm_acts_as_ctrl_c(sigint: Any) -> None:
     """
     before, others = signal.getsignal(signal.SIGTERM), signal.signal(signal.SIGINT, sigint)
     try:
-        with pytest.raises(KeyboardInterrupt), _terminated_as_interrupted():
+        with pytest.raises(KeyboardInterrupt), _terminate_as_interrupt():
             os.kill(os.getpid(), signal.SIGTERM)
     finally:
         signal.signal(signal.SIGINT, others)

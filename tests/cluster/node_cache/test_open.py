@@ -21,7 +21,7 @@ from sample_records import make_records, stage
 from cluster.datasets.keys import shard_key
 from cluster.datasets.manifest_build import build_manifest
 from cluster.datasets.shards import write_shards
-from cluster.errors import Corrupt, Denied, NotFound, Unavailable
+from cluster.errors import ClusterError, Corrupt, Denied, NotFound, Unavailable
 from cluster.node_cache import eviction as cache_room
 from cluster.node_cache.eviction import DiskFull
 from cluster.node_cache.open import open_dataset
@@ -223,7 +223,7 @@ def test_waiting_for_a_fetch_is_bounded(folder_store, tmp_path):
     opener = start_opener(tmp_path, stop_at=1)
     try:
         wait_for(tmp_path / "stopped")
-        with pytest.raises(Unavailable, match=r"\.lock for 1 s"):
+        with pytest.raises(Unavailable, match=r"timed out after 1 s waiting for lock .*\.lock"):
             open_dataset(folder_store, manifest, tmp_path / "cache", wait_seconds=1)
     finally:
         opener.kill()
@@ -345,7 +345,7 @@ def test_a_full_disk_evicts_before_it_fails(folder_store, small_disk):
     assert entries(small_disk) == [f"v1-{manifest.content_digest}"]
 
 
-def test_eviction_spares_what_is_in_use_and_what_was_used_last(folder_store, tmp_path):
+def test_eviction_spares_what_is_in_use_and_what_was_used_last(folder_store, tmp_path, monkeypatch):
     """The least recently opened free dataset goes; one with a living view stays."""
     cache = tmp_path / "cache"
     a, b, c, d = (
@@ -360,20 +360,47 @@ def test_eviction_spares_what_is_in_use_and_what_was_used_last(folder_store, tmp
     folders = [path for path in cache.iterdir() if path.is_dir()]
     used = sum(file.stat().st_size for folder in folders for file in folder.iterdir())
     limit = used + 14_000  # d is estimated at less than 14,000 bytes above its files
-    open_dataset(folder_store, d, cache, max_bytes=limit)
+    monkeypatch.setenv("SWEEPS_CACHE_MAX", str(limit))
+    open_dataset(folder_store, d, cache)
     assert entries(cache) == sorted(f"v1-{m.content_digest}" for m in (a, b, d))
     assert view.sum() == make_records(seed=0)[2].image.sum()
 
 
-def test_the_limit_counts_datasets_in_use(folder_store, tmp_path):
+def test_the_limit_counts_datasets_in_use(folder_store, tmp_path, monkeypatch):
     """Where everything is in use the limit is an error; once the arrays are gone there is room."""
     one, two = (stage(folder_store, make_records(seed=seed), name=f"d{seed}") for seed in (0, 1))
     view = open_dataset(folder_store, one, tmp_path / "cache").images[:1]
-    with pytest.raises(DiskFull, match="limited to 20000 bytes"):
-        open_dataset(folder_store, two, tmp_path / "cache", max_bytes=20_000)
+    monkeypatch.setenv("SWEEPS_CACHE_MAX", "20kB")
+    with pytest.raises(DiskFull, match=r"limited to 20000 bytes.* raise SWEEPS_CACHE_MAX"):
+        open_dataset(folder_store, two, tmp_path / "cache")
     del view
-    open_dataset(folder_store, two, tmp_path / "cache", max_bytes=20_000)
+    open_dataset(folder_store, two, tmp_path / "cache")
     assert entries(tmp_path / "cache") == [f"v1-{two.content_digest}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("", None),
+        ("20000", 20_000),
+        ("20 B", 20),
+        ("50G", 50 * 10**9),
+        ("200GiB", 200 * 2**30),
+        ("1.5ti", 3 * 2**39),
+    ],
+)
+def test_the_limit_is_a_size(monkeypatch, text, size):
+    """Units of 1000 and of 1024 bytes, as Kubernetes tells them apart."""
+    monkeypatch.setenv("SWEEPS_CACHE_MAX", text)
+    assert cache_room.cache_limit() == size
+
+
+@pytest.mark.parametrize("text", ["much", "0", "-1G", "1e9", "5 XB", "nan", "10GG"])
+def test_a_limit_that_is_not_a_size(monkeypatch, text):
+    """One error with the variable, its value, and what is expected."""
+    monkeypatch.setenv("SWEEPS_CACHE_MAX", text)
+    with pytest.raises(ClusterError, match=rf"^SWEEPS_CACHE_MAX='{text}': expected a size.*200GiB"):
+        cache_room.cache_limit()
 
 
 def test_other_things_in_the_cache_folder_are_left_alone(folder_store, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 import stamina
 
 from cluster.errors import ClusterError, NotFound, Unavailable
-from cluster.stores.retry import retried, retry_timeout_s
+from cluster.stores.retry import call_with_retries, retry_timeout_s
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_unavailable_passes(caplog: pytest.LogCaptureFixture) -> None:
     """A call that succeeds at the third try returns, with one warning line for each retry."""
     call = _Failing(Unavailable("cannot get 'a' from b"), Unavailable("cannot get 'a' from c"))
     with caplog.at_level(logging.WARNING):
-        assert retried(call) == 7
+        assert call_with_retries(call) == 7
     assert call.calls == 3
     lines = [message.partition(";")[0] for message in caplog.messages]
     assert lines == ["cannot get 'a' from b", "cannot get 'a' from c"]
@@ -51,7 +51,7 @@ def test_other_errors_are_final(error: Exception) -> None:
     """Only Unavailable is tried again; anything else comes through at once, as it is."""
     call = _Failing(error)
     with pytest.raises(type(error)) as caught:
-        retried(call)
+        call_with_retries(call)
     assert caught.value is error
     assert call.calls == 1
 
@@ -63,7 +63,7 @@ def test_bound_in_tries() -> None:
     with pytest.raises(
         Unavailable, match=r"cause 4 \(tried 5 times in 0 s\).*SWEEPS_STORE_TIMEOUT_S"
     ):
-        retried(call)
+        call_with_retries(call)
 
 
 def test_bound_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,13 +72,13 @@ def test_bound_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     call = _Failing(*[Unavailable("down")] * 99)
     start = time.monotonic()
     with pytest.raises(Unavailable, match=r"now 0\.5"):
-        retried(call)
+        call_with_retries(call)
     assert 0.4 < time.monotonic() - start < 3
     assert 2 <= call.calls < 20
     monkeypatch.setenv("SWEEPS_STORE_TIMEOUT_S", "0")
     single = _Failing(Unavailable("down"))
     with pytest.raises(Unavailable, match="tried 1 times"):
-        retried(single)
+        call_with_retries(single)
 
 
 def test_timeout_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spurious.data.augment import augmented, check
+from spurious.data.augment import augment_batch, check
 from spurious.errors import ConfigError
 
 Pair = tuple[NDArray[np.float32], NDArray[np.bool_]]
@@ -27,7 +27,7 @@ def scene(channels: int = 1) -> Pair:
 def draw(name: str, epoch: int = 1, sample: int = 0, seed: int = 0, channels: int = 1) -> Pair:
     """One augmented scene with its target."""
     image, mask = scene(channels)
-    found, target = augmented(name, image, mask, seed=seed, epoch=epoch, sample=sample)
+    found, target = augment_batch(name, image, mask, seed=seed, epoch=epoch, sample=sample)
     assert target is not None
     return found, target
 
@@ -66,7 +66,7 @@ def test_flip_mirrors_image_and_target_together(channels: int) -> None:
     wild = image * 100 - 50
     mirrored = 0
     for sample in range(200):
-        found, target = augmented("flip", wild, mask, seed=0, epoch=1, sample=sample)
+        found, target = augment_batch("flip", wild, mask, seed=0, epoch=1, sample=sample)
         assert target is not None
         assert found.shape == image.shape
         assert found.dtype == np.float32
@@ -125,7 +125,7 @@ def test_poses_keep_the_shape_of_things() -> None:
     image = mask[:, :, None].astype(np.float32)
     ratios = []
     for sample in range(150):
-        _, target = augmented("paper", image, mask, seed=0, epoch=1, sample=sample)
+        _, target = augment_batch("paper", image, mask, seed=0, epoch=1, sample=sample)
         assert target is not None
         spread = np.linalg.eigvalsh(np.cov(np.argwhere(target).T))
         ratios.append(spread[0] / spread[1])
@@ -148,9 +148,9 @@ def test_labels_need_no_target(name: str) -> None:
     before = image.copy()
     image.flags.writeable = False
     for sample in range(20):
-        found, nothing = augmented(name, image, None, seed=0, epoch=1, sample=sample)
+        found, nothing = augment_batch(name, image, None, seed=0, epoch=1, sample=sample)
         assert nothing is None
-        expected, _ = augmented(name, image, mask, seed=0, epoch=1, sample=sample)
+        expected, _ = augment_batch(name, image, mask, seed=0, epoch=1, sample=sample)
         assert (found == expected).all()
     assert (image == before).all()
 

@@ -10,11 +10,11 @@ import torch
 from small_data import fit_config, grey_squares, squares
 
 from spurious.config.options import Specificity, Train
-from spurious.data.inputs import PackedTargets, normalised, scaled, standardised
+from spurious.data.inputs import PackedTargets, normalised, scale, standardise
 from spurious.data.specificity import supervision_target
 from spurious.data.training_set import TrainingSet
 from spurious.training.evaluate import Evaluator
-from spurious.training.tasks import task_for
+from spurious.training.supervision import supervision_for
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
@@ -44,7 +44,7 @@ def test_float_images_are_taken_as_they_are(normalise: str) -> None:
     """A generator's intensities have a scale of their own."""
     images = np.random.default_rng(0).normal(size=(2, 3, 5, 1)).astype(np.float32) * 10
     assert (normalised(images, normalise).numpy()[:, 0] == images[..., 0]).all()
-    assert scaled(images) is images
+    assert scale(images) is images
 
 
 class Recorder(torch.nn.Module):
@@ -74,9 +74,9 @@ def test_training_and_evaluation_see_an_image_alike(normalise: str) -> None:
             same = torch.equal(image, expected[row])
             assert same or (augment == "flip" and torch.equal(image, expected[row].flip(2)))
     model = Recorder()
-    task = task_for(Specificity("label"), None)
+    supervision = supervision_for(Specificity("label"), None)
     cpu = torch.device("cpu")
-    Evaluator(dataset, Specificity("label"), task, Train(normalise=normalise), cpu)(model, 1)
+    Evaluator(dataset, Specificity("label"), supervision, Train(normalise=normalise), cpu)(model, 1)
     assert torch.equal(torch.cat(model.seen[:1]), expected[dataset.rows("val")])
     assert torch.equal(torch.cat(model.seen[1:]), expected[dataset.rows("test")])
 
@@ -109,4 +109,4 @@ def test_standardised_keeps_single_precision() -> None:
     """Double precision would double memory and change numbers."""
     image = np.ones((2, 2, 3), np.float32)
     for normalise in ("unit", "imagenet"):
-        assert standardised(image, normalise).dtype == np.float32
+        assert standardise(image, normalise).dtype == np.float32

@@ -17,7 +17,7 @@ from spurious.config.methods import George
 from spurious.errors import NumericalError
 from spurious.methods.george.clusters import NOWHERE, Clusters, cluster
 from spurious.methods.george.partitions import Partition, best_partition, score, silhouettes
-from spurious.methods.george.reductions import reduced, unit
+from spurious.methods.george.reductions import reduce_dimensions, unit
 
 pytestmark = pytest.mark.filterwarnings("ignore:Number of distinct clusters")
 FOUR = np.array([[0.0], [1.0], [10.0], [11.0]])
@@ -157,7 +157,7 @@ def test_vectors_get_length_one() -> None:
 def reduce(training: Any, validation: Any, **options: Any) -> tuple[Values, Values]:
     """`reduced` along (0, 2)."""
     arrays = np.array(training, dtype=np.float32), np.array(validation, dtype=np.float32)
-    return reduced(*arrays, np.array([0.0, 2.0]), George(**options), 0)
+    return reduce_dimensions(*arrays, np.array([0.0, 2.0]), George(**options), 0)
 
 
 def test_classes_are_centred_and_normalised() -> None:
@@ -188,12 +188,16 @@ def test_pca_keeps_the_directions_of_most_variance() -> None:
     mixing = rng.normal(size=(5, 5))
     training = (rng.normal(size=(30, 5)) @ mixing).astype(np.float32)
     validation = (rng.normal(size=(7, 5)) @ mixing).astype(np.float32)
-    found = reduced(training, validation, np.ones(5), George(reduce="pca", normalise=False), 0)
+    found = reduce_dimensions(
+        training, validation, np.ones(5), George(reduce="pca", normalise=False), 0
+    )
     mean = training.astype(float).mean(axis=0)
     axes = np.linalg.svd(training - mean, full_matrices=False)[2][:2]
     for points, vectors in zip(found, (training, validation), strict=True):
         assert np.abs(points) == pytest.approx(np.abs((vectors - mean) @ axes.T), abs=1e-5)
-    few = reduced(training[:3], validation[:0], np.ones(5), George(reduce="pca", components=9), 0)
+    few = reduce_dimensions(
+        training[:3], validation[:0], np.ones(5), George(reduce="pca", components=9), 0
+    )
     assert [points.shape for points in few] == [(3, 3), (0, 3)]
 
 
@@ -204,7 +208,9 @@ def test_umap_embeds_a_class_the_same_way_each_time() -> None:
     even = np.arange(50) % 2 == 0
 
     def embedded(seed: int, count: int = 25, **options: Any) -> tuple[Values, Values]:
-        return reduced(vectors[even][:count], vectors[~even], np.ones(4), George(**options), seed)
+        return reduce_dimensions(
+            vectors[even][:count], vectors[~even], np.ones(4), George(**options), seed
+        )
 
     points, further = embedded(7)
     assert points.shape == further.shape == (25, 2)
@@ -220,7 +226,7 @@ def test_umap_embeds_a_class_the_same_way_each_time() -> None:
         found = embedded(0, count, components=components)
         assert [p.shape for p in found] == [(count, components), (25, components)]
         assert all(np.isfinite(p).all() for p in found)
-    nothing = reduced(vectors[:9], vectors[:0], np.ones(4), George(), 0)
+    nothing = reduce_dimensions(vectors[:9], vectors[:0], np.ones(4), George(), 0)
     assert nothing[1].shape == (0, 2)
 
 

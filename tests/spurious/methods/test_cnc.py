@@ -20,19 +20,19 @@ from spurious.config.options import FitConfig
 from spurious.data.dataset import Dataset
 from spurious.data.sampling import in_batches
 from spurious.fit import Machine, _problem
-from spurious.methods.base import Problem
+from spurious.methods.base import TrainingProblem
 from spurious.methods.cnc import (
     CorrectNContrast,
     anchors,
     at_most,
-    contrasted,
     contrastive_loss,
+    draw_contrasts,
     equal_parts,
 )
 from spurious.training import checkpoint
 from spurious.training.loop import Hooks
 from spurious.training.objective import Forward
-from spurious.training.shared_models import Stage
+from spurious.training.shared_models import SharedModel
 
 CPU = torch.device("cpu")
 
@@ -48,7 +48,7 @@ def with_cnc(config: FitConfig, **options: Any) -> FitConfig:
     return replace(config, method_name="cnc", method=Cnc(**options))
 
 
-def problem_of(dataset: Dataset, config: FitConfig) -> Problem:
+def problem_of(dataset: Dataset, config: FitConfig) -> TrainingProblem:
     """What a fit gives the method."""
     return _problem(dataset, config, Machine(), no_weights)
 
@@ -137,7 +137,7 @@ def test_batches_hold_cells_in_equal_parts(count: int, size: int, seed: int) -> 
     """Without an image twice; an epoch draws as many as there are, each epoch others."""
     rng = np.random.default_rng(seed)
     cells = rng.choice(4, size=count, p=[0.6, 0.3, 0.06, 0.04])
-    order = contrasted(cells, size)
+    order = draw_contrasts(cells, size)
     drawn = order(np.random.default_rng(seed))
     assert drawn.dtype == np.int64
     assert len(drawn) == count
@@ -172,7 +172,7 @@ def test_the_loss_of_a_batch() -> None:
     (batch,) = problem.training.batches([positions], epoch=1)
     model = problem.build()
     with torch.no_grad():
-        found = CorrectNContrast(problem.task, options, predicted).loss(
+        found = CorrectNContrast(problem.supervision, options, predicted).loss(
             Forward(model, CPU, False), batch
         )
         embedded = model.embedded(batch.x)
@@ -195,14 +195,14 @@ def confounded(**changes: Any) -> Dataset:
     return squares(n_train=60, **options)
 
 
-def stored(stages: list[Stage], state: dict[str, Any]) -> Hooks:
+def stored(shared_models: list[SharedModel], state: dict[str, Any]) -> Hooks:
     """Hooks that have the first model already."""
 
-    def give(stage: Stage, make: Any) -> bytes:
-        stages.append(stage)
+    def give(stage: SharedModel, make: Any) -> bytes:
+        shared_models.append(stage)
         return checkpoint.pack(state)
 
-    return Hooks(stages=give)
+    return Hooks(shared_models=give)
 
 
 def test_predictions_are_the_kept_model_s() -> None:
@@ -213,11 +213,11 @@ def test_predictions_are_the_kept_model_s() -> None:
     for state, cls in ((kept, 1), (last, 0)):
         state["head.weight"].zero_()
         state["head.bias"].copy_(torch.tensor([1.0 - cls, float(cls)]))
-    stages: list[Stage] = []
+    shared_models: list[SharedModel] = []
     state = {"kept": kept, "last": last, "predicted": torch.from_numpy(labels)}
-    outcome = fitted(dataset, config, stored(stages, state))
-    assert [stage.kind for stage in stages] == ["erm"]
-    assert stages[0].config.train.epochs == 3
+    outcome = fitted(dataset, config, stored(shared_models, state))
+    assert [stage.kind for stage in shared_models] == ["erm"]
+    assert shared_models[0].config.train.epochs == 3
     told = {row.metric: row.value for row in outcome.rows if row.metric.startswith("cnc_")}
     wrong = float((labels == 0).sum())
     assert told == {"cnc_errors_y0": wrong, "cnc_errors_y1": 0.0, "cnc_anchors": 0.0}
@@ -227,12 +227,12 @@ def test_predictions_are_the_kept_model_s() -> None:
 def test_the_first_model_s_epoch_is_chosen_by_a_rule(keep: str) -> None:
     """By default the smallest loss, which judges the threshold that predictions are taken at."""
     assert Cnc().first_keep == "best val.loss"
-    stages: list[Stage] = []
+    shared_models: list[SharedModel] = []
     dataset, config = confounded(), fit_config("label", epochs=1)
     problem = problem_of(dataset, config)
     state = {"kept": problem.build().state_dict(), "last": {}, "predicted": torch.zeros(60)}
-    fitted(dataset, with_cnc(config, first_keep=keep), stored(stages, state))
-    assert [stage.config.train.keep for stage in stages] == [keep]
+    fitted(dataset, with_cnc(config, first_keep=keep), stored(shared_models, state))
+    assert [stage.config.train.keep for stage in shared_models] == [keep]
 
 
 def test_the_second_model_contrasts_by_these_predictions() -> None:
@@ -247,8 +247,8 @@ def test_the_second_model_contrasts_by_these_predictions() -> None:
         predicted = first(images.x).argmax(dim=1).numpy()
     labels = problem.training.labels
     assert anchors(labels, predicted).all()
-    own = CorrectNContrast(problem.task, problem.config.method, predicted)
-    order = contrasted(2 * labels + predicted, 8)
+    own = CorrectNContrast(problem.supervision, problem.config.method, predicted)
+    order = draw_contrasts(2 * labels + predicted, 8)
     expected = problem.run(problem.build(), own, Hooks(), order)
     state = {"kept": first.state_dict(), "last": {}, "predicted": torch.zeros(60)}
     outcome = fitted(dataset, config, stored([], state))
@@ -288,10 +288,10 @@ def test_contrasting_by_the_block_makes_the_score_robust() -> None:
     problem = problem_of(dataset, with_cnc(config))
     rows = dataset.rows("train")
     block = dataset.attributes[rows][:, 0].astype(np.int64)
-    order = contrasted(2 * dataset.labels[rows] + block, config.train.batch_size)
+    order = draw_contrasts(2 * dataset.labels[rows] + block, config.train.batch_size)
     sizes = [len(part) for part in in_batches(order(np.random.default_rng(0)), 20)]
     assert sizes == [20] * 10
-    objective = CorrectNContrast(problem.task, problem.config.method, block)
+    objective = CorrectNContrast(problem.supervision, problem.config.method, block)
     contrast = problem.run(problem.build(), objective, Hooks(), order)
     erm = fitted(dataset, config)
     robust = [values(outcome, "test", "robust_auroc")[-1] for outcome in (erm, contrast)]

@@ -21,13 +21,13 @@ from spurious.methods.dfr.dfr import check
 from spurious.methods.dfr.last_layer import (
     PENALTIES,
     Line,
-    averaged,
-    balanced,
     best_penalty,
-    halves,
+    draw_balanced,
+    fit_averaged,
     put,
     regression,
-    unscaled,
+    split_in_halves,
+    undo_scaling,
 )
 from spurious.scoring.groups import known_groups
 from spurious.training.loop import Fit, Hooks
@@ -85,7 +85,7 @@ def objective(
 def test_a_balanced_draw_takes_as_many_of_each_group_as_the_smallest_has() -> None:
     """Groups of 10, 4, 6 and 3: three of each, twelve in all, none twice, others each time."""
     groups = np.random.default_rng(0).permutation(np.repeat(np.arange(4), [10, 4, 6, 3]))
-    draws = [balanced(groups, np.random.default_rng(seed)) for seed in range(40)]
+    draws = [draw_balanced(groups, np.random.default_rng(seed)) for seed in range(40)]
     for drawn in draws:
         assert len(drawn) == 12
         assert len(set(drawn.tolist())) == 12
@@ -113,7 +113,7 @@ def test_the_regression_minimises_its_objective(penalty: float) -> None:
 def test_one_half_of_each_group_fits_and_the_other_judges() -> None:
     """No image does both; the fitting one is balanced, the judging one has all of its half."""
     groups = np.random.default_rng(0).permutation(np.repeat(np.arange(3), [9, 4, 2]))
-    found = [halves(groups, np.random.default_rng(seed)) for seed in range(30)]
+    found = [split_in_halves(groups, np.random.default_rng(seed)) for seed in range(30)]
     for fitting, judging in found:
         assert not set(fitting.tolist()) & set(judging.tolist())
         assert np.bincount(groups[fitting]).tolist() == [1, 1, 1]
@@ -126,7 +126,7 @@ def test_the_penalty_is_the_one_of_the_most_accurate_worst_group() -> None:
     vectors, labels, groups = cloud(count=300, seed=3)
     chosen = set()
     for seed in range(6):
-        fitting, judging = halves(groups, generator("dfr-halves", seed))
+        fitting, judging = split_in_halves(groups, generator("dfr-halves", seed))
         worst = []
         for penalty in PENALTIES:
             model = LogisticRegression(C=penalty, l1_ratio=1.0, solver="liblinear", max_iter=1000)
@@ -144,10 +144,10 @@ def test_the_penalty_is_the_one_of_the_most_accurate_worst_group() -> None:
 def test_the_refits_are_averaged() -> None:
     """Coefficients and intercept are means over draws of their own; one group is all images."""
     vectors, labels, groups = cloud()
-    found = averaged(vectors, labels, groups, 0.3, refits=3, seed=5)
+    found = fit_averaged(vectors, labels, groups, 0.3, refits=3, seed=5)
     lines = []
     for number in range(3):
-        drawn = balanced(groups, generator("dfr", 5, number))
+        drawn = draw_balanced(groups, generator("dfr", 5, number))
         model = LogisticRegression(C=0.3, l1_ratio=1.0, solver="liblinear", max_iter=1000)
         lines.append(model.fit(vectors[drawn], labels[drawn]))
     assert found.weights == pytest.approx(np.mean([m.coef_[0] for m in lines], axis=0), abs=1e-3)
@@ -158,8 +158,8 @@ def test_the_refits_are_averaged() -> None:
 def test_the_attribute_weighs_less_where_groups_are_balanced() -> None:
     """Balancing classes alone leaves the attribute its coefficient; balancing groups does not."""
     vectors, labels, groups = cloud(count=600)
-    by_groups = averaged(vectors, labels, groups, 0.3, 5, seed=0)
-    by_classes = averaged(vectors, labels, labels, 0.3, 5, seed=0)
+    by_groups = fit_averaged(vectors, labels, groups, 0.3, 5, seed=0)
+    by_classes = fit_averaged(vectors, labels, labels, 0.3, 5, seed=0)
     assert abs(by_groups.weights[1]) < 0.2 < by_classes.weights[1]
 
 
@@ -177,7 +177,7 @@ def test_the_folded_head_gives_sklearn_s_probabilities(name: str) -> None:
     model = LogisticRegression(C=0.3, l1_ratio=1.0, solver="liblinear", max_iter=1000)
     model.fit((vectors - mean) / scale, labels)
     line = Line(model.coef_[0], float(model.intercept_[0]))
-    put(head, unscaled(line, mean, scale))
+    put(head, undo_scaling(line, mean, scale))
     logits = head(torch.from_numpy(vectors.astype(np.float32)))
     expected = model.predict_proba((vectors - mean) / scale)
     assert logits.softmax(dim=1).detach().numpy() == pytest.approx(expected, abs=1e-5)

@@ -19,7 +19,7 @@ from spurious.errors import ConfigError, DataError
 from spurious.methods.george.george import KIND, pairs_of
 from spurious.training import checkpoint
 from spurious.training.loop import Fit, Hooks
-from spurious.training.shared_models import Stage
+from spurious.training.shared_models import SharedModel
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 
@@ -39,9 +39,9 @@ class Kept:
 
     def __init__(self) -> None:
         self.results: dict[str, bytes] = {}
-        self.made: list[Stage] = []
+        self.made: list[SharedModel] = []
 
-    def __call__(self, stage: Stage, make: Callable[[Hooks], bytes]) -> bytes:
+    def __call__(self, stage: SharedModel, make: Callable[[Hooks], bytes]) -> bytes:
         """The stored result, or a new one."""
         if repr(stage) not in self.results:
             self.results[repr(stage)] = make(Hooks())
@@ -92,7 +92,7 @@ def test_george_tells_its_clusters(reduction: str) -> None:
 def test_the_worst_cluster_is_the_one_of_lowest_accuracy() -> None:
     """Recomputed from the stored clusters and the scores of the last epoch."""
     dataset, kept = mixed(), Kept()
-    outcome = fitted(dataset, george_config(), Hooks(stages=kept))
+    outcome = fitted(dataset, george_config(), Hooks(shared_models=kept))
     ids = checkpoint.unpack(kept.results[repr(kept.made[-1])])["validation"].numpy()
     labels = dataset.labels[dataset.rows("val")]
     right = (outcome.last_scores["val"] > 0.5) == labels
@@ -104,15 +104,15 @@ def test_the_worst_cluster_is_the_one_of_lowest_accuracy() -> None:
 def test_the_first_model_and_the_clusters_are_stages() -> None:
     """One is ERM by the options' own training options, the other named by the trial's."""
     kept, config = Kept(), george_config()
-    first = fitted(mixed(), config, Hooks(stages=kept))
+    first = fitted(mixed(), config, Hooks(shared_models=kept))
     assert [stage.kind for stage in kept.made] == ["erm", KIND]
     assert kept.made[0].config.train.epochs == 2
     assert kept.made[1].config == config
-    again = fitted(mixed(), config, Hooks(stages=kept))
+    again = fitted(mixed(), config, Hooks(shared_models=kept))
     assert len(kept.made) == 2
     assert repr(again.rows) == repr(first.rows)
     assert weights(again) == weights(first)
-    other = fitted(mixed(), george_config(step_size=5.0), Hooks(stages=kept))
+    other = fitted(mixed(), george_config(step_size=5.0), Hooks(shared_models=kept))
     assert [stage.kind for stage in kept.made] == ["erm", KIND, KIND]
     assert diagnostics(other) == diagnostics(first)
     assert weights(other) != weights(first)
@@ -121,18 +121,18 @@ def test_the_first_model_and_the_clusters_are_stages() -> None:
 def test_stored_clusters_decide_the_groups() -> None:
     """They are taken as they are, and refused where they are of other images."""
     kept, config = Kept(), george_config()
-    first = fitted(mixed(), config, Hooks(stages=kept))
+    first = fitted(mixed(), config, Hooks(shared_models=kept))
     key = repr(kept.made[1])
     state = checkpoint.unpack(kept.results[key])
     labels = torch.from_numpy(mixed().labels[mixed().rows("train")].copy())
     state |= {"training": 1 - labels, "counts": torch.tensor([1, 1])}
     kept.results[key] = checkpoint.pack(state)
-    swapped = fitted(mixed(), config, Hooks(stages=kept))
+    swapped = fitted(mixed(), config, Hooks(shared_models=kept))
     assert diagnostics(swapped)["george_clusters_y0"] == 1.0
     assert weights(swapped) != weights(first)
     kept.results[key] = checkpoint.pack({**state, "training": labels[1:]})
     with pytest.raises(DataError, match="clusters are of other training images"):
-        fitted(mixed(), config, Hooks(stages=kept))
+        fitted(mixed(), config, Hooks(shared_models=kept))
 
 
 def test_one_cluster_per_class_is_group_dro_on_classes() -> None:
@@ -161,8 +161,8 @@ def test_pairs_are_every_negative_with_every_positive_cluster() -> None:
 def test_groups_can_be_pairs_of_clusters() -> None:
     """Other weights than with clusters, for the same clusters; with one pair it is plain ERM."""
     kept = Kept()
-    clusters = fitted(mixed(), george_config(step_size=1.0), Hooks(stages=kept))
-    pairs = fitted(mixed(), george_config(step_size=1.0, groups="pairs"), Hooks(stages=kept))
+    clusters = fitted(mixed(), george_config(step_size=1.0), Hooks(shared_models=kept))
+    pairs = fitted(mixed(), george_config(step_size=1.0, groups="pairs"), Hooks(shared_models=kept))
     assert diagnostics(pairs) == diagnostics(clusters)
     assert weights(pairs) != weights(clusters)
     alone = fitted(mixed(), george_config(clusters=1, groups="pairs", draw="natural"))
@@ -176,9 +176,9 @@ def test_continuing_equals_never_stopping() -> None:
     saved: list[bytes] = []
     kept = Kept()
     config = george_config(epochs=4, rule="greedy", keep="best val.auroc")
-    whole = fitted(mixed(), config, Hooks(save=saved.append, stages=kept))
+    whole = fitted(mixed(), config, Hooks(save=saved.append, shared_models=kept))
     assert len(saved) == 3
-    for hooks in (Hooks(resume=saved[2], stages=kept), Hooks(resume=saved[2])):
+    for hooks in (Hooks(resume=saved[2], shared_models=kept), Hooks(resume=saved[2])):
         torch.manual_seed(3)
         continued = fitted(mixed(), config, hooks)
         assert continued.resumed_from_epoch == 3
@@ -209,7 +209,7 @@ def test_clusters_find_the_block() -> None:
     )
     dataset, kept = squares(plain), Kept()
     config = george_config(epochs=1, first_epochs=6, max_clusters=2)
-    fitted(dataset, config, Hooks(stages=kept))
+    fitted(dataset, config, Hooks(shared_models=kept))
     ids = checkpoint.unpack(kept.results[repr(kept.made[-1])])["training"].numpy()
     train = dataset.rows("train")
     labels, block = dataset.labels[train], dataset.attributes[train][:, 0]

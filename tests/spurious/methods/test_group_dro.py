@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from small_data import fit_config, fitted, no_weights, squares, values
 
 from spurious.config.methods import GroupDro, GroupWeights
-from spurious.config.options import Budget, FitConfig, LabelRest
+from spurious.config.options import Budget, FitConfig, WeakLabels
 from spurious.data.dataset import Dataset
 from spurious.data.randomness import generator
 from spurious.data.sampling import in_batches
@@ -25,7 +25,7 @@ from spurious.methods.group_weights import Exponentiated, GroupObjective
 from spurious.training import checkpoint
 from spurious.training.loop import Fit, Hooks
 from spurious.training.models import build
-from spurious.training.tasks import Classification
+from spurious.training.supervision import Classification
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 CPU = torch.device("cpu")
@@ -371,7 +371,7 @@ def test_continuing_equals_never_stopping(method: dict[str, Any], mixed: bool) -
     """q travels in the checkpoint, also where the rest of the images has labels."""
     dataset, config = four_groups(), dro("mask" if mixed else "label", method, epochs=4)
     if mixed:
-        config = replace(config, budget=Budget(12), rest=LabelRest())
+        config = replace(config, budget=Budget(12), rest=WeakLabels())
     saved: list[bytes] = []
     undisturbed = fitted(dataset, config, Hooks(save=saved.append))
     for stopped_after in (1, 3):

@@ -22,12 +22,12 @@ from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
 from spurious.fit import Machine, fit, group_rows
 from spurious.methods.cvar import worst_share
-from spurious.methods.group_weights import equally_often, order_of
+from spurious.methods.group_weights import group_balanced, sampler_of
 from spurious.methods.reweight import Weighted, image_weights
 from spurious.training.loop import Fit, Hooks
 from spurious.training.models import build
 from spurious.training.objective import Forward
-from spurious.training.tasks import Classification
+from spurious.training.supervision import Classification
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 CPU = torch.device("cpu")
@@ -148,7 +148,7 @@ def test_cvar_of_everything_is_erm() -> None:
 def test_drawing_by_group_takes_every_group_equally_often() -> None:
     """As many draws as images, with replacement, any image of a group as likely as another."""
     groups = np.array([0] * 6 + [1] * 2 + [2])
-    order = equally_often(groups)
+    order = group_balanced(groups)
     draws = [order(generator("test", number)) for number in range(2000)]
     assert {len(found) for found in draws} == {9}
     assert draws[0].dtype == np.int64
@@ -161,10 +161,10 @@ def test_drawing_by_group_takes_every_group_equally_often() -> None:
 def test_draw_chooses_between_natural_and_by_group() -> None:
     """None is the loop's own order, in which every image comes once."""
     groups = np.array([0, 0, 0, 1])
-    assert order_of(GroupWeights(draw="natural"), groups) is None
-    found = order_of(GroupWeights(draw="groups"), groups)
+    assert sampler_of(GroupWeights(draw="natural"), groups) is None
+    found = sampler_of(GroupWeights(draw="groups"), groups)
     assert found is not None
-    ours, theirs = (order(generator("a", 1)) for order in (found, equally_often(groups)))
+    ours, theirs = (order(generator("a", 1)) for order in (found, group_balanced(groups)))
     assert ours.tolist() == theirs.tolist()
 
 
@@ -173,7 +173,7 @@ def test_resampling_trains_on_the_draw() -> None:
     dataset, config = four_groups(), by("resample", fit_config("label", epochs=1))
     train = dataset.rows("train")
     groups = group_rows(dataset, train, "resample", None)
-    drawn = equally_often(groups)(generator("order", config.seed, 1))
+    drawn = group_balanced(groups)(generator("order", config.seed, 1))
     images = dataset.images.copy()
     images[np.setdiff1d(train, train[drawn])] = np.nan
     assert 0 < np.isnan(images).any(axis=(1, 2, 3)).sum() < len(train)

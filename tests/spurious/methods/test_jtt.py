@@ -23,13 +23,13 @@ from spurious.data.inputs import normalised
 from spurious.data.randomness import generator
 from spurious.data.training_set import Batch, TrainingSet
 from spurious.methods import jtt
-from spurious.methods.base import Problem
+from spurious.methods.base import TrainingProblem
 from spurious.training import checkpoint
 from spurious.training.evaluate import Evaluator
 from spurious.training.loop import Fit, Hooks
 from spurious.training.models import build
-from spurious.training.shared_models import Stage
-from spurious.training.tasks import Classification
+from spurious.training.shared_models import SharedModel
+from spurious.training.supervision import Classification
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 CPU = torch.device("cpu")
@@ -48,20 +48,20 @@ class Recorded(TrainingSet):
         return super().batches(order, epoch, view)
 
 
-def problem_of(dataset: Dataset, config: FitConfig) -> tuple[Problem, Recorded]:
+def problem_of(dataset: Dataset, config: FitConfig) -> tuple[TrainingProblem, Recorded]:
     """What a fit gives the method, with a training set that records; on one thread, as a fit."""
     torch.set_num_threads(1)
     of = config.specificity, config.train, config.seed
     training = Recorded(dataset, dataset.rows("train"), *of)
     training.drawn = []
-    task = Classification()
-    problem = Problem(
+    supervision = Classification()
+    problem = TrainingProblem(
         config=config,
         training=training,
         rest=None,
         validation=TrainingSet(dataset, dataset.rows("val"), *of),
-        evaluator=Evaluator(dataset, config.specificity, task, config.train, CPU),
-        task=task,
+        evaluator=Evaluator(dataset, config.specificity, supervision, config.train, CPU),
+        supervision=supervision,
         device=CPU,
         build=lambda: build("small-cnn", config.model, (16, 16, 1), config.seed, no_weights),
     )
@@ -75,7 +75,7 @@ def by_jtt(config: FitConfig, **options: Any) -> FitConfig:
 
 def stored(first: dict[str, Any]) -> Hooks:
     """Hooks that hold a first model and train none."""
-    return Hooks(stages=lambda stage, make: checkpoint.pack(first))
+    return Hooks(shared_models=lambda stage, make: checkpoint.pack(first))
 
 
 def numbers(outcome: Fit) -> tuple[str, bytes, bytes]:
@@ -133,14 +133,14 @@ TWO = np.isin(np.arange(10), [2, 8])
 )
 def test_ten_images_with_two_errors(options: dict[str, Any], length: int, share: float) -> None:
     """Images an epoch and the errors' share of them."""
-    drawn = jtt.upsampled(TEN, TWO, Jtt(**options))(generator("a", 1))
+    drawn = jtt.upsample_errors(TEN, TWO, Jtt(**options))(generator("a", 1))
     assert len(drawn) == length
     assert TWO[drawn].mean() == pytest.approx(share, abs=5e-5)
 
 
 def test_appending_is_all_images_and_factor_times_the_errors() -> None:
     """As a multiset, in another order each epoch."""
-    order = jtt.upsampled(TEN, TWO, Jtt(upsample="append", factor=5))
+    order = jtt.upsample_errors(TEN, TWO, Jtt(upsample="append", factor=5))
     epochs = [order(generator("a", epoch)).tolist() for epoch in (1, 2)]
     assert [sorted(drawn) for drawn in epochs] == [sorted([*range(10), *[2, 8] * 5])] * 2
     assert epochs[0] != epochs[1]
@@ -148,14 +148,14 @@ def test_appending_is_all_images_and_factor_times_the_errors() -> None:
 
 def test_most_images_wrong_are_not_up_sampled_to_balance() -> None:
     """There is nothing to append, and nothing is taken away."""
-    order = jtt.upsampled(TEN, ~TWO, Jtt(upsample="balance"))
+    order = jtt.upsample_errors(TEN, ~TWO, Jtt(upsample="balance"))
     assert sorted(order(generator("a", 1)).tolist()) == list(range(10))
 
 
 def test_remainders_of_groups_are_drawn_anew_each_epoch() -> None:
     """Three errors beside seven images: twice each, and one of them a third time."""
     labels, wrong = np.ones(10, dtype=np.int64), np.arange(10) < 3
-    order = jtt.upsampled(labels, wrong, Jtt(upsample="groups"))
+    order = jtt.upsample_errors(labels, wrong, Jtt(upsample="groups"))
     thrice = set()
     for epoch in range(30):
         found = np.bincount(order(generator("a", epoch)), minlength=10)
@@ -179,7 +179,7 @@ def test_any_errors_are_up_sampled_as_the_rule_says(
     """Classes without errors, with nothing but errors, or without images too."""
     labels, wrong = [y for y, _ in drawn], [error for _, error in drawn]
     options = Jtt(upsample=rule, factor=factor)
-    order = jtt.upsampled(np.array(labels), np.array(wrong), options)
+    order = jtt.upsample_errors(np.array(labels), np.array(wrong), options)
     found = order(generator("a", epoch))
     assert found.dtype == np.int64
     check_epoch(found.tolist(), labels, wrong, rule, factor)
@@ -219,16 +219,16 @@ def test_a_fit_agrees_with_plain_numpy(rule: Any) -> None:
     factor = 3 if rule in ("append", "weight") else Jtt.factor
     config = by_jtt(config, upsample=rule, factor=factor)
     problem, training = problem_of(dataset, config)
-    stages: list[dict[str, Any]] = []
+    shared_models: list[dict[str, Any]] = []
 
-    def keep(stage: Stage, make: Any) -> bytes:
+    def keep(stage: SharedModel, make: Any) -> bytes:
         data: bytes = make(Hooks())
-        stages.append(checkpoint.unpack(data))
+        shared_models.append(checkpoint.unpack(data))
         return data
 
-    outcome = jtt.fit(problem, config.method, Hooks(stages=keep))
+    outcome = jtt.fit(problem, config.method, Hooks(shared_models=keep))
     x = normalised(dataset.images[training.rows], "unit").numpy().astype(np.float64)
-    logits = numpy_logits(stages[0]["last"], x)
+    logits = numpy_logits(shared_models[0]["last"], x)
     assert np.abs(logits[:, 1] - logits[:, 0]).min() > 1e-5  # no prediction hangs on rounding
     labels = dataset.labels[training.rows]
     wrong = logits.argmax(axis=1) != labels
@@ -297,14 +297,14 @@ def test_the_first_model_trains_by_its_own_options() -> None:
     """They make the stage that trials share; the second model's options do not."""
     asked: list[FitConfig] = []
 
-    def keep(stage: Stage, make: Any) -> bytes:
+    def keep(stage: SharedModel, make: Any) -> bytes:
         asked.append(stage.config)
         data: bytes = make(Hooks())
         return data
 
     config = fit_config("label", epochs=2)
     for options in ({}, {"upsample": "append", "factor": 3}, {"first_optimizer": "sgd"}):
-        fitted(squares(), by_jtt(config, **options), Hooks(stages=keep))
+        fitted(squares(), by_jtt(config, **options), Hooks(shared_models=keep))
     assert [found.method_name for found in asked] == ["erm"] * 3
     assert [found.train.epochs for found in asked] == [2] * 3
     assert asked[0] == asked[1]
@@ -359,12 +359,12 @@ def test_a_first_model_may_see_classes_equally_often(options: dict[str, Any]) ->
     problem, training = problem_of(dataset, by_jtt(fit_config("label", epochs=1), **options))
     kinds: list[str] = []
 
-    def keep(stage: Stage, make: Any) -> bytes:
+    def keep(stage: SharedModel, make: Any) -> bytes:
         kinds.append(stage.kind)
         data: bytes = make(Hooks())
         return data
 
-    jtt.fit(problem, problem.config.method, Hooks(stages=keep))
+    jtt.fit(problem, problem.config.method, Hooks(shared_models=keep))
     counts = np.bincount(training.labels)
     expected = [max(counts)] * 2 if options else counts.tolist()
     assert counts[0] != counts[1]

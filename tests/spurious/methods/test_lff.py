@@ -21,7 +21,7 @@ from spurious.data.dataset import Dataset
 from spurious.data.training_set import Batch
 from spurious.errors import DataError
 from spurious.fit import Machine, _problem
-from spurious.methods.base import Problem
+from spurious.methods.base import TrainingProblem
 from spurious.methods.lff import (
     AveragedLosses,
     LearningFromFailure,
@@ -49,7 +49,7 @@ def with_lff(config: FitConfig, **options: Any) -> FitConfig:
     return replace(config, method_name="lff", method=Lff(**options))
 
 
-def problem_of(dataset: Dataset, **options: Any) -> Problem:
+def problem_of(dataset: Dataset, **options: Any) -> TrainingProblem:
     """What a fit on labels gives the method."""
     return _problem(dataset, with_lff(fit_config("label"), **options), Machine(), no_weights)
 

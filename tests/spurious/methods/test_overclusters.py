@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from spurious.config.methods import George
 from spurious.methods.george.clusters import cluster
-from spurious.methods.george.overclusters import merged, refined, worth_keeping
+from spurious.methods.george.overclusters import merge, refine, worth_keeping
 from spurious.methods.george.partitions import Partition
 
 
@@ -78,10 +78,10 @@ def test_sub_clusters_that_are_not_kept_merge_back() -> None:
     """What is left of a cluster comes first; a cluster of which all five are kept has no id."""
     subs = np.arange(15)
     kept = np.array([1, 3, 5, 6, 7, 8, 9])
-    ids, further = merged(subs, np.array([14, 9, 4, 1]), kept)
+    ids, further = merge(subs, np.array([14, 9, 4, 1]), kept)
     assert ids.tolist() == [0, 1, 0, 2, 0, 3, 4, 5, 6, 7, 8, 8, 8, 8, 8]
     assert further.tolist() == [8, 7, 0, 1]
-    ids, _ = merged(subs, subs[:0], kept[:0])
+    ids, _ = merge(subs, subs[:0], kept[:0])
     assert ids.tolist() == [0] * 5 + [1] * 5 + [2] * 5
 
 
@@ -94,7 +94,7 @@ def five_in_one(validation: int, loss: float) -> tuple[Ids, Ids, Ids, Ids]:
     points = np.concatenate([clouds, lone])
     partition = Partition(points, 2, "kmeans", 0)
     losses = np.where(np.arange(260) < 40, loss, 1.0)
-    found = refined(points, further, losses, partition, "kmeans", 0)
+    found = refine(points, further, losses, partition, "kmeans", 0)
     return *found, np.concatenate([of, np.full(60, 5)]), of_further
 
 
@@ -122,10 +122,10 @@ def test_over_clustering_leaves_tiny_and_single_clusters() -> None:
     """A cluster of fewer points than five, and one cluster that is all there is."""
     points = np.concatenate([blobs([30, 30])[0], np.full((3, 2), 900.0)])
     partition = Partition(points, 2, "kmeans", 0)
-    ids, _ = refined(points, points, np.ones(63), partition, "kmeans", 0)
+    ids, _ = refine(points, points, np.ones(63), partition, "kmeans", 0)
     assert len(set(ids[60:])) == 1
     alone = Partition(points[:60], 1, "gmm", 0)
-    ids, _ = refined(points[:60], points[:60], np.ones(60), alone, "gmm", 0)
+    ids, _ = refine(points[:60], points[:60], np.ones(60), alone, "gmm", 0)
     assert ids.shape == (60,)
 
 

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from small_data import fit_config, fitted, no_weights, numbers, squares, values
 
 from spurious.config.methods import Erm, Spl
-from spurious.config.options import Budget, FitConfig, LabelRest, SmallUnet
+from spurious.config.options import Budget, FitConfig, SmallUnet, WeakLabels
 from spurious.data.training_set import Batch, TrainingSet
 from spurious.methods.spl import PixelSimilarity, positive_pixels, similarity_loss
 from spurious.training.loop import Hooks
 from spurious.training.models import Embedded, Model, build
 from spurious.training.objective import Forward
 from spurious.training.similarity import unit
-from spurious.training.tasks import task_for
+from spurious.training.supervision import supervision_for
 
 CPU = torch.device("cpu")
 THREE = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
@@ -133,7 +133,9 @@ def batch_of(kind: str, count: int = 8) -> tuple[Model, Batch]:
 def objective(seed: int = 0, **options: Any) -> PixelSimilarity:
     """The objective of masks."""
     config = fit_config("mask")
-    return PixelSimilarity(task_for(config.specificity, config.readout), Spl(**options), seed)
+    return PixelSimilarity(
+        supervision_for(config.specificity, config.readout), Spl(**options), seed
+    )
 
 
 def test_the_loss_is_cross_entropy_plus_similarity() -> None:
@@ -231,7 +233,7 @@ def test_it_resumes_bit_for_bit_beside_labels_of_the_rest() -> None:
     """Pixels are drawn as if never stopped."""
     dataset = squares()
     config = with_spl(fit_config("mask", epochs=3, augment="flip"), weight=1.0, pixels=9)
-    config = replace(config, budget=Budget(10), rest=LabelRest())
+    config = replace(config, budget=Budget(10), rest=WeakLabels())
     saved: list[bytes] = []
     undisturbed = fitted(dataset, config, Hooks(save=saved.append))
     assert numbers(fitted(dataset, config, Hooks(resume=saved[0]))) == numbers(undisturbed)

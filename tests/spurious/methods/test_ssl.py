@@ -23,18 +23,18 @@ from small_data import (
 )
 
 from spurious.config.methods import Ssl
-from spurious.config.options import Budget, FitConfig, LabelRest, SmallUnet
+from spurious.config.options import Budget, FitConfig, SmallUnet, WeakLabels
 from spurious.data.dataset import Dataset
-from spurious.data.sampling import Feed
+from spurious.data.sampling import BatchSampler
 from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
 from spurious.fit import Machine, _problem, rest_rows
-from spurious.methods.base import Problem
+from spurious.methods.base import TrainingProblem
 from spurious.methods.ssl import PseudoMasks, TwoViews, predicted_masks, view_losses
 from spurious.training import checkpoint
 from spurious.training.loop import Hooks
 from spurious.training.objective import Forward
-from spurious.training.shared_models import Stage
+from spurious.training.shared_models import SharedModel
 
 CPU = torch.device("cpu")
 BUDGET = Budget(8, "natural")
@@ -50,16 +50,16 @@ def one_thread(torch_settings: None) -> None:
 def with_ssl(config: FitConfig, labels: bool = False, **options: Any) -> FitConfig:
     """A configuration with this method on a budget, flips as views; with labels of the rest."""
     options = {"views": "flip", **options}
-    rest = LabelRest() if labels else None
+    rest = WeakLabels() if labels else None
     return replace(config, method_name="ssl", method=Ssl(**options), budget=BUDGET, rest=rest)
 
 
-def problem_of(dataset: Dataset, config: FitConfig) -> Problem:
+def problem_of(dataset: Dataset, config: FitConfig) -> TrainingProblem:
     """What a fit gives the method."""
     return _problem(dataset, config, Machine(), no_weights)
 
 
-def rest_of(problem: Problem) -> TrainingSet:
+def rest_of(problem: TrainingProblem) -> TrainingSet:
     """Images beyond the budget."""
     assert problem.rest is not None
     return problem.rest
@@ -69,10 +69,10 @@ class Kept:
     """Stages that are made once and kept, as a store keeps them."""
 
     def __init__(self) -> None:
-        self.results: dict[Stage, bytes] = {}
+        self.results: dict[SharedModel, bytes] = {}
         self.made: list[str] = []
 
-    def __call__(self, stage: Stage, make: Callable[[Hooks], bytes]) -> bytes:
+    def __call__(self, stage: SharedModel, make: Callable[[Hooks], bytes]) -> bytes:
         if stage not in self.results:
             self.made.append(stage.kind)
             self.results[stage] = make(Hooks())
@@ -104,7 +104,7 @@ def test_companions_come_in_two_views(views: Any) -> None:
     rest = rest_of(problem).under(views)
 
     def drawn(two_views: bool) -> list[Any]:
-        _, batches = Feed(problem.training, 3, 0, rest=rest, two_views=two_views).epoch(2)
+        _, batches = BatchSampler(problem.training, 3, 0, rest=rest, two_views=two_views).epoch(2)
         return list(batches)
 
     differing = 0
@@ -157,11 +157,11 @@ def test_the_loss_of_a_step(pseudo: bool) -> None:
     rest = rest_of(problem)
     masks = np.random.default_rng(0).random((len(rest), 16, 16)) < 0.2
     rest = rest.under("flip", PseudoMasks([masks]) if pseudo else None)
-    _, batches = Feed(problem.training, 5, 0, rest=rest, two_views=True).epoch(1)
+    _, batches = BatchSampler(problem.training, 5, 0, rest=rest, two_views=True).epoch(1)
     batch = next(batches)
     model = problem.build()
     with torch.no_grad():
-        found = TwoViews(problem.task, 0.7, pseudo).loss(Forward(model, CPU, False), batch)
+        found = TwoViews(problem.supervision, 0.7, pseudo).loss(Forward(model, CPU, False), batch)
         assert batch.rest is not None
         assert batch.rest.second is not None
         logits, deep, _ = model.embedded(torch.cat([batch.x, batch.rest.x, batch.rest.second]))
@@ -202,7 +202,7 @@ def test_labels_of_the_rest_are_for_the_filter_alone() -> None:
     )
     state = problem_of(dataset, hidden).build().state_dict()
     state["head.bias"].copy_(torch.tensor([0.0, 5.0]))  # a teacher to whom all is abnormal
-    hooks = Hooks(stages=lambda stage, make: checkpoint.pack({"kept": state}))
+    hooks = Hooks(shared_models=lambda stage, make: checkpoint.pack({"kept": state}))
     changed = spoilt(dataset, hidden)
     plain = fitted(dataset, hidden, hooks)
     assert numbers(fitted(changed, unread, hooks)) == numbers(plain)
@@ -248,7 +248,7 @@ def test_the_share_of_positive_pseudo_masks_is_told() -> None:
 def test_trials_share_a_teacher() -> None:
     """It is made once, is asked for again, and labels of the rest do not part it."""
     dataset, config, kept = squares(), fit_config("mask", epochs=2), Kept()
-    hooks = Hooks(stages=kept)
+    hooks = Hooks(shared_models=kept)
     alone = numbers(fitted(dataset, with_ssl(config)))
     assert numbers(fitted(dataset, with_ssl(config), hooks)) == alone
     fitted(dataset, with_ssl(config, labels=True, filter_by_label=True), hooks)
@@ -260,12 +260,12 @@ def test_trials_share_a_teacher() -> None:
 def test_the_model_learns_from_its_teacher() -> None:
     """Another teacher gives another model, which begins anew and not from the teacher."""
     dataset, config, kept = squares(), with_ssl(fit_config("mask", epochs=2)), Kept()
-    own = fitted(dataset, config, Hooks(stages=kept))
+    own = fitted(dataset, config, Hooks(shared_models=kept))
     ((stage, data),) = kept.results.items()
     state = checkpoint.unpack(data)
     state["kept"]["head.bias"] += torch.tensor([-5.0, 5.0])
     kept.results[stage] = checkpoint.pack(state)
-    other = fitted(dataset, config, Hooks(stages=kept))
+    other = fitted(dataset, config, Hooks(shared_models=kept))
     assert weights(other) != weights(own)
     assert values(other, "train", "ssl_positive_pseudo_masks").tolist() == [1.0]
 
@@ -277,16 +277,16 @@ def test_it_resumes_bit_for_bit_with_the_papers_views() -> None:
     saved: list[bytes] = []
     early: list[bytes] = []
 
-    def recorded(stage: Stage, make: Callable[[Hooks], bytes]) -> bytes:
+    def recorded(stage: SharedModel, make: Callable[[Hooks], bytes]) -> bytes:
         return make(Hooks(save=early.append))
 
-    def resumed(stage: Stage, make: Callable[[Hooks], bytes]) -> bytes:
+    def resumed(stage: SharedModel, make: Callable[[Hooks], bytes]) -> bytes:
         return make(Hooks(resume=early[0]))
 
-    undisturbed = fitted(dataset, config, Hooks(save=saved.append, stages=recorded))
+    undisturbed = fitted(dataset, config, Hooks(save=saved.append, shared_models=recorded))
     assert (len(saved), len(early)) == (2, 2)
     for data in saved:
-        continued = fitted(dataset, config, Hooks(resume=data, stages=resumed))
+        continued = fitted(dataset, config, Hooks(resume=data, shared_models=resumed))
         assert continued.resumed_from_epoch > 0
         assert numbers(continued) == numbers(undisturbed)
 
@@ -304,7 +304,7 @@ def test_what_it_cannot_learn_from_is_refused() -> None:
     kept = Kept()
     for message, own in bad.items():
         with pytest.raises(ConfigError, match=message):
-            fitted(dataset, own, Hooks(stages=kept))
+            fitted(dataset, own, Hooks(shared_models=kept))
     assert kept.made == []
 
 

@@ -18,7 +18,7 @@ from spurious.generators.skin.isic_writer import image_id, write_isic
 from spurious.generators.skin.skin_phantom import DRAWN, Case, SkinPhantom, draw_cases, render_case
 from spurious.readers.isic.isic import Isic
 from spurious.readers.isic.isic_files import ATTRIBUTES, IMAGE_FOLDER, MASK_FOLDER, read_traps
-from spurious.readers.problems import Problems
+from spurious.readers.issues import ReaderIssues
 from spurious.readers.resize import shrink_image, shrink_mask
 
 PHANTOM = SkinPhantom(n_train=12, n_val=6, n_test=8, prevalence=0.5, width=96, seed=3)
@@ -340,7 +340,7 @@ def test_sizes_above_the_smaller_side_are_refused(released: Path) -> None:
 @pytest.mark.parametrize(("trap", "malignant"), [(1, 67), (2, 51), (3, 66), (4, 50), (5, 59)])
 def test_the_released_tables_are_read(trap: int, malignant: int) -> None:
     """All five: 1,563 images are left of train's 1,822 without the 259 of val; 772 in test."""
-    problems = Problems()
+    problems = ReaderIssues()
     found = read_traps(RELEASED, trap, problems)
     assert problems.shown == []
     of = {split: [row for row in found.values() if row.split == split] for split in SPLIT_SIZES}
@@ -365,7 +365,7 @@ RATES = {  # malignant and benign, of train with val, and of test
 @pytest.mark.skipif(not RELEASED.is_dir(), reason="../shared with the released tables is absent")
 def test_the_released_splits_turn_artefacts_round() -> None:
     """Rates of each artefact by label; the phantom's directions are those of train."""
-    found = read_traps(RELEASED, 1, Problems()).values()
+    found = read_traps(RELEASED, 1, ReaderIssues()).values()
     for name, expected in RATES.items():
         rates = []
         for test in (False, True):

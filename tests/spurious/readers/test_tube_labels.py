@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spurious.errors import DataError
-from spurious.readers.problems import Problems
+from spurious.readers.issues import ReaderIssues
 from spurious.readers.siim_acr.tube_labels import (
     MAX_PICKLE_BYTES,
     TubeLabels,
@@ -26,7 +26,7 @@ LABELS = {f"{PREFIX}.{n}.1.1": n % 2 == 0 for n in (5, 20, 100, 3, 50)}
 
 def read(path: Path) -> TubeLabels:
     """Read a file that must have no bad line."""
-    problems = Problems()
+    problems = ReaderIssues()
     labels = read_tube_labels(path, problems)
     problems.raise_if_any(path.name)
     return labels

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import recall_score, roc_curve
 
 from spurious.scoring.operating_point import OperatingPoint, call_rate
-from spurious.scoring.registry import METRICS, Predictions, computed
+from spurious.scoring.registry import METRICS, Predictions, compute_metrics
 
 SCORED = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 8)), min_size=1, max_size=30)
 """(y, score in eighths) per image; few values, so that ties are common."""
@@ -55,7 +55,7 @@ def test_rates_by_group_by_hand() -> None:
         directions=(1,),
         threshold=0.5,
     )
-    values = {(name, value.attribute): value for name, value in computed(predictions, False)}
+    values = {(name, value.attribute): value for name, value in compute_metrics(predictions, False)}
     assert values["sensitivity", None].value == 0.5
     assert values["specificity", None].value == pytest.approx(2 / 3)
     rates = {name: values[name, "tube"].value for name in METRICS if name[-3:] in ("_s0", "_s1")}

@@ -16,7 +16,7 @@ from spurious.data.specificity import supervision_target
 from spurious.errors import ConfigError
 from spurious.generators.gaussian_squares import GaussianSquaresSource, _free_starts
 from spurious.scoring.measures import empirical_mi, empirical_variance, mutual_information
-from spurious.squares.images import measured
+from spurious.squares.images import measure_squares
 from spurious.squares.model import (
     _exact_joint,
     closed_form,
@@ -304,7 +304,7 @@ the ring around the abnormality that is all there is at r = 20."""
 
 def test_measures_on_many_images_are_the_exact_ones() -> None:
     """Within about three standard errors of 2,000 images; and the bits of both."""
-    found = measured(MANY, tuple(map(r, RESOLUTIONS)))
+    found = measure_squares(MANY, tuple(map(r, RESOLUTIONS)))
     assert (found.images, found.positives) == (2000, 2000)
     scale = math.sqrt(POSITIVES / 2000)
     for resolution in RESOLUTIONS:
@@ -314,7 +314,7 @@ def test_measures_on_many_images_are_the_exact_ones() -> None:
         assert own.variance == pytest.approx(expected.variance, abs=3 * SD[resolution] * scale)
         assert own.mi == pytest.approx(expected.mi, rel=MI_ERROR[resolution], abs=1e-9)
         assert own.mi_bits == pytest.approx(own.mi / math.log(2))
-    again = measured(replace(MANY, seed=1), (r(2), r(20))).by_specificity
+    again = measure_squares(replace(MANY, seed=1), (r(2), r(20))).by_specificity
     for resolution in (2, 20):
         assert again[r(resolution)].mi == pytest.approx(
             exact(PAPER, r(resolution)).mi, rel=MI_ERROR[resolution]
@@ -345,8 +345,8 @@ def test_what_is_measured_has_its_block() -> None:
 
 def test_squares_without_a_positive_measure_nothing() -> None:
     """NaN, never 0; and images beyond the most that are drawn are left out."""
-    found = measured(replace(PAPER, prevalence=0.0, n_train=3), (LABEL,))
+    found = measure_squares(replace(PAPER, prevalence=0.0, n_train=3), (LABEL,))
     assert found.positives == 0
     assert math.isnan(found.by_specificity[LABEL].variance)
     assert math.isnan(found.by_specificity[LABEL].mi)
-    assert measured(replace(PAPER, n_train=30, image_size=1024), (LABEL,)).images == 19
+    assert measure_squares(replace(PAPER, n_train=30, image_size=1024), (LABEL,)).images == 19

@@ -11,13 +11,13 @@ import pytest
 import torch
 from small_data import no_weights, squares
 
-from spurious.config.options import Readout, SmallCnn, SmallUnet, Specificity, Train
+from spurious.config.options import Aggregation, SmallCnn, SmallUnet, Specificity, Train
 from spurious.data.dataset import UNKNOWN, Dataset
 from spurious.data.specificity import supervision_target
 from spurious.scoring.metrics import auroc
 from spurious.training.evaluate import Evaluation, Evaluator
 from spurious.training.models import build
-from spurious.training.tasks import task_for
+from spurious.training.supervision import supervision_for
 
 CPU = torch.device("cpu")
 MASK = Specificity("mask")
@@ -25,9 +25,11 @@ MASK = Specificity("mask")
 
 def evaluator(dataset: Dataset, specificity: Specificity, precision: str = "float32") -> Evaluator:
     """With the default read-out."""
-    task = task_for(specificity, None if specificity.kind == "label" else Readout())
+    supervision = supervision_for(
+        specificity, None if specificity.kind == "label" else Aggregation()
+    )
     train = Train(precision=precision)  # type: ignore[arg-type]
-    return Evaluator(dataset, specificity, task, train, CPU)
+    return Evaluator(dataset, specificity, supervision, train, CPU)
 
 
 def value(evaluation: Evaluation, split: str, metric: str, attribute: str | None = None) -> float:
@@ -113,7 +115,7 @@ def test_scores_and_losses_are_those_of_single_images(specificity: Specificity) 
     name = "small-cnn" if labels else "small-unet"
     model = build(name, options, (16, 16, 1), 0, no_weights).eval()
     found = evaluator(dataset, specificity)(model, epoch=1)
-    task = task_for(specificity, Readout())
+    supervision = supervision_for(specificity, Aggregation())
     losses = []
     for split in ("val", "test"):
         rows = dataset.rows(split)
@@ -126,8 +128,8 @@ def test_scores_and_losses_are_those_of_single_images(specificity: Specificity) 
             )  # fmt: skip
             with torch.no_grad():
                 logits = model(torch.from_numpy(dataset.images[row].copy()).permute(2, 0, 1)[None])
-            assert task.scores(logits).item() == pytest.approx(score, abs=1e-6)
-            losses.append(task.losses(logits, target[None]).item())
+            assert supervision.scores(logits).item() == pytest.approx(score, abs=1e-6)
+            losses.append(supervision.losses(logits, target[None]).item())
         assert value(found, split, "loss") == pytest.approx(np.mean(losses), abs=1e-6)
         assert value(found, split, "auroc") == auroc(dataset.labels[rows], found.scores[split])
     assert any(row.metric == "dice" for row in found.rows) != labels

@@ -11,14 +11,14 @@ import torch
 from small_data import fit_config, fitted, numbers, squares, values
 
 from spurious.config.options import Specificity, Train
-from spurious.data.sampling import Feed
+from spurious.data.sampling import BatchSampler
 from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
 from spurious.training.evaluate import Evaluator, layout
 from spurious.training.loop import Hooks, Loop, make_optimizer
 from spurious.training.models import Embedded, Model, compile_model
 from spurious.training.objective import Objective
-from spurious.training.tasks import Classification
+from spurious.training.supervision import Classification
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 
@@ -95,7 +95,7 @@ def test_accumulated_batches_are_one_large_batch() -> None:
         loop = Loop(model, Objective(Classification()), train, 0, torch.device("cpu"))
         evaluator = Evaluator(dataset, label, Classification(), train, torch.device("cpu"))
         losses.append(
-            values(loop.run(Feed(images, batch_size, 0), evaluator, Hooks()), "val", "loss")
+            values(loop.run(BatchSampler(images, batch_size, 0), evaluator, Hooks()), "val", "loss")
         )
     assert losses[0][0] != losses[0][-1]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)

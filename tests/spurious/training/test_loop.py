@@ -25,16 +25,16 @@ from small_data import (
 
 from spurious.config.options import GaussianSquares, SmallCnn, Train
 from spurious.data.randomness import generator
-from spurious.data.sampling import Feed, in_batches
+from spurious.data.sampling import BatchSampler, in_batches
 from spurious.data.training_set import TrainingSet
 from spurious.errors import NumericalError
 from spurious.fit import Machine, fit
 from spurious.scoring.selection import parse_rule, select_epoch
 from spurious.training.evaluate import Evaluation, Evaluator, MetricRow
 from spurious.training.loop import Fit, Hooks, Loop, make_optimizer
-from spurious.training.models import Model, build
+from spurious.training.models import Embedded, Model, build
 from spurious.training.objective import Objective
-from spurious.training.tasks import Classification
+from spurious.training.supervision import Classification
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 CPU = torch.device("cpu")
@@ -60,7 +60,7 @@ def test_batches_are_shuffled() -> None:
     images = TrainingSet(dataset, dataset.rows("train"), config.specificity, config.train, 0)
 
     def order(seed: int, epoch: int) -> list[int]:
-        _, found = Feed(images, 7, seed).epoch(epoch)
+        _, found = BatchSampler(images, 7, seed).epoch(epoch)
         return torch.cat([batch.positions for batch in found]).tolist()
 
     assert order(0, 1) == order(0, 1)
@@ -157,6 +157,9 @@ class Line(Model):
         super().__init__()
         self.head = torch.nn.Linear(1, 1)
 
+    def embedded(self, x: torch.Tensor) -> Embedded:
+        return Embedded(self.head(x), x, None)
+
 
 SCORES = st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, math.nan]), min_size=1, max_size=8)
 
@@ -202,11 +205,11 @@ def small_cnn() -> Model:
 
 def train_labels(model: Model, epochs: int) -> Fit:
     """Run the loop on a given model."""
-    dataset, config, task = squares(), fit_config("label", epochs=epochs), Classification()
+    dataset, config, supervision = squares(), fit_config("label", epochs=epochs), Classification()
     training = TrainingSet(dataset, dataset.rows("train"), config.specificity, config.train, 0)
-    evaluator = Evaluator(dataset, config.specificity, task, config.train, CPU)
-    loop = Loop(model, Objective(task), config.train, 0, CPU)
-    return loop.run(Feed(training, config.train.batch_size, 0), evaluator, Hooks())
+    evaluator = Evaluator(dataset, config.specificity, supervision, config.train, CPU)
+    loop = Loop(model, Objective(supervision), config.train, 0, CPU)
+    return loop.run(BatchSampler(training, config.train.batch_size, 0), evaluator, Hooks())
 
 
 def test_the_loop_trains_in_training_mode() -> None:
@@ -223,11 +226,12 @@ def test_a_nan_loss_is_a_numerical_error(at: int) -> None:
             super().__init__()
             self.model, self.steps = small_cnn(), 0
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
+        def embedded(self, x: torch.Tensor) -> Embedded:
             self.steps += self.training
-            logits: torch.Tensor = self.model(x)
+            whole: Embedded = self.model.embedded(x)
             # 21 images are four batches
-            return logits * math.nan if self.steps > 4 * (at - 1) else logits
+            broken = self.steps > 4 * (at - 1)
+            return whole._replace(logits=whole.logits * math.nan) if broken else whole
 
     with pytest.raises(NumericalError, match=rf"became nan in epoch {at}: .*learning rate"):
         train_labels(Breaks(), epochs=5)

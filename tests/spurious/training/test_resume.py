@@ -19,7 +19,7 @@ from spurious.config.options import FitConfig
 from spurious.data.dataset import Dataset
 from spurious.errors import DataError, Stopped
 from spurious.training import checkpoint
-from spurious.training.loop import Fit, Hooks, Wish
+from spurious.training.loop import ControlSignal, Fit, Hooks
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 EPOCHS = 6
@@ -148,19 +148,21 @@ def test_how_often_checkpoints_are_saved() -> None:
 
 def test_a_wish_saves_between_due_checkpoints() -> None:
     """SAVE trains on, STOP raises once the checkpoint is saved; neither is asked at the end."""
-    wishes = iter([Wish.CONTINUE, Wish.SAVE, Wish.CONTINUE, Wish.STOP])
+    wishes = iter(
+        [ControlSignal.CONTINUE, ControlSignal.SAVE, ControlSignal.CONTINUE, ControlSignal.STOP]
+    )
     saved: list[bytes] = []
-    hooks = Hooks(save=saved.append, save_every=100, wish=lambda: next(wishes))
+    hooks = Hooks(save=saved.append, save_every=100, poll=lambda: next(wishes))
     with pytest.raises(Stopped, match="after epoch 4 of 6"):
         fitted(squares(), fit_config("label", epochs=6), hooks)
     assert [checkpoint.unpack(data)["epoch"] for data in saved] == [2, 4]
     asked: list[int] = []
 
-    def wish() -> Wish:
+    def poll() -> ControlSignal:
         asked.append(1)
-        return Wish.CONTINUE
+        return ControlSignal.CONTINUE
 
-    fitted(squares(), fit_config("label", epochs=3), Hooks(wish=wish))
+    fitted(squares(), fit_config("label", epochs=3), Hooks(poll=poll))
     assert len(asked) == 2
 
 
@@ -209,7 +211,7 @@ def test_broken_checkpoints_are_refused(what: str, reason: str) -> None:
         "other format": signed(other.getvalue()),
     }[what]
     with pytest.raises(
-        DataError, match=rf"(?s)^the checkpoint .*{reason}.*delete it to start anew"
+        DataError, match=rf"(?s)^the checkpoint .*{reason}.*delete it to start from the beginning"
     ):
         run(squares(), config, resume=broken)
 

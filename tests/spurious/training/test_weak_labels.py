@@ -11,14 +11,14 @@ import pytest
 import torch
 from small_data import fit_config, fitted, numbers, squares, values
 
-from spurious.config.options import Budget, GaussianSquares, LabelRest
+from spurious.config.options import Budget, GaussianSquares, WeakLabels
 from spurious.data.dataset import Dataset
 from spurious.fit import annotated_rows, rest_rows
 from spurious.training.loop import Fit, Hooks
 from spurious.training.weak_labels import rest_losses
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
-MIXED = replace(fit_config("mask", epochs=2), budget=Budget(8, "natural"), rest=LabelRest())
+MIXED = replace(fit_config("mask", epochs=2), budget=Budget(8, "natural"), rest=WeakLabels())
 
 
 def test_a_negative_label_is_an_empty_mask() -> None:
@@ -108,5 +108,5 @@ def test_labels_of_the_rest_help_where_masks_are_few() -> None:
     few = fit_config("mask", epochs=40, learning_rate=3e-3, evaluate_every=40, seed=1)
     few = replace(few, budget=Budget(8))
     masks = values(fitted(dataset, few), "test", "auroc")[-1]
-    mixed = replace(few, rest=LabelRest(fraction=16 / 256))
+    mixed = replace(few, rest=WeakLabels(fraction=16 / 256))
     assert values(fitted(dataset, mixed), "test", "auroc")[-1] > masks + 0.1

@@ -22,15 +22,15 @@ from tiny_sweeps import ROOT, run_here, stage_here, tiny, wait_until
 from cluster.datasets.manifest import find_manifest
 from cluster.node_cache.open import open_dataset
 from cluster.stores.folder import FolderStore
-from sweeps.driver.prometheus import SweepMetrics
+from sweeps.driver.prometheus import SweepTelemetry
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan
-from sweeps.report.trials import priced_trials
+from sweeps.report.trials import price_trials
 from sweeps.results import tables as results
 from sweeps.spec.model import Spec
 from sweeps.telemetry import METRICS, Metric
 from sweeps.trial.events import Outcome, TaskName
-from sweeps.trial.prometheus import IMAGES_PER_SECOND, TrialMetrics
+from sweeps.trial.prometheus import IMAGES_PER_SECOND, TrialTelemetry
 
 BY_NAME = {metric.name: metric for metric in METRICS}
 
@@ -100,8 +100,8 @@ def test_without_ray_nothing_is_recorded_nor_started() -> None:
     """Recording in a process without Ray imports nothing of it and starts no thread."""
     code = """
         import sys, threading
-        from sweeps.trial.prometheus import TrialMetrics
-        with TrialMetrics("sweep", "cell", "trial", "dataset") as shown:
+        from sweeps.trial.prometheus import TrialTelemetry
+        with TrialTelemetry("sweep", "cell", "trial", "dataset") as shown:
             shown.fetching(1, 2)
             shown.epoch(1, 2, {})
         print(threading.active_count(), "ray" in sys.modules)
@@ -131,7 +131,7 @@ def test_a_sweep_is_counted_and_priced(
         ]
 
     nothing = dict.fromkeys(states(), 0.0)
-    with SweepMetrics(spec, plan, store).shown() as shown:
+    with SweepTelemetry(spec, plan, store).shown() as shown:
         becomes(nothing | {"waiting": 2, "already_done": 2}, states)
         shown.started(one)
         shown.started(two)
@@ -147,7 +147,7 @@ def test_a_sweep_is_counted_and_priced(
         becomes([None, 1, 1], lambda: of_classes("sweeps_failures_total"))
         becomes([1, 1, None], lambda: of_classes("sweeps_attempts_lost_total"))
         frame = results.read_trials(store, [*plan.done, one.trial_id]).to_pandas()
-        priced = priced_trials(frame, spec.cost.prices, None, include_validation=False)
+        priced = price_trials(frame, spec.cost.prices, None, include_validation=False)
         cells = priced.groupby(["specificity", "budget", "method"])["dollars"].mean()
         assert len(cells) == 2
         becomes(
@@ -171,7 +171,7 @@ def test_what_has_not_ended_was_stopped(
     """After the run no trial waits or runs; those without an end count as stopped."""
     spec, plan, store = half_done
     one, two = (TaskName(trial.id, trial.label) for trial in plan.missing)
-    with SweepMetrics(spec, plan, store).shown() as shown:
+    with SweepTelemetry(spec, plan, store).shown() as shown:
         shown.started(one)
         shown.ended(one, Outcome(one.trial_id, "stopped", 1.0), "")
         shown.started(two)
@@ -189,7 +189,7 @@ class Worker:
 
     def begin(self, trial: str, dataset: str) -> None:
         """Up to the first epoch."""
-        self.shown = TrialMetrics(self.sweep, f"cell-{trial}", trial, dataset)
+        self.shown = TrialTelemetry(self.sweep, f"cell-{trial}", trial, dataset)
         self.shown.__enter__()
         manifest = find_manifest(self.store, dataset)
         self.shown.opened(
@@ -246,7 +246,7 @@ def test_a_running_trial_is_seen_and_a_finished_one_is_not(
 def test_no_metric_fails_a_trial(ray_here: RayHere, caplog: pytest.LogCaptureFixture) -> None:
     """What Ray refuses is logged, once, and the caller goes on."""
     nameless: Any = None
-    with TrialMetrics(nameless, "cell", "trial", "dataset") as shown:
+    with TrialTelemetry(nameless, "cell", "trial", "dataset") as shown:
         shown.epoch(1, 2, {})
         shown.epoch(2, 2, {})
     assert caplog.text.count("a metric could not be recorded") == 1

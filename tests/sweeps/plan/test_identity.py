@@ -12,7 +12,14 @@ from tiny_sweeps import TEXT, tiny
 from spurious.config.methods import METHODS
 from spurious.config.options import Train
 from sweeps.plan.facts import generator_facts
-from sweeps.plan.identity import ADDED_LATER, HASHED, NOT_HASHED, hashed_text, resolved, trial_id
+from sweeps.plan.identity import (
+    ADDED_LATER,
+    HASHED,
+    NOT_HASHED,
+    hashed_text,
+    resolve_config,
+    trial_id,
+)
 from sweeps.plan.plan import DatasetFacts, fit_config, make_plan
 from sweeps.spec.model import GeneratorDataset, Spec, parse_spec
 
@@ -53,7 +60,7 @@ def test_an_id_is_the_hash_of_the_resolved_configuration() -> None:
     assert isinstance(spec.dataset, GeneratorDataset)
     plan = make_plan(spec, generator_facts(spec.dataset))
     [trial] = [trial for trial in plan.trials if trial.label == "mask-20-erm-s0"]
-    text = hashed_text(resolved(trial.config, trial.dataset_digest))
+    text = hashed_text(resolve_config(trial.config, trial.dataset_digest))
     assert text == GOLDEN_TEXT
     assert trial.id == hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -239,7 +246,7 @@ def test_changed_numbers_of_one_combination_are_in_its_ids_alone(method: str, mo
     assert isinstance(spec.dataset, GeneratorDataset)
     plan = make_plan(spec, generator_facts(spec.dataset))
     texts = [
-        hashed_text(resolved(trial.config, trial.dataset_digest))
+        hashed_text(resolve_config(trial.config, trial.dataset_digest))
         for trial in plan.trials
         if trial.cell.specificity.kind == "mask"
     ]

@@ -30,14 +30,14 @@ from tiny_sweeps import TEXT, run_here, tiny
 from cluster.stores.folder import FolderStore
 from spurious.config.options import GaussianSquares, Specificity
 from spurious.scoring.selection import parse_rule
-from spurious.squares.images import measured
+from spurious.squares.images import measure_squares
 from sweeps.commands.context import SpecSource
 from sweeps.commands.pull import pull
 from sweeps.commands.report import read_report_input as input_of
 from sweeps.plan.facts import plan_on
 from sweeps.report.build import build_report
 from sweeps.report.measures import measure_context, measure_rows, measures, square_note, square_rows
-from sweeps.report.projection import GROUPS, projected, projection_png
+from sweeps.report.projection import GROUPS, project, projection_png
 from sweeps.results.schemas import arrow_schema
 from sweeps.spec.model import parse_spec
 
@@ -160,7 +160,7 @@ def test_both_forms_stand_beside_the_measured_variance() -> None:
     assert exact[1]["standardised"] == f"{10.250551 / 8.699356:.3f}"
     assert [row["measured"][0] for row in rows] == ["0.600"] * 4
     on_images = [row["on_images"] for row in rows]
-    found = measured(GaussianSquares(), (Specificity("label"), Specificity("r", r=20)))
+    found = measure_squares(GaussianSquares(), (Specificity("label"), Specificity("r", r=20)))
     for row, specificity in ((on_images[0], "label"), (on_images[2], "r=20")):
         [own] = [of for key, of in found.by_specificity.items() if str(key) == specificity]
         assert row["variance"] == f"{own.variance:.3f}"
@@ -302,7 +302,7 @@ def test_groups_of_images_are_projected_apart(made: Made, tmp_path: Path) -> Non
     """Files, page and caption; the same bytes again; a panel with too few images says so."""
     rng = np.random.default_rng(1)
     directions = np.eye(4)[np.arange(40) % 4] + 0.05 * rng.standard_normal((40, 4))
-    points = projected(directions.astype(np.float32))
+    points = project(directions.astype(np.float32))
     assert points is not None
     centres = np.stack([points[i::4].mean(axis=0) for i in range(4)])
     nearest = ((points[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
@@ -322,8 +322,8 @@ def test_groups_of_images_are_projected_apart(made: Made, tmp_path: Path) -> Non
 
 def test_what_cannot_be_projected_has_an_empty_panel(made: Made) -> None:
     """Too few images, or a model that broke down; attributes may be unknown or absent."""
-    assert projected(np.ones((4, 3), np.float32)) is None
-    assert projected(np.full((9, 3), np.nan, np.float32)) is None
+    assert project(np.ones((4, 3), np.float32)) is None
+    assert project(np.full((9, 3), np.nan, np.float32)) is None
     priced, cells = tables(made)
     few = embedded(made, trials=7, n=3, spurious_tube=None)
     assert projection_png(few, priced, cells)[1:4] == b"PNG"

@@ -12,7 +12,7 @@ from published_tables import T_2, framed, paper, rows, value
 from report_tables import Made, make, plan, small, tables, with_scores
 
 from spurious.config.options import GaussianSquares, Specificity
-from spurious.squares.images import measured
+from spurious.squares.images import measure_squares
 from sweeps.report.published import published_frame
 from sweeps.report.published_words import orders, published_sections
 from sweeps.spec.papers import PublishedTable, find
@@ -186,7 +186,7 @@ def test_information_is_measured_on_the_squares_themselves() -> None:
     assert figure3 is not None
     priced, cells = tables(made)
     frame = published_frame([figure3], cells, priced, made.epochs, GaussianSquares())
-    expected = measured(GaussianSquares(), (Specificity("r", r=1),)).by_specificity
+    expected = measure_squares(GaussianSquares(), (Specificity("r", r=1),)).by_specificity
     [coarse] = rows(frame, metric="mutual_information", specificity="r=1")
     assert coarse["measured_mean"] == next(iter(expected.values())).mi > 0.003
     assert (coarse["measured_n"], coarse["counterpart"]) == (1, "both")

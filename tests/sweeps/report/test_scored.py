@@ -17,9 +17,9 @@ from sweeps.commands.report import read_report_input
 from sweeps.plan.facts import plan_on
 from sweeps.report import metrics
 from sweeps.report.build import build_report
-from sweeps.report.scored import with_scored
+from sweeps.report.scored import merge_scored
 from sweeps.report.tables import ReportInput
-from sweeps.report.trials import selected_trials
+from sweeps.report.trials import select_trials
 from sweeps.spec.model import load_spec
 
 BEFORE = Path(__file__).parents[1] / "store_before"
@@ -73,11 +73,11 @@ def test_recomputed_metrics_are_the_stored_ones(before: ReportInput) -> None:
 
 def test_numbers_that_were_shown_stay(before: ReportInput) -> None:
     """Chosen epochs and the metrics of before are equal with and without predictions."""
-    epochs = with_scored(before.epochs, before.scored)
+    epochs = merge_scored(before.epochs, before.scored)
     for rule in (None, "last", "best val.auroc", "best test.robust_auroc"):
         parsed = None if rule is None else parse_rule(rule)
-        with_them = selected_trials(before.trials, epochs, parsed)
-        without = selected_trials(before.trials, before.epochs, parsed)
+        with_them = select_trials(before.trials, epochs, parsed)
+        without = select_trials(before.trials, before.epochs, parsed)
         new = [m.name for m in METRICS.values() if m.whole and m.compute and not m.per_epoch]
         added = [f"{split}_{name}" for split in ("val", "test") for name in new]
         with_them, without = (table.drop(columns=added) for table in (with_them, without))
@@ -88,8 +88,8 @@ def test_a_rule_on_a_new_metric_reads_the_kept_and_the_last_epoch(
     before: ReportInput, tmp_path: Path
 ) -> None:
     """The better of the two by it, and the page says so."""
-    epochs, rule = with_scored(before.epochs, before.scored), parse_rule("best val.brier")
-    for row in selected_trials(before.trials, epochs, rule).to_dict("records"):
+    epochs, rule = merge_scored(before.epochs, before.scored), parse_rule("best val.brier")
+    for row in select_trials(before.trials, epochs, rule).to_dict("records"):
         mine = epochs[(epochs["trial_id"] == row["trial_id"]) & (epochs["metric"] == "brier")]
         values = mine[mine["split"] == "val"].sort_values("epoch")
         history = [

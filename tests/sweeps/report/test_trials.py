@@ -25,7 +25,7 @@ from sweeps.report.tables import (
     parse_specificity,
     specificity_order,
 )
-from sweeps.report.trials import selected_trials
+from sweeps.report.trials import select_trials
 
 CENTS_PER_CLICK = 100.0 / 3600.0
 
@@ -50,7 +50,7 @@ def value(epochs: pd.DataFrame, trial_id: str, epoch: int, split: str, metric: s
 
 def test_no_rule_keeps_each_trials_epoch(made: Made) -> None:
     """Without a rule the metrics are those of the kept epoch, equal to the trial's own row."""
-    selected = selected_trials(made.trials, made.epochs, None)
+    selected = select_trials(made.trials, made.epochs, None)
     own = made.trials.set_index("trial_id").loc[selected["trial_id"]].reset_index()
     assert (selected["epoch"] == KEPT).all()
     for column in ("val_auroc", "test_robust_auroc", "test_dice"):
@@ -61,18 +61,18 @@ def test_no_rule_keeps_each_trials_epoch(made: Made) -> None:
 
 def test_rule_is_recomputed_from_epochs(made: Made) -> None:
     """A rule moves every trial to its epoch, and all metrics come from there."""
-    selected = selected_trials(made.trials, made.epochs, parse_rule("last"))
+    selected = select_trials(made.trials, made.epochs, parse_rule("last"))
     assert (selected["epoch"] == EPOCHS_TRAINED).all()
     row = selected.iloc[4]
     at_last = value(made.epochs, row["trial_id"], EPOCHS_TRAINED, "test", "robust_auroc")
     assert row["test_robust_auroc"] == at_last
-    lowest_loss = selected_trials(made.trials, made.epochs, parse_rule("best val.loss"))
+    lowest_loss = select_trials(made.trials, made.epochs, parse_rule("best val.loss"))
     assert (lowest_loss["epoch"] == KEPT).all()
 
 
 def test_undefined_rule_is_nan_with_a_reason(made: Made) -> None:
     """Best Dice does not exist for a classifier: NaN, a reason, and never 0."""
-    selected = selected_trials(made.trials, made.epochs, parse_rule("best val.dice"))
+    selected = select_trials(made.trials, made.epochs, parse_rule("best val.dice"))
     label = selected["specificity"] == "label"
     assert selected.loc[label, "epoch"].isna().all()
     assert selected.loc[label, "test_robust_auroc"].isna().all()
@@ -86,7 +86,7 @@ def test_undefined_metric_has_a_reason(made: Made) -> None:
     hit = made.trials["trial_id"].iloc[0]
     robust = (epochs["metric"] == "robust_auroc") & (epochs["split"] == "test")
     epochs.loc[robust & (epochs["trial_id"] == hit), "value"] = math.nan
-    selected = selected_trials(made.trials, epochs, None).set_index("trial_id")
+    selected = select_trials(made.trials, epochs, None).set_index("trial_id")
     assert "NaN at epoch 6" in selected.at[hit, "undefined"]
     assert not math.isnan(selected.at[hit, "test_auroc"])
 
@@ -94,7 +94,7 @@ def test_undefined_metric_has_a_reason(made: Made) -> None:
 def test_every_attribute_has_its_column() -> None:
     """With two attributes both robust AUROCs of the selected epoch are there."""
     made = make(small().planned[:3], attributes=("tube", "site"))
-    selected = selected_trials(made.trials, made.epochs, None)
+    selected = select_trials(made.trials, made.epochs, None)
     difference = selected["test_robust_auroc_tube"] - selected["test_robust_auroc_site"]
     np.testing.assert_allclose(difference, 0.01)
 
@@ -103,8 +103,8 @@ def test_losing_attempts_are_ignored(made: Made) -> None:
     """Epochs of an attempt that did not commit change nothing."""
     lost = made.epochs.assign(attempt="lost", value=0.99)
     both = pd.concat([lost, made.epochs], ignore_index=True)
-    expected = selected_trials(made.trials, made.epochs, None)
-    pd.testing.assert_frame_equal(selected_trials(made.trials, both, None), expected)
+    expected = select_trials(made.trials, made.epochs, None)
+    pd.testing.assert_frame_equal(select_trials(made.trials, both, None), expected)
 
 
 def test_epochs_that_contradict_the_trial_are_refused(made: Made) -> None:
@@ -112,11 +112,11 @@ def test_epochs_that_contradict_the_trial_are_refused(made: Made) -> None:
     first = made.trials["trial_id"].min()
     mine = made.epochs["trial_id"] == first
     with pytest.raises(ResultError, match=f"{first}.*no rows"):
-        selected_trials(made.trials, made.epochs[~mine], None)
+        select_trials(made.trials, made.epochs[~mine], None)
     with pytest.raises(ResultError, match="twice"):
-        selected_trials(made.trials, pd.concat([made.epochs, made.epochs[mine]]), None)
+        select_trials(made.trials, pd.concat([made.epochs, made.epochs[mine]]), None)
     with pytest.raises(ResultError, match=f"{first} kept epoch 6"):
-        selected_trials(made.trials, made.epochs[~mine | (made.epochs["epoch"] < KEPT)], None)
+        select_trials(made.trials, made.epochs[~mine | (made.epochs["epoch"] < KEPT)], None)
 
 
 def dollars_of(priced: pd.DataFrame, specificity: str, column: str) -> float:
@@ -151,8 +151,6 @@ def test_validation_joins_the_axis_on_request(made: Made) -> None:
     ("changes", "labels"),
     [
         ({"rule": parse_rule("best val.robust_auroc")}, 2000),
-        ({"search_metric": "val.robust_auroc"}, 2000),
-        ({"rule": parse_rule("best val.robust_auroc"), "search_metric": "val.robust_auroc"}, 2000),
         ({"rule": parse_rule("best test.robust_auroc")}, 0),
         ({"rule": parse_rule("best val.auroc")}, 0),
     ],
@@ -160,7 +158,7 @@ def test_validation_joins_the_axis_on_request(made: Made) -> None:
 def test_spurious_labels_that_were_read_are_charged(
     changes: dict[str, object], labels: int
 ) -> None:
-    """A rule or search on val.robust_auroc costs val images x attributes, once; an oracle not."""
+    """A rule on val.robust_auroc costs val images x attributes, once; an oracle not."""
     priced, _ = tables(make(small().planned[:3], attributes=("tube", "site")), **changes)
     np.testing.assert_allclose(priced["spurious_label_dollars"], labels * CENTS_PER_CLICK)
     np.testing.assert_allclose(

@@ -94,7 +94,7 @@ def test_all_problems_come_at_once_in_line_order() -> None:
         ("trian.epochs", 3, "override trian.epochs: trian: unknown key; expected one of name"),
         ("train", {"epochs": 0}, "override train: train.epochs: 0 given; expected an integer"),
         ("axes.seed", [], "override axes.seed: an empty list given; expected a list"),
-        ("dataset.shape", "ring", "override dataset.shape: 'dataset' is no mapping here"),
+        ("dataset.shape", "ring", "override dataset.shape: 'dataset' is not a mapping here"),
         ("train..epochs", 1, "override train..epochs: not a dotted key"),
         ("", 1, "override '': not a dotted key"),
         ("store", Path("x"), "override store: a value of type PosixPath given"),

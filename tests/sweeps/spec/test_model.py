@@ -15,11 +15,11 @@ from spurious.config.options import (
     CLASSIFIERS,
     GENERATORS,
     SEGMENTERS,
+    Aggregation,
     Budget,
     FcnResNet50,
     GaussianSquares,
     Prices,
-    Readout,
     ResNet50,
     SmallCnn,
     SmallUnet,
@@ -31,7 +31,7 @@ from spurious.config.options import (
 from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.selection import SelectionRule
 from sweeps.errors import SpecError
-from sweeps.spec.fields import Field, Problems, describe, options_of
+from sweeps.spec.fields import Field, SpecIssues, describe, options_of
 from sweeps.spec.model import (
     Axes,
     Checkpoint,
@@ -68,7 +68,7 @@ def test_every_section_is_read() -> None:
     assert spec.model == Models(
         classifier=("small-cnn", SmallCnn()),
         segmenter=("small-unet", SmallUnet(channels=8)),
-        readout=Readout(name="area_fraction", threshold=0.3),
+        readout=Aggregation(name="area_fraction", threshold=0.3),
     )
     assert spec.select_rule == SelectionRule("test", "robust_auroc")
     assert spec.select.operating_point == OperatingPoint(0.95)
@@ -91,7 +91,7 @@ def test_defaults_are_the_documented_ones() -> None:
     assert spec.balance == "equal"
     assert spec.model.classifier == ("resnet50", ResNet50())
     assert spec.model.segmenter == ("unet", Unet())
-    assert spec.model.readout == Readout(name="mean_prob")
+    assert spec.model.readout == Aggregation(name="mean_prob")
     assert spec.train_for(Specificity("label"), "erm") == Train(keep="best val.auroc")
     assert spec.select_rule is None
     assert spec.select.operating_point == OperatingPoint()
@@ -147,7 +147,7 @@ def test_label_trains_the_classifier_and_all_else_the_segmenter() -> None:
     assert spec.readout_for(Specificity("label")) is None
     for specificity in spec.axes.specificity[1:]:
         assert spec.model_for(specificity) == ("small-unet", SmallUnet(channels=8))
-        assert spec.readout_for(specificity) == Readout(name="area_fraction", threshold=0.3)
+        assert spec.readout_for(specificity) == Aggregation(name="area_fraction", threshold=0.3)
 
 
 def test_a_generator_dataset_has_validated_options() -> None:
@@ -278,7 +278,7 @@ def test_a_store_is_a_folder_or_a_bucket(store: str) -> None:
             for names in (GENERATORS, METHODS, CLASSIFIERS, SEGMENTERS)
             for cls in names.values()
         ),
-        *(Train, Prices, Readout, Resources, Checkpoint),
+        *(Train, Prices, Aggregation, Resources, Checkpoint),
     ],
 )
 def test_every_option_can_be_read_and_its_default_is_allowed(cls: type) -> None:
@@ -286,7 +286,7 @@ def test_every_option_can_be_read_and_its_default_is_allowed(cls: type) -> None:
     for name, (hint, default) in options_of(cls).items():
         assert describe(hint)
         node = ScalarNode(1, default, str(default))
-        assert Field(node, name, Problems("defaults")).value(hint) == default
+        assert Field(node, name, SpecIssues("defaults")).value(hint) == default
     assert problems(cls()) == []
 
 

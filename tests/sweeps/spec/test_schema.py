@@ -23,15 +23,15 @@ from spurious.config.options import (
     GENERATORS,
     RESTS,
     SEGMENTERS,
+    Aggregation,
     Prices,
-    Readout,
     Resolution,
     Seed,
     Train,
 )
 from sweeps.cli import main
 from sweeps.errors import SpecError
-from sweeps.spec.fields import Field, Problems, Refused, options_of
+from sweeps.spec.fields import Field, Refused, SpecIssues, options_of
 from sweeps.spec.model import parse_spec
 from sweeps.spec.schema import schema_of_hint, spec_schema
 from sweeps.spec.values import NAME, STORE, Checkpoint, Resources
@@ -188,7 +188,7 @@ HINTS = {
     f"{cls.__name__}.{name}": hint
     for cls in (
         *(c for r in (METHODS, GENERATORS, CLASSIFIERS, SEGMENTERS, RESTS) for c in r.values()),
-        *(Train, Prices, Readout, Resources, Checkpoint),
+        *(Train, Prices, Aggregation, Resources, Checkpoint),
     )
     for name, (hint, _) in options_of(cls).items()
 } | {"seed": Seed, "r": Resolution, "name": NAME, "store": STORE}
@@ -214,7 +214,7 @@ def test_both_allow_the_same_values_of_every_option() -> None:
 def is_taken(hint: Any, value: Any) -> bool:
     """Whether the reader takes a value."""
     with suppress(Refused):
-        Field(ScalarNode(1, value, str(value)), "", Problems("values")).value(hint)
+        Field(ScalarNode(1, value, str(value)), "", SpecIssues("values")).value(hint)
         return True
     return False
 

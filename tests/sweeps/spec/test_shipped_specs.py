@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from spurious.config.methods import FirstStage, Jtt
+from spurious.config.methods import FirstModelOptions, Jtt
 from spurious.config.options import FcnResNet50, SmallUnet, Train
-from spurious.methods.first_stage import first_config
+from spurious.methods.first_model import first_config
 from spurious.scoring.cost import Cost
 from sweeps.plan.facts import generator_facts
 from sweeps.plan.identity import generator_digest
@@ -178,7 +178,7 @@ def test_table_1_has_the_papers_methods_and_hyper_parameters() -> None:
     firsts = {
         (first_config(trial.config, trial.config.method), trial.config.method.first_balance)
         for trial in plan.trials
-        if isinstance(trial.config.method, FirstStage) and trial.config.seed == 0
+        if isinstance(trial.config.method, FirstModelOptions) and trial.config.seed == 0
     }
     assert len(firsts) == 1  # one model for both methods
     [(first, balance)] = firsts

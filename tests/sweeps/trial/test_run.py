@@ -170,7 +170,7 @@ def test_a_checkpoint_is_kept_where_the_spec_says_so(
 def test_a_damaged_checkpoint_is_told_and_not_used(
     folder_store: FolderStore, tmp_path: Path, damage: bytes | None, caplog: Any
 ) -> None:
-    """The trial starts anew instead of failing for ever."""
+    """The trial starts from the beginning instead of failing for ever."""
     _, task = prepared(folder_store, one(), tmp_path)
     key = results.checkpoint_key(task.trial_id)
     with pytest.raises(Killed):
@@ -181,7 +181,7 @@ def test_a_damaged_checkpoint_is_told_and_not_used(
     assert run_trial(task, "second", lambda *_: None).state == "committed"
     [row] = results.read_trials(folder_store, [task.trial_id]).to_pylist()
     assert row["resumed_from_epoch"] == 0
-    assert f"{key} is not used, the trial starts anew" in caplog.text
+    assert f"{key} is not used; the trial starts from the beginning" in caplog.text
 
 
 class Told(Control):

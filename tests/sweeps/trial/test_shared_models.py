@@ -18,21 +18,21 @@ from cluster.stores.folder import FolderStore
 from spurious.errors import NumericalError, Stopped
 from spurious.fit import Machine
 from spurious.training import checkpoint
-from spurious.training.loop import Hooks, Wish
-from spurious.training.shared_models import Stage
-from sweeps.plan.identity import stage_id
+from spurious.training.loop import ControlSignal, Hooks
+from spurious.training.shared_models import SharedModel
+from sweeps.plan.identity import shared_model_id
 from sweeps.plan.plan import Cell, fit_config
-from sweeps.trial import shared_models as stages
+from sweeps.trial import shared_models as shared_models
 from sweeps.trial.result_rows import Task
-from sweeps.trial.shared_models import SharedStages
+from sweeps.trial.shared_models import StoredSharedModels
 
 SPEC = tiny()
 CONFIG = fit_config(
     SPEC, Cell(SPEC.axes.specificity[0], SPEC.budgets()[0], SPEC.axes.method[0]), seed=0
 )
-STAGE = Stage("erm", CONFIG)
+STAGE = SharedModel("erm", CONFIG)
 DIGEST = "d" * 64
-FOLDER = f"stages/{stage_id(STAGE, DIGEST)}"
+FOLDER = f"stages/{shared_model_id(STAGE, DIGEST)}"
 RESULT = checkpoint.pack({"weights": torch.arange(3.0)})
 
 
@@ -40,7 +40,7 @@ RESULT = checkpoint.pack({"weights": torch.arange(3.0)})
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Signs of life, patience and looks at a thousandth of their real pace."""
     for name, seconds in (("BEAT", 0.05), ("STALE", 0.6), ("POLL", 0.02)):
-        monkeypatch.setattr(stages, name, seconds)
+        monkeypatch.setattr(shared_models, name, seconds)
 
 
 @pytest.fixture
@@ -50,11 +50,13 @@ def store(tmp_path: Path) -> Store:
 
 
 def shared(
-    store: Store, trial: str = "a" * 16, wish: Callable[[], Wish] = lambda: Wish.CONTINUE
-) -> SharedStages:
+    store: Store,
+    trial: str = "a" * 16,
+    poll: Callable[[], ControlSignal] = lambda: ControlSignal.CONTINUE,
+) -> StoredSharedModels:
     """What a trial would hand to its method."""
     task = Task(trial, "label", "squares", DIGEST, CONFIG, store.url, "", Machine(), 7)
-    return SharedStages(store, task, wish, lambda *news: None)
+    return StoredSharedModels(store, task, poll, lambda *news: None)
 
 
 def give(hooks: Hooks) -> bytes:
@@ -80,7 +82,7 @@ def test_trials_at_the_same_time_make_it_once(store: Store) -> None:
 
     def slowly(hooks: Hooks) -> bytes:
         made.append(threading.get_ident())
-        time.sleep(3 * stages.STALE)
+        time.sleep(3 * shared_models.STALE)
         return RESULT
 
     def trial(name: str) -> None:
@@ -100,7 +102,7 @@ def test_a_silent_claim_is_taken_over(store: Store) -> None:
     store.create(f"{FOLDER}/claim.json", json.dumps({"trial": "dead", "beat": 4}).encode())
     began = time.monotonic()
     assert shared(store)(STAGE, give) == RESULT
-    assert time.monotonic() - began >= stages.STALE
+    assert time.monotonic() - began >= shared_models.STALE
     assert list(store.list("stages/")) == [f"{FOLDER}/result.pt"]
 
 
@@ -108,7 +110,7 @@ def test_a_trial_takes_up_its_own_claim_and_state(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An attempt after a lost one goes on at once, from the training state that was saved."""
-    monkeypatch.setattr(stages, "STALE", 3600.0)
+    monkeypatch.setattr(shared_models, "STALE", 3600.0)
     state = checkpoint.pack({"epoch": 4})
     store.create(f"{FOLDER}/claim.json", json.dumps({"trial": "a" * 16, "beat": 9}).encode())
     store.put(f"{FOLDER}/state.pt", state)
@@ -137,7 +139,7 @@ def test_a_failed_stage_gives_its_claim_back(store: Store, error: Exception) -> 
     assert list(store.list("stages/")) == [f"{FOLDER}/state.pt"]
     began = time.monotonic()
     assert shared(store, "b" * 16)(STAGE, give) == RESULT
-    assert time.monotonic() - began < stages.STALE
+    assert time.monotonic() - began < shared_models.STALE
 
 
 def test_a_waiting_trial_stops_when_asked(store: Store) -> None:
@@ -145,7 +147,7 @@ def test_a_waiting_trial_stops_when_asked(store: Store) -> None:
     claim = json.dumps({"trial": "other", "beat": 0}).encode()
     store.create(f"{FOLDER}/claim.json", claim)
     with pytest.raises(Stopped, match="while it waited"):
-        shared(store, wish=lambda: Wish.STOP)(STAGE, never)
+        shared(store, poll=lambda: ControlSignal.STOP)(STAGE, never)
     assert store.get(f"{FOLDER}/claim.json") == claim
 
 
@@ -160,9 +162,9 @@ def test_other_options_are_another_stage() -> None:
     """Kind, training options and dataset each make another id; where it runs does not."""
     slower = replace(CONFIG, train=replace(CONFIG.train, learning_rate=1e-5))
     ids = {
-        stage_id(STAGE, DIGEST),
-        stage_id(Stage("ssl-teacher", CONFIG), DIGEST),
-        stage_id(Stage("erm", slower), DIGEST),
-        stage_id(STAGE, "e" * 64),
+        shared_model_id(STAGE, DIGEST),
+        shared_model_id(SharedModel("ssl-teacher", CONFIG), DIGEST),
+        shared_model_id(SharedModel("erm", slower), DIGEST),
+        shared_model_id(STAGE, "e" * 64),
     }
     assert len(ids) == 4

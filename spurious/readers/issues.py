@@ -8,7 +8,7 @@ SHOWN = 20
 """Problems printed in full; the others are counted."""
 
 
-class Problems:
+class ReaderIssues:
     """A bounded list of problems found while indexing a dataset.
 
     Each problem is one sentence set: file and line, what is wrong, what was expected, what to do.

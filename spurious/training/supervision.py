@@ -11,10 +11,10 @@ from typing import Protocol
 import torch
 from torch.nn import functional
 
-from spurious.config.options import Readout, Specificity
+from spurious.config.options import Aggregation, Specificity
 
 
-class Task(Protocol):
+class Supervision(Protocol):
     """Image classification or segmentation for classification."""
 
     segments: bool
@@ -47,7 +47,7 @@ class Segmentation:
 
     segments = True
 
-    def __init__(self, readout: Readout) -> None:
+    def __init__(self, readout: Aggregation) -> None:
         self.readout = readout
 
     def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -55,11 +55,11 @@ class Segmentation:
         return functional.cross_entropy(logits.float(), targets, reduction="none").mean(dim=(1, 2))
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """One number per image, see `spurious.config.options.Readout`."""
-        return read_out(logits.float(), self.readout)
+        """One number per image, see `spurious.config.options.Aggregation`."""
+        return aggregate(logits.float(), self.readout)
 
 
-def read_out(logits: torch.Tensor, readout: Readout) -> torch.Tensor:
+def aggregate(logits: torch.Tensor, readout: Aggregation) -> torch.Tensor:
     """Image scores from pixel logits, (B, K, H, W) float32 to (B,); the last class is scored."""
     if readout.name == "mean_logit" and logits.shape[1] > 2:
         return _margin(logits.mean(dim=(2, 3))).sigmoid()
@@ -86,8 +86,8 @@ def _margin(logits: torch.Tensor) -> torch.Tensor:
     return logits[:, -1] - logits[:, :-1].logsumexp(dim=1)
 
 
-def task_for(specificity: Specificity, readout: Readout | None) -> Task:
+def supervision_for(specificity: Specificity, readout: Aggregation | None) -> Supervision:
     """Classification for labels, segmentation for everything else."""
     if specificity.kind == "label":
         return Classification()
-    return Segmentation(readout or Readout())
+    return Segmentation(readout or Aggregation())

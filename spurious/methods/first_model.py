@@ -8,18 +8,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spurious.config.methods import Erm, FirstStage
+from spurious.config.methods import Erm, FirstModelOptions
 from spurious.config.options import FitConfig
-from spurious.data.sampling import Order, as_many_as_the_largest
+from spurious.data.sampling import Sampler, oversample_to_largest_group
 from spurious.data.training_set import Batch
 from spurious.errors import DataError
-from spurious.methods.base import Problem
+from spurious.methods.base import TrainingProblem
 from spurious.training import checkpoint
 from spurious.training.loop import Hooks
 from spurious.training.models import Model
 from spurious.training.objective import Forward, Objective
-from spurious.training.shared_models import Stage
-from spurious.training.tasks import Task
+from spurious.training.shared_models import SharedModel
+from spurious.training.supervision import Supervision
 
 KIND = "erm"
 BALANCED_KIND = "erm-classes"
@@ -45,49 +45,55 @@ class FirstModel:
 class LoggingObjective(Objective):
     """ERM that remembers what it predicted for each training image."""
 
-    def __init__(self, task: Task, images: int) -> None:
-        super().__init__(task)
+    def __init__(self, supervision: Supervision, images: int) -> None:
+        super().__init__(supervision)
         self.predicted = torch.full((images,), -1)
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
         """The mean loss; predictions are written down."""
         logits = forward(batch.x)
         self.predicted[batch.positions] = logits.detach().argmax(dim=1).cpu()
-        return self.task.losses(logits, batch.targets).mean()
+        return self.supervision.losses(logits, batch.targets).mean()
 
 
-def first_config(config: FitConfig, options: FirstStage) -> FitConfig:
+def first_config(config: FitConfig, options: FirstModelOptions) -> FitConfig:
     """The configuration of the first model: ERM with the options' own training options."""
-    given = {
+    chosen = {
         "epochs": options.first_epochs,
         "optimizer": options.first_optimizer,
         "learning_rate": options.first_learning_rate,
         "weight_decay": options.first_weight_decay,
         "batch_size": options.first_batch_size,
     }
-    changes = {name: value for name, value in given.items() if value is not None}
+    changes = {name: value for name, value in chosen.items() if value is not None}
     train = replace(config.train, keep=options.first_keep, **changes)  # type: ignore[arg-type]
     return replace(config, method_name="erm", method=Erm(), train=train)
 
 
-def first_model(problem: Problem, options: FirstStage, hooks: Hooks) -> FirstModel:
+def first_model(problem: TrainingProblem, options: FirstModelOptions, hooks: Hooks) -> FirstModel:
     """Take up the first model where one is stored, else train it."""
     config = first_config(problem.config, options)
     balanced = options.first_balance == "classes"
-    stage = Stage(BALANCED_KIND if balanced else KIND, config)
-    order = as_many_as_the_largest(problem.training.labels) if balanced else None
-    found = checkpoint.unpack(hooks.stages(stage, lambda own: _train(problem, config, order, own)))
-    predicted = found["predicted"].numpy()
+    model_key = SharedModel(BALANCED_KIND if balanced else KIND, config)
+    sampler = oversample_to_largest_group(problem.training.labels) if balanced else None
+    state = checkpoint.unpack(
+        hooks.shared_models(
+            model_key, lambda model_hooks: _train(problem, config, sampler, model_hooks)
+        )
+    )
+    predicted = state["predicted"].numpy()
     if len(predicted) != len(problem.training):
         raise DataError("the stored first model is of other training images; delete it")
-    return FirstModel(found["kept"], found["last"], predicted)
+    return FirstModel(state["kept"], state["last"], predicted)
 
 
-def _train(problem: Problem, config: FitConfig, order: Order | None, hooks: Hooks) -> bytes:
+def _train(
+    problem: TrainingProblem, config: FitConfig, sampler: Sampler | None, hooks: Hooks
+) -> bytes:
     part = problem.with_config(config)
     model = part.build()
-    objective = LoggingObjective(part.task, len(part.training))
-    fitted = part.run(model, objective, hooks, order=order)
+    objective = LoggingObjective(part.supervision, len(part.training))
+    fitted = part.run(model, objective, hooks, sampler=sampler)
     return checkpoint.pack(
         {
             "kept": fitted.kept_state,
@@ -97,7 +103,7 @@ def _train(problem: Problem, config: FitConfig, order: Order | None, hooks: Hook
     )
 
 
-def loaded(problem: Problem, state: dict[str, torch.Tensor]) -> Model:
+def load_first_model(problem: TrainingProblem, state: dict[str, torch.Tensor]) -> Model:
     """A model with a stored state, in evaluation mode on the problem's device."""
     model = problem.build()
     model.load_state_dict(state)

@@ -1,0 +1,102 @@
+"""Locks on files, held with `flock`: the kernel releases them however their holder ends.
+
+The `filelock` library is not used: it has no shared `flock`, it cannot pass a held lock on to a
+child process, and it may fall back to a file whose existence is the lock, which outlives a killed
+holder. Lock files are never removed while they may be waited for: two processes could then hold
+"the same" lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import IO
+
+_POLL_S = 0.1
+
+
+def try_lock(file: IO[bytes] | int, *, shared: bool = False) -> bool:
+    """Lock an open file if nobody else's lock is in the way; return whether it is locked now.
+
+    The lock belongs to this opening of the file: it ends when every descriptor of it is closed,
+    those of forked children and memory maps included.
+    """
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def lock_shared(file: IO[bytes]) -> None:
+    """Mark an open file as in use until every descriptor of this opening is closed.
+
+    Waits for a holder of the exclusive lock.
+    """
+    fcntl.flock(file, fcntl.LOCK_SH)
+
+
+class FileLock:
+    """A lock on a file that exists only for it; leaving a `with` block unlocks and closes it.
+
+    Python opens files close-on-exec, so a started program (a Ray daemon, say) does not keep the
+    lock unless it is passed the descriptor.
+    """
+
+    def __init__(self, path: Path, *, mode: int = 0o600, create: bool = True) -> None:
+        """Open the lock file without locking it.
+
+        Args:
+            path: The lock file.
+            mode: Permissions of a new file, before the umask.
+            create: Create a missing file.
+
+        Raises:
+            OSError: The file cannot be opened, is a symbolic link, or is missing and not created.
+        """
+        flags = os.O_RDWR | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
+        self._file = os.open(path, flags, mode)
+
+    @classmethod
+    def create_locked(cls, path: Path) -> FileLock:
+        """Create a lock file that is locked before it appears under its name.
+
+        Raises:
+            OSError: The file cannot be created.
+        """
+        unfinished = path.with_name(f"{path.name}.new")
+        lock = cls(unfinished)
+        fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
+        unfinished.rename(path)
+        return lock
+
+    def __enter__(self) -> FileLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.unlock()  # closing is not enough: a forked child may have a copy of the descriptor
+        self.close()
+
+    def acquire(self, timeout_s: float = 0.0, *, shared: bool = False) -> bool:
+        """Take the lock, waiting at most `timeout_s` seconds; return whether it is held now."""
+        deadline = time.monotonic() + timeout_s
+        while not try_lock(self._file, shared=shared):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
+    def unlock(self) -> None:
+        """Release the lock, also where a child process has a copy of the descriptor."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close the file; a child process that was passed the descriptor keeps the lock."""
+        os.close(self._file)
+
+    def fileno(self) -> int:
+        """The file's descriptor."""
+        return self._file

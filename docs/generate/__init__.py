@@ -1,0 +1,1 @@
+"""Writes the tables of the documents from the registries: `python -m docs.generate`."""

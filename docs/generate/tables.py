@@ -1,0 +1,27 @@
+"""Every generated block of the documents, by the name in its marker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from docs.generate import science, sweep, verbs
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "methods": science.methods,
+    "method-options": science.method_options,
+    "models": science.models,
+    "model-options": science.model_options,
+    "readout": science.readout,
+    "weak-labels": science.weak_labels,
+    "datasets": science.datasets,
+    "dataset-options": science.dataset_options,
+    "metrics": science.metrics,
+    "prices": science.prices,
+    "keys": sweep.keys,
+    "specs": sweep.specs,
+    "published": sweep.published,
+    "result-columns": sweep.result_columns,
+    "report-columns": sweep.report_columns,
+    "telemetry": sweep.telemetry,
+    "verbs": verbs.verbs,
+}
