@@ -1,4 +1,4 @@
-"""What commands share: the spec that is meant, the store to use, folders of this user.
+"""What commands share: the sweep's spec, the store to use, folders of this user.
 
 Heavy imports (Ray, torch, pandas) stay inside the commands that need them: `plan` must answer at
 once.
@@ -7,6 +7,7 @@ once.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,13 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cluster.errors import NotFound
 from cluster.stores import open_store
 from cluster.stores.base import Store
 from sweeps.errors import PlanError, SweepError, UnknownSweep
 from sweeps.plan.archive import read_archive
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan
-from sweeps.spec.model import Spec, load_spec, parse_override, parse_spec
+from sweeps.spec.model import Spec, StagedDataset, load_spec, parse_override, parse_spec
 from sweeps.spec.stored import STORED, get_spec
 
 STORE_VARIABLE = "SWEEPS_STORE"
@@ -43,50 +45,56 @@ class SpecSource:
     settings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _ = self.overrides  # so that a mistake is refused before anything is read
+        _ = self.overrides  # so that a mistake is reported before anything is read
 
     @cached_property
     def overrides(self) -> Mapping[str, Any]:
-        """Dotted keys of the overrides to their values."""
+        """Parse the settings: dotted keys to values."""
         return dict(parse_override(setting) for setting in self.settings)
 
     @cached_property
     def file_spec(self) -> Spec:
-        """The spec of a file, which is read and parsed once, however often it is asked for."""
+        """Read and parse the spec of a file, once per command."""
         return load_spec(Path(self.target), self.overrides)
 
     @property
     def is_file(self) -> bool:
-        """Whether the target names a file rather than a sweep in the store."""
+        """Return whether the target is a file rather than a sweep in the store."""
         return self.target.endswith((".yaml", ".yml")) or os.sep in self.target
 
     @property
     def digest(self) -> str | None:
-        """The hash of a YAML in the store, None for a file or a name."""
+        """Return the hash of a YAML in the store; None for a file or a name."""
         is_stored = self.target.startswith(STORED)
         return self.target.removeprefix(STORED) if is_stored else None
 
 
-def chosen_store(given: str | None, spec: Spec | None = None) -> str | None:
-    """The URL of the store to use: as given by --store, else the spec's, else $SWEEPS_STORE.
+def choose_store_url(option: str | None, spec: Spec | None = None) -> str | None:
+    """Choose the URL of the store: that of --store, else the spec's, else $SWEEPS_STORE.
 
     None is the embedded server.
     """
-    if given is not None:
-        return given
-    own = None if spec is None else spec.store
-    return own or os.environ.get(STORE_VARIABLE) or None
+    if option is not None:
+        return option
+    of_spec = None if spec is None else spec.store
+    return of_spec or os.environ.get(STORE_VARIABLE) or None
+
+
+def choose_store_url_of(source: SpecSource, option: str | None) -> str | None:
+    """Choose the URL of the store of a sweep by file or by name, see `choose_store_url`."""
+    reads_file = option is None and source.is_file
+    return choose_store_url(option, source.file_spec if reads_file else None)
 
 
 @contextmanager
-def opened_store(url: str | None) -> Iterator[Store]:
-    """The store at a URL; without one the embedded server, started if need be.
+def store_session(url: str | None) -> Iterator[Store]:
+    """Open the store at a URL; without one the embedded server, started if needed.
 
     Its address and keys go into the environment, where workers on this machine find them.
 
     Raises:
-        UnknownSweep: as in the block, with the embedded server told by that word: its URL may well
-            be that of a cluster's store.
+        UnknownSweep: as in the block; the embedded server is named by that word, since its URL may
+            well be that of a cluster's store.
     """
     if url is not None:
         yield open_store(url)
@@ -101,17 +109,20 @@ def opened_store(url: str | None) -> Iterator[Store]:
             raise UnknownSweep(error.name, _EMBEDDED) from None
 
 
-def home() -> Path:
-    """Where this user's embedded server, token and cache lie: absolute, for workers elsewhere."""
+def get_home() -> Path:
+    """Get the folder of this user's embedded server, token and cache.
+
+    It is absolute: workers run in other folders.
+    """
     from cluster.embedded.server import default_home
 
     return default_home().expanduser().absolute()
 
 
-def cache_folder() -> Path:
-    """The node cache, at the same place on every node."""
+def get_cache_folder() -> Path:
+    """Get the folder of the node cache, the same on every node."""
     chosen = os.environ.get("SWEEPS_CACHE")
-    return Path(chosen).expanduser().absolute() if chosen else home() / "cache"
+    return Path(chosen).expanduser().absolute() if chosen else get_home() / "cache"
 
 
 def check_reachable(store_url: str | None) -> None:
@@ -130,8 +141,8 @@ def check_reachable(store_url: str | None) -> None:
         )
 
 
-def spec_of(source: SpecSource, store: Store) -> Spec:
-    """Load the spec of a file, or the one in the store under its hash or a sweep's name."""
+def read_spec(source: SpecSource, store: Store) -> Spec:
+    """Read the spec of a file, or the one in the store under its hash or a sweep's name."""
     if source.digest is not None:
         return parse_spec(get_spec(store, source.digest), source.target, source.overrides)
     if source.is_file:
@@ -143,20 +154,51 @@ def spec_of(source: SpecSource, store: Store) -> Spec:
     return parse_spec(archived.spec_text, f"{source.target} (stored)", overrides)
 
 
-def url_of(source: SpecSource, store_url: str | None) -> str | None:
-    """The store of a sweep by file or by name, see `chosen_store`."""
-    reads_file = store_url is None and source.is_file
-    return chosen_store(store_url, source.file_spec if reads_file else None)
-
-
-def trials_of(source: SpecSource, store: Store) -> tuple[Spec, Plan]:
-    """A sweep's spec and its plan against the store, for reading results.
+def plan_sweep(spec: Spec, store: Store) -> Plan:
+    """Plan a sweep against the datasets and results in its store.
 
     Raises:
-        PlanError: its dataset is not in the store, so that its trials cannot be named.
+        PlanError: its dataset is not staged; the message says how to stage it.
     """
-    spec = spec_of(source, store)
-    planned = plan_on(spec, store)
-    if not planned.trials:
-        raise PlanError(f"sweep '{spec.name}' has no trials: {planned.unknown}")
-    return spec, planned
+    try:
+        return plan_on(spec, store)
+    except NotFound as error:
+        if isinstance(spec.dataset, StagedDataset) and spec.dataset.digest_prefix is None:
+            example = f"sweeps stage siim-acr DIR --name {spec.dataset.name}"
+            raise PlanError(f"{error}; stage it first, e.g. {example}") from None
+        raise
+
+
+def read_spec_and_plan(source: SpecSource, store: Store) -> tuple[Spec, Plan]:
+    """Read a sweep's spec and plan it against the store, to find its results.
+
+    Raises:
+        PlanError: its dataset is not staged, or it has no trials, since all cells are skipped.
+    """
+    spec = read_spec(source, store)
+    plan = plan_sweep(spec, store)
+    if not plan.trials:
+        reasons = "; ".join(dict.fromkeys(reason for _, reason in plan.skipped))
+        raise PlanError(f"sweep '{spec.name}' has no trials, all cells are skipped: {reasons}")
+    return spec, plan
+
+
+def format_command(
+    verb: str, source: SpecSource, store_url: str | None, *options: str, name: str | None = None
+) -> str:
+    """Format a command on the same sweep and store, to be pasted into a shell.
+
+    Args:
+        verb: What to do.
+        source: The sweep.
+        store_url: The store of --store, or None.
+        options: Further options.
+        name: Name of the sweep; stands for a spec that is in the store by its hash, which has been
+            archived under that name with its overrides.
+    """
+    target = source.target
+    settings = [part for setting in source.settings for part in ("--set", setting)]
+    if name is not None and source.digest is not None:
+        target, settings = name, []
+    store = [] if store_url is None else ["--store", store_url]
+    return shlex.join(["sweeps", *verb.split(), target, *options, *settings, *store])

@@ -1,4 +1,4 @@
-"""`sweeps run SPEC --debug TRIAL`: runs one trial in this process, without Ray."""
+"""`sweeps run SPEC --debug TRIAL`: run one trial in this process, without Ray."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.common.redaction import redact
 from cluster.stores.base import Store
-from sweeps.commands.context import SpecSource, cache_folder, chosen_store, opened_store, spec_of
-from sweeps.commands.stage import staged
+from sweeps.commands.context import (
+    SpecSource,
+    choose_store_url,
+    get_cache_folder,
+    plan_sweep,
+    read_spec,
+    store_session,
+)
+from sweeps.commands.stage import ensure_staged
 from sweeps.errors import PlanError, SweepError
 from sweeps.plan.archive import archive
-from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan, Trial
 from sweeps.results.tables import checkpoint_key, trial_key
 from sweeps.spec.model import Spec
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _ID = re.compile("[0-9a-f]{1,16}")
-_LISTED = 5
+_MOST_LISTED = 5
 _SHOWN_VALUES = ("train.loss", "val.robust_auroc", "val.auroc", "test.robust_auroc")
 """Values that an epoch's line shows where they exist; the epochs table has all of them."""
 
@@ -48,18 +54,18 @@ def debug(
         0 where the trial has a result, 1 where it failed.
 
     Raises:
-        SweepError: no such trial, several of them, or it has a result already.
+        SweepError: none or several trials match, or the one that does has a result already.
     """
     spec = source.file_spec if source.digest is None else None
-    with opened_store(chosen_store(store_url, spec)) as store:
+    with store_session(choose_store_url(store_url, spec)) as store:
         from sweeps.driver.progress import make_console
 
-        spec = spec or spec_of(source, store)
-        plan = plan_on(spec, store)
+        spec = spec or read_spec(source, store)
+        plan = plan_sweep(spec, store)
         chosen = find_trial(plan, trial)
-        staged(spec, store, in_process=True)
+        ensure_staged(spec, store, in_process=True)
         if plan.unknown is not None:  # counts of a dataset staged just now may exclude the trial
-            plan = plan_on(spec, store)
+            plan = plan_sweep(spec, store)
         if chosen not in plan.trials:
             reason = dict(plan.skipped).get(chosen.cell, "its configuration changed")
             raise PlanError(f"trial {chosen.label} cannot run on this dataset: {reason}")
@@ -71,7 +77,7 @@ def find_trial(plan: Plan, text: str) -> Trial:
     """Find the trial of a plan that a label or the first digits of an id name.
 
     Raises:
-        SweepError: no trial or several match, or the one that does has a result already.
+        SweepError: none or several trials match, or the one that does has a result already.
     """
     matches = [trial for trial in plan.trials if trial.label == text]
     if not matches and _ID.fullmatch(text):
@@ -85,8 +91,8 @@ def find_trial(plan: Plan, text: str) -> Trial:
             "the first digits of an id, which `sweeps plan --json` lists"
         )
     if len(matches) > 1:
-        more = f" and {len(matches) - _LISTED} more" if len(matches) > _LISTED else ""
-        listed = ", ".join(f"{trial.id} ({trial.label})" for trial in matches[:_LISTED])
+        more = f" and {len(matches) - _MOST_LISTED} more" if len(matches) > _MOST_LISTED else ""
+        listed = ", ".join(f"{trial.id} ({trial.label})" for trial in matches[:_MOST_LISTED])
         raise SweepError(
             f"--debug {text}: {len(matches)} trials of sweep '{plan.name}' match: {listed}{more}; "
             "give more digits of the id"
@@ -102,30 +108,30 @@ def find_trial(plan: Plan, text: str) -> Trial:
 
 
 def _run(spec: Spec, trial: Trial, store: Store, console: Console, *, post_mortem: bool) -> int:
-    """Run an attempt; an exception is shown with its traceback, and examined where asked."""
+    """Run an attempt; print the traceback of an exception, and enter pdb where asked."""
     from sweeps.trial.run import classify, describe_error, run_trial
     from sweeps.trial.tasks import task_for
 
-    def say(text: str) -> None:
+    def print_line(text: str) -> None:
         console.print(text, markup=False, highlight=False)
 
     def show_epoch(epoch: int, epochs: int, values: Mapping[str, float]) -> None:
-        say(f"epoch {epoch}/{epochs}  {_shown(values)}")
+        print_line(f"epoch {epoch}/{epochs}  {_format_values(values)}")
 
     has_checkpoint = store.exists(checkpoint_key(trial.id))
-    task = task_for(trial, spec, store.url, cache_folder(), has_checkpoint)
+    task = task_for(trial, spec, store.url, get_cache_folder(), has_checkpoint)
     resumes = "; continues from its checkpoint" if has_checkpoint else ""
-    say(f"debugging {trial.label} {trial.id} in this process, without Ray{resumes}")
+    print_line(f"debugging {trial.label} {trial.id} in this process, without Ray{resumes}")
     try:
-        with _no_second_log():
+        with _without_command_log():
             outcome = run_trial(task, uuid.uuid4().hex[:12], show_epoch)
-    except Exception as error:  # noqa: BLE001 (whatever a trial raises is what is looked for)
+    except Exception as error:  # noqa: BLE001 (any exception of a trial is what is debugged)
         print(redact(traceback.format_exc()), file=sys.stderr, end="")
-        say(f"failed: {trial.label} {trial.id}: {classify(error)}: {describe_error(error)}")
+        print_line(f"failed: {trial.label} {trial.id}: {classify(error)}: {describe_error(error)}")
         if post_mortem:
             pdb.post_mortem(error.__traceback__)
         return 1
-    say(
+    print_line(
         f"{trial.label} {outcome.state}: robust AUROC {outcome.robust_auroc:.3f} "
         f"in {outcome.seconds:.1f} s"
     )
@@ -133,8 +139,8 @@ def _run(spec: Spec, trial: Trial, store: Store, console: Console, *, post_morte
 
 
 @contextmanager
-def _no_second_log() -> Iterator[None]:
-    """Take the command's own log handler away: a trial has one, which names the trial."""
+def _without_command_log() -> Iterator[None]:
+    """Remove the command's log handler in the block: a trial has one, which names the trial."""
     root = logging.getLogger()
     handlers = [handler for handler in root.handlers if type(handler) is logging.StreamHandler]
     for handler in handlers:
@@ -146,6 +152,6 @@ def _no_second_log() -> Iterator[None]:
             root.addHandler(handler)
 
 
-def _shown(values: Mapping[str, Any]) -> str:
-    """Some of an epoch's values, three digits each."""
+def _format_values(values: Mapping[str, Any]) -> str:
+    """Format some of an epoch's values, three digits each."""
     return ", ".join(f"{name} {values[name]:.3f}" for name in _SHOWN_VALUES if name in values)

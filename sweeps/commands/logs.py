@@ -1,16 +1,22 @@
-"""`sweeps logs`: the driver's log of a submitted sweep, whole, of one trial or of one worker."""
+"""`sweeps logs`: print the log of a submitted sweep, all of it or of one trial or worker."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
 
 from cluster.errors import NotFound, Unavailable
 from cluster.jobs.requests import api_address
-from sweeps.commands.context import SpecSource, opened_store, trials_of, url_of
-from sweeps.commands.ray_job import connected, job_of, name_of, note, show
+from sweeps.commands.context import (
+    SpecSource,
+    choose_store_url_of,
+    read_spec_and_plan,
+    store_session,
+)
+from sweeps.commands.output import note
+from sweeps.commands.ray_job import connect, find_job, get_sweep_name, print_lines
 from sweeps.errors import SweepError
 from sweeps.results import tables as results
 
@@ -20,20 +26,20 @@ _TRIAL = re.compile(r"\S+ (?P<id>[0-9a-f]{16}): ")
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Which lines are asked for.
+class LineFilter:
+    """Choose lines of a driver's log; by default all of them.
 
     Attributes:
-        trial: A trial's id or its first digits, or None for any.
-        worker: Process id or IP address of a worker, or None for any. Ray names no address for
-            workers on the driver's own node.
+        trial: A trial's id or its first digits; None for any.
+        worker: Process id or IP address of a worker; None for any. Ray leaves the address of
+            workers on the driver's node out.
     """
 
     trial: str | None = None
     worker: str | None = None
 
     def __call__(self, line: str) -> bool:
-        """Whether a line of the driver's log is asked for."""
+        """Return whether a line of the driver's log passes."""
         plain = _COLOUR.sub("", line)
         prefix = _WORKER.match(plain)
         if self.worker is not None and (
@@ -42,47 +48,53 @@ class Wanted:
             return False
         if self.trial is None:
             return True
-        named = _TRIAL.match(plain, 0 if prefix is None else prefix.end())
-        return named is not None and named["id"].startswith(self.trial)
+        label = _TRIAL.match(plain, 0 if prefix is None else prefix.end())
+        return label is not None and label["id"].startswith(self.trial)
 
 
 def logs(
-    source: SpecSource, store_url: str | None, address: str | None, wanted: Wanted, *, follow: bool
+    source: SpecSource,
+    store_url: str | None,
+    address: str | None,
+    line_filter: LineFilter,
+    *,
+    follow: bool,
 ) -> int:
-    """Print the wanted lines of the newest job of a sweep.
+    """Print the lines of the newest job of a sweep that pass a filter.
 
-    Where no cluster can be asked, the failures in the store tell the last lines of a trial.
+    Without a cluster that answers, print the last lines that the store keeps of a failed trial.
 
     Raises:
-        SweepError: no cluster is named and no trial.
-        ClusterError: the cluster cannot be asked, and no trial is named.
+        SweepError: neither a cluster nor a trial is named.
+        ClusterError: the cluster does not answer, and no trial is named.
     """
-    if wanted.trial is not None and not re.fullmatch("[0-9a-f]{1,16}", wanted.trial):
-        raise SweepError(f"--trial {wanted.trial}: expected a trial's id, or its first digits")
-    if wanted.trial is not None and address is None and api_address(None) is None:
-        return _from_store(source, store_url, wanted.trial)
+    trial = line_filter.trial
+    if trial is not None and not re.fullmatch("[0-9a-f]{1,16}", trial):
+        raise SweepError(f"--trial {trial}: expected a trial's id, or its first digits")
+    if trial is not None and address is None and api_address(None) is None:
+        return _print_failures(source, store_url, trial)
     try:
-        api = connected(address)
-        job = job_of(api, name_of(source))
+        api = connect(address)
+        job = find_job(api, get_sweep_name(source))
     except (Unavailable, NotFound) as error:
-        if wanted.trial is None:
+        if trial is None:
             raise
         note(f"note: {error}")
-        return _from_store(source, store_url, wanted.trial)
+        return _print_failures(source, store_url, trial)
     if follow and job.live:
         lines: Iterable[str] = api.follow(job.id)
     else:
         lines = api.log(job.id).removesuffix("\n").split("\n")
-    if not show(lines, wanted):
-        note(f"note: no such line in the log of job {job.id} ({job.state})")
+    if not print_lines(lines, line_filter):
+        note(f"note: no line of the log of job {job.id} ({job.state}) matches")
     return 0
 
 
-def _from_store(source: SpecSource, store_url: str | None, trial: str) -> int:
+def _print_failures(source: SpecSource, store_url: str | None, trial: str) -> int:
     """Print what the failures table keeps of a trial's log."""
-    with opened_store(url_of(source, store_url)) as store:
-        _, plan = trials_of(source, store)
-        ids = [found.id for found in plan.trials if found.id.startswith(trial)]
+    with store_session(choose_store_url_of(source, store_url)) as store:
+        _, plan = read_spec_and_plan(source, store)
+        ids = [planned.id for planned in plan.trials if planned.id.startswith(trial)]
         failures = results.read_failures(store, ids).to_pylist()
     if not ids:
         raise SweepError(
@@ -93,12 +105,11 @@ def _from_store(source: SpecSource, store_url: str | None, trial: str) -> int:
             f"the store keeps no log of trial {trial}: only failed attempts leave one; give "
             "--address for the cluster's"
         )
-    when: Callable[[dict[str, Any]], Any] = lambda row: row["failed_at"]  # noqa: E731
-    for row in sorted(failures, key=when):
-        told = row["failed_at"].isoformat(timespec="seconds")
+    for row in sorted(failures, key=itemgetter("failed_at")):
+        failed_at = row["failed_at"].isoformat(timespec="seconds")
         print(
-            f"{row['trial_id']} attempt {row['attempt']} failed {told} on {row['node'] or '?'}: "
-            f"{row['failure_class']}: {row['message']}"
+            f"{row['trial_id']} attempt {row['attempt']} failed {failed_at} "
+            f"on {row['node'] or '?'}: {row['failure_class']}: {row['message']}"
         )
         if row["log_tail"]:
             print(row["log_tail"])

@@ -1,7 +1,8 @@
-"""`sweeps phantom`: synthetic releases in the formats of real ones, for trying out a whole path."""
+"""`sweeps phantom`: write a synthetic release in the format of a real one."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from spurious.generators.chest.chest_phantom import ChestPhantom
 from spurious.generators.chest.siim_writer import write_siim_acr
 from spurious.generators.skin.isic_writer import write_isic
 from spurious.generators.skin.skin_phantom import SkinPhantom
+from sweeps.commands.output import print_json
 from sweeps.driver.progress import make_console, staging_progress
 from sweeps.errors import SweepError
 from sweeps.staging.sources import options_from_command
@@ -19,17 +21,23 @@ PHANTOMS = {"isic": (SkinPhantom, write_isic), "siim-acr": (ChestPhantom, write_
 """Format to the phantom's options and what writes it."""
 
 
-def write_phantom(name: str, folder: Path, options: Mapping[str, Any]) -> int:
+def write_phantom(
+    name: str, folder: Path, options: Mapping[str, Any], *, as_json: bool = False
+) -> int:
     """Write a phantom release into a new or empty folder.
 
     Raises:
-        SweepError: the folder holds something, or bad options.
+        SweepError: the folder is not empty, or bad options.
     """
     cls, write = PHANTOMS[name]
     config = options_from_command(cls, options)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SweepError(f"{folder} holds something already; expected a new or empty folder")
+        raise SweepError(f"{folder} is not empty; expected a new or empty folder")
     with staging_progress(f"{name} phantom", make_console()) as progress:
         write(folder, config, progress)
-    print(f"wrote {folder}; next: sweeps stage {name} {folder}")
+    if as_json:
+        paths = [str(path) for path in sorted(folder.iterdir())]
+        print_json({"name": name, "folder": str(folder), "paths": paths})
+    else:
+        print(f"wrote {folder}; next: {shlex.join(['sweeps', 'stage', name, str(folder)])}")
     return 0

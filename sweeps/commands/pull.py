@@ -1,15 +1,22 @@
-"""`sweeps pull`: a sweep's committed tables as files on this machine."""
+"""`sweeps pull`: write a sweep's committed tables as files on this machine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cluster.common.atomic import open_atomic
 from cluster.stores.base import Store
-from sweeps.commands.context import SpecSource, opened_store, trials_of, url_of
+from sweeps.commands.context import (
+    SpecSource,
+    choose_store_url_of,
+    format_command,
+    read_spec_and_plan,
+    store_session,
+)
+from sweeps.commands.output import print_json
 from sweeps.errors import ResultError
 from sweeps.plan.plan import Plan
 from sweeps.results import tables as results
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def read_tables(store: Store, plan: Plan) -> Mapping[str, pa.Table]:
-    """The small tables of a sweep; predictions and embeddings are read apart."""
+    """Read the small tables of a sweep; predictions and embeddings are read separately."""
     trials = results.read_trials(store, plan.done)
     return {
         "trials": trials,
@@ -28,35 +35,55 @@ def read_tables(store: Store, plan: Plan) -> Mapping[str, pa.Table]:
     }
 
 
-def pull(source: SpecSource, store_url: str | None, out: Path | None) -> int:
-    """`sweeps pull`: one Parquet file per table; embeddings where a trial has them.
+def pull(
+    source: SpecSource, store_url: str | None, out: Path | None, *, as_json: bool = False
+) -> int:
+    """Write one Parquet file per table; embeddings where trials have them.
 
     Raises:
-        ResultError: no trial of the sweep has a result, nor has one failed.
+        ResultError: no trial of the sweep has a result, and none has failed.
     """
-    with opened_store(url_of(source, store_url)) as store:
-        spec, plan = trials_of(source, store)
+    pulled: dict[str, dict[str, Any]] = {}
+
+    def write(folder: Path, name: str, parts: Iterable[pa.Table]) -> None:
+        path = folder / f"{name}.parquet"
+        rows = _write(path, parts)
+        if rows is None:
+            return
+        pulled[name] = {"path": str(path), "rows": rows}
+        if not as_json:
+            print(f"{path}: {rows} rows")
+
+    with store_session(choose_store_url_of(source, store_url)) as store:
+        spec, plan = read_spec_and_plan(source, store)
         tables = dict(read_tables(store, plan))
         if not tables["trials"].num_rows and not tables["failures"].num_rows:
-            raise ResultError(f"sweep '{spec.name}' has no finished trial yet; run it first")
+            command = format_command("run", source, store_url)
+            raise ResultError(f"sweep '{spec.name}' has no finished trial yet; run it: {command}")
         tables["predictions"] = results.read_attempts(store, "predictions", tables["trials"])
         folder = out or Path(f"{spec.name}-tables")
         folder.mkdir(parents=True, exist_ok=True)
         for name, table in tables.items():
-            _write(folder / f"{name}.parquet", [table])
-        having = results.with_embeddings(store, tables["trials"])
-        _write(folder / "embeddings.parquet", results.each_embeddings(store, having))
+            write(folder, name, [table])
+        with_embeddings = results.with_embeddings(store, tables["trials"])
+        write(folder, "embeddings", results.each_embeddings(store, with_embeddings))
+        if as_json:
+            print_json({"sweep": spec.name, "store": store.url, "tables": pulled})
     return 0
 
 
-def _write(path: Path, parts: Iterable[pa.Table]) -> None:
-    """Write tables of one schema as one file; no file where there is no table."""
+def _write(path: Path, parts: Iterable[pa.Table]) -> int | None:
+    """Write tables of one schema as one file, whole or not at all.
+
+    Returns:
+        The number of rows; None where there is no table, and so no file.
+    """
     import pyarrow.parquet as pq
 
     remaining = iter(parts)
     first = next(remaining, None)
     if first is None:
-        return
+        return None
     rows = 0
     with (
         open_atomic(path) as file,
@@ -65,4 +92,4 @@ def _write(path: Path, parts: Iterable[pa.Table]) -> None:
         for part in chain([first], remaining):
             writer.write_table(part)
             rows += part.num_rows
-    print(f"{path}: {rows} rows")
+    return rows

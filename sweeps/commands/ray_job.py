@@ -1,8 +1,7 @@
-"""The Ray job that runs a sweep on a cluster: found by the sweep's name, followed, stopped."""
+"""The Ray job that runs a sweep on a cluster: find it by the sweep's name and follow it."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from cluster.errors import NotFound, Unavailable
 from cluster.jobs.requests import Job, api_address
 from sweeps.commands.context import SpecSource
+from sweeps.commands.output import note
 from sweeps.errors import SweepError
 
 if TYPE_CHECKING:
@@ -18,20 +18,15 @@ if TYPE_CHECKING:
 EXIT_DETACHED = 130
 
 
-def note(text: str) -> None:
-    """A line for people: standard output is the job's."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def connected(address: str | None) -> JobsApi:
-    """The jobs of the cluster at an address, by default that of RAY_API_SERVER_ADDRESS.
+def connect(address: str | None) -> JobsApi:
+    """Connect to the cluster at an address, by default that of RAY_API_SERVER_ADDRESS.
 
     Raises:
-        SweepError: no address is given.
+        SweepError: neither names an address.
         ClusterError: it cannot be used; see `JobsApi`.
     """
-    found = api_address(address)
-    if found is None:
+    url = api_address(address)
+    if url is None:
         raise SweepError(
             "no cluster is named: give --address http://HOST:8265, where its dashboard is, or set "
             "RAY_API_SERVER_ADDRESS"
@@ -41,73 +36,75 @@ def connected(address: str | None) -> JobsApi:
     prepare_client()  # before Ray is imported
     from cluster.jobs.ray_api import JobsApi
 
-    return JobsApi(found)
+    return JobsApi(url)
 
 
-def name_of(source: SpecSource) -> str:
-    """The sweep's name, as it is given or from its file."""
+def get_sweep_name(source: SpecSource) -> str:
+    """Get the name of a sweep, which its file has where it is named by file."""
     return source.file_spec.name if source.is_file else source.target
 
 
-def job_of(api: JobsApi, name: str) -> Job:
-    """The newest job of a sweep, a live one first.
+def find_job(api: JobsApi, name: str) -> Job:
+    """Find the newest job of a sweep, a live one first.
 
     Raises:
-        NotFound: the cluster remembers none.
+        NotFound: the cluster has none.
     """
     job = api.newest("sweep", name)
     if job is None:
         raise NotFound(
-            f"{api.address} knows no job of sweep '{name}': it was not submitted to this cluster, "
-            "or the cluster was restarted since"
+            f"{api.address} has no job of sweep '{name}': it was not submitted to this cluster, "
+            "or the cluster was restarted since; submit it (again): sweeps submit SPEC --address "
+            f"{api.address}"
         )
     return job
 
 
-def follow(api: JobsApi, job: Job, name: str) -> int:
+def follow(api: JobsApi, job: Job, name: str) -> tuple[Job, int]:
     """Print the job's log until it ends; Ctrl-C leaves the job alone.
 
     Returns:
-        The exit status of the job's outcome, 130 where the user left before.
+        The job as last seen, and the exit status of its outcome; 130 where the user left before.
     """
     try:
-        show(api.follow(job.id))
+        print_lines(api.follow(job.id))
         ended = api.job(job.id)
     except KeyboardInterrupt:
-        note(f"\ndetached; the job goes on. {how_to_go_on(api, name)}")
-        return EXIT_DETACHED
+        note(f"\ndetached; the job goes on. {describe_next_steps(api, name)}")
+        return job, EXIT_DETACHED
     except Unavailable as error:
-        raise Unavailable(f"{error}; the job may go on. {how_to_go_on(api, name)}") from error
-    note(f"job {ended.id} {ended.state}{_why(ended)}")
-    return ended.status
+        steps = describe_next_steps(api, name)
+        raise Unavailable(f"{error}; the job may go on. {steps}") from error
+    note(f"job {ended.id} {ended.state}{_describe_failure(ended)}")
+    return ended, ended.status
 
 
-def how_to_go_on(api: JobsApi, name: str) -> str:
-    """The commands that find the job again."""
+def describe_next_steps(api: JobsApi, name: str) -> str:
+    """Describe the commands that find the job again."""
     at = f"--address {api.address}"
     return f"Attach: sweeps logs {name} --follow {at}; stop: sweeps stop {name} {at}"
 
 
-def show(lines: Iterable[str], wanted: Callable[[str], bool] = lambda line: True) -> int:
-    """Print the lines that are wanted, each at once; returns how many."""
-    shown = 0
+def print_lines(lines: Iterable[str], passes: Callable[[str], bool] = lambda line: True) -> int:
+    """Print the lines that pass, each as soon as it comes, and return their number."""
+    count = 0
     for line in lines:
-        if wanted(line):
+        if passes(line):
             print(line, flush=True)
-            shown += 1
-    return shown
+            count += 1
+    return count
 
 
-def _why(job: Job) -> str:
-    """Ray's first line on a job that failed."""
+def _describe_failure(job: Job) -> str:
+    """Describe a failed job by Ray's first line about it; other jobs by nothing."""
     return f": {job.message.splitlines()[0]}" if job.state == "FAILED" and job.message else ""
 
 
 def read_text(path: Path) -> str:
-    """A file of the user's.
+    """Read a text file of the user's.
 
     Raises:
-        SweepError: it is no text.
+        SweepError: it is not UTF-8.
     """
     try:
         return path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`sweeps report`: the cost-robustness frontier of committed results."""
+"""`sweeps report`: report committed results as a frontier of cost and robustness."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 from cluster.datasets.manifest import find_manifest
 from cluster.stores.base import Store
 from spurious.config.options import GaussianSquares
-from sweeps.commands.context import SpecSource, opened_store, trials_of, url_of
+from sweeps.commands.context import (
+    SpecSource,
+    choose_store_url_of,
+    format_command,
+    read_spec_and_plan,
+    store_session,
+)
+from sweeps.commands.output import note, print_json
 from sweeps.commands.pull import read_tables
 from sweeps.errors import ResultError
 from sweeps.plan.cell import cell_of
@@ -28,30 +35,47 @@ if TYPE_CHECKING:
     from sweeps.report.tables import ReportInput
 
 
-def report(source: SpecSource, store_url: str | None, out: Path | None) -> int:
-    """`sweeps report`: the report's files here, and under `sweeps/NAME/report/` in the store."""
+def report(
+    source: SpecSource, store_url: str | None, out: Path | None, *, as_json: bool = False
+) -> int:
+    """Write the report's files here, and under `sweeps/NAME/report/` in the store."""
     from sweeps.report.build import build_report
 
-    with opened_store(url_of(source, store_url)) as store:
-        spec, plan = trials_of(source, store)
-        given = report_input(spec, plan, store)
-        files = build_report(given, out or Path(f"{spec.name}-report"))
+    with store_session(choose_store_url_of(source, store_url)) as store:
+        spec, plan = read_spec_and_plan(source, store)
+        report_input = read_report_input(spec, plan, store)
+        files = build_report(report_input, out or Path(f"{spec.name}-report"))
         for path in files.paths:
             store.put(f"sweeps/{spec.name}/report/{path.name}", path.read_bytes())
+    if as_json:
+        print_json(
+            {
+                "sweep": spec.name,
+                "store": store.url,
+                "page": str(files.page),
+                "paths": [str(path) for path in files.paths],
+                "answer": files.answer,
+                "caveats": list(files.caveats),
+            }
+        )
+        return 0
     for path in files.paths:
         print(path)
+    note(files.answer)
+    note(f"next: open {files.page.absolute().as_uri()} in a browser")
+    note(f"next: {format_command('pull', source, store_url)}  # all tables, as Parquet files")
     return 0
 
 
-def report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
-    """Everything that a report is made from."""
+def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
+    """Read everything that a report is computed from."""
     from sweeps.report.tables import PlannedTrial, Provenance, ReportInput
 
     facts = plan.facts
     if facts is None:
         raise ResultError(f"sweep '{spec.name}' has no dataset in the store: {plan.unknown}")
-    read = read_tables(store, plan)
-    tables = {name: _frame(table) for name, table in read.items()}
+    stored = read_tables(store, plan)
+    tables = {name: _to_pandas(table) for name, table in stored.items()}
     manifest = find_manifest(store, facts.name, facts.digest)
     directions = {a.name: a.direction for a in manifest.attributes}
     return ReportInput(
@@ -80,21 +104,21 @@ def report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
         ),
         rule=spec.select_rule,
         include_validation=spec.cost.include_validation,
-        squares=_squares(spec),
+        squares=_get_square_options(spec),
         embeddings={
-            part.column("trial_id")[0].as_py(): _frame(part)
-            for part in results.each_embeddings(store, _first_seeds(store, read["trials"]))
+            part.column("trial_id")[0].as_py(): _to_pandas(part)
+            for part in results.each_embeddings(store, _select_first_seeds(store, stored["trials"]))
         },
-        published=_published(spec, facts.name),
-        scored=_scored(spec, store, read["trials"], directions),
+        published=_find_published(spec, facts.name),
+        scored=_score_predictions(spec, store, stored["trials"], directions),
         point=spec.select.operating_point,
     )
 
 
-def _scored(
+def _score_predictions(
     spec: Spec, store: Store, trials: pa.Table, directions: Mapping[str, int]
 ) -> pd.DataFrame | None:
-    """Metrics of all stored predictions; None where no trial has any."""
+    """Score all stored predictions; None where no trial has any."""
     import pyarrow as pa
 
     from sweeps.report.scored import score_epochs
@@ -104,34 +128,34 @@ def _scored(
         return score_epochs(table, segments, directions, spec.select.operating_point)
 
     parts = results.reduce_attempts(store, "predictions", trials, reduce)
-    frame: pd.DataFrame | None = _frame(pa.concat_tables(parts)) if parts else None
+    frame: pd.DataFrame | None = _to_pandas(pa.concat_tables(parts)) if parts else None
     return frame
 
 
-def _squares(spec: Spec) -> GaussianSquares | None:
-    """The options of generated squares, which have a model; of other shapes there is none."""
+def _get_square_options(spec: Spec) -> GaussianSquares | None:
+    """Get the options of generated squares, which have a model; None for other datasets."""
     options = spec.dataset.options if isinstance(spec.dataset, GeneratorDataset) else None
     is_square = isinstance(options, GaussianSquares) and options.shape == "square"
     return options if is_square else None
 
 
-def _first_seeds(store: Store, trials: pa.Table) -> pa.Table:
-    """Of every cell the trial with the smallest seed among those with embeddings."""
+def _select_first_seeds(store: Store, trials: pa.Table) -> pa.Table:
+    """Select of every cell the trial with embeddings that has the smallest seed."""
     import pyarrow as pa
 
-    having = results.with_embeddings(store, trials).sort_by("seed")
-    columns = (having.column(name).to_pylist() for name in ("specificity", "budget", "method"))
+    embedded = results.with_embeddings(store, trials).sort_by("seed")
+    columns = (embedded.column(name).to_pylist() for name in ("specificity", "budget", "method"))
     cells = list(zip(*columns, strict=True))
     first = [cell not in cells[:index] for index, cell in enumerate(cells)]
-    return having.filter(pa.array(first, pa.bool_()))
+    return embedded.filter(pa.array(first, pa.bool_()))
 
 
-def _published(spec: Spec, dataset: str) -> list[PublishedTable]:
-    """What the papers that a sweep names say of its dataset, each table once."""
-    found = [find(name, dataset) for name in spec.published]
-    return list(dict.fromkeys(table for table in found if table is not None))
+def _find_published(spec: Spec, dataset: str) -> list[PublishedTable]:
+    """Find the published tables of a sweep's dataset among the papers that it names, each once."""
+    tables = [find(name, dataset) for name in spec.published]
+    return list(dict.fromkeys(table for table in tables if table is not None))
 
 
-def _frame(table: pa.Table) -> Any:
-    """A pandas frame."""
+def _to_pandas(table: pa.Table) -> Any:
+    """Convert a table to a pandas frame."""
     return table.to_pandas()

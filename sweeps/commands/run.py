@@ -1,63 +1,126 @@
-"""`sweeps run`: runs what has no result yet, on Ray."""
+"""`sweeps run`: run the trials that have no result yet, on Ray."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from typing import Any
 
 from cluster.stores.base import Store
 from sweeps.commands.context import (
     SpecSource,
-    cache_folder,
     check_reachable,
-    chosen_store,
-    opened_store,
-    spec_of,
+    choose_store_url,
+    format_command,
+    get_cache_folder,
+    plan_sweep,
+    read_spec,
+    store_session,
 )
-from sweeps.commands.stage import staged
+from sweeps.commands.output import keep_stdout_for_json, note, print_json
+from sweeps.commands.stage import ensure_staged
 from sweeps.errors import SweepError
 from sweeps.plan.archive import archive
-from sweeps.plan.facts import plan_on
-from sweeps.plan.plan import Plan
-from sweeps.results.tables import committed_ids, drop_checkpoints
+from sweeps.plan.plan import Plan, Trial
+from sweeps.results.tables import committed_ids, drop_checkpoints, read_failures
 from sweeps.spec.model import Spec
 
 
-def run(source: SpecSource, store_url: str | None, *, keep_logs: bool = False) -> int:
-    """Run what is missing; returns the exit status (0 all done, 1 some failed, 130 interrupted).
+def run(
+    source: SpecSource, store_url: str | None, *, keep_logs: bool = False, as_json: bool = False
+) -> int:
+    """Run what is missing and print the next command, or a summary as JSON.
 
     Args:
         source: The sweep.
         store_url: The store; None is the specification's, $SWEEPS_STORE's or the embedded one.
         keep_logs: Leave the logs of a local Ray session, and print where they are.
-    """
-    spec = source.file_spec if source.digest is None else None
-    url = chosen_store(store_url, spec)
-    check_reachable(url)
-    with opened_store(url) as store:
-        from sweeps.driver.progress import make_console
+        as_json: Print a JSON document instead of the next command.
 
-        spec = spec or spec_of(source, store)
-        console = make_console()
-        plan = plan_on(spec, store)
-        if plan.unknown is None and not plan.missing:
-            _tidy(spec, store, plan)
-            console.print(
-                f"sweep '{spec.name}': all {len(plan.trials)} trials have a result; nothing to run",
-                highlight=False,
-            )
-            return 0
+    Returns:
+        The exit status: 0 all done, 1 some failed, 130 interrupted.
+    """
+    began = time.monotonic()
+    spec = source.file_spec if source.digest is None else None
+    url = choose_store_url(store_url, spec)
+    check_reachable(url)
+    with store_session(url) as store:
+        spec = spec or read_spec(source, store)
+        with keep_stdout_for_json(as_json):
+            status, plan = _run_missing(spec, store, keep_logs=keep_logs)
+        failed = _find_failed(store, plan) if as_json or status == 1 else []
+        if as_json:
+            seconds = time.monotonic() - began
+            print_json(_summarize(plan, failed, store.url, seconds))
+        else:
+            _note_next_commands(status, plan, failed, source, store_url)
+        return status
+
+
+def _summarize(
+    plan: Plan, failed: Sequence[Trial], store_url: str, seconds: float
+) -> dict[str, Any]:
+    """Summarize a run for programs; counts as those of `sweeps status`."""
+    return {
+        "sweep": plan.name,
+        "store": store_url,
+        "trials": len(plan.trials),
+        "done": len(plan.done),
+        "failed": len(failed),
+        "missing": len(plan.missing) - len(failed),
+        "seconds": round(seconds, 3),
+    }
+
+
+def _note_next_commands(
+    status: int, plan: Plan, failed: Sequence[Trial], source: SpecSource, store_url: str | None
+) -> None:
+    """Print what to do next: look at the failures and retry them, or write the report."""
+    if status == 1:
+        pull = format_command("pull", source, store_url, name=plan.name)
+        note(f"next: {pull}  # failures.parquet has tracebacks and last log lines")
+        if failed:
+            debug = format_command("run", source, store_url, "--debug", failed[0].label)
+            note(f"next: {debug}  # runs one of them in this process")
+        note(f"next: {format_command('run', source, store_url)}  # retries the failed trials")
+    elif status == 0 and plan.done:
+        note(f"next: {format_command('report', source, store_url, name=plan.name)}")
+
+
+def _find_failed(store: Store, plan: Plan) -> list[Trial]:
+    """Find the trials without a result of which an attempt failed."""
+    if not plan.missing:
+        return []
+    failures = read_failures(store, [trial.id for trial in plan.missing])
+    ids = set(failures.column("trial_id").to_pylist())
+    return [trial for trial in plan.missing if trial.id in ids]
+
+
+def _run_missing(spec: Spec, store: Store, *, keep_logs: bool) -> tuple[int, Plan]:
+    """Run the trials that have no result; return the exit status and the plan afterwards."""
+    from sweeps.driver.progress import make_console
+
+    console = make_console()
+    plan = plan_sweep(spec, store)
+    if plan.unknown is not None or plan.missing:
         return _run_on_ray(spec, plan, store, console, keep_logs=keep_logs)
+    _tidy(spec, store, plan)
+    console.print(
+        f"sweep '{spec.name}': all {len(plan.trials)} trials have a result; nothing to run",
+        highlight=False,
+    )
+    return 0, plan
 
 
 def _tidy(spec: Spec, store: Store, plan: Plan) -> None:
-    """After a run: what the store remembers of the sweep, and no checkpoint without a use."""
+    """Archive the spec and the plan after a run, and drop the checkpoints of finished trials."""
     archive(store, spec, plan)
     if not spec.checkpoint.keep:
         drop_checkpoints(store, plan.done)
 
 
-def _check_cache() -> None:
-    """Refuse a folder that this machine's workers could not fill, before Ray starts.
+def _check_cache_folder() -> None:
+    """Refuse a cache folder that this machine's workers cannot write, before Ray starts.
 
     Raises:
         SweepError: the folder cannot be written.
@@ -67,7 +130,7 @@ def _check_cache() -> None:
     from cluster.node_cache.eviction import cache_limit
 
     cache_limit()
-    folder = cache_folder()
+    folder = get_cache_folder()
     try:
         if not on_cluster():  # whose nodes have folders of their own
             folder.mkdir(parents=True, exist_ok=True)
@@ -78,10 +141,12 @@ def _check_cache() -> None:
         ) from error
 
 
-def _run_on_ray(spec: Spec, plan: Plan, store: Store, console: Any, *, keep_logs: bool) -> int:
+def _run_on_ray(
+    spec: Spec, plan: Plan, store: Store, console: Any, *, keep_logs: bool
+) -> tuple[int, Plan]:
     from cluster.jobs.session import ray_session
 
-    _check_cache()
+    _check_cache_folder()
     with ray_session(spec.name, keep_logs=keep_logs) as session:
         from sweeps.driver.runner import (
             run_plan,  # imports Ray, which the session must set up first
@@ -92,13 +157,14 @@ def _run_on_ray(spec: Spec, plan: Plan, store: Store, console: Any, *, keep_logs
             console.print(
                 f"Ray dashboard: {session.dashboard}{token}", highlight=False, markup=False
             )
-        staged(spec, store)
-        # a dataset that was staged just now has counts, which can change what a cell may do
+        ensure_staged(spec, store)
+        # counts of a dataset that was staged just now can exclude cells
         is_final = plan.unknown is None
-        plan = plan.refreshed(committed_ids(store)) if is_final else plan_on(spec, store)
+        plan = plan.refreshed(committed_ids(store)) if is_final else plan_sweep(spec, store)
         archive(store, spec, plan)
-        status = run_plan(spec, plan, store, session, cache_folder(), console)
-        _tidy(spec, store, plan.refreshed(committed_ids(store)))
+        status = run_plan(spec, plan, store, session, get_cache_folder(), console)
+        plan = plan.refreshed(committed_ids(store))
+        _tidy(spec, store, plan)
         if keep_logs:
             console.print(f"Ray's logs: {session.folder}/logs", highlight=False, markup=False)
-        return status
+        return status, plan

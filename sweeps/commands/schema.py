@@ -1,13 +1,12 @@
-"""`sweeps schema`: the JSON Schema of the sweep YAML, for editors."""
+"""`sweeps schema`: print the JSON Schema of the sweep YAML, for editors."""
 
 from __future__ import annotations
 
-import json
-
+from sweeps.commands.output import print_json
 from sweeps.spec.schema import spec_schema
 
 
 def schema() -> int:
     """Print the JSON Schema of the sweep YAML."""
-    print(json.dumps(spec_schema(), indent=1, allow_nan=False))
+    print_json(spec_schema())
     return 0

@@ -1,23 +1,23 @@
-"""`sweeps serve`: the embedded S3 server in the foreground of a terminal."""
+"""`sweeps serve`: run the embedded S3 server in the foreground of a terminal."""
 
 from __future__ import annotations
 
 import signal
-import threading
+from queue import SimpleQueue
 from types import FrameType
 
 from cluster.embedded.server import default_home, embedded_server
 
 
 def serve(port: int | None) -> int:
-    """Keep the embedded server up until SIGINT or SIGTERM; prints how to reach it.
+    """Run the embedded server until SIGINT or SIGTERM, and print how to reach it.
 
     Keys are named by their file, not printed: terminals are recorded and shared.
     """
-    stop = threading.Event()
+    signals: SimpleQueue[int] = SimpleQueue()  # an Event deadlocks where its `wait` is interrupted
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
+        signals.put(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
@@ -25,5 +25,5 @@ def serve(port: int | None) -> int:
         print(f"S3 endpoint: {endpoint.url}, bucket: {endpoint.bucket}")
         print(f"keys: {default_home() / 'keys.json'}")
         print("press Ctrl-C to stop; the data is kept", flush=True)
-        stop.wait()
+        signals.get()
     return 0

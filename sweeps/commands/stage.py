@@ -1,9 +1,9 @@
-"""`sweeps stage`: puts a dataset or pretrained weights into the store."""
+"""`sweeps stage`: put a dataset or pretrained weights into the store."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,56 +11,100 @@ from cluster.datasets.keys import shard_key
 from cluster.datasets.manifest import Manifest, find_manifest
 from cluster.errors import NotFound
 from cluster.stores.base import Store
-from sweeps.commands.context import check_reachable, chosen_store, opened_store
+from sweeps.commands.context import check_reachable, choose_store_url, store_session
+from sweeps.commands.output import keep_stdout_for_json, note, print_json
 from sweeps.spec.model import GeneratorDataset, Spec
 
 if TYPE_CHECKING:
     from sweeps.staging.sources import Staging
 
 
+@dataclass(frozen=True)
+class DatasetRequest:
+    """A dataset to stage, as the command line names it.
+
+    Attributes:
+        kind: Name of a reader or generator.
+        folder: Folder of the release; None for a generator.
+        name: Name in the store; None is the kind.
+        options: Options of the reader or generator.
+    """
+
+    kind: str
+    folder: Path | None
+    name: str | None
+    options: Mapping[str, Any]
+
+
 def stage(
-    name: str,
-    folder: Path | None,
-    dataset_name: str | None,
-    options: Mapping[str, Any],
+    request: DatasetRequest,
     store_url: str | None,
     *,
     keep_logs: bool = False,
+    as_json: bool = False,
 ) -> int:
-    """`sweeps stage`: the index comes first, so that a broken folder is told before Ray starts."""
+    """Stage a dataset and print its name, digest and counts.
+
+    Its index is read first, so that a broken folder is reported before Ray starts.
+    """
     from cluster.datasets.image_counts import read_image_counts
     from cluster.datasets.keys import check_name
     from cluster.jobs.session import ray_session
     from sweeps.staging.sources import staging_from_command
 
-    staging = staging_from_command(name, folder, options)
-    stored_as = check_name(dataset_name or name, "dataset")
-    url = chosen_store(store_url)
+    staging = staging_from_command(request.kind, request.folder, request.options)
+    name = check_name(request.name or request.kind, "dataset")
+    url = choose_store_url(store_url)
     check_reachable(url)
     staging.source.index()
-    with opened_store(url) as store:
-        manifest = whole_manifest(store, stored_as, staging.digest)
+    with store_session(url) as store, keep_stdout_for_json(as_json):
+        manifest = find_complete_manifest(store, name, staging.digest)
         if manifest is None or read_image_counts(store, manifest) is None:
-            with ray_session(f"stage-{stored_as}", keep_logs=keep_logs) as session:
-                manifest = stage_into(store, stored_as, staging)
+            with ray_session(f"stage-{name}", keep_logs=keep_logs) as session:
+                manifest = stage_into(store, name, staging)
             if keep_logs:
-                print(f"Ray's logs: {session.folder}/logs", file=sys.stderr)
+                note(f"Ray's logs: {session.folder}/logs")
+    if as_json:
+        print_json(summarize_manifest(manifest, store.url))
+    else:
         print(f"staged {manifest.name}@{manifest.digest} in {store.url}")
-    for split, counts in manifest.splits.items():
-        print(f"  {split}: {counts.n} images, {counts.positives} positive")
+        for split, counts in manifest.splits.items():
+            print(f"  {split}: {counts.n} images, {counts.positives} positive")
     return 0
 
 
-def stage_weights(origin: str, store_url: str | None) -> int:
-    """`sweeps stage weights`: prints the SHA-256 that a spec names."""
-    from sweeps.trial.weights import stage_weights as put
+def summarize_manifest(manifest: Manifest, store_url: str) -> dict[str, Any]:
+    """Summarize a staged dataset for programs."""
+    return {
+        "name": manifest.name,
+        "digest": manifest.digest,
+        "store": store_url,
+        "splits": {
+            split: {
+                "n": counts.n,
+                "positives": counts.positives,
+                "abnormalities": counts.abnormalities,
+            }
+            for split, counts in manifest.splits.items()
+        },
+    }
 
-    with opened_store(chosen_store(store_url)) as store:
-        print(put(store, origin))
+
+def stage_weights(origin: str, store_url: str | None, *, as_json: bool = False) -> int:
+    """Stage pretrained weights and print the SHA-256 that a spec names."""
+    from sweeps.trial.weights import stage_weights as put_weights
+
+    with store_session(choose_store_url(store_url)) as store:
+        with keep_stdout_for_json(as_json):
+            sha256 = put_weights(store, origin)
+        if as_json:
+            print_json({"sha256": sha256, "store": store.url})
+        else:
+            print(sha256)
     return 0
 
 
-def staged(spec: Spec, store: Store, *, in_process: bool = False) -> None:
+def ensure_staged(spec: Spec, store: Store, *, in_process: bool = False) -> None:
     """Stage a generator's dataset where it is not staged yet; with Ray, or in this process."""
     from sweeps.staging.sources import generator_staging
 
@@ -68,12 +112,12 @@ def staged(spec: Spec, store: Store, *, in_process: bool = False) -> None:
     if not isinstance(dataset, GeneratorDataset):
         return
     staging = generator_staging(dataset.name, dataset.options)
-    if whole_manifest(store, dataset.name, staging.digest) is None:
+    if find_complete_manifest(store, dataset.name, staging.digest) is None:
         stage_into(store, dataset.name, staging, in_process=in_process)
 
 
-def whole_manifest(store: Store, name: str, digest: str | None) -> Manifest | None:
-    """The manifest of a generator's dataset, None where it or one of its shards is missing."""
+def find_complete_manifest(store: Store, name: str, digest: str | None) -> Manifest | None:
+    """Find the manifest of a generator's dataset; None where it or one of its shards is missing."""
     if digest is None:
         return None
     try:
@@ -85,7 +129,7 @@ def whole_manifest(store: Store, name: str, digest: str | None) -> Manifest | No
 
 
 def stage_into(store: Store, name: str, staging: Staging, *, in_process: bool = False) -> Manifest:
-    """Stage with progress on standard error; needs a Ray session, except in this process."""
+    """Stage with progress on standard error; needs a Ray session unless in this process."""
     from sweeps.driver.progress import make_console, staging_progress
     from sweeps.staging.stage import stage
 

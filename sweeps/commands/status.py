@@ -1,15 +1,20 @@
-"""`sweeps status`: how far a sweep is, from its store alone, also when its cluster is gone."""
+"""`sweeps status`: count a sweep's results in its store, which needs no cluster."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from cluster.errors import ClusterError
 from cluster.jobs.requests import Job, api_address
-from sweeps.commands.context import SpecSource, opened_store, trials_of, url_of
-from sweeps.commands.ray_job import connected, note
+from sweeps.commands.context import (
+    SpecSource,
+    choose_store_url_of,
+    read_spec_and_plan,
+    store_session,
+)
+from sweeps.commands.output import note, print_json
+from sweeps.commands.ray_job import connect
 from sweeps.plan.plan import Plan
 from sweeps.plan.render import cell_dict
 from sweeps.results import tables as results
@@ -22,25 +27,28 @@ _HEADER = {name: name for name in _COLUMNS}
 
 
 def status(source: SpecSource, store_url: str | None, address: str | None, *, as_json: bool) -> int:
-    """Print a sweep's cells with what is done, failed and missing, and its job where one is known.
+    """Print how many trials of a sweep and its cells are done, failed and missing.
 
-    A cluster that cannot be asked is noted and does no harm.
+    Its newest job follows where a cluster is named; one without an answer is noted and skipped.
     """
-    with opened_store(url_of(source, store_url)) as store:
-        spec, plan = trials_of(source, store)
+    with store_session(choose_store_url_of(source, store_url)) as store:
+        spec, plan = read_spec_and_plan(source, store)
         done = results.read_trials(store, plan.done)
         failures = results.read_failures(store, [trial.id for trial in plan.trials])
-    found = progress(plan, done, failures)
-    found["job"] = _job(spec.name, address)
-    print(json.dumps(found, indent=1) if as_json else as_text(found))
+    summary = count_trials(plan, done, failures)
+    summary["job"] = _find_job(spec.name, address)
+    if as_json:
+        print_json(summary)
+    else:
+        print(format_summary(summary))
     return 0
 
 
-def progress(plan: Plan, done: pa.Table, failures: pa.Table) -> dict[str, Any]:
-    """What the tables say of a plan's trials.
+def count_trials(plan: Plan, done: pa.Table, failures: pa.Table) -> dict[str, Any]:
+    """Count the trials of a plan, over all and by cell.
 
-    A trial has failed where an attempt of it failed and none has a result, also while it is tried
-    again. Failures are counted by attempt, also those of trials that have a result by now.
+    A trial has failed where an attempt failed and none has a result, also while it is retried.
+    Failures are counted by attempt, also those of trials that have a result by now.
     """
     tried = set(failures.column("trial_id").to_pylist()) - plan.done
     cells: list[dict[str, Any]] = []
@@ -60,39 +68,39 @@ def progress(plan: Plan, done: pa.Table, failures: pa.Table) -> dict[str, Any]:
     }
 
 
-def as_text(found: dict[str, Any]) -> str:
-    """The same for people."""
+def format_summary(summary: dict[str, Any]) -> str:
+    """Format the counts for people."""
     lines = [
-        f"sweep {found['sweep']}: {found['trials']} trials, {found['done']} done, "
-        f"{found['failed']} failed, {found['missing']} missing",
-        f"last result: {found['last_result_at'] or 'none yet'}",
+        f"sweep {summary['sweep']}: {summary['trials']} trials, {summary['done']} done, "
+        f"{summary['failed']} failed, {summary['missing']} missing",
+        f"last result: {summary['last_result_at'] or 'none yet'}",
     ]
-    if found["job"] is not None:
-        job = found["job"]
+    if summary["job"] is not None:
+        job = summary["job"]
         lines.append(f"job: {job['id']} {job['state']}")
     lines.append("")
-    for cell in [_HEADER, *found["cells"]]:
+    for cell in [_HEADER, *summary["cells"]]:
         numbers = "".join(f"{cell[key]:>8}" for key in ("done", "failed", "missing"))
         lines.append(f"{cell['specificity']:<12} {cell['budget']:>8} {cell['method']:<16}{numbers}")
-    if found["failures"]:
-        by_class = ", ".join(f"{number} {kind}" for kind, number in found["failures"].items())
+    if summary["failures"]:
+        by_class = ", ".join(f"{number} {kind}" for kind, number in summary["failures"].items())
         lines += ["", f"failed attempts so far: {by_class}"]
     return "\n".join(lines)
 
 
-def _job(name: str, address: str | None) -> dict[str, Any] | None:
-    """The sweep's newest job on the cluster, or None where none is known."""
+def _find_job(name: str, address: str | None) -> dict[str, Any] | None:
+    """Find the sweep's newest job on the cluster; None where none is known."""
     if address is None and api_address(None) is None:
         return None
     try:
-        job = connected(address).newest("sweep", name)
+        job = connect(address).newest("sweep", name)
     except ClusterError as error:
-        note(f"note: the cluster is not asked: {error}")
+        note(f"note: the cluster does not answer: {error}")
         return None
-    return None if job is None else _job_dict(job)
+    return None if job is None else _describe_job(job)
 
 
-def _job_dict(job: Job) -> dict[str, Any]:
+def _describe_job(job: Job) -> dict[str, Any]:
     return {
         "id": job.id,
         "state": job.state,

@@ -1,11 +1,11 @@
-"""`sweeps submit`: put the YAML into the store by its hash, and ask a cluster to run that."""
+"""`sweeps submit`: put the YAML into the store by its hash, and ask a cluster to run it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,24 +14,36 @@ from cluster.jobs.rayjob import as_yaml, read_raycluster, render_rayjob
 from cluster.jobs.requests import api_address, is_loopback, job_id, job_request
 from cluster.stores.base import Store, check_url
 from cluster.stores.folder import FolderStore
-from sweeps.commands.context import STORE_VARIABLE, SpecSource, chosen_store, opened_store
-from sweeps.commands.ray_job import EXIT_DETACHED, connected, follow, how_to_go_on, note, read_text
+from sweeps.commands.context import (
+    STORE_VARIABLE,
+    SpecSource,
+    choose_store_url,
+    plan_sweep,
+    store_session,
+)
+from sweeps.commands.output import keep_stdout_for_json, note, print_json
+from sweeps.commands.ray_job import (
+    EXIT_DETACHED,
+    connect,
+    describe_next_steps,
+    follow,
+    read_text,
+)
 from sweeps.errors import SweepError
 from sweeps.plan.archive import archive
-from sweeps.plan.facts import plan_on
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import STORED, digest_of, put_spec
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What is submitted, and where to.
+    """A sweep to submit, and the cluster that runs it.
 
     Attributes:
         source: The sweep's file and its overrides.
-        store_url: The store, None for the specification's or that of SWEEPS_STORE.
-        address: Where the cluster's dashboard is, None for RAY_API_SERVER_ADDRESS.
-        rayjob: File with the RayCluster of a RayJob, None for a cluster that runs already.
+        store_url: The store; None for the specification's or that of SWEEPS_STORE.
+        address: URL of the cluster's dashboard; None for RAY_API_SERVER_ADDRESS.
+        rayjob: File with the RayCluster of a RayJob; None for a cluster that runs already.
     """
 
     source: SpecSource
@@ -40,7 +52,26 @@ class Submission:
     rayjob: Path | None
 
 
-def submit(given: Submission, *, dry_run: bool, wait: bool) -> int:
+@dataclass(frozen=True)
+class SubmittedJob:
+    """The job that runs a sweep; all fields but `left` are None where nothing is left to run.
+
+    Attributes:
+        left: Trials left to run; None where the dataset is not staged.
+        address: URL of the cluster's dashboard, or of the Kubernetes API.
+        job_id: Id of the job, or name of the RayJob.
+        state: State of the job as last seen, in the cluster's words.
+        attached: Whether the job existed already.
+    """
+
+    left: int | None
+    address: str | None = None
+    job_id: str | None = None
+    state: str | None = None
+    attached: bool | None = None
+
+
+def submit(submission: Submission, *, dry_run: bool, wait: bool, as_json: bool = False) -> int:
     """Submit a sweep, or attach to the job that runs it already.
 
     Returns:
@@ -49,32 +80,48 @@ def submit(given: Submission, *, dry_run: bool, wait: bool) -> int:
     Raises:
         SweepError: no store or no cluster is named.
     """
-    spec = given.source.file_spec
-    url = _named_store(given, spec)
+    spec = submission.source.file_spec
+    url = _require_store_url(submission, spec)
     cluster = None
-    if given.rayjob is not None:
-        cluster = read_raycluster(read_text(given.rayjob), str(given.rayjob))
-    _warn_of_folder(given, url)
+    if submission.rayjob is not None:
+        cluster = read_raycluster(read_text(submission.rayjob), str(submission.rayjob))
+    _note_shared_folder(submission, url)
     if dry_run:
-        request = sweep_request(spec, given, _plain_url(url))
-        print(json.dumps(request, indent=1) if cluster is None else _rayjob_yaml(cluster, request))
+        _print_request(build_request(spec, submission, _normalize_url(url)), cluster, as_json)
         return 0
-    with opened_store(url) as store:
-        request = sweep_request(spec, given, store.url)
-        if cluster is not None:
-            return _send_rayjob(spec, given, store, render_rayjob(cluster, request), wait=wait)
-        return _send_job(spec, given, store, request, wait=wait)
+    with store_session(url) as store:
+        request = build_request(spec, submission, store.url)
+        with keep_stdout_for_json(as_json):
+            if cluster is None:
+                job, status = _send_job(spec, submission, store, request, wait=wait)
+            else:
+                job, status = _send_rayjob(spec, store, render_rayjob(cluster, request), wait=wait)
+        if as_json:
+            print_json({"sweep": spec.name, "store": store.url, **asdict(job)})
+        return status
 
 
-def sweep_request(spec: Spec, given: Submission, store_url: str) -> dict[str, Any]:
-    """The request to the Jobs API; equal sweeps on one store make equal ones.
+def _print_request(
+    request: Mapping[str, Any], cluster: Mapping[str, Any] | None, as_json: bool
+) -> None:
+    """Print the request to the Jobs API, or the manifest of a RayJob."""
+    if cluster is None:
+        print_json(request)
+    elif as_json:
+        print_json(render_rayjob(cluster, request))
+    else:
+        print(as_yaml(render_rayjob(cluster, request)).rstrip("\n"))
 
-    The store's endpoint and keys are in the cluster's environment and not in here.
+
+def build_request(spec: Spec, submission: Submission, store_url: str) -> dict[str, Any]:
+    """Build the request to the Jobs API; equal for equal sweeps on one store.
+
+    It has neither the store's endpoint nor keys: the cluster's environment has them.
     """
     digest = digest_of(spec.text)
     overrides = json.dumps(dict(spec.overrides), sort_keys=True, default=str)
     both = hashlib.sha256(spec.text.encode() + b"\0" + overrides.encode()).hexdigest()
-    settings = [part for setting in given.source.settings for part in ("--set", setting)]
+    settings = [part for setting in submission.source.settings for part in ("--set", setting)]
     return job_request(
         job_id("sweep", spec.name, both),
         ["sweeps", "run", f"{STORED}{digest}", "--store", store_url, *settings],
@@ -82,12 +129,12 @@ def sweep_request(spec: Spec, given: Submission, store_url: str) -> dict[str, An
     )
 
 
-def _named_store(given: Submission, spec: Spec) -> str:
-    """The store's URL; the embedded server's would be another store to the cluster.
+def _require_store_url(submission: Submission, spec: Spec) -> str:
+    """Choose the store's URL; the embedded server would be another store to the cluster.
 
-    Also a cluster at a loopback address may be far away, behind a port-forward.
+    Even a cluster at a loopback address may be far away, behind a port-forward.
     """
-    url = chosen_store(given.store_url, spec)
+    url = choose_store_url(submission.store_url, spec)
     if url is None:
         raise SweepError(
             "no store is named: a cluster cannot reach the embedded server of this machine; give "
@@ -96,76 +143,88 @@ def _named_store(given: Submission, spec: Spec) -> str:
     return url
 
 
-def _warn_of_folder(given: Submission, url: str) -> None:
-    """Say what a folder asks of a cluster of other machines."""
+def _note_shared_folder(submission: Submission, url: str) -> None:
+    """Print what a folder as the store requires of a cluster of other machines."""
     if url.startswith("s3://"):
         return
-    address = None if given.rayjob is not None else api_address(given.address)
-    if given.rayjob is not None or (address is not None and not is_loopback(address)):
-        note(f"note: the store is a folder: every node must have {_plain_url(url)} mounted")
+    address = None if submission.rayjob is not None else api_address(submission.address)
+    if submission.rayjob is not None or (address is not None and not is_loopback(address)):
+        note(f"note: the store is a folder: every node must have {_normalize_url(url)} mounted")
 
 
-def _plain_url(url: str) -> str:
-    """A store's URL as the opened store would tell it."""
+def _normalize_url(url: str) -> str:
+    """Normalize a store's URL as opening the store does."""
     return check_url(url).rstrip("/") if url.startswith("s3://") else FolderStore(Path(url)).url
 
 
-def _rayjob_yaml(cluster: Mapping[str, Any], request: Mapping[str, Any]) -> str:
-    return as_yaml(render_rayjob(cluster, request)).rstrip("\n")
+def _publish_if_work_left(spec: Spec, store: Store) -> int | None:
+    """Put the YAML and the sweep's plan into the store where trials are left to run.
 
-
-def _worth_it(spec: Spec, given: Submission, store: Store) -> bool:
-    """Whether anything is left to run; then the store gets the YAML and the sweep's plan."""
-    plan = plan_on(spec, store)
+    Returns:
+        The number of trials left; None where the dataset is not staged.
+    """
+    plan = plan_sweep(spec, store)
     if plan.unknown is None and not plan.missing:
         note(f"sweep '{spec.name}': all {len(plan.trials)} trials have a result; nothing to run")
-        return False
+        return 0
     put_spec(store, spec.text)
     archive(store, spec, plan)
-    left = len(plan.missing) if plan.trials else "unknown"
-    note(f"sweep '{spec.name}': {len(plan.trials)} trials, {len(plan.done)} done, {left} to run")
-    return True
+    left = len(plan.missing) if plan.trials else None
+    note(
+        f"sweep '{spec.name}': {len(plan.trials)} trials, {len(plan.done)} done, "
+        f"{'unknown' if left is None else left} to run"
+    )
+    return left
 
 
 def _send_job(
-    spec: Spec, given: Submission, store: Store, request: Mapping[str, Any], *, wait: bool
-) -> int:
-    """To a running cluster; it is asked first, so that a wrong token leaves nothing behind."""
-    api = connected(given.address)
-    if not _worth_it(spec, given, store):
-        return 0
+    spec: Spec, submission: Submission, store: Store, request: Mapping[str, Any], *, wait: bool
+) -> tuple[SubmittedJob, int]:
+    """Send a job to a running cluster and return it with the exit status.
+
+    The cluster is asked first, so that a wrong token leaves nothing in the store.
+    """
+    api = connect(submission.address)
+    left = _publish_if_work_left(spec, store)
+    if left == 0:
+        return SubmittedJob(left), 0
     job, attached = api.submit(request)
     note(f"{'attached to' if attached else 'submitted'} job {job.id} at {api.address}/#/jobs")
+    status = 0
     if wait:
-        return follow(api, job, spec.name)
-    note(how_to_go_on(api, spec.name))
-    return 0
+        job, status = follow(api, job, spec.name)
+    else:
+        note(describe_next_steps(api, spec.name))
+    return SubmittedJob(left, api.address, job.id, job.state, attached), status
 
 
 def _send_rayjob(
-    spec: Spec, given: Submission, store: Store, manifest: Mapping[str, Any], *, wait: bool
-) -> int:
-    """To Kubernetes, where KubeRay makes a cluster for it."""
+    spec: Spec, store: Store, manifest: Mapping[str, Any], *, wait: bool
+) -> tuple[SubmittedJob, int]:
+    """Send a RayJob to Kubernetes, where KubeRay makes a cluster for it, and return it."""
     from cluster.jobs.kuberay_api import RayJobs, RayJobState
 
     jobs = RayJobs()
-    if not _worth_it(spec, given, store):
-        return 0
+    left = _publish_if_work_left(spec, store)
+    if left == 0:
+        return SubmittedJob(left), 0
     job, attached = jobs.submit(manifest)
     at = f"{job.name} -n {job.namespace}"
     note(f"{'attached to' if attached else 'created'} RayJob {at} at {jobs.server}")
-    on_its_own = f"Look: kubectl get rayjob {at}; stop: kubectl delete rayjob {at}"
-    if not wait:
-        note(on_its_own)
-        return 0
+    next_steps = f"Look: kubectl get rayjob {at}; stop: kubectl delete rayjob {at}"
 
-    def told(seen: RayJobState) -> None:
+    def note_state(seen: RayJobState) -> None:
         note(f"RayJob {seen.name}: {seen.deployment} {seen.job}".rstrip())
 
-    try:
-        ended = jobs.wait(job, told)
-    except KeyboardInterrupt:
-        note(f"\ndetached; the RayJob goes on. {on_its_own}")
-        return EXIT_DETACHED
-    note(f"RayJob {ended.name}: {ended.deployment} {ended.job} {ended.message}".rstrip())
-    return ended.status
+    status = 0
+    if wait:
+        try:
+            job = jobs.wait(job, note_state)
+            note(f"RayJob {job.name}: {job.deployment} {job.job} {job.message}".rstrip())
+            status = job.status
+        except KeyboardInterrupt:
+            note(f"\ndetached; the RayJob goes on. {next_steps}")
+            status = EXIT_DETACHED
+    else:
+        note(next_steps)
+    return SubmittedJob(left, jobs.server, job.name, job.deployment, attached), status

@@ -90,12 +90,6 @@ def _conclude(
     labels = {task.trial_id: task.label for task in tasks}
     for trial_id, reason in failed.items():
         console.print(f"failed: {labels[trial_id]} {trial_id}: {reason}", markup=False)
-    if failed:
-        console.print(
-            "tracebacks and last log lines: table failures of `sweeps pull`; the same command "
-            "tries the failed ones again",
-            highlight=False,
-        )
     if missing:
         console.print(
             f"interrupted: {len(missing)} trials are not done; the same command continues",

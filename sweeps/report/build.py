@@ -39,6 +39,8 @@ class ReportFiles:
         projection: PNG; None where no trial has embeddings.
         resolution: PNG; None where masks of fewer than three resolutions have a result.
         published: Parquet, columns of `REPORT_PUBLISHED`; None where the sweep names no paper.
+        answer: The page's answer, as text.
+        caveats: What limits it, one sentence or more each.
     """
 
     cells: Path
@@ -50,6 +52,8 @@ class ReportFiles:
     projection: Path | None = None
     resolution: Path | None = None
     published: Path | None = None
+    answer: str = ""
+    caveats: tuple[str, ...] = ()
 
     @property
     def paths(self) -> list[Path]:
@@ -128,6 +132,7 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
         (files.text, render_markdown(context).encode()),
         (files.page, render_page(context).encode()),
     ]
+    files = replace(files, answer=context["answer"], caveats=tuple(context["caveats"]))
     return files, [(path, data) for path, data in contents if path and data is not None]
 
 

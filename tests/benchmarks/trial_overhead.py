@@ -132,10 +132,10 @@ def main() -> int:
 
 def compare(store: Store, home: Path, options: argparse.Namespace) -> None:
     """All measurements of one session."""
-    from sweeps.commands.stage import staged
+    from sweeps.commands.stage import ensure_staged
     from sweeps.spec.model import parse_spec
 
-    staged(parse_spec(SPEC), store)
+    ensure_staged(parse_spec(SPEC), store)
     trials, cache = options.trials, home / "cache"
     print("trial overhead, two at once")
     reused, own = [], []

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
+import shlex
 import signal
 import stat
 import subprocess
 import sys
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import torch
-from tiny_sweeps import DIVERGES, TEXT, Place, made_place, run_here, stage_here, tiny, wait_until
+from tiny_sweeps import (
+    DIVERGES,
+    ROOT,
+    TEXT,
+    Place,
+    made_place,
+    read_json,
+    run_here,
+    stage_here,
+    tiny,
+    wait_until,
+)
 
 from cluster.stores.folder import FolderStore
 from spurious.errors import NumericalError
-from sweeps.cli import build_parser, main
-from sweeps.commands.context import cache_folder, home
-
-COMMANDS = (
-    *("stage", "phantom", "plan", "run", "submit", "status", "logs", "stop"),
-    *("pull", "report", "serve", "schema"),
-)
+from sweeps.cli import HANDLERS, main
+from sweeps.commands.context import get_cache_folder, get_home
+from sweeps.commands.parser import ARGUMENTS, build_parser
+from sweeps.commands.verbs import GROUPS, VERBS, Verb
 
 
 @pytest.fixture
@@ -43,25 +56,113 @@ def failed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return captured.err.removeprefix("sweeps: error: ").rstrip("\n")
 
 
-@pytest.mark.parametrize("command", [(), *((command,) for command in COMMANDS)])
-def test_help_of_every_command(
-    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Status 0, on standard output, with every option explained."""
+def printed_before_exit(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Standard output of options that print and exit with status 0."""
     with pytest.raises(SystemExit) as caught:
-        main([*command, "--help"])
+        main(arguments)
     assert caught.value.code == 0
     captured = capsys.readouterr()
-    assert captured.out.startswith("usage: sweeps")
     assert captured.err == ""
+    return captured.out
 
 
-def test_the_commands_are_the_documented_ones() -> None:
-    """A new command is added to the tests of this file."""
-    [choices] = [
-        action.choices for action in build_parser()._actions if isinstance(action.choices, dict)
+def test_help_lists_all_verbs_under_their_headings(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each in one line of a terminal; the examples of the footer are commands."""
+    text = printed_before_exit(capsys, "--help")
+    assert text.startswith("usage: sweeps")
+    sections = dict(section.split(":\n", 1) for section in text.split("\n\n") if ":\n" in section)
+    listed = {group: re.findall("^  (\\S+) ", sections[group], re.M) for group in GROUPS}
+    assert listed == {
+        group: [verb.name for verb in VERBS if verb.group == group] for group in GROUPS
+    }
+    assert max(len(line) for line in text.splitlines()) <= 88
+    for line in sections["examples"].splitlines():
+        parse_command(line.partition("#")[0])
+    assert "docs/yaml.md" in text
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
+def test_a_verb_has_help_an_example_and_code(
+    verb: Verb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its example is a command of this verb, on a file of the repository where it names one."""
+    text = printed_before_exit(capsys, *verb.name.split(), "--help")
+    assert text.startswith(f"usage: sweeps {verb.name} ")
+    assert f"\nexample:\n  {verb.example}\n" in text
+    options = parse_command(verb.example.partition(">")[0])
+    assert options.verb == verb.name
+    assert hasattr(options, "json") == bool(verb.json_fields)
+
+
+def parse_command(line: str) -> argparse.Namespace:
+    """Options of a command as a user types it; files that it reads are there."""
+    sweeps, *arguments = shlex.split(line)
+    assert sweeps == "sweeps"
+    assert [a for a in arguments if a.endswith(".yaml") and not (ROOT / a).exists()] == []
+    return build_parser().parse_args(arguments)
+
+
+def test_every_verb_has_options_and_code() -> None:
+    """The table of verbs, what they take and what runs them name the same ones, in one order."""
+    assert list(ARGUMENTS) == list(HANDLERS) == [verb.name for verb in VERBS]
+
+
+def test_verbs_of_two_words_stand_below_their_first(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sweeps films --help` lists them; nothing else has to be told of them."""
+    films = [
+        replace(VERBS[-1], name=name, summary=f"{name} it") for name in ("films show", "films list")
     ]
-    assert tuple(choices) == COMMANDS
+    for verb in films:
+        monkeypatch.setitem(ARGUMENTS, verb.name, lambda parser: parser.add_argument("name"))
+    parser = build_parser([*VERBS, *films])
+    assert parser.parse_args(["films", "list", "x"]).verb == "films list"
+    assert parser.parse_args(["schema"]).verb == "schema"
+    with pytest.raises(SystemExit):
+        parser.parse_args(["films", "--help"])
+    text = capsys.readouterr().out
+    assert text.startswith("usage: sweeps films VERB ...")
+    assert "  films show  films show it\n" in text
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    """From its metadata, as in `pyproject.toml`."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert printed_before_exit(capsys, "--version") == f"sweeps {project['version']}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("sweeps sta", {"stage", "status"}),
+        ("sweeps plan ", {"tiny.yaml", "specs/"}),
+        ("sweeps plan tiny.yaml --st", {"--store"}),
+        ("sweeps phantom i", {"isic"}),
+    ],
+)
+def test_a_shell_completes_verbs_options_and_specs(
+    here: Path, line: str, expected: set[str]
+) -> None:
+    """As bash asks for it; of files only YAML and folders, and nothing is run."""
+    (here / "notes.txt").touch()
+    (here / "specs").mkdir()
+    done = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -m sweeps 8>&1 9>&2 >/dev/null 2>&1'],
+        env={
+            **os.environ,
+            "_ARGCOMPLETE": "1",
+            "COMP_LINE": line,
+            "COMP_POINT": str(len(line)),
+            "_ARGCOMPLETE_IFS": "\n",
+            "_ARGCOMPLETE_SUPPRESS_SPACE": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert {*done.stdout.split("\n")} >= expected
+    assert "notes.txt" not in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -90,8 +191,16 @@ def test_a_command_line_that_is_none_shows_its_usage(
         ("run tiny.yaml --store tiny.yaml", "is a file: give a folder"),
         ("plan tiny.yaml --set axes.budget=[21]", "an even number with balance: equal"),
         ("report unknown --store store", "no sweep 'unknown' in"),
+        ("run tiny.yaml --set dataset=films --store store", "stage siim-acr DIR --name films"),
+        (
+            "status tiny.yaml --set axes.budget=[all] --set axes.method=[ssl] --store store",
+            "has no trials, all cells are skipped: ssl takes box, mask, r, not label; ssl needs",
+        ),
         ("pull unknown --store store", "expected the name of one that was run there, or a YAML"),
-        ("pull tiny.yaml --store store", "sweep 'tiny' has no finished trial yet; run it first"),
+        (
+            "pull tiny.yaml --store store",
+            "no finished trial yet; run it: sweeps run tiny.yaml --store store",
+        ),
         ("stage mnist", "'mnist' cannot be staged; expected one of gaussian-squares, isic, siim"),
         ("stage siim-acrr", "did you mean 'siim-acr'?"),
         ("stage siim-acr", "sweeps stage siim-acr DIR"),
@@ -101,7 +210,7 @@ def test_a_command_line_that_is_none_shows_its_usage(
         ("stage siim-acr nowhere --store store", "siim-acr: "),
         ("stage weights", "sweeps stage weights FILE, or hub:NAME"),
         ("stage weights nowhere.pth --store store", "nowhere.pth: cannot be read"),
-        ("phantom siim-acr .", "holds something already; expected a new or empty folder"),
+        ("phantom siim-acr .", "is not empty; expected a new or empty folder"),
         ("phantom siim-acr films --set n_trian=2", "n_trian"),
     ],
 )
@@ -117,9 +226,16 @@ def test_a_sweep_is_known_by_name_with_its_overrides(
 ) -> None:
     """`run` archives the YAML and its overrides; `pull` and `report` need the name only."""
     run_here(folder_store, tiny(axes__seed=[3]), here / "cache")
+    capsys.readouterr()
     store = ("--store", folder_store.url)
-    assert main(["run", "tiny.yaml", "--set", "axes.seed=[3]", *store]) == 0
-    assert "all 2 trials have a result; nothing to run" in capsys.readouterr().err
+    run = ["run", "tiny.yaml", "--set", "axes.seed=[3]", *store]
+    assert main([*run, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "all 2 trials have a result; nothing to run" in captured.err
+    summary = read_json("run", captured.out)
+    assert [summary[key] for key in ("trials", "done", "failed", "missing")] == [2, 2, 0, 0]
+    assert main(run) == 0
+    follow_next_commands(capsys, "report", "pull")
     assert folder_store.get("sweeps/tiny/spec.yaml").decode() == TEXT
     (here / "tiny.yaml").unlink()
 
@@ -132,9 +248,21 @@ def test_a_sweep_is_known_by_name_with_its_overrides(
     trials = pq.read_table(here / "tables" / "new" / "trials.parquet")
     assert trials.column("seed").to_pylist() == [3, 3]
     assert main(["report", "tiny", *store]) == 0
-    assert f"{capsys.readouterr().out.splitlines()[-1]}" == "tiny-report/report.html"
+    assert capsys.readouterr().out.splitlines()[-1] == "tiny-report/report.html"
     stored = list(folder_store.list("sweeps/tiny/report/"))
     assert "sweeps/tiny/report/report.html" in stored
+
+
+def follow_next_commands(capsys: pytest.CaptureFixture[str], *verbs: str) -> None:
+    """Type what each command printed as the next one; the last one of `verbs` names none."""
+    for verb in verbs:
+        lines = capsys.readouterr().err.splitlines()
+        commands = [line.removeprefix("next: ") for line in lines if line.startswith("next: ")]
+        [command] = [line for line in commands if line.startswith(f"sweeps {verb} ")]
+        assert main(shlex.split(command, comments=True)[1:]) == 0
+    captured = capsys.readouterr()
+    assert "tiny-tables/trials.parquet: 2 rows\n" in captured.out
+    assert "next: " not in captured.err
 
 
 def test_the_store_is_the_option_else_the_specs_else_the_environments(
@@ -164,8 +292,15 @@ def test_the_store_is_the_option_else_the_specs_else_the_environments(
         assert main([*command.split(), *more]) == 0
         captured = capsys.readouterr()
         assert expected in captured.out + captured.err, command
+    for command in ("stage gaussian-squares", "status tiny", "pull tiny", "report tiny"):
+        more = options if command.startswith("stage") else []
+        assert main([*command.split(), *more, "--json"]) == 0
+        read_json(command.split()[0], capsys.readouterr().out)
     assert main(["stage", "weights", "weights.pth"]) == 0
-    assert folder_store.exists(f"weights/{capsys.readouterr().out.strip()}")
+    sha256 = capsys.readouterr().out.strip()
+    assert folder_store.exists(f"weights/{sha256}")
+    assert main(["stage", "weights", "weights.pth", "--json"]) == 0
+    assert read_json("stage", capsys.readouterr().out)["sha256"] == sha256
     assert "the store keeps no log of trial" in failed(capsys, "logs", "tiny", "--trial", trial)
 
     (here / "tiny.yaml").write_text(f"{TEXT}store: {here / 'of-the-spec'}\n")
@@ -234,10 +369,10 @@ def test_a_cache_that_cannot_be_used_is_an_error(
 def test_places_are_absolute(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers run in other folders, and must find the same cache."""
     monkeypatch.setenv("SWEEPS_HOME", "relative")
-    assert home() == here / "relative"
-    assert cache_folder() == here / "relative" / "cache"
+    assert get_home() == here / "relative"
+    assert get_cache_folder() == here / "relative" / "cache"
     monkeypatch.setenv("SWEEPS_CACHE", "elsewhere")
-    assert cache_folder() == here / "elsewhere"
+    assert get_cache_folder() == here / "elsewhere"
 
 
 @pytest.mark.parametrize(("trials", "read"), [(2000, 1), (1, 0)])

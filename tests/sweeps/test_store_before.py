@@ -13,7 +13,7 @@ from tiny_sweeps import PROVENANCE, run_here, tables
 
 from cluster.stores.base import Store
 from cluster.stores.folder import FolderStore
-from sweeps.commands.report import report_input
+from sweeps.commands.report import read_report_input
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan
 from sweeps.plan.prices import cell_price
@@ -51,7 +51,7 @@ def test_the_rest_of_a_sweep_runs_with_the_numbers_of_before(store: Store, tmp_p
         old = [c for c in expected if c not in ("threads", "device", "versions")]
         # other processors round otherwise
         pd.testing.assert_frame_equal(frame[old], expected[old], rtol=1e-3, atol=1e-4, obj=name)
-    report = build_report(report_input(spec, plan, store), tmp_path / "report")
+    report = build_report(read_report_input(spec, plan, store), tmp_path / "report")
     assert all(path.stat().st_size for path in report.paths)
     cells = pd.read_parquet(report.cells).set_index(["specificity", "budget", "method"])
     for cell in plan.cells:

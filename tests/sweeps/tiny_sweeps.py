@@ -26,6 +26,7 @@ from cluster.jobs.ray_internals import kv_list
 from cluster.stores.base import Store
 from spurious.data.dataset import Dataset
 from spurious.training.loop import ControlSignal, Fit, Hooks
+from sweeps.commands.verbs import VERBS
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import DatasetFacts, Plan
 from sweeps.results import tables as results
@@ -112,6 +113,15 @@ def assert_same(found: Mapping[str, pd.DataFrame], expected: Mapping[str, pd.Dat
     assert found.keys() == expected.keys()
     for name, frame in found.items():
         pd.testing.assert_frame_equal(frame, expected[name], check_exact=True, obj=name)
+
+
+def read_json(verb: str, printed: str) -> dict[str, Any]:
+    """Parse the JSON document that a verb printed; it has the fields that `--help` names."""
+    document: dict[str, Any] = json.loads(printed)
+    [fields] = [known.json_fields.keys() for known in VERBS if known.name == verb]
+    either = {"sha256"} if verb == "stage" else set()
+    assert document.keys() == fields - either or document.keys() == either | {"store"}
+    return document
 
 
 class Place:

@@ -112,7 +112,9 @@ def test_a_run_plans_again_only_after_staging(
     session = nullcontext(SimpleNamespace(dashboard="", token_file=None))
     monkeypatch.setattr("cluster.jobs.session.ray_session", lambda *_, **__: session)
     monkeypatch.setattr("sweeps.driver.runner.run_plan", run_plan)
-    monkeypatch.setattr("sweeps.commands.run.staged", lambda spec, store: stage_here(store, spec))
+    monkeypatch.setattr(
+        "sweeps.commands.run.ensure_staged", lambda spec, store: stage_here(store, spec)
+    )
     if is_staged:
         stage_here(store, spec_here())
     assert main(["run", "tiny.yaml", *ARGUMENTS]) == 0

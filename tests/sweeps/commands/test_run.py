@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import stat
 import subprocess
@@ -18,7 +19,16 @@ from typing import Any
 import pytest
 from leaks import assert_closed, found_in, found_in_dashboard, found_in_files
 from port_probes import commands_of, descendants
-from tiny_sweeps import Place, assert_same, made_place, run_here, tables, tiny, wait_until
+from tiny_sweeps import (
+    Place,
+    assert_same,
+    made_place,
+    read_json,
+    run_here,
+    tables,
+    tiny,
+    wait_until,
+)
 
 from cluster.stores.folder import FolderStore
 from sweeps.plan.facts import plan_on
@@ -35,6 +45,7 @@ OUR_LINE = re.compile(
     r"|sweep 'tiny': all 4 trials have a result; nothing to run"
     r"|interrupted: \d trials are not done; the same command continues"
     r"|Ray's logs: /\S+/logs"
+    r"|next: sweeps report \S+/tiny.yaml( --set '?train.\S+( \S+)*)? --store \S+"
     r"| *\d+ s  \[\d/\d\] [0-9a-f]{8} (label|mask)-20-erm-s[01] "
     r"(robust AUROC ([\d.]+|nan) in [\d.]+ s|already done|lost the race)"
     r"| *\d+ s  running .*"
@@ -102,8 +113,10 @@ def test_a_killed_driver_costs_the_trials_in_flight_nothing_but_time(place: Plac
     assert stat.S_IMODE(left.stat().st_mode) == 0o700
 
     orphans = set(place.processes())  # Ray's own agents end some time after their driver
-    second = place.sweeps(*command)
-    assert second.stdout == ""
+    second = place.sweeps(*command, "--json")
+    summary = read_json("run", second.stdout)
+    assert [summary[key] for key in ("trials", "done", "failed", "missing")] == [4, 4, 0, 0]
+    assert summary["store"] == store.url
     assert_only_ours(second.stderr)
     assert f"4 trials, {len(committed)} done" in second.stderr
     assert {key: store.get(key) for key in committed} == committed
@@ -128,7 +141,10 @@ def test_a_killed_driver_costs_the_trials_in_flight_nothing_but_time(place: Plac
         check=True,
     )
     assert third.stdout == "0 []\n"
-    assert third.stderr == "sweep 'tiny': all 4 trials have a result; nothing to run\n"
+    told, following = third.stderr.splitlines()
+    assert told == "sweep 'tiny': all 4 trials have a result; nothing to run"
+    report = ["sweeps", "report", str(place.spec), "--set", LONG, "--store", str(place.store)]
+    assert following == f"next: {shlex.join(report)}"
 
 
 def test_two_drivers_at_once_give_one_result_a_trial(place: Place) -> None:

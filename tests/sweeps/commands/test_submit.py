@@ -15,7 +15,7 @@ import pytest
 from cluster_here import TOKEN, ClusterHere, behind_tls, cluster_here, spec_text
 from leaks import assert_closed, found_in, found_in_dashboard, found_in_files, found_in_store
 from port_probes import descendants
-from tiny_sweeps import DIVERGES, wait_until
+from tiny_sweeps import DIVERGES, read_json, wait_until
 
 from cluster.embedded.server import Endpoint
 from cluster.stores.s3 import S3Store
@@ -96,13 +96,15 @@ def test_a_sweep_is_submitted_followed_and_looked_at(sweep: Sweep) -> None:
     kinds = assert_closed(descendants(sweep.cluster.pid), token)
     assert sorted(set(kinds.values())) == ["HTTP", "gRPC", "metrics"]
 
-    told = json.loads(sweep("status", "--json")[0])
+    told = read_json("status", sweep("status", "--json")[0])
     assert [told[key] for key in ("trials", "done", "failed", "missing")] == [4, 4, 0, 0]
     assert told["job"]["id"] == job["submission_id"]
     assert told["job"]["state"] == "SUCCEEDED"
     assert sweep("logs")[0] == out
-    _, errors = sweep("submit")
+    out, errors = sweep("submit", "--json")
     assert errors == f"sweep '{sweep.name}': all 4 trials have a result; nothing to run\n"
+    document = read_json("submit", out)
+    assert (document["left"], document["job_id"]) == (0, None)
     assert len(sweep.jobs()) == 1
 
 
@@ -152,7 +154,8 @@ def test_a_submitted_sweep_is_attached_to_and_stopped(sweep: Sweep) -> None:
         first["submission_id"],
         f"{first['submission_id']}-2",
     ]
-    sweep("stop")
+    stopped = read_json("stop", sweep("stop", "--json")[0])
+    assert (stopped["job_id"], stopped["state"]) == (f"{first['submission_id']}-2", "STOPPED")
     assert [job["status"] for job in sweep.jobs()] == ["STOPPED", "STOPPED"]
 
 
@@ -161,15 +164,20 @@ def test_the_outcome_is_the_jobs_and_failures_are_told_without_it(sweep: Sweep) 
     pairs = {"axes.seed": "[0]", "axes.specificity": "[label]", "train.epochs": "8"}
     pairs |= {f"train.{key}": str(value) for key, value in DIVERGES.items()}
     settings = [part for key, value in pairs.items() for part in ("--set", f"{key}={value}")]
-    _, errors = sweep("submit", *settings, status=1)
+    out, errors = sweep("submit", *settings, "--json", status=1)
     assert " FAILED: " in errors.splitlines()[-1]
+    document = read_json("submit", out)
+    assert (document["state"], document["attached"], document["left"]) == ("FAILED", False, 1)
+    assert document["address"] == sweep.cluster.address
+    assert f"next: sweeps pull {sweep.name} --store {sweep.store.url}  # failures" in errors
+    assert re.search(r"^next: sweeps run stored:\w+ --debug label-20-erm-s0 ", errors, re.M)
     user, store = sweep.cluster.user, ("--store", sweep.store.url)
     told = json.loads(user.sweeps("status", sweep.name, "--json", *store).stdout)
     assert (told["failed"], told["missing"], told["job"]) == (1, 0, None)
     assert told["failures"] == {"numerical": 1}
     gone = user.sweeps("status", sweep.name, *store, "--address", "http://127.0.0.1:9")
     assert "1 failed, 0 missing" in gone.stdout
-    assert gone.stderr.startswith("note: the cluster is not asked: no answer from http://127.")
+    assert gone.stderr.startswith("note: the cluster does not answer: no answer from http://127.")
 
     plan = json.loads(sweep.store.get(f"sweeps/{sweep.name}/plan.json"))
     [trial_id] = [trial["id"] for trial in plan["trials"]]

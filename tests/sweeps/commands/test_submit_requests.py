@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import yaml
 from kubernetes_here import KubernetesHere, kubernetes_here
-from tiny_sweeps import TEXT, run_here, tiny
+from tiny_sweeps import TEXT, read_json, run_here, tiny
 
 from cluster.embedded.server import Endpoint
 from cluster.stores.folder import FolderStore
 from sweeps.cli import main
-from sweeps.commands.logs import Wanted
+from sweeps.commands.logs import LineFilter
 from sweeps.errors import SweepError
 from sweeps.spec.stored import get_spec, put_spec, stored_spec_key
 
@@ -91,6 +91,7 @@ def test_a_dry_run_prints_a_rayjob(here: Path, capsys: pytest.CaptureFixture[str
     command = ["submit", "tiny.yaml", *S3, "--dry-run"]
     request = json.loads(asked(capsys, *command)[0])
     rayjob = yaml.safe_load(asked(capsys, *command, "--rayjob", "cluster.yaml")[0])
+    assert json.loads(asked(capsys, *command, "--rayjob", "cluster.yaml", "--json")[0]) == rayjob
     assert rayjob["kind"] == "RayJob"
     assert rayjob["metadata"]["name"] == request["submission_id"]
     assert rayjob["spec"]["entrypoint"] == request["entrypoint"]
@@ -106,8 +107,11 @@ def test_a_rayjob_is_sent_and_its_outcome_is_the_status(
     """
     Path("cluster.yaml").write_text((GOLDEN / "raycluster.yaml").read_text())
     command = ["submit", "tiny.yaml", "--store", "store", "--rayjob", "cluster.yaml"]
-    _, errors = asked(capsys, *command, "--no-wait")
+    out, errors = asked(capsys, *command, "--no-wait", "--json")
     [name] = kubernetes.jobs
+    document = read_json("submit", out)
+    assert (document["job_id"], document["address"]) == (name, kubernetes.url)
+    assert (document["attached"], document["left"]) == (False, 4)
     assert f"created RayJob {name} -n spurious-sweeps at {kubernetes.url}" in errors
     assert f"stop: kubectl delete rayjob {name} -n spurious-sweeps" in errors
     assert get_spec(FolderStore(Path("store")), DIGEST) == TEXT.encode()
@@ -204,7 +208,10 @@ def test_a_stored_spec_runs_as_a_file_does(
     assert digest == DIGEST
     store = ("--store", folder_store.url)
     _, errors = asked(capsys, "run", f"stored:{digest}", "--set", "axes.seed=[3]", *store)
-    assert errors == "sweep 'tiny': all 2 trials have a result; nothing to run\n"
+    assert errors == (
+        "sweep 'tiny': all 2 trials have a result; nothing to run\n"
+        f"next: sweeps report tiny --store {folder_store.url}\n"
+    )
     assert folder_store.get("sweeps/tiny/spec.yaml").decode() == TEXT
 
 
@@ -230,7 +237,7 @@ def test_status_counts_cells_from_the_store_alone(
         ["label", "20", "erm", "1", "0", "1"],
         ["mask", "20", "erm", "1", "0", "1"],
     ]
-    told = json.loads(asked(capsys, *command, "--json")[0])
+    told = read_json("status", asked(capsys, *command, "--json")[0])
     assert (told["done"], told["missing"], told["failures"], told["job"]) == (2, 2, {}, None)
     assert [cell["done"] for cell in told["cells"]] == [1, 1]
 
@@ -248,17 +255,17 @@ sweep 'tiny': 4 trials, 0 done, 4 to run, 2 at once
 @pytest.mark.parametrize(
     ("wanted", "numbers"),
     [
-        (Wanted(), [0, 1, 2, 3, 4, 5]),
-        (Wanted(trial="0123456789abcdef"), [1]),
-        (Wanted(trial="fedc"), [2]),
-        (Wanted(trial="bcdef"), []),
-        (Wanted(worker="31"), [1, 4]),
-        (Wanted(worker="3"), []),
-        (Wanted(worker="10.0.0.3"), [2, 3]),
-        (Wanted(trial="01", worker="31"), [1]),
+        (LineFilter(), [0, 1, 2, 3, 4, 5]),
+        (LineFilter(trial="0123456789abcdef"), [1]),
+        (LineFilter(trial="fedc"), [2]),
+        (LineFilter(trial="bcdef"), []),
+        (LineFilter(worker="31"), [1, 4]),
+        (LineFilter(worker="3"), []),
+        (LineFilter(worker="10.0.0.3"), [2, 3]),
+        (LineFilter(trial="01", worker="31"), [1]),
     ],
 )
-def test_lines_are_told_apart_by_their_prefixes(wanted: Wanted, numbers: list[int]) -> None:
+def test_lines_are_told_apart_by_their_prefixes(wanted: LineFilter, numbers: list[int]) -> None:
     """Ray's own prefix names the worker, ours the trial; colours do not matter."""
     assert [number for number, line in enumerate(LINES) if wanted(line)] == numbers
 

@@ -31,7 +31,7 @@ from tiny_sweeps import (
 from cluster.embedded.server import Endpoint
 from cluster.stores.folder import FolderStore
 from cluster.stores.s3 import S3Store
-from sweeps.commands.stage import staged
+from sweeps.commands.stage import ensure_staged
 from sweeps.driver.runner import run_plan
 from sweeps.driver.tuner import how_many_at_once
 from sweeps.errors import SweepError
@@ -49,7 +49,7 @@ def test_sweeps_share_trials_and_numbers_do_not_depend_on_where_they_run(
     """
     store = S3Store.open(f"s3://{s3_environment.bucket}/{tmp_path.name}")
     first, second = tiny(axes__seed=[0]), tiny(name="second")
-    staged(first, store)
+    ensure_staged(first, store)
     cache, session = tmp_path / "cache", ray_here.session
     for spec in (first, second):
         if spec is second:

@@ -33,7 +33,7 @@ from spurious.scoring.selection import parse_rule
 from spurious.squares.images import measure_squares
 from sweeps.commands.context import SpecSource
 from sweeps.commands.pull import pull
-from sweeps.commands.report import report_input as input_of
+from sweeps.commands.report import read_report_input as input_of
 from sweeps.plan.facts import plan_on
 from sweeps.report.build import build_report
 from sweeps.report.measures import measure_context, measure_rows, measures, square_note, square_rows

@@ -13,7 +13,7 @@ from cluster.stores.folder import FolderStore
 from spurious.scoring import registry, selection
 from spurious.scoring.registry import METRICS, Metric, of_scores
 from spurious.scoring.selection import parse_rule, select_epoch
-from sweeps.commands.report import report_input
+from sweeps.commands.report import read_report_input
 from sweeps.plan.facts import plan_on
 from sweeps.report import metrics
 from sweeps.report.build import build_report
@@ -30,7 +30,7 @@ GROUPS = ["n_y0_s0", "n_y0_s1", "n_y1_s0", "n_y1_s1"]
 def read(folder: Path) -> ReportInput:
     """The report's input from a store."""
     spec, store = load_spec(BEFORE / "before.yaml"), FolderStore(folder)
-    return report_input(spec, plan_on(spec, store), store)
+    return read_report_input(spec, plan_on(spec, store), store)
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_a_sensitivity_fixes_the_threshold(before: ReportInput) -> None:
         BEFORE / "before.yaml", overrides={"select.operating_point": {"sensitivity": 0.9}}
     )
     store = FolderStore(BEFORE / "store")
-    asked = report_input(spec, plan_on(spec, store), store)
+    asked = read_report_input(spec, plan_on(spec, store), store)
     assert str(asked.point) == "a sensitivity of at least 0.9 on validation"
     values = scored(asked)
     on_val = values[(values["split"] == "val") & (values["metric"] == "sensitivity")]

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 from ray_here import RayHere
-from tiny_sweeps import made_place, stage_here, tiny
+from tiny_sweeps import made_place, read_json, stage_here, tiny
 
 from cluster.datasets.keys import image_counts_key
 from cluster.datasets.manifest import find_manifest
@@ -26,8 +26,8 @@ from spurious.generators.chest.chest_phantom import ChestPhantom
 from spurious.generators.chest.siim_writer import write_siim_acr
 from spurious.generators.skin.skin_phantom import DRAWN
 from spurious.readers.siim_acr.siim_acr import SiimAcr
+from sweeps.commands.stage import DatasetRequest, ensure_staged, find_complete_manifest, stage_into
 from sweeps.commands.stage import stage as stage_verb
-from sweeps.commands.stage import stage_into, staged, whole_manifest
 from sweeps.plan.facts import plan_on
 from sweeps.spec.model import GeneratorDataset
 from sweeps.staging import stage as staging
@@ -54,13 +54,13 @@ def test_a_generator_is_staged_once(ray_here: RayHere, folder_store: FolderStore
     spec = tiny()
     unstaged = plan_on(spec, folder_store)
     assert unstaged.unknown is not None
-    staged(spec, folder_store)
+    ensure_staged(spec, folder_store)
     before = contents(folder_store)
     plan = plan_on(spec, folder_store)
     assert [trial.id for trial in plan.trials] == [trial.id for trial in unstaged.trials]
     assert plan.unknown is None
     stage_here(folder_store, spec)
-    staged(spec, folder_store)
+    ensure_staged(spec, folder_store)
     assert isinstance(spec.dataset, GeneratorDataset)
     made = generator_staging(spec.dataset.name, spec.dataset.options)
     staging.stage(
@@ -91,11 +91,11 @@ def test_the_verb_stages_again_what_has_no_counts_per_image(
     assert isinstance(spec.dataset, GeneratorDataset)
     name, options = spec.dataset.name, asdict(spec.dataset.options)
     for started in (1, 1):
-        stage_verb(name, None, None, options, folder_store.url)
+        stage_verb(DatasetRequest(name, None, None, options), folder_store.url)
         assert len(sessions) == started
     before = contents(folder_store)
     folder_store.delete(image_counts_key(name, find_manifest(folder_store, name).digest))
-    stage_verb(name, None, None, options, folder_store.url)
+    stage_verb(DatasetRequest(name, None, None, options), folder_store.url)
     assert len(sessions) == 2
     assert contents(folder_store) == before
 
@@ -103,13 +103,13 @@ def test_the_verb_stages_again_what_has_no_counts_per_image(
 def test_a_lost_shard_is_staged_again(ray_here: RayHere, folder_store: FolderStore) -> None:
     """`run` mends a generator's dataset that is not whole any more."""
     spec = tiny()
-    staged(spec, folder_store)
+    ensure_staged(spec, folder_store)
     before = contents(folder_store)
     [shard] = folder_store.list("datasets/gaussian-squares/shards/")
     folder_store.delete(shard)
     digest = plan_on(spec, folder_store).trials[0].dataset_digest
-    assert whole_manifest(folder_store, "gaussian-squares", digest) is None
-    staged(spec, folder_store)
+    assert find_complete_manifest(folder_store, "gaussian-squares", digest) is None
+    ensure_staged(spec, folder_store)
     assert contents(folder_store)[shard] == before[shard]
 
 
@@ -188,10 +188,14 @@ def test_the_phantom_path_as_a_user_goes_it(ray_here: RayHere, tmp_path: Path) -
     """From `phantom` to `report`, on a cluster that is already there: RAY_ADDRESS leads to it."""
     with made_place(tmp_path, RAY_ADDRESS=ray_here.address) as place:
         options = [item for key, value in SMALL.items() for item in ("--set", f"{key}={value}")]
-        place.sweeps("phantom", "siim-acr", "films", *options)
+        printed = place.sweeps("phantom", "siim-acr", "films", *options, "--json").stdout
+        paths = [place.folder / path for path in read_json("phantom", printed)["paths"]]
+        assert sorted(paths) == sorted((place.folder / "films").iterdir())
         store = ("--store", str(place.store))
-        told = place.sweeps("stage", "siim-acr", "films", "--set", "image_size=64", *store).stdout
-        assert "train: 24 images, 12 positive" in told
+        stage = ("stage", "siim-acr", "films", "--set", "image_size=64", *store)
+        staged = read_json("stage", place.sweeps(*stage, "--json").stdout)
+        train = staged["splits"]["train"]
+        assert (train["n"], train["positives"]) == (24, 12)
         place.spec.write_text(PHANTOM_SPEC)
         plan = place.sweeps("plan", "tiny.yaml", *store).stdout
         assert "3 trials = 3 cells x 1 seeds; 0 done, 3 to run" in plan
@@ -204,6 +208,7 @@ def test_the_phantom_path_as_a_user_goes_it(ray_here: RayHere, tmp_path: Path) -
         assert list(place.temporary.iterdir()) == []  # no session of its own was started
         assert pq.read_table(place.folder / "films-report" / "cells.parquet").num_rows == 3
         manifest = find_manifest(FolderStore(place.store), "siim-acr")
+        assert (staged["name"], staged["digest"]) == ("siim-acr", manifest.digest)
         assert manifest.image_shape == (64, 64, 1)
         assert manifest.provenance["images"] == "48"
 
@@ -222,12 +227,11 @@ def test_the_dermoscopy_phantom_path(ray_here: RayHere, tmp_path: Path) -> None:
     small = {"n_train": 24, "n_val": 12, "n_test": 12, "width": 64, "prevalence": 0.5}
     with made_place(tmp_path, RAY_ADDRESS=ray_here.address) as place:
         options = [item for key, value in small.items() for item in ("--set", f"{key}={value}")]
-        assert (
-            "next: sweeps stage isic moles"
-            in place.sweeps("phantom", "isic", "moles", *options).stdout
-        )
+        wrote = place.sweeps("phantom", "isic", "moles", *options).stdout
+        sweeps, *following = wrote.partition("; next: ")[2].split()
+        assert (sweeps, following[0]) == ("sweeps", "stage")
         store = ("--store", str(place.store))
-        told = place.sweeps("stage", "isic", "moles", "--set", "image_size=32", *store).stdout
+        told = place.sweeps(*following, "--set", "image_size=32", *store).stdout
         assert "train: 24 images, 12 positive" in told
         manifest = find_manifest(FolderStore(place.store), "isic")
         assert manifest.image_shape == (32, 32, 3)

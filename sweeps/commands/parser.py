@@ -1,0 +1,246 @@
+"""The parser of the command line: what each verb of the table takes."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from sweeps.commands.verbs import VERBS, Verb, list_verbs
+
+PURPOSE = (
+    "Find out what annotation money buys: sweeps over spatial specificity, label budget and "
+    "training method, reported as cost against robustness to spurious features."
+)
+FOOTER = """\
+examples:
+  sweeps plan sweeps/specs/quickstart.yaml   # cells, trials and dollars; runs nothing
+  sweeps run sweeps/specs/quickstart.yaml    # again: runs only what has no result
+  sweeps report quickstart                   # quickstart-report/report.html
+
+`sweeps VERB --help` explains a verb; docs/yaml.md has the sweep YAML and all verbs.
+Shell completion: eval "$(register-python-argcomplete sweeps)"
+Exit status: 0 done, 1 trials failed, 2 an error with its remedy, 130 interrupted."""
+_WIDTH = 80
+_SWEEP_BY_NAME = "the sweep's YAML, or the name of a sweep that was run"
+
+
+def build_parser(verbs: Sequence[Verb] = VERBS) -> argparse.ArgumentParser:
+    """Build the parser of all verbs; parsed options have the verb's name as `verb`."""
+    parser = argparse.ArgumentParser(
+        prog="sweeps",
+        usage="sweeps [--verbose] VERB ...",
+        description=f"{_wrap(PURPOSE)}\n\n{list_verbs(verbs)}",
+        epilog=FOOTER,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
+    parser.add_argument("--verbose", action="store_true", help="log what the program does")
+    _add_verbs(parser, verbs)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Print the installed version; package metadata is read only then."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Print it and exit with status 0."""
+        from importlib.metadata import version
+
+        print(f"sweeps {version('spurious-sweeps')}")
+        parser.exit()
+
+
+def _add_verbs(parser: argparse.ArgumentParser, verbs: Sequence[Verb], depth: int = 0) -> None:
+    """Add a parser per verb; those of several words stand below a parser of their first one."""
+    prog = " ".join(["sweeps", *verbs[0].name.split()[:depth]])
+    level = parser.add_subparsers(required=True, metavar="VERB", help=argparse.SUPPRESS, prog=prog)
+    for word, members in groupby(verbs, key=lambda verb: verb.name.split()[depth]):
+        below = list(members)
+        if below[0].name.split()[depth:] != [word]:
+            nested = level.add_parser(
+                word,
+                usage=f"{prog} {word} VERB ...",
+                description=list_verbs(below),
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+            _add_verbs(nested, below, depth + 1)
+            continue
+        [verb] = below
+        leaf = level.add_parser(
+            word,
+            description=f"{_wrap(_sentence(verb.summary))}\n\n{_wrap(verb.details)}",
+            epilog=_describe_use(verb),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        leaf.set_defaults(verb=verb.name)
+        ARGUMENTS[verb.name](leaf)
+        if verb.json_fields:
+            leaf.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _describe_use(verb: Verb) -> str:
+    """Describe what follows the options in a verb's help: its example, and the JSON's fields."""
+    lines = ["example:", f"  {verb.example}"]
+    if verb.json_fields:
+        wide = max(map(len, verb.json_fields)) + 4
+        lines += ["", "fields of --json:"]
+        for name, meaning in verb.json_fields.items():
+            lines += textwrap.wrap(
+                meaning,
+                _WIDTH,
+                initial_indent=f"  {name}".ljust(wide),
+                subsequent_indent=" " * wide,
+            )
+    return "\n".join(lines)
+
+
+def _wrap(text: str) -> str:
+    return textwrap.fill(text, _WIDTH)
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[0].upper()}{summary[1:]}."
+
+
+def _add_stage(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="siim-acr, isic, gaussian-squares, or weights")
+    parser.add_argument(
+        "origin", nargs="?", help="folder of the release, or weights file or hub:NAME"
+    )
+    parser.add_argument(
+        "--name", dest="dataset_name", help="name in the store; default: the dataset's"
+    )
+    _add_set(parser, "an option of the dataset, e.g. image_size=256")
+    _add_store(parser)
+    _add_keep_logs(parser)
+
+
+def _add_phantom(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", choices=["isic", "siim-acr"], help="the format")
+    parser.add_argument("folder", type=Path, help="where to; must be new or empty")
+    _add_set(parser, "an option of the phantom, e.g. n_train=200")
+
+
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    _add_spec(parser, "the sweep's YAML")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    _add_spec(parser, "the sweep's YAML, or stored:SHA256 of one in the store")
+    _add_keep_logs(parser)
+    parser.add_argument(
+        "--debug",
+        metavar="TRIAL",
+        help="run one trial in this process, without Ray: the first digits of its id, or its "
+        "label, e.g. mask-600-erm-s0",
+    )
+    parser.add_argument("--pdb", action="store_true", help="with --debug: enter pdb where it fails")
+
+
+def _add_submit(parser: argparse.ArgumentParser) -> None:
+    _add_spec(parser, "the sweep's YAML")
+    _add_address(parser)
+    parser.add_argument(
+        "--rayjob",
+        type=Path,
+        metavar="RAYCLUSTER.yaml",
+        help="have Kubernetes make such a cluster for the sweep alone (a KubeRay RayJob)",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the request; write and send nothing"
+    )
+    parser.add_argument("--no-wait", action="store_true", help="do not follow the log to the end")
+
+
+def _add_status(parser: argparse.ArgumentParser) -> None:
+    _add_spec(parser, _SWEEP_BY_NAME)
+    _add_address(parser)
+
+
+def _add_logs(parser: argparse.ArgumentParser) -> None:
+    _add_spec(parser, _SWEEP_BY_NAME)
+    _add_address(parser)
+    parser.add_argument("--trial", metavar="ID", help="lines of a trial; its first digits will do")
+    parser.add_argument("--worker", metavar="IP-OR-PID", help="lines of one worker, or of one node")
+    parser.add_argument("--follow", action="store_true", help="go on until the job ends")
+
+
+def _add_stop(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("spec", help=_SWEEP_BY_NAME)
+    _add_address(parser)
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    _add_spec(parser, _SWEEP_BY_NAME)
+    parser.add_argument("--out", type=Path, help="folder; default: NAME-report")
+
+
+def _add_pull(parser: argparse.ArgumentParser) -> None:
+    _add_spec(parser, _SWEEP_BY_NAME)
+    parser.add_argument("--out", type=Path, help="folder; default: NAME-tables")
+
+
+def _add_schema(parser: argparse.ArgumentParser) -> None:
+    """Add nothing: `schema` has no arguments."""
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, help="S3 port; default: any free one")
+
+
+def _add_address(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--address",
+        metavar="URL",
+        help="the cluster's dashboard, http://HOST:8265; default: RAY_API_SERVER_ADDRESS",
+    )
+
+
+def _add_keep_logs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--keep-logs",
+        action="store_true",
+        help="keep the logs of the local Ray session, and print where they are",
+    )
+
+
+def _add_spec(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("spec", help=text)
+    _add_set(parser, "override a field of the specification, e.g. train.epochs=2")
+    _add_store(parser)
+
+
+def _add_set(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+
+
+def _add_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--store",
+        help="a folder or s3://BUCKET/PREFIX (endpoint and keys from AWS_* variables); "
+        "default: the specification's, else SWEEPS_STORE, else the embedded server",
+    )
+
+
+ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
+    "stage": _add_stage,
+    "phantom": _add_phantom,
+    "plan": _add_plan,
+    "run": _add_run,
+    "submit": _add_submit,
+    "status": _add_status,
+    "logs": _add_logs,
+    "stop": _add_stop,
+    "report": _add_report,
+    "pull": _add_pull,
+    "schema": _add_schema,
+    "serve": _add_serve,
+}
+"""What each verb takes, by its name; `--json` follows from the table of verbs."""

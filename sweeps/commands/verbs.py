@@ -1,0 +1,214 @@
+"""The verbs of the command line in one table: for `--help`, the parser and the documents.
+
+Light on purpose: `sweeps --help` and shell completion import this and nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+GROUPS = ("data", "run", "cluster", "results", "store & editor")
+"""Headings that verbs are listed under, in this order."""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb of the command line.
+
+    Attributes:
+        name: What is typed after `sweeps`; a verb below another has two words.
+        group: Its heading, one of `GROUPS`.
+        summary: One line for a list of verbs.
+        example: A command that works as it stands, on files of this repository where possible.
+        details: Sentences for the verb's own help.
+        json_fields: Fields of the document that `--json` prints, with their meanings; empty for a
+            verb without `--json`.
+    """
+
+    name: str
+    group: str
+    summary: str
+    example: str
+    details: str
+    json_fields: Mapping[str, str] = field(default_factory=dict)
+
+
+_SWEEP = {"sweep": "name of the sweep"}
+_STORE = {"store": "URL of the store"}
+_COUNTS = {
+    "trials": "trials of the sweep",
+    "done": "trials with a result",
+    "failed": "trials without a result of which an attempt failed",
+    "missing": "all other trials: still to run",
+}
+_JOB = {
+    "address": "URL of the cluster's dashboard, or of the Kubernetes API",
+    "job_id": "id of the job, or name of the RayJob",
+    "state": "state of the job, in the cluster's words",
+}
+
+VERBS: Sequence[Verb] = (
+    Verb(
+        "stage",
+        "data",
+        "put a dataset or pretrained weights into the store",
+        "sweeps stage siim-acr siim-acr-release --set image_size=512",
+        "Reads a release in its original folders, scales its images and writes them to the store "
+        "as shards with a manifest. A generator takes no folder; sweeps stage their generators "
+        "themselves. `stage weights` stores a weights file, or the weights of hub:NAME, under the "
+        "SHA-256 that a sweep's YAML names.",
+        {
+            "name": "name of the dataset in the store",
+            "digest": "digest of this version of the dataset",
+            **_STORE,
+            "splits": "by split: images (n), positives, abnormalities",
+            "sha256": "of `stage weights` instead of name, digest and splits",
+        },
+    ),
+    Verb(
+        "phantom",
+        "data",
+        "write a synthetic release in the format of a real one",
+        "sweeps phantom isic phantom-release --set n_train=200 --set n_val=60 --set n_test=80",
+        "Draws images with spurious features and writes them in the folders and files of a real "
+        "release, to try the whole path from `stage` on.",
+        {
+            "name": "the format, which `sweeps stage` takes as the name",
+            "folder": "the folder written",
+            "paths": "files and folders in it",
+        },
+    ),
+    Verb(
+        "plan",
+        "run",
+        "show cells, trials and dollars before anything runs",
+        "sweeps plan sweeps/specs/quickstart.yaml",
+        "Checks the YAML, expands it to cells and trials, prices their annotation, and says what "
+        "is done already. Works without a cluster, and without a store that can be reached.",
+        {
+            **_SWEEP,
+            "dataset": "name and digest, or null",
+            "unknown": "why ids or counts are missing, or null",
+            "cells": "list of specificity, budget, method",
+            "seeds": "list of seeds",
+            "skipped": "cells that cannot run, each with its reason",
+            "trials": "list of id, specificity, budget, method, seed, done",
+        },
+    ),
+    Verb(
+        "run",
+        "run",
+        "run the trials that have no result yet",
+        "sweeps run sweeps/specs/quickstart.yaml --set train.epochs=2",
+        "Stages a generator's dataset where needed, then trains on this machine, or on the Ray "
+        "cluster of RAY_ADDRESS. Interrupt it at any time: the same command continues from "
+        "checkpoints. Exit status 1 says that trials failed.",
+        {**_SWEEP, **_STORE, **_COUNTS, "seconds": "wall-clock seconds of this command"},
+    ),
+    Verb(
+        "submit",
+        "cluster",
+        "have a Ray cluster run the trials that have no result yet",
+        "sweeps submit sweeps/specs/quickstart.yaml --store s3://sweeps/research --dry-run",
+        "Puts the YAML into the store and asks a cluster to run it, or attaches to the job that "
+        "does so already, and follows its log; Ctrl-C detaches. With --dry-run the request alone "
+        "is printed.",
+        {
+            **_SWEEP,
+            **_STORE,
+            **_JOB,
+            "attached": "true where the job existed already",
+            "left": "trials left to run, null where the dataset is not staged; 0: no job is sent, "
+            "and address, job_id, state and attached are null",
+        },
+    ),
+    Verb(
+        "status",
+        "cluster",
+        "show what is done, failed and missing",
+        "sweeps status quickstart",
+        "Counts results in the store, so that it works without the cluster; with an address it "
+        "also names the newest job.",
+        {
+            **_SWEEP,
+            **_COUNTS,
+            "last_result_at": "time of the newest result, ISO 8601, or null",
+            "failures": "failed attempts by class",
+            "cells": "the same counts by specificity, budget, method",
+            "job": "id, state, exit_code, message of the newest job, or null",
+        },
+    ),
+    Verb(
+        "logs",
+        "cluster",
+        "show the log of a submitted sweep",
+        "sweeps logs quickstart --address http://localhost:8265 --follow",
+        "Prints the driver's log, or the lines of one trial or worker. Without a cluster, --trial "
+        "prints what the store keeps of a failed trial.",
+    ),
+    Verb(
+        "stop",
+        "cluster",
+        "end a submitted sweep; its trials save checkpoints",
+        "sweeps stop quickstart --address http://localhost:8265",
+        "Asks the sweep's job to end and waits until it has. Submitting the sweep again continues "
+        "it.",
+        {**_SWEEP, **_JOB},
+    ),
+    Verb(
+        "report",
+        "results",
+        "write the cost-robustness frontier as HTML, Markdown and Parquet",
+        "sweeps report quickstart",
+        "Reads the results in the store, also those of an unfinished sweep, and writes the report "
+        "here and next to them.",
+        {
+            **_SWEEP,
+            **_STORE,
+            "page": "path of the HTML page",
+            "paths": "paths of all files written",
+            "answer": "the report's answer, as text",
+            "caveats": "what limits it, a list of sentences",
+        },
+    ),
+    Verb(
+        "pull",
+        "results",
+        "write a sweep's tables as Parquet files",
+        "sweeps pull quickstart --out quickstart-tables",
+        "Writes trials, epochs, predictions and failures, and embeddings where trials have them.",
+        {
+            **_SWEEP,
+            **_STORE,
+            "tables": "by table: path and rows",
+        },
+    ),
+    Verb(
+        "schema",
+        "store & editor",
+        "print the JSON Schema of the sweep YAML, for editors",
+        "sweeps schema > sweep.schema.json",
+        "Editors complete and check a sweep's YAML with it. Standard output is the schema.",
+    ),
+    Verb(
+        "serve",
+        "store & editor",
+        "run the embedded S3 server until interrupted",
+        "sweeps serve --port 8333",
+        "Commands without a store start this server themselves and stop it; `serve` keeps it up, "
+        "and prints its address and the file with its keys.",
+    ),
+)
+
+
+def list_verbs(verbs: Sequence[Verb]) -> str:
+    """List verbs under their headings, one line each."""
+    wide = max(len(verb.name) for verb in verbs)
+    lines = []
+    for group in GROUPS:
+        members = [verb for verb in verbs if verb.group == group]
+        if members:
+            lines += ["", f"{group}:"]
+            lines += [f"  {verb.name:<{wide}}  {verb.summary}" for verb in members]
+    return "\n".join(lines[1:])
