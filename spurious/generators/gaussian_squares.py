@@ -149,3 +149,7 @@ class GaussianSquaresSource:
         """The generator, its version and options."""
         options = {key: str(value) for key, value in asdict(self.config).items()}
         return {"generator": self.name, "version": str(self.config.VERSION), **options}
+
+
+Generator = GaussianSquaresSource
+"""By which `gaussian-squares` is found."""

@@ -1,1 +1,4 @@
-"""Readers of datasets as they were released."""
+"""Readers of datasets as they were released, one module or folder each, found by name.
+
+A reader `x-y` of `spurious.config.options.READERS` is the class `Reader` of `spurious.readers.x_y`.
+"""

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from spurious.config.options import (
-    GENERATORS,
-    READERS,
-    GaussianSquares,
-    IsicOptions,
-    SiimAcrOptions,
-)
+from spurious.config.options import GENERATORS, READERS
 from spurious.data.records import RecordSource
-from spurious.generators.gaussian_squares import GaussianSquaresSource
-from spurious.readers.isic.isic import Isic
-from spurious.readers.siim_acr.siim_acr import SiimAcr
 from sweeps.errors import SweepError
 from sweeps.plan.identity import generator_digest
 from sweeps.spec.fields import Field, Refused, SpecIssues, nearest
@@ -34,32 +26,25 @@ class Staging:
     options: Any = None
 
 
-def _siim_acr(folder: Path, options: SiimAcrOptions) -> RecordSource:
-    tubes, rle = (None if path is None else Path(path) for path in (options.tubes, options.rle))
-    return SiimAcr(folder, image_size=options.image_size, tubes=tubes, rle=rle)
+def open_reader(name: str, folder: Path, options: Any) -> RecordSource:
+    """Make the reader of a registered name, whose module has it as `Reader`."""
+    reader: RecordSource = _module("readers", name).Reader(folder, options)
+    return reader
 
 
-def _isic(folder: Path, options: IsicOptions) -> RecordSource:
-    traps = None if options.traps is None else Path(options.traps)
-    return Isic(folder, image_size=options.image_size, split=options.split, traps=traps)
+def open_generator(name: str, options: Any) -> RecordSource:
+    """Make the generator of a registered name, whose module has it as `Generator`."""
+    generator: RecordSource = _module("generators", name).Generator(options)
+    return generator
 
 
-def _gaussian_squares(options: GaussianSquares) -> RecordSource:
-    return GaussianSquaresSource(options)
-
-
-READER_SOURCES: Mapping[str, Callable[[Path, Any], RecordSource]] = {
-    "isic": _isic,
-    "siim-acr": _siim_acr,
-}
-GENERATOR_SOURCES: Mapping[str, Callable[[Any], RecordSource]] = {
-    "gaussian-squares": _gaussian_squares
-}
+def _module(room: str, name: str) -> Any:
+    return import_module(f"spurious.{room}.{name.replace('-', '_')}")
 
 
 def generator_staging(name: str, options: Any) -> Staging:
     """Staging of a generator with given options."""
-    return Staging(GENERATOR_SOURCES[name](options), generator_digest(name, options), options)
+    return Staging(open_generator(name, options), generator_digest(name, options), options)
 
 
 def staging_from_command(name: str, folder: Path | None, options: Mapping[str, Any]) -> Staging:
@@ -82,7 +67,7 @@ def staging_from_command(name: str, folder: Path | None, options: Mapping[str, A
     if folder is None:
         raise SweepError(f"'{name}' is read from its release's folder: sweeps stage {name} DIR")
     parsed = options_from_command(READERS[name], options)
-    return Staging(READER_SOURCES[name](folder, parsed))
+    return Staging(open_reader(name, folder, parsed))
 
 
 def options_from_command(cls: type[Any], options: Mapping[str, Any]) -> Any:

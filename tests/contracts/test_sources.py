@@ -16,7 +16,7 @@ from spurious.config.options import GENERATORS, READERS
 from spurious.data.records import Record, RecordSource
 from spurious.data.splits import SPLITS
 from spurious.errors import DataError
-from sweeps.staging.sources import GENERATOR_SOURCES, READER_SOURCES
+from sweeps.staging.sources import open_generator, open_reader
 
 
 def content(record: Record) -> bytes:
@@ -66,7 +66,7 @@ class TestReader:
 
     def reader(self, name: str, folder: Path) -> RecordSource:
         """The reader with its test values."""
-        return READER_SOURCES[name](folder, READERS[name](**READER_VALUES[name].options))
+        return open_reader(name, folder, READERS[name](**READER_VALUES[name].options))
 
     def test_reads_every_record(self, releases: dict[str, Path], name: str) -> None:
         """Another reader of the same folder gives the same bytes and hashes."""
@@ -107,7 +107,7 @@ class TestGenerator:
     def source(self, name: str, **changes: Any) -> RecordSource:
         """The generator with its test values."""
         values = {**GENERATOR_VALUES[name].options, **changes}
-        return GENERATOR_SOURCES[name](GENERATORS[name](**values))
+        return open_generator(name, GENERATORS[name](**values))
 
     def test_is_deterministic(self, name: str) -> None:
         """It has its registry's name, and another seed gives other pixels."""

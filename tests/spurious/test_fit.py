@@ -13,8 +13,6 @@ from small_data import SMALL, fit_config, fitted, no_weights, squares, values, w
 from spurious import methods
 from spurious.config.methods import METHODS, Dfr, GroupDro
 from spurious.config.options import (
-    GENERATORS,
-    READERS,
     Budget,
     GaussianSquares,
     SmallUnet,
@@ -28,7 +26,6 @@ from spurious.methods.base import TrainingProblem
 from spurious.scoring.annotations import count_annotations, image_facts
 from spurious.scoring.cost import AnnotationCounts
 from spurious.training.loop import Fit, Hooks
-from sweeps.staging.sources import GENERATOR_SOURCES, READER_SOURCES
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 
@@ -47,8 +44,6 @@ def test_names_and_implementations_agree() -> None:
     written = Path(methods.__file__).parent.rglob("*.py")
     found = {file.stem for file in written if "\ndef fit(" in file.read_text()}
     assert found == {name.replace("-", "_") for name in METHODS}
-    assert set(GENERATORS) == set(GENERATOR_SOURCES)
-    assert set(READERS) == set(READER_SOURCES)
 
 
 def test_annotated_rows_are_training_rows(dataset: Dataset) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from spurious.config.options import IsicOptions
 from spurious.data.records import Record
 from spurious.data.specificity import count_components
 from spurious.data.splits import SPLITS
 from spurious.errors import DataError
+from spurious.readers.base import FolderReader, Index, absolute_path, name_and_hash
 from spurious.readers.isic.isic_files import (
     ATTRIBUTES,
     IMAGE_FOLDER,
@@ -31,23 +31,16 @@ from spurious.readers.isic.isic_files import (
 from spurious.readers.issues import ReaderIssues
 from spurious.readers.resize import shrink_image, shrink_mask
 
-logger = logging.getLogger(__name__)
 
-TRAPS = range(1, 6)
-"""Trap splits that were released."""
+@dataclass(frozen=True, kw_only=True)
+class IsicIndex(Index):
+    """Images that have a picture, a mask and a row of the tables."""
 
-
-@dataclass(frozen=True)
-class _Index:
-    """Only images that have a picture, a mask and a row."""
-
-    images: Mapping[str, Path]
     masks: Mapping[str, Path]
     rows: Mapping[str, Row]
-    provenance: Mapping[str, str]
 
 
-class Isic:
+class Isic(FolderReader[IsicOptions, IsicIndex]):
     """The release as a record source: JPEG images, PNG masks, CSV tables of one trap split.
 
     Folder: `ISIC2018_Task1-2_Training_Input/ISIC_0000000.jpg`,
@@ -67,44 +60,14 @@ class Isic:
     - The staged image is a square, whatever the native sides, as in the code of Saab et al. 2022:
       the aspect is not kept.
     - Images without a row in the tables are left out, as nobody labelled them.
-
-    The index is read once and travels with the pickled source, so workers do not read it again.
-
-    Args:
-        folder: The release.
-        image_size: Staged side in pixels, at most the smaller native one of any image.
-        split: Which trap split, from 1 to 5.
-        traps: Folder of the tables, where they lie outside the release's.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        image_size: int = 512,
-        split: int = 1,
-        traps: Path | None = None,
-    ) -> None:
-        if image_size < 1:
-            raise DataError(f"image size is {image_size}; expected 1 or more")
-        if split not in TRAPS:
-            raise DataError(f"split is {split}; expected one of {', '.join(map(str, TRAPS))}")
-        self.folder = Path(folder).absolute()  # workers run in other folders
-        self.image_size = image_size
-        self.split = split
-        self.traps = traps.absolute() if traps else self.folder
-        self.name = "isic"
-        self.attribute_names: tuple[str, ...] = ATTRIBUTES
-        self.declared_directions: Mapping[str, int] = {}
-        self._cached: _Index | None = None
+    name = "isic"
+    attribute_names = ATTRIBUTES
 
-    def index(self) -> Sequence[str]:
-        """Sample ids in ascending order.
-
-        Raises:
-            DataError: Everything that is wrong with tree and tables, up to 20 problems in full.
-        """
-        return list(self._index.images)
+    def __init__(self, folder: Path, options: IsicOptions) -> None:
+        super().__init__(folder, options)
+        self.traps = absolute_path(options.traps) or self.folder
 
     def load(self, sample_id: str) -> Record:
         """Decode, shrink and return one record; image (size, size, 3) uint8, RGB.
@@ -112,10 +75,8 @@ class Isic:
         Raises:
             DataError: Unknown id, unreadable file, or a mask that does not fit; names the file.
         """
-        index = self._index
-        if sample_id not in index.images:
-            raise DataError(f"{self.name}: no labelled image '{sample_id[:80]}'")
-        path, row, side = index.images[sample_id], index.rows[sample_id], self.image_size
+        path, row = self.image_path(sample_id), self.contents.rows[sample_id]
+        side = self.options.image_size
         image = _pixels(path, "JPEG", "RGB")
         height, width = image.shape[:2]
         if min(height, width) < side:
@@ -123,7 +84,7 @@ class Isic:
                 f"{path}: {height} x {width} pixels; expected sides of {side} or more: restore the "
                 "file from the release or choose a smaller size"
             )
-        mask = _read_mask(index.masks[sample_id], (height, width))
+        mask = _read_mask(self.contents.masks[sample_id], (height, width))
         return Record(
             sample_id=sample_id,
             patient_id=sample_id,
@@ -135,47 +96,37 @@ class Isic:
             attributes=row.artefacts,
         )
 
-    def provenance(self) -> Mapping[str, str]:
-        """Release, options, SHA-256 of the tables, and how many images and rows had no partner."""
-        return self._index.provenance
-
-    @property
-    def _index(self) -> _Index:
-        if self._cached is None:
-            self._cached = self._read_index()
-        return self._cached
-
-    def _read_index(self) -> _Index:
-        problems = ReaderIssues()
-        images = find_pictures(self.folder, IMAGE_FOLDER, "*.jpg", "", problems)
-        masks = find_pictures(self.folder, MASK_FOLDER, "*.png", MASK_SUFFIX, problems)
-        rows = read_traps(self.traps, self.split, problems)
-        if not problems.count:
-            check_join(images, masks, rows, problems)
-        problems.raise_if_any(self.name)
+    def read_index(self, issues: ReaderIssues) -> IsicIndex:
+        """Join pictures, masks and the tables of one trap split."""
+        trap, size = self.options.split, self.options.image_size
+        images = find_pictures(self.folder, IMAGE_FOLDER, "*.jpg", "", issues)
+        masks = find_pictures(self.folder, MASK_FOLDER, "*.png", MASK_SUFFIX, issues)
+        rows = read_traps(self.traps, trap, issues)
+        if not issues.count:
+            check_join(images, masks, rows, issues)
+        issues.raise_if_any(self.name)
         labelled = {image: images[image] for image in sorted(images.keys() & rows.keys())}
-        left_out = {
-            "images_without_row": len(images) - len(labelled),
-            "rows_without_image": len(rows) - len(labelled),
-        }
-        for what, count in left_out.items():
-            if count:
-                logger.warning("%s: %d %s left out", self.name, count, what.replace("_", " "))
         tables = {
-            f"{split}_table": _named_hash(self.traps / table_name(split, self.split))
+            f"{split}_table": name_and_hash(self.traps / table_name(split, trap))
             for split in SPLITS
         }
-        provenance = {
-            "format": "ISIC 2018 task 1, training",
-            "split": f"trap split {self.split} of Bissoto et al. 2020, val taken out of train",
-            "image": f"RGB, area-averaged to {self.image_size}, aspect not kept",
-            "mask": f"lesions of both labels, max-pooled to {self.image_size}",
-            "patients": "not known; every image counts as one",
-            **tables,
-            "images": str(len(labelled)),
-            **{what: str(count) for what, count in left_out.items()},
-        }
-        return _Index(labelled, {image: masks[image] for image in labelled}, rows, provenance)
+        return IsicIndex(
+            images=labelled,
+            origin={
+                "format": "ISIC 2018 task 1, training",
+                "split": f"trap split {trap} of Bissoto et al. 2020, val taken out of train",
+                "image": f"RGB, area-averaged to {size}, aspect not kept",
+                "mask": f"lesions of both labels, max-pooled to {size}",
+                "patients": "not known; every image counts as one",
+                **tables,
+            },
+            left_out={
+                "images_without_row": len(images) - len(labelled),
+                "rows_without_image": len(rows) - len(labelled),
+            },
+            masks={image: masks[image] for image in labelled},
+            rows=rows,
+        )
 
 
 def _pixels(path: Path, kind: str, *modes: str) -> NDArray[Any]:
@@ -216,7 +167,3 @@ def _read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
     if not mask.any():
         raise DataError(f"{path}: no lesion in it; every image of task 1 has one")
     return mask
-
-
-def _named_hash(path: Path) -> str:
-    return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"

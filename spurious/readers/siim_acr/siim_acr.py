@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spurious.config.options import SiimAcrOptions
 from spurious.data.records import Record
 from spurious.data.specificity import count_components
 from spurious.errors import DataError
+from spurious.readers.base import FolderReader, Index, absolute_path, name_and_hash
 from spurious.readers.dicom import Film, read_film
 from spurious.readers.issues import ReaderIssues
 from spurious.readers.resize import shrink_image, shrink_mask
@@ -32,18 +33,16 @@ from spurious.readers.siim_acr.tube_labels import TubeLabels, is_uid, read_tube_
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Index:
-    """What the tables say, joined: only images that have a file and a row of the mask table."""
+@dataclass(frozen=True, kw_only=True)
+class SiimIndex(Index):
+    """Images that have a file and a row of the mask table, with both tables."""
 
-    images: Mapping[str, Path]
     masks: Mapping[str, tuple[MaskRow, ...]]
     tubes: TubeLabels
     mask_table: str
-    provenance: Mapping[str, str]
 
 
-class SiimAcr:
+class SiimAcr(FolderReader[SiimAcrOptions, SiimIndex]):
     """The stage-1 release as a record source: DICOM images, run-length masks, tube labels.
 
     Folder: `dicom-images-train/<study>/<series>/<image>.dcm`, `train-rle.csv` (or
@@ -62,42 +61,15 @@ class SiimAcr:
     - Label 1 means a non-empty mask. `abnormalities` counts the components of the native mask,
       which is what an annotator draws, whatever the staged size.
     - The staged image is a square, so native images must be; the release has 1024 x 1024.
-
-    The index is read once and travels with the pickled source, so workers do not read it again.
-
-    Args:
-        folder: The release.
-        image_size: Staged side in pixels, at most the native one.
-        tubes: Tube labels, where they lie outside the folder.
-        rle: Mask table, where it lies outside the folder.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        image_size: int = 512,
-        tubes: Path | None = None,
-        rle: Path | None = None,
-    ) -> None:
-        if image_size < 1:
-            raise DataError(f"image size is {image_size}; expected 1 or more")
-        self.folder = Path(folder).absolute()  # workers run in other folders
-        self.image_size = image_size
-        self.tubes = tubes.absolute() if tubes else None
-        self.rle = rle.absolute() if rle else None
-        self.name = "siim-acr"
-        self.attribute_names: tuple[str, ...] = ("tube",)
-        self.declared_directions: Mapping[str, int] = {"tube": +1}
-        self._cached: _Index | None = None
+    name = "siim-acr"
+    attribute_names = ("tube",)
+    declared_directions: Mapping[str, int] = {"tube": +1}
 
-    def index(self) -> Sequence[str]:
-        """Sample ids in ascending order.
-
-        Raises:
-            DataError: Everything that is wrong with tree and tables, up to 20 problems in full.
-        """
-        return sorted(self._index.images)
+    def __init__(self, folder: Path, options: SiimAcrOptions) -> None:
+        super().__init__(folder, options)
+        self.tubes, self.rle = absolute_path(options.tubes), absolute_path(options.rle)
 
     def load(self, sample_id: str) -> Record:
         """Decode, shrink and return one record; image (size, size, 1) uint8.
@@ -105,80 +77,68 @@ class SiimAcr:
         Raises:
             DataError: Unknown id, unreadable file or a mask of another size; names the file.
         """
-        index = self._index
-        path = index.images.get(sample_id)
-        if path is None:
-            raise DataError(f"{self.name}: no labelled image '{sample_id[:80]}'")
+        path, tubes = self.image_path(sample_id), self.contents.tubes
         film = read_film(path)
         self._check(film, path)
         mask = self._mask(sample_id, film)
-        side = self.image_size
+        side = self.options.image_size
         return Record(
             sample_id=sample_id,
             patient_id=film.patient_id or film.study_uid or path.parent.parent.name,
-            split=index.tubes.splits.get(sample_id, "train"),
+            split=tubes.splits.get(sample_id, "train"),
             label=int(mask.any()),
             image=shrink_image(film.pixels, side, side)[:, :, None],
             mask=shrink_mask(mask, side, side),
             abnormalities=count_components(mask),
-            attributes={"tube": index.tubes.present.get(sample_id)},
+            attributes={"tube": tubes.present.get(sample_id)},
         )
 
-    def provenance(self) -> Mapping[str, str]:
-        """Release, options, SHA-256 of both tables, and how many images and rows had no partner."""
-        return self._index.provenance
-
-    @property
-    def _index(self) -> _Index:
-        if self._cached is None:
-            self._cached = self._read_index()
-        return self._cached
-
-    def _read_index(self) -> _Index:
-        problems = ReaderIssues()
-        images = find_images(self.folder, problems)
-        mask_table, masks = self._read_mask_table(problems)
-        tube_file, tubes = self._read_tubes(problems)
-        if not problems.count:
-            check_join(images, masks, tubes.splits, problems)
-        problems.raise_if_any(self.name)
+    def read_index(self, issues: ReaderIssues) -> SiimIndex:
+        """Join films, mask table and tube labels."""
+        size = self.options.image_size
+        images = find_images(self.folder, issues)
+        mask_table, masks = self._read_mask_table(issues)
+        tube_file, tubes = self._read_tubes(issues)
+        if not issues.count:
+            check_join(images, masks, tubes.splits, issues)
+        issues.raise_if_any(self.name)
         labelled = {image: images[image] for image in sorted(images.keys() & masks.keys())}
-        left_out = {
-            "images_without_row": len(images) - len(labelled),
-            "rows_without_image": len(masks) - len(labelled),
-            "tube_labels_without_image": len(tubes.present.keys() - images.keys()),
-        }
-        for what, count in left_out.items():
-            if count:
-                logger.warning("%s: %d %s left out", self.name, count, what.replace("_", " "))
-        provenance = {
-            "format": "SIIM-ACR Pneumothorax Segmentation, stage 1",
-            "split": tubes.split_from,
-            "image": f"area-averaged to {self.image_size}, scaled by BitsStored, no window",
-            "mask": f"union of rows, max-pooled to {self.image_size}",
-            "mask_table": _named_hash(mask_table),
-            "tube_labels": _named_hash(tube_file),
-            "images": str(len(labelled)),
-            **{what: str(count) for what, count in left_out.items()},
-        }
-        return _Index(labelled, masks, tubes, mask_table.name, provenance)
+        return SiimIndex(
+            images=labelled,
+            origin={
+                "format": "SIIM-ACR Pneumothorax Segmentation, stage 1",
+                "split": tubes.split_from,
+                "image": f"area-averaged to {size}, scaled by BitsStored, no window",
+                "mask": f"union of rows, max-pooled to {size}",
+                "mask_table": name_and_hash(mask_table),
+                "tube_labels": name_and_hash(tube_file),
+            },
+            left_out={
+                "images_without_row": len(images) - len(labelled),
+                "rows_without_image": len(masks) - len(labelled),
+                "tube_labels_without_image": len(tubes.present.keys() - images.keys()),
+            },
+            masks=masks,
+            tubes=tubes,
+            mask_table=mask_table.name,
+        )
 
     def _read_mask_table(
-        self, problems: ReaderIssues
+        self, issues: ReaderIssues
     ) -> tuple[Path, Mapping[str, tuple[MaskRow, ...]]]:
         try:
             path = find_one(self.folder, self.rle, MASK_TABLES, "rle")
-            return path, read_masks(path, problems)
+            return path, read_masks(path, issues)
         except DataError as error:
-            problems.add(str(error))
+            issues.add(str(error))
             return self.folder, {}
 
-    def _read_tubes(self, problems: ReaderIssues) -> tuple[Path, TubeLabels]:
+    def _read_tubes(self, issues: ReaderIssues) -> tuple[Path, TubeLabels]:
         try:
             path = find_one(self.folder, self.tubes, TUBE_LABELS, "tubes")
-            return path, read_tube_labels(path, problems)
+            return path, read_tube_labels(path, issues)
         except DataError as error:
-            problems.add(str(error))
+            issues.add(str(error))
             return self.folder, TubeLabels({}, {})
 
     def _check(self, film: Film, path: Path) -> None:
@@ -188,9 +148,10 @@ class SiimAcr:
                 f"{path}: holds image {film.sop_uid}, not the one it is named after; "
                 "restore the file from the release"
             )
-        if height != width or height < self.image_size:
+        size = self.options.image_size
+        if height != width or height < size:
             raise DataError(
-                f"{path}: {height} x {width} pixels; expected a square of {self.image_size} or "
+                f"{path}: {height} x {width} pixels; expected a square of {size} or "
                 "more (the release has 1024 x 1024): restore the file or choose a smaller size"
             )
 
@@ -198,8 +159,8 @@ class SiimAcr:
         """Union of the image's rows at native size, (H, W) bool."""
         height, width = film.pixels.shape
         union = np.zeros((height, width), bool)
-        for row in self._index.masks[sample_id]:
-            where = f"{self._index.mask_table} line {row.line}"
+        for row in self.contents.masks[sample_id]:
+            where = f"{self.contents.mask_table} line {row.line}"
             try:
                 mask, excess = rle.decode(row.code, height, width)
             except DataError as error:
@@ -210,7 +171,3 @@ class SiimAcr:
                 )
             union |= mask
         return union
-
-
-def _named_hash(path: Path) -> str:
-    return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"

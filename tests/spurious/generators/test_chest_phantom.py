@@ -13,6 +13,7 @@ import pydicom
 import pytest
 from pydicom.uid import JPEGBaseline8Bit
 
+from spurious.config.options import SiimAcrOptions
 from spurious.data.specificity import count_components
 from spurious.errors import ConfigError, DataError
 from spurious.generators.chest.chest_phantom import Case, ChestPhantom, draw_cases, render_case
@@ -77,8 +78,8 @@ def test_tubes_of_training_films_are_labelled_on_request(tmp_path: Path) -> None
     """Methods with known groups then have them; every film keeps its split and its pixels."""
     write_siim_acr(tmp_path / "a", replace(SMALL, tube_labels="all"))
     write_siim_acr(tmp_path / "b", SMALL)
-    source = SiimAcr(tmp_path / "a", image_size=32)
-    released = SiimAcr(tmp_path / "b", image_size=32)
+    source = SiimAcr(tmp_path / "a", SiimAcrOptions(image_size=32))
+    released = SiimAcr(tmp_path / "b", SiimAcrOptions(image_size=32))
     cases = {image_id(case): case for case in draw_cases(SMALL)}
     assert source.index() == released.index() == sorted(cases)
     assert released.provenance()["split"] == "Saab et al. 2022, by the order of the tube labels"

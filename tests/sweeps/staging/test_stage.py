@@ -20,6 +20,7 @@ from cluster.datasets.manifest import find_manifest
 from cluster.errors import ClusterError
 from cluster.stores.base import Store
 from cluster.stores.folder import FolderStore
+from spurious.config.options import SiimAcrOptions
 from spurious.data.records import Record
 from spurious.errors import DataError
 from spurious.generators.chest.chest_phantom import ChestPhantom
@@ -117,7 +118,7 @@ def test_the_digest_does_not_depend_on_the_number_of_tasks(
     ray_here: RayHere, folder_store: FolderStore, release: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many tasks with a shard each or one: the same dataset; staging it again writes nothing."""
-    source = SiimAcr(release, image_size=64)
+    source = SiimAcr(release, SiimAcrOptions(image_size=64))
     whole = staging.stage(folder_store, source, "siim-acr")
     before = contents(folder_store)
     monkeypatch.setattr(staging, "CHUNK_BYTES", 20 * 64 * 64)
@@ -135,8 +136,8 @@ def test_bad_images_are_told_at_once_and_nothing_is_staged(
     """Every bad file is named in one error; no manifest and no new shard, good ones stay."""
     release = tmp_path / "release"
     write_siim_acr(release, ChestPhantom(**{**SMALL, "n_train": 8}))
-    source = SiimAcr(release, image_size=64)
-    staging.stage(folder_store, SiimAcr(release, image_size=32), "siim-acr")
+    source = SiimAcr(release, SiimAcrOptions(image_size=64))
+    staging.stage(folder_store, SiimAcr(release, SiimAcrOptions(image_size=32)), "siim-acr")
     before = contents(folder_store)
     films = sorted(release.rglob("*.dcm"))
     bad = [films[0], films[9], films[-1]]
