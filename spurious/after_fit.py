@@ -12,9 +12,9 @@ from spurious.data.dataset import Dataset
 from spurious.data.training_set import TrainingSet
 from spurious.methods.base import TrainingProblem
 from spurious.methods.first_model import load_first_model
-from spurious.scoring.groups import cells
+from spurious.scoring.groups import count_groups
 from spurious.scoring.measures import alignment, empirical_variance
-from spurious.training.evaluate import MetricRow, counts
+from spurious.training.evaluate import MetricRow
 from spurious.training.loop import Fit
 
 EMBEDDED = "test"
@@ -53,7 +53,7 @@ def alignments(
     metric_rows, labels = [], data.labels[rows]
     for column, name in enumerate(data.attribute_names):
         attribute = data.attributes[rows, column]
-        sizes = counts(cells(labels, attribute))
+        sizes = count_groups(labels, attribute).annotated
         for label in (0, 1):
             lacking, having = (embeddings[(labels == label) & (attribute == s)] for s in (0, 1))
             value = alignment(lacking, having)

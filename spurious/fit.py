@@ -18,7 +18,6 @@ from spurious.data.dataset import Dataset
 from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
 from spurious.methods.base import Method, TrainingProblem
-from spurious.scoring.cost import AnnotationCounts
 from spurious.scoring.groups import known_groups, numbered
 from spurious.training.evaluate import Evaluator, MetricRow
 from spurious.training.loop import Fit, Hooks
@@ -65,32 +64,6 @@ def annotated_rows(dataset: Dataset, config: FitConfig) -> NDArray[np.int64]:
 def rest_rows(dataset: Dataset, config: FitConfig) -> NDArray[np.int64]:
     """Rows of the other training images, ascending, (m,) int64."""
     return np.setdiff1d(dataset.rows("train"), annotated_rows(dataset, config))
-
-
-def count_annotations(dataset: Dataset, config: FitConfig) -> AnnotationCounts:
-    """What the trial's annotations are, to be priced when reporting."""
-    rows, val = annotated_rows(dataset, config), dataset.rows("val")
-    attributes = len(dataset.attribute_names)
-    drawn = dataset.abnormalities
-    bare = dataset.labels == 0  # nothing to draw on them, so that they cost a label
-    if config.negatives == "lesion":
-        bare = bare & (drawn == 0)
-    drawn = np.where(bare, 0, drawn)
-    split = config.method.spurious_labels
-    if getattr(config.method, "attribute", None) is not None:
-        attributes = 1
-    return AnnotationCounts(
-        train_images=len(rows),
-        train_abnormalities=int(drawn[rows].sum()),
-        train_negatives=int(bare[rows].sum()),
-        rest_labels=0 if config.rest is None else len(rest_rows(dataset, config)),
-        spurious_labels=len(rows) * attributes if split == "train" else 0,
-        val_spurious_labels=len(val) * attributes if split == "val" else 0,
-        val_images=len(val),
-        val_abnormalities=int(drawn[val].sum()),
-        val_negatives=int(bare[val].sum()),
-        trains_on_validation=config.method.trains_on_validation,
-    )
 
 
 def group_rows(

@@ -7,7 +7,6 @@ from typing import Final
 
 from cluster.errors import ClusterError
 
-SPLITS: Final = ("train", "val", "test")
 DTYPES: Final = ("uint8", "uint16", "float32")
 DATASETS: Final = "datasets/"
 
@@ -41,6 +40,11 @@ def manifest_key(name: str, digest: str) -> str:
     """Key of the manifest of one version of a dataset."""
     digest = check_sha256(digest, "dataset digest")
     return f"{DATASETS}{check_name(name, 'dataset')}/{digest}/manifest.json"
+
+
+def image_counts_key(name: str, digest: str) -> str:
+    """Key of the counts per image of one version of a dataset, next to its manifest."""
+    return manifest_key(name, digest).replace("manifest.json", "image_counts.json.gz")
 
 
 def parse_manifest_key(key: str) -> tuple[str, str] | None:

@@ -16,7 +16,6 @@ from typing import Any, Final, Literal
 from cluster.datasets.keys import (
     DATASETS,
     DTYPES,
-    SPLITS,
     check_name,
     check_sha256,
     manifest_key,
@@ -25,21 +24,11 @@ from cluster.datasets.keys import (
 )
 from cluster.errors import AlreadyExists, ClusterError, Corrupt, NotFound
 from cluster.stores.base import Store
+from spurious.data.attributes import GroupCounts
+from spurious.data.splits import SPLITS
 
 SCHEMA_VERSION: Final = 1
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Images per label y and spurious attribute s of one attribute in one split."""
-
-    y0_s0: int
-    y0_s1: int
-    y1_s0: int
-    y1_s1: int
-    y0_unknown: int
-    y1_unknown: int
 
 
 @dataclass(frozen=True)
@@ -53,7 +42,7 @@ class SplitCounts:
     n: int
     positives: int
     abnormalities: int
-    cells: Mapping[str, Cells]
+    cells: Mapping[str, GroupCounts]
     negative_abnormalities: int = 0
 
 
@@ -294,7 +283,7 @@ def _parse(fields: dict[str, Any]) -> Manifest:
 
 
 def _parse_split(fields: dict[str, Any]) -> SplitCounts:
-    cells = {name: Cells(**cell) for name, cell in fields["cells"].items()}
+    cells = {name: GroupCounts(**cell) for name, cell in fields["cells"].items()}
     return SplitCounts(
         n=fields["n"],
         positives=fields["positives"],

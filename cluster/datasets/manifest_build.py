@@ -6,11 +6,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cluster.datasets.keys import SPLITS, check_name
-from cluster.datasets.manifest import Attribute, Cells, Manifest, ShardEntry, SplitCounts
+from cluster.datasets.keys import check_name
+from cluster.datasets.manifest import Attribute, Manifest, ShardEntry, SplitCounts
 from cluster.datasets.records import RowSummary, content_digest
 from cluster.datasets.shards import StagedShard
 from cluster.errors import ClusterError
+from spurious.data.attributes import GroupCounts, measure_direction
+from spurious.data.splits import SPLITS
 
 _SHOWN = 5
 
@@ -64,19 +66,8 @@ def build_manifest(
     )
 
 
-def measure_direction(train: Cells) -> int | None:
-    """+1 where P(s=1 | y=1) >= P(s=1 | y=0) among annotated training images, else -1.
-
-    None where training has no annotated positive or no annotated negative image.
-    """
-    positives, negatives = train.y1_s0 + train.y1_s1, train.y0_s0 + train.y0_s1
-    if not positives or not negatives:
-        return None
-    return 1 if train.y1_s1 * negatives >= train.y0_s1 * positives else -1
-
-
 def _directions(
-    train: Mapping[str, Cells], declared: Mapping[str, int]
+    train: Mapping[str, GroupCounts], declared: Mapping[str, int]
 ) -> tuple[tuple[Attribute, ...], list[str]]:
     """The directed attributes, and a problem for each one that has no direction or a bad one."""
     attributes: list[Attribute] = []
@@ -104,10 +95,10 @@ def _directions(
 
 def _count(rows: Sequence[RowSummary], split: str, names: Sequence[str]) -> SplitCounts:
     chosen = [row for row in rows if row.split == split]
-    cells: dict[str, Cells] = {}
+    cells: dict[str, GroupCounts] = {}
     for column, name in enumerate(names):
         n = Counter((row.label, row.attributes[column]) for row in chosen)
-        cells[name] = Cells(
+        cells[name] = GroupCounts(
             y0_s0=n[0, False],
             y0_s1=n[0, True],
             y1_s0=n[1, False],

@@ -7,65 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cluster.datasets.keys import DTYPES, SPLITS
+from cluster.datasets.keys import DTYPES
 from cluster.errors import ClusterError
+from spurious.data.records import Record
+from spurious.data.splits import SPLITS
 
 DIGEST_VERSION = 1
 """Part of every content digest: raised when the bytes that are hashed are laid out differently."""
 
 _MAX_ID = 200
 _MAX_ABNORMALITIES = np.iinfo(np.int16).max
-
-
-class Record(Protocol):
-    """One image at its staged size, with everything that is known about it."""
-
-    @property
-    def sample_id(self) -> str:
-        """Unique within the dataset."""
-        ...
-
-    @property
-    def patient_id(self) -> str:
-        """Whose image it is; no patient is in two splits."""
-        ...
-
-    @property
-    def split(self) -> str:
-        """`train`, `val` or `test`."""
-        ...
-
-    @property
-    def label(self) -> int:
-        """0 or 1."""
-        ...
-
-    @property
-    def image(self) -> NDArray[Any]:
-        """(H, W, C) `uint8`, `uint16` or `float32`."""
-        ...
-
-    @property
-    def mask(self) -> NDArray[np.bool_]:
-        """(H, W) bool."""
-        ...
-
-    @property
-    def abnormalities(self) -> int:
-        """How many separate abnormalities the image shows."""
-        ...
-
-    @property
-    def attributes(self) -> Mapping[str, bool | None]:
-        """Spurious attribute to True, False or None (not annotated)."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,9 @@
-"""Reading shards back: verified first, then decoded as views, row group by row group.
-
-Shape legend: n rows of one row group, H height, W width, C channels, A attributes.
-"""
+"""Reading shards back: verified first, then decoded as views, row group by row group."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,35 +16,15 @@ from cluster.datasets.keys import shard_key
 from cluster.datasets.manifest import Manifest, ShardEntry
 from cluster.datasets.shards import ATTRIBUTE_PREFIX, shard_schema
 from cluster.errors import Corrupt
+from spurious.data.attributes import UNKNOWN
+from spurious.data.dataset import Dataset
+from spurious.data.masks import PackedMasks, packed_bytes
 
 
-@dataclass(frozen=True)
-class ShardRows:
-    """One row group.
+def read_shard(path: Path, manifest: Manifest, entry: ShardEntry) -> Iterator[Dataset]:
+    """Verify a downloaded shard at once, then yield its rows, a small dataset per row group.
 
-    Attributes:
-        images: (n, H, W, C) in the manifest's dtype; a view of the decoded Arrow buffer.
-        masks: (n, H, W) bool.
-        labels: (n,) int64.
-        abnormalities: (n,) int64.
-        attributes: (n, A) int8: 0, 1, or -1 where unknown, in the manifest's order.
-        splits: n values.
-        sample_ids: n values.
-        patient_ids: n values.
-    """
-
-    images: NDArray[Any]
-    masks: NDArray[np.bool_]
-    labels: NDArray[np.int64]
-    abnormalities: NDArray[np.int64]
-    attributes: NDArray[np.int8]
-    splits: list[str]
-    sample_ids: list[str]
-    patient_ids: list[str]
-
-
-def read_shard(path: Path, manifest: Manifest, entry: ShardEntry) -> Iterator[ShardRows]:
-    """Verify a downloaded shard at once, then yield its rows.
+    Images and mask bits are views of the decoded Arrow buffers.
 
     Raises:
         Corrupt: size, SHA-256, schema, row count or a row's size differs from the manifest; names
@@ -82,14 +58,14 @@ def _verify_bytes(path: Path, key: str, entry: ShardEntry) -> None:
         )
 
 
-def _row_groups(file: Any, manifest: Manifest, key: str) -> Iterator[ShardRows]:
+def _row_groups(file: Any, manifest: Manifest, key: str) -> Iterator[Dataset]:
     for number in range(file.num_row_groups):
         table = file.read_row_group(number, use_threads=False)
         for batch in table.to_batches():
             yield _decode(batch, manifest, key)
 
 
-def _decode(batch: Any, manifest: Manifest, key: str) -> ShardRows:
+def _decode(batch: Any, manifest: Manifest, key: str) -> Dataset:
     height, width, channels = manifest.image_shape
     for side, size in zip(("height", "width", "channels"), manifest.image_shape, strict=True):
         if not (batch.column(side).to_numpy() == size).all():
@@ -98,22 +74,29 @@ def _decode(batch: Any, manifest: Manifest, key: str) -> ShardRows:
     dtype = np.dtype(manifest.dtype).newbyteorder("<")
     image_bytes = height * width * channels * dtype.itemsize
     pixels = _fixed_size_rows(batch.column("image"), image_bytes, f"shard {key}: image")
-    packed = _fixed_size_rows(batch.column("mask"), -(-height * width // 8), f"shard {key}: mask")
-    bits = np.unpackbits(packed, axis=1, count=height * width)
+    mask_bytes = packed_bytes(height, width)
+    bits = _fixed_size_rows(batch.column("mask"), mask_bytes, f"shard {key}: mask")
     attributes = np.empty((n, len(manifest.attribute_names)), np.int8)
     for column, name in enumerate(manifest.attribute_names):
-        values = batch.column(ATTRIBUTE_PREFIX + name).cast(pa.int8()).fill_null(-1)
+        values = batch.column(ATTRIBUTE_PREFIX + name).cast(pa.int8()).fill_null(UNKNOWN)
         attributes[:, column] = values.to_numpy()
-    return ShardRows(
+    return Dataset(
         images=pixels.reshape(-1).view(dtype).reshape(n, height, width, channels),
-        masks=bits.view(np.bool_).reshape(n, height, width),
+        masks=PackedMasks(bits, height, width),
         labels=batch.column("label").to_numpy().astype(np.int64),
-        abnormalities=batch.column("abnormalities").to_numpy().astype(np.int64),
         attributes=attributes,
-        splits=batch.column("split").to_pylist(),
-        sample_ids=batch.column("sample_id").to_pylist(),
-        patient_ids=batch.column("patient_id").to_pylist(),
+        splits=_text(batch.column("split")),
+        sample_ids=_text(batch.column("sample_id")),
+        patient_ids=_text(batch.column("patient_id")),
+        abnormalities=batch.column("abnormalities").to_numpy().astype(np.int64),
+        attribute_names=manifest.attribute_names,
+        directions=manifest.directions,
+        digest=manifest.digest,
     )
+
+
+def _text(column: Any) -> NDArray[np.str_]:
+    return np.array(column.to_pylist(), dtype=np.str_)
 
 
 def _fixed_size_rows(column: Any, row_bytes: int, what: str) -> NDArray[np.uint8]:

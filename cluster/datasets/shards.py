@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster.datasets.keys import check_name, shard_key
-from cluster.datasets.records import EncodedRecord, Record, RowSummary, encode_record
+from cluster.datasets.records import EncodedRecord, RowSummary, encode_record
 from cluster.errors import ClusterError
 from cluster.stores.base import Store
+from spurious.data.records import Record
 
 SHARD_FORMAT: Final = 1
 SHARD_BYTES: Final = 128 * 2**20

@@ -21,7 +21,11 @@ from typing import Final
 from cluster.common.locks import FileLock, try_lock
 from cluster.errors import ClusterError, Denied, Unavailable
 
-CACHE_VERSION: Final = 1
+CACHE_VERSION: Final = 2
+"""Names the folders, so that a cache of another layout is never read; it is evicted when unused.
+
+1 held a byte per pixel of a mask, 2 holds the packed bits.
+"""
 _TEMPORARY: Final = ".tmp"
 _FOLDER = re.compile(r"v\d+-[0-9a-f]{64}")
 _REMIND_SECONDS: Final = 60.0

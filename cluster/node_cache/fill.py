@@ -22,18 +22,13 @@ from cluster.datasets.shard_reader import read_shard
 from cluster.errors import Corrupt, NotFound
 from cluster.node_cache.eviction import disk_errors, make_room, remove_folder, temporary_folder
 from cluster.stores.base import Store
+from spurious.data.dataset import COLUMNS
+from spurious.data.masks import packed_bytes
 
 INDEX: Final = "index.json"
 _PIXELS: Final = ("images", "masks")
-_COLUMNS: Final = (
-    "labels",
-    "attributes",
-    "splits",
-    "sample_ids",
-    "patient_ids",
-    "abnormalities",
-)
-ARRAYS: Final = _PIXELS + _COLUMNS
+"""Arrays that are written row by row; masks as packed bits, as in the shards."""
+ARRAYS: Final = _PIXELS + COLUMNS
 _COLUMN_BYTES: Final = 1024
 """A guess at what the columns take per row; ids decide it."""
 
@@ -62,7 +57,7 @@ def fetch_dataset(
     temporary = temporary_folder(folder)
     for leftover in (temporary, folder):
         remove_folder(leftover)
-    shapes = _pixel_arrays(manifest)
+    shapes = pixel_arrays(manifest)
     decoded = sum(math.prod(shape) * dtype.itemsize for shape, dtype in shapes.values())
     largest_shard = max(entry.size_bytes for entry in manifest.shards)
     needed = decoded + manifest.rows * _COLUMN_BYTES + largest_shard
@@ -83,10 +78,13 @@ def fetch_dataset(
     return fetched
 
 
-def _pixel_arrays(manifest: Manifest) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+def pixel_arrays(manifest: Manifest) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Return shape and dtype of the cached images and of the cached mask bits."""
     n, (height, width, channels) = manifest.rows, manifest.image_shape
-    images = ((n, height, width, channels), np.dtype(manifest.dtype))
-    return {"images": images, "masks": ((n, height, width), np.dtype(np.bool_))}
+    return {
+        "images": ((n, height, width, channels), np.dtype(manifest.dtype)),
+        "masks": ((n, packed_bytes(height, width)), np.dtype(np.uint8)),
+    }
 
 
 def _allocate(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -102,7 +100,7 @@ def _allocate(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
 def _decode_shards(
     store: Store, manifest: Manifest, folder: Path, progress: Progress | None
 ) -> int:
-    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in _COLUMNS}
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in COLUMNS}
     total = sum(entry.size_bytes for entry in manifest.shards)
     path = folder / "shard.parquet"
     fetched = 0
@@ -112,14 +110,14 @@ def _decode_shards(
             for rows in read_shard(path, manifest, entry):
                 # Not through a map: a page fault for each new 4 kB is several times slower.
                 images.write(rows.images.data)
-                masks.write(rows.masks.data)
-                for name in _COLUMNS:
-                    parts[name].append(np.asarray(getattr(rows, name)))
+                masks.write(rows.masks.bits.data)
+                for name in COLUMNS:
+                    parts[name].append(getattr(rows, name))
             path.unlink()
             fetched += entry.size_bytes
             if progress is not None:
                 progress(fetched, total)
-    columns = {name: np.concatenate(parts[name]) for name in _COLUMNS}
+    columns = {name: np.concatenate(parts[name]) for name in COLUMNS}
     order = _id_order(columns["sample_ids"], manifest)
     for name in _PIXELS:
         _permute_rows(npy.open_memmap(folder / f"{name}.npy", mode="r+"), order)

@@ -2,8 +2,6 @@
 
 A cached dataset is a folder of `.npy` files that every trial maps read-only, so the node holds
 each page once. The folder is built under a lock beside its place and renamed into it when whole.
-
-Shape legend: N images, H height, W width, C channels, A spurious attributes.
 """
 
 from __future__ import annotations
@@ -24,41 +22,28 @@ from cluster.common.locks import lock_shared
 from cluster.datasets.manifest import Manifest
 from cluster.errors import Corrupt, Denied
 from cluster.node_cache.eviction import dataset_folder, held_lock
-from cluster.node_cache.fill import ARRAYS, INDEX, Progress, fetch_dataset
+from cluster.node_cache.fill import ARRAYS, INDEX, Progress, fetch_dataset, pixel_arrays
 from cluster.stores.base import Store
+from spurious.data.dataset import Dataset
+from spurious.data.masks import PackedMasks
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class CachedArrays:
-    """A dataset on this node, rows ascending by sample id; all arrays are read-only memory maps.
-
-    The cached files cannot be evicted while an array, or a view of one, is alive.
+class CachedDataset:
+    """A dataset on this node, and what opening it took.
 
     Attributes:
-        images: (N, H, W, C) in the manifest's dtype.
-        masks: (N, H, W) bool.
-        labels: (N,) int64 in {0, 1}.
-        attributes: (N, A) int8 in {0, 1, -1 unknown}, in the order of the manifest's attributes.
-        splits: (N,) str.
-        sample_ids: (N,) str, ascending.
-        patient_ids: (N,) str.
-        abnormalities: (N,) int64.
+        dataset: Rows ascending by sample id. All arrays are read-only memory maps; the cached files
+            cannot be evicted while an array, or a view of one, is alive.
         hit: False where this call fetched the dataset.
         bytes_fetched: Bytes that this call downloaded.
         seconds_waited: Wall time until no other process or thread was at the dataset, seconds.
         seconds_fetching: Wall time of fetching and decoding, 0 on a hit, seconds.
     """
 
-    images: NDArray[Any]
-    masks: NDArray[np.bool_]
-    labels: NDArray[np.int64]
-    attributes: NDArray[np.int8]
-    splits: NDArray[np.str_]
-    sample_ids: NDArray[np.str_]
-    patient_ids: NDArray[np.str_]
-    abnormalities: NDArray[np.int64]
+    dataset: Dataset
     hit: bool
     bytes_fetched: int
     seconds_waited: float
@@ -72,7 +57,7 @@ def open_dataset(
     *,
     progress: Progress | None = None,
     wait_seconds: float = 6 * 3600,
-) -> CachedArrays:
+) -> CachedDataset:
     """Map a dataset from the node cache, fetching it first where it is not there.
 
     However many processes and threads of a node open a dataset, one fetches it and the others
@@ -102,15 +87,15 @@ def open_dataset(
     with held_lock(folder, f"dataset {manifest.name} being fetched", wait_seconds):
         free = time.monotonic()
         fetched, fetching = 0, 0.0
-        arrays = _map_if_sound(folder, manifest)
-        hit = arrays is not None
-        if arrays is None:
+        dataset = _map_if_sound(folder, manifest)
+        hit = dataset is not None
+        if dataset is None:
             fetched = fetch_dataset(store, manifest, folder, progress)
             fetching = time.monotonic() - free
-            arrays = _map(folder, manifest)
+            dataset = _map(folder, manifest)
         os.utime(folder / INDEX)  # eviction goes by the time of the last opening
-    return CachedArrays(
-        **arrays,
+    return CachedDataset(
+        dataset,
         hit=hit,
         bytes_fetched=fetched,
         seconds_waited=free - asked,
@@ -118,7 +103,7 @@ def open_dataset(
     )
 
 
-def _map_if_sound(folder: Path, manifest: Manifest) -> dict[str, NDArray[Any]] | None:
+def _map_if_sound(folder: Path, manifest: Manifest) -> Dataset | None:
     if not folder.exists():
         return None
     try:
@@ -128,7 +113,7 @@ def _map_if_sound(folder: Path, manifest: Manifest) -> dict[str, NDArray[Any]] |
         return None
 
 
-def _map(folder: Path, manifest: Manifest) -> dict[str, NDArray[Any]]:
+def _map(folder: Path, manifest: Manifest) -> Dataset:
     """Map every array of a cached dataset; raises Corrupt where a file is not as recorded."""
     try:
         sizes = json.loads((folder / INDEX).read_bytes())["files"]
@@ -141,10 +126,23 @@ def _map(folder: Path, manifest: Manifest) -> dict[str, NDArray[Any]]:
         arrays = {name: _map_array(folder / f"{name}.npy") for name in ARRAYS}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Corrupt(f"cached dataset {folder} cannot be opened: {error}") from error
-    images = arrays["images"]
-    if images.shape != (manifest.rows, *manifest.image_shape) or images.dtype != manifest.dtype:
-        raise Corrupt(f"cached images in {folder} are {images.shape} {images.dtype}")
-    return arrays
+    for name, (shape, dtype) in pixel_arrays(manifest).items():
+        if (arrays[name].shape, arrays[name].dtype) != (shape, dtype):
+            raise Corrupt(
+                f"cached {name} in {folder} are {arrays[name].shape} {arrays[name].dtype}; "
+                f"expected {shape} {dtype}"
+            )
+    if any(len(array) != manifest.rows for array in arrays.values()):
+        raise Corrupt(f"cached columns in {folder} do not have {manifest.rows} rows")
+    height, width, _ = manifest.image_shape
+    masks = PackedMasks(arrays.pop("masks"), height, width)
+    return Dataset(
+        **arrays,
+        masks=masks,
+        attribute_names=manifest.attribute_names,
+        directions=manifest.directions,
+        digest=manifest.digest,
+    )
 
 
 def _map_array(path: Path) -> NDArray[Any]:

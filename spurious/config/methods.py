@@ -387,8 +387,3 @@ METHODS: Mapping[str, type[Method]] = {
     "ssl": Ssl,
     "spl": Spl,
 }
-
-
-def method_named(text: str) -> type[Method] | None:
-    """The options of a method as tables write it, `dfr` or `dfr(refits=5)`; None if unknown."""
-    return METHODS.get(text.partition("(")[0])

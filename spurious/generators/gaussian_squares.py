@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spurious.config.options import GaussianSquares, problems
-from spurious.data.dataset import SPLITS, Record
 from spurious.data.randomness import generator
+from spurious.data.records import Record
+from spurious.data.splits import SPLITS
 from spurious.errors import ConfigError, DataError
 
 _WIDTH = 7

@@ -22,7 +22,9 @@ import torch
 from numpy.typing import NDArray
 
 from spurious.config.methods import Ssl
+from spurious.config.options import Specificity
 from spurious.data.inputs import PackedTargets
+from spurious.data.masks import PackedMasks
 from spurious.data.sampling import BatchSampler
 from spurious.data.training_set import Batch, TrainingSet
 from spurious.errors import ConfigError
@@ -79,17 +81,13 @@ class PseudoMasks(PackedTargets):
     """
 
     def __init__(self, masks: Iterable[NDArray[np.bool_]]) -> None:
-        packed = []
-        for part in masks:
-            self.shape = part.shape[1:]
-            packed.append(np.packbits(part.reshape(len(part), -1), axis=1))
-        self._packed = np.concatenate(packed)
-        self.classes = np.ones(len(self._packed), dtype=np.int64)
+        packed = PackedMasks.pack(mask for part in masks for mask in part)
+        super().__init__(packed, np.arange(len(packed)), Specificity("mask"))
 
     @property
     def positive(self) -> NDArray[np.bool_]:
         """(n,) bool: which masks are not empty."""
-        return np.asarray(self._packed.any(axis=1), dtype=bool)
+        return np.asarray(self._masks.bits.any(axis=1), dtype=bool)
 
 
 def unlabelled(problem: TrainingProblem, options: Ssl) -> TrainingSet:

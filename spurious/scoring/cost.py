@@ -5,9 +5,11 @@ A trial stores counts only, so a new price needs no new trial.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from spurious.config.methods import Method
 from spurious.config.options import Prices, Specificity
+from spurious.scoring.selection import SelectionRule, charged_rules
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class AnnotationCounts:
         val_negatives: Validation images with nothing to draw.
         val_spurious_labels: Those on validation that the method or the selection rule reads.
         rest_labels: Image labels of the rest of the training split.
+        attributes: Number of the dataset's spurious attributes.
         trains_on_validation: Whether the method fits parameters on the validation images, whose
             annotation then is training annotation.
     """
@@ -38,6 +41,7 @@ class AnnotationCounts:
     val_negatives: int
     val_spurious_labels: int = 0
     rest_labels: int = 0
+    attributes: int = 0
     trains_on_validation: bool = False
 
 
@@ -97,3 +101,33 @@ def cost(specificity: Specificity, counts: AnnotationCounts, prices: Prices) -> 
         spurious_labels=spurious * dollars_per_click,
         validation=validation * dollars_per_click,
     )
+
+
+def trial_cost(
+    specificity: Specificity,
+    method: Method,
+    keep: SelectionRule,
+    counts: AnnotationCounts,
+    prices: Prices,
+    rule: SelectionRule | None = None,
+) -> Cost:
+    """Dollars for one trial's annotations and for what is read to select its epoch.
+
+    A rule that reads robust AUROC on validation needs every validation image's
+    spurious attributes, so it is charged that many spurious labels, once. Where training went on
+    from what the trial's own rule chose, that rule is charged beside `rule`. An oracle rule reads
+    the test split, which nobody could buy, and is charged nothing.
+
+    Args:
+        specificity: What was annotated.
+        method: The method's options.
+        keep: The trial's own rule.
+        counts: What was annotated.
+        prices: Price table in force.
+        rule: The rule that selects the reported epoch; None is the trial's own.
+    """
+    if charged_rules(rule, keep, method.trains_by_keep):
+        every = counts.val_images * counts.attributes
+        # the same labels, where the method needed them already
+        counts = replace(counts, val_spurious_labels=max(counts.val_spurious_labels, every))
+    return cost(specificity, counts, prices)

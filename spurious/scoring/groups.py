@@ -1,46 +1,22 @@
-"""Groups of (label, spurious attribute): direction, cells, and who contradicts the label."""
+"""Groups of (label, spurious attribute): their sizes, and who contradicts the label."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spurious.data.dataset import UNKNOWN
+from spurious.data.attributes import UNKNOWN, GroupCounts
 
 
-@dataclass(frozen=True)
-class Cells:
-    """Numbers of images per (label y, attribute s) and without an annotation of s."""
-
-    y0_s0: int
-    y0_s1: int
-    y1_s0: int
-    y1_s1: int
-    unknown: int
-
-
-def cells(labels: NDArray[np.int64], attribute: NDArray[np.int8]) -> Cells:
-    """Count the four groups g = 2 y + s; labels (N,), attribute (N,) in {0, 1, UNKNOWN}."""
-    known = attribute != UNKNOWN
-    group = 2 * labels[known] + attribute[known]
-    counts = np.bincount(group, minlength=4)
-    y0_s0, y0_s1, y1_s0, y1_s1 = (int(count) for count in counts)
-    return Cells(y0_s0, y0_s1, y1_s0, y1_s1, unknown=int((~known).sum()))
-
-
-def direction(labels: NDArray[np.int64], attribute: NDArray[np.int8]) -> int:
-    """+1 where the attribute goes with the label, -1 against it, 0 where nothing shows it.
-
-    Measured on training images: the sign of P(s=1 | y=1) - P(s=1 | y=0), a tie counting as +1.
-    """
-    counted = cells(labels, attribute)
-    positives, negatives = counted.y1_s0 + counted.y1_s1, counted.y0_s0 + counted.y0_s1
-    if positives == 0 or negatives == 0:
-        return 0
-    return 1 if counted.y1_s1 / positives >= counted.y0_s1 / negatives else -1
+def count_groups(labels: NDArray[np.int64], attribute: NDArray[np.int8]) -> GroupCounts:
+    """Count images per label and attribute; labels (N,), attribute (N,) in {0, 1, UNKNOWN}."""
+    values = (0, 1, UNKNOWN)
+    y0, y1 = (
+        [int(((labels == y) & (attribute == value)).sum()) for value in values] for y in (0, 1)
+    )
+    return GroupCounts(y0[0], y0[1], y1[0], y1[1], y0_unknown=y0[2], y1_unknown=y1[2])
 
 
 def contradicts(

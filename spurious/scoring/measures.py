@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spurious.scoring.groups import Cells, cells
+from spurious.data.attributes import GroupCounts
+from spurious.scoring.groups import count_groups
 from spurious.scoring.metrics import auroc
 
 
@@ -135,7 +136,7 @@ class PerformanceGap:
 
     attribute: str
     value: float
-    cells: Cells
+    cells: GroupCounts
 
 
 def performance_gaps(
@@ -160,5 +161,6 @@ def performance_gaps(
     for column, name in enumerate(names):
         having, lacking = attributes[:, column] == 1, attributes[:, column] == 0
         value = auroc(labels[having], scores[having]) - auroc(labels[lacking], scores[lacking])
-        gaps.append(PerformanceGap(name, value, cells(labels, attributes[:, column])))
+        counts = count_groups(labels, attributes[:, column])
+        gaps.append(PerformanceGap(name, value, counts))
     return gaps

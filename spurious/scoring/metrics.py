@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spurious.scoring.groups import Cells, cells, contradicts, mostly_contradicts
+from spurious.data.attributes import GroupCounts
+from spurious.scoring.groups import contradicts, count_groups, mostly_contradicts
 
 
 def auroc(labels: NDArray[np.int64], scores: NDArray[np.floating]) -> float:
@@ -46,7 +47,7 @@ class RobustAuroc:
 
     attribute: str | None
     value: float
-    cells: Cells
+    cells: GroupCounts
 
 
 def robust_auroc(
@@ -73,14 +74,17 @@ def robust_auroc(
         return []
     together = mostly_contradicts(labels, attributes, directions)
     contradicting = labels[together]
-    counted = cells(labels, attributes[:, 0])
+    counted = count_groups(labels, attributes[:, 0])
     if len(names) > 1:  # with several attributes s means "the attributes suggest abnormal"
-        counted = Cells(0, int((contradicting == 0).sum()), int((contradicting == 1).sum()), 0, 0)
+        counted = GroupCounts(
+            0, int((contradicting == 0).sum()), int((contradicting == 1).sum()), 0, 0, 0
+        )
     results = [RobustAuroc(None, auroc(contradicting, scores[together]), counted)]
     for column, (name, sign) in enumerate(zip(names, directions, strict=True)):
         rows = contradicts(labels, attributes[:, column], sign)
         value = auroc(labels[rows], scores[rows])
-        results.append(RobustAuroc(name, value, cells(labels, attributes[:, column])))
+        counts = count_groups(labels, attributes[:, column])
+        results.append(RobustAuroc(name, value, counts))
     return results
 
 

@@ -17,7 +17,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spurious.scoring.groups import Cells, cells, known_groups
+from spurious.data.attributes import GroupCounts
+from spurious.scoring.groups import count_groups, known_groups
 from spurious.scoring.measures import performance_gaps
 from spurious.scoring.metrics import (
     auroc,
@@ -66,7 +67,7 @@ class Value:
 
     value: float
     attribute: str | None = None
-    cells: Cells | None = None
+    cells: GroupCounts | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +164,7 @@ def _group_rate(label: int, having: int) -> Callable[[Predictions], list[Value]]
         for column, name in enumerate(p.names):
             mine = p.attributes[:, column] == having
             rate = call_rate(p.labels[mine], p.scores[mine], p.threshold, label)
-            values.append(Value(rate, name, cells(p.labels, p.attributes[:, column])))
+            values.append(Value(rate, name, count_groups(p.labels, p.attributes[:, column])))
         return values
 
     return rates

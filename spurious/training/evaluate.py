@@ -15,16 +15,16 @@ import torch
 from numpy.typing import NDArray
 
 from spurious.config.options import Negatives, Specificity, Train
+from spurious.data.attributes import GroupCounts
 from spurious.data.dataset import Dataset
 from spurious.data.inputs import PackedTargets, normalised, pixel_classes
-from spurious.scoring.groups import Cells
+from spurious.data.splits import EVALUATION_SPLITS
 from spurious.scoring.metrics import mean_dice, worst_mean
 from spurious.scoring.registry import Predictions, compute_metrics
 from spurious.training.models import Model
 from spurious.training.objective import Forward
 from spurious.training.supervision import Supervision
 
-SPLITS = ("val", "test")
 _BATCH = 64
 
 
@@ -90,7 +90,7 @@ class Evaluator:
         supervision: Supervision,
         train: Train,
         device: torch.device,
-        splits: tuple[str, ...] = SPLITS,
+        splits: tuple[str, ...] = EVALUATION_SPLITS,
         negatives: Negatives = "background",
     ) -> None:
         self.dataset, self.supervision, self.device, self.train = (
@@ -200,9 +200,9 @@ class Evaluator:
         return out
 
 
-def counts(cells: Cells | None) -> tuple[int, int, int, int]:
-    """The four groups of `MetricRow.cells`; zeros for a metric that is not of groups."""
-    return (0, 0, 0, 0) if cells is None else (cells.y0_s0, cells.y0_s1, cells.y1_s0, cells.y1_s1)
+def counts(groups: GroupCounts | None) -> tuple[int, int, int, int]:
+    """Return `MetricRow.cells`; zeros for a metric that is not of groups."""
+    return (0, 0, 0, 0) if groups is None else groups.annotated
 
 
 def layout(train: Train) -> torch.memory_format:

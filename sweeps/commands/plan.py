@@ -25,7 +25,7 @@ def plan(source: SpecSource, store_url: str | None, *, as_json: bool) -> int:
     with _short_store_timeout():
         planned, seconds = plan_without_fail(spec, store_url)
     if as_json:
-        print_json(as_dict(planned))
+        print_json(as_dict(planned, spec))
     else:
         print(as_text(planned, spec, seconds))
     return 0

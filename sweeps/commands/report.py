@@ -22,8 +22,8 @@ from sweeps.commands.context import (
 from sweeps.commands.output import note, print_json
 from sweeps.commands.pull import read_tables
 from sweeps.errors import ResultError
+from sweeps.plan.cell import cell_of
 from sweeps.plan.plan import Plan
-from sweeps.plan.render import cell_dict
 from sweeps.results import tables as results
 from sweeps.spec.model import GeneratorDataset, Spec
 from sweeps.spec.papers import PublishedTable, find
@@ -82,10 +82,7 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
         trials=tables["trials"],
         epochs=tables["epochs"],
         failures=tables["failures"],
-        planned=[
-            PlannedTrial(**cell_dict(trial.cell), seed=trial.config.seed, trial_id=trial.id)
-            for trial in plan.trials
-        ],
+        planned=[PlannedTrial(trial.cell, trial.config.seed, trial.id) for trial in plan.trials],
         prices=spec.prices,
         provenance=Provenance(
             sweep=spec.name,
@@ -127,7 +124,7 @@ def _score_predictions(
     from sweeps.report.scored import score_epochs
 
     def reduce(trial: Mapping[str, Any], table: pa.Table) -> pa.Table:
-        segments = trial["specificity"] != "label"
+        segments = cell_of(trial["config"]).specificity.kind != "label"
         return score_epochs(table, segments, directions, spec.select.operating_point)
 
     parts = results.reduce_attempts(store, "predictions", trials, reduce)

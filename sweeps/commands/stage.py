@@ -47,6 +47,7 @@ def stage(
 
     Its index is read first, so that a broken folder is reported before Ray starts.
     """
+    from cluster.datasets.image_counts import read_image_counts
     from cluster.datasets.keys import check_name
     from cluster.jobs.session import ray_session
     from sweeps.staging.sources import staging_from_command
@@ -58,7 +59,7 @@ def stage(
     staging.source.index()
     with store_session(url) as store, keep_stdout_for_json(as_json):
         manifest = find_complete_manifest(store, name, staging.digest)
-        if manifest is None:
+        if manifest is None or read_image_counts(store, manifest) is None:
             with ray_session(f"stage-{name}", keep_logs=keep_logs) as session:
                 manifest = stage_into(store, name, staging)
             if keep_logs:

@@ -12,7 +12,8 @@ from typing import Any
 
 from cluster.stores.base import Store
 from sweeps import telemetry as metrics
-from sweeps.plan.plan import Cell, Plan
+from sweeps.plan.cell import Cell
+from sweeps.plan.plan import Plan
 from sweeps.results.tables import decode, trial_key
 from sweeps.spec.model import Spec
 from sweeps.telemetry import PULSE, STATES, harmless, ray_runs, record

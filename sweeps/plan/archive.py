@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.errors import NotFound
 from sweeps.errors import ResultError
-from sweeps.plan.plan import Cell, Plan
+from sweeps.plan.cell import Cell
+from sweeps.plan.plan import Plan
 from sweeps.plan.render import as_dict
 from sweeps.spec.model import Spec
 
@@ -56,7 +57,7 @@ def archive(store: Store, spec: Spec, plan: Plan) -> None:
     it is for people.
     """
     document = {
-        **as_dict(plan),
+        **as_dict(plan, spec),
         "spec": spec.text,
         "overrides": dict(spec.overrides),
         "seconds": _seconds(store, plan),

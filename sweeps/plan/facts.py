@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+
+from cluster.datasets.image_counts import ImageCounts, read_image_counts
 from cluster.datasets.manifest import Manifest, find_manifest
 from cluster.errors import NotFound
 from cluster.stores.base import Store
+from spurious.scoring.annotations import COUNTED, ImageFacts
 from sweeps.plan.identity import generator_digest
 from sweeps.plan.plan import DatasetFacts, Plan, make_plan
 from sweeps.results.tables import committed_ids
 from sweeps.spec.model import GeneratorDataset, Spec
 
 
-def facts_of(manifest: Manifest) -> DatasetFacts:
-    """A manifest as planning sees it."""
+def facts_of(manifest: Manifest, images: Mapping[str, ImageCounts] | None = None) -> DatasetFacts:
+    """Take from a manifest what planning needs, with the counts per image where there are any."""
     return DatasetFacts(
         name=manifest.name,
         digest=manifest.digest,
@@ -32,6 +38,16 @@ def facts_of(manifest: Manifest) -> DatasetFacts:
             for split, c in manifest.splits.items()
         },
         dtype=manifest.dtype,
+        images=None if images is None else _image_facts(manifest, images),
+    )
+
+
+def _image_facts(manifest: Manifest, images: Mapping[str, ImageCounts]) -> ImageFacts:
+    return ImageFacts(
+        digest=manifest.digest,
+        labels={split: np.array(images[split].labels, np.int64) for split in COUNTED},
+        abnormalities={split: np.array(images[split].abnormalities, np.int64) for split in COUNTED},
+        attributes=len(manifest.attribute_names),
     )
 
 
@@ -53,10 +69,15 @@ def plan_on(spec: Spec, store: Store) -> Plan:
     if isinstance(dataset, GeneratorDataset):
         digest = generator_digest(dataset.name, dataset.options)
         try:
-            facts = facts_of(find_manifest(store, dataset.name, digest))
+            facts = _staged_facts(store, dataset.name, digest)
         except NotFound:
             unknown = f"'{dataset.name}' is not staged yet (`sweeps run` does it): counts unknown"
             return make_plan(spec, generator_facts(dataset), committed_ids(store), unknown)
     else:
-        facts = facts_of(find_manifest(store, dataset.name, dataset.digest_prefix))
+        facts = _staged_facts(store, dataset.name, dataset.digest_prefix)
     return make_plan(spec, facts, committed_ids(store))
+
+
+def _staged_facts(store: Store, name: str, digest_prefix: str | None) -> DatasetFacts:
+    manifest = find_manifest(store, name, digest_prefix)
+    return facts_of(manifest, read_image_counts(store, manifest))

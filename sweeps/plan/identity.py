@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from spurious.config.options import GENERATORS, FitConfig
@@ -32,12 +32,16 @@ NOT_HASHED = (
 )
 """Fields that change where, when or how results are read, never a trial's numbers."""
 
-REVISIONS: Mapping[tuple[str, str], int] = {
-    ("spl", "fcn-resnet50"): 2,  # similarity of pixels before dropout, not after it
-}
-"""(method, model) to how often its numbers were changed since `SCIENCE_VERSION` was raised, plus 1.
+SCIENCE_CHANGES: Mapping[int, str] = {}
+"""Version of the science to why it was raised, from 2 on."""
 
-Part of the ids of these trials alone, so that all others stay.
+REVISIONS: Mapping[tuple[int, str, str], Mapping[int, str]] = {
+    (1, "spl", "fcn-resnet50"): {2: "it compares pixels before dropout, not after it"},
+}
+"""(version of the science, method, model) to its revisions, each with what changed its numbers.
+
+Part of the ids of these trials alone, so that all others stay. The first revision is 1 and is not
+listed; entries stay when `SCIENCE_VERSION` is raised, so that older results are recognised.
 """
 
 ADDED_LATER: Mapping[str, Any] = {
@@ -66,8 +70,25 @@ def canonical(value: Any) -> str:
     )
 
 
-def resolve_config(config: FitConfig, dataset_digest: str) -> dict[str, Any]:
-    """The configuration as a plain dict, defaults included."""
+def revision_of(config: FitConfig) -> int:
+    """Return the revision of a method's numbers on a model, from 1."""
+    return max(_changes(config), default=1)
+
+
+def _changes(config: FitConfig) -> Mapping[int, str]:
+    return REVISIONS.get((config.science_version, config.method_name, config.model_name), {})
+
+
+def resolve_config(
+    config: FitConfig, dataset_digest: str, revision: int | None = None
+) -> dict[str, Any]:
+    """Return the configuration as a plain dict, defaults included.
+
+    Args:
+        config: The configuration.
+        dataset_digest: The manifest's digest.
+        revision: An earlier revision; None is today's.
+    """
     return {
         "dataset": dataset_digest,
         "specificity": asdict(config.specificity),
@@ -80,7 +101,7 @@ def resolve_config(config: FitConfig, dataset_digest: str) -> dict[str, Any]:
         "negatives": config.negatives,
         "seed": config.seed,
         "science_version": config.science_version,
-        "revision": REVISIONS.get((config.method_name, config.model_name), 1),
+        "revision": revision_of(config) if revision is None else revision,
     }
 
 
@@ -97,10 +118,40 @@ def hashed_text(config: Mapping[str, Any], added_later: Mapping[str, Any] = ADDE
     return canonical(kept)
 
 
-def trial_id(config: FitConfig, dataset_digest: str) -> str:
+def trial_id(config: FitConfig, dataset_digest: str, revision: int | None = None) -> str:
     """The first 16 hex digits; among 100,000 trials two collide with probability 3e-10."""
-    text = hashed_text(resolve_config(config, dataset_digest))
+    text = hashed_text(resolve_config(config, dataset_digest, revision))
     return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
+
+
+@dataclass(frozen=True)
+class EarlierId:
+    """The id that a trial had before its numbers were changed.
+
+    Attributes:
+        id: The id.
+        subject: What changed: a method with a model, or the science of all trials.
+        reason: How, of the first change after this id.
+    """
+
+    id: str
+    subject: str
+    reason: str
+
+
+def earlier_ids(config: FitConfig, dataset_digest: str) -> list[EarlierId]:
+    """Every id under a lower revision or an earlier version of the science, oldest first."""
+    earlier = []
+    for version in range(1, config.science_version + 1):
+        older = replace(config, science_version=version)
+        subject, changes = f"{config.method_name} with {config.model_name}", _changes(older)
+        for revision in range(1, revision_of(older)):
+            old_id = trial_id(older, dataset_digest, revision)
+            earlier.append(EarlierId(old_id, subject, changes[revision + 1]))
+        if version < config.science_version:
+            reason = SCIENCE_CHANGES[version + 1]
+            earlier.append(EarlierId(trial_id(older, dataset_digest), "the science", reason))
+    return earlier
 
 
 def shared_model_id(stage: SharedModel, dataset_digest: str) -> str:

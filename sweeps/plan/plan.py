@@ -12,10 +12,10 @@ from itertools import product
 from spurious.config.methods import Ssl
 from spurious.config.options import Budget, FitConfig, Negatives, Specificity
 from spurious.data.budget import maximum
-from spurious.scoring.cost import AnnotationCounts, Cost, cost
-from spurious.scoring.selection import charged_rules, parse_rule
+from spurious.scoring.annotations import ImageFacts
 from sweeps.errors import PlanError
-from sweeps.plan.identity import trial_id
+from sweeps.plan.cell import Cell
+from sweeps.plan.identity import EarlierId, earlier_ids, trial_id
 from sweeps.spec.model import MethodChoice, Spec
 
 
@@ -32,6 +32,7 @@ class DatasetFacts:
         attributes: Spurious attribute names.
         unlabelled: Per split and attribute, images that nobody annotated it on.
         dtype: Of the images; None where unknown.
+        images: What each image costs to annotate; None where only `counts` are known.
     """
 
     name: str
@@ -41,18 +42,7 @@ class DatasetFacts:
     attributes: tuple[str, ...] = ()
     unlabelled: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     dtype: str | None = None
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One (specificity, budget, method): what is compared; seeds are replicates of it."""
-
-    specificity: Specificity
-    budget: Budget
-    method: MethodChoice
-
-    def __str__(self) -> str:
-        return f"{self.specificity} / {self.budget} / {self.method}"
+    images: ImageFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +74,7 @@ class Plan:
         skipped: Cells that make no sense, each with the reason.
         done: Ids of trials with a committed result.
         unknown: Why ids or counts are missing, or None.
+        older: Trials with a result under an earlier id, from before their numbers were changed.
     """
 
     name: str
@@ -94,6 +85,7 @@ class Plan:
     done: frozenset[str]
     facts: DatasetFacts | None
     unknown: str | None
+    older: tuple[tuple[Trial, EarlierId], ...] = ()
 
     @property
     def missing(self) -> tuple[Trial, ...]:
@@ -210,6 +202,18 @@ def make_plan(
         done=frozenset(ids & set(done)),
         facts=facts,
         unknown=unknown,
+        older=_older(trials, done),
+    )
+
+
+def _older(trials: tuple[Trial, ...], done: Collection[str]) -> tuple[tuple[Trial, EarlierId], ...]:
+    """Pair trials with the earlier ids that have a committed result."""
+    committed = set(done)
+    return tuple(
+        (trial, earlier)
+        for trial in trials
+        for earlier in earlier_ids(trial.config, trial.dataset_digest)
+        if earlier.id in committed
     )
 
 
@@ -288,55 +292,3 @@ def _shape_problems(spec: Spec, cell: Cell, shape: tuple[int, int, int]) -> list
             f"{height} x {width}; stage the dataset at another size or choose another model"
         )
     return problems
-
-
-def expected_counts(
-    cell: Cell, rest: bool, facts: DatasetFacts, negatives: Negatives = "background"
-) -> AnnotationCounts | None:
-    """What a trial of this cell annotates, on average over draws; None before staging.
-
-    Under `negatives: lesion` every negative image is taken to have something drawn on it.
-    """
-    if facts.counts is None:
-        return None
-    train, val = facts.counts["train"], facts.counts["val"]
-    images = train["n"] if cell.budget.images is None else cell.budget.images
-    share = train["positives"] / train["n"] if train["n"] else 0.0
-    equal = cell.budget.images is not None and cell.budget.balance == "equal"
-    positives = images / 2 if equal else images * share
-    on_negatives = {name: _on_negatives(facts, name) for name in ("train", "val")}
-    on_positives = train["abnormalities"] - on_negatives["train"]
-    per_positive = on_positives / train["positives"] if train["positives"] else 0.0
-    bare, val_bare, more = images - round(positives), val["n"] - val["positives"], 0.0
-    val_drawn = val["abnormalities"] - on_negatives["val"]
-    if negatives == "lesion":
-        more = bare * on_negatives["train"] / max(train["n"] - train["positives"], 1)
-        bare, val_bare, val_drawn = 0, 0, val["abnormalities"]
-    split = cell.method.options.spurious_labels
-    attributes = 1 if getattr(cell.method.options, "attribute", None) else len(facts.attributes)
-    return AnnotationCounts(
-        train_images=images,
-        train_abnormalities=round(positives * per_positive + more),
-        train_negatives=bare,
-        rest_labels=train["n"] - images if rest else 0,
-        spurious_labels=images * attributes if split == "train" else 0,
-        val_spurious_labels=val["n"] * attributes if split == "val" else 0,
-        val_images=val["n"],
-        val_abnormalities=val_drawn,
-        val_negatives=val_bare,
-        trains_on_validation=cell.method.options.trains_on_validation,
-    )
-
-
-def expected_cost(spec: Spec, cell: Cell, facts: DatasetFacts | None) -> Cost | None:
-    """Expected annotation dollars of one trial of a cell; None before staging."""
-    rest = spec.rest_for(cell.specificity, cell.budget, cell.method) is not None
-    negatives = spec.negatives_for(cell.specificity)
-    counts = None if facts is None else expected_counts(cell, rest, facts, negatives)
-    if facts is None or counts is None:
-        return None
-    keep = parse_rule(spec.train_for(cell.specificity, cell.method.name).keep)
-    if charged_rules(spec.select_rule, keep, cell.method.options.trains_by_keep):
-        every = counts.val_images * len(facts.attributes)
-        counts = replace(counts, val_spurious_labels=max(counts.val_spurious_labels, every))
-    return cost(cell.specificity, counts, spec.prices)

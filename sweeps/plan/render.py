@@ -6,18 +6,20 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from sweeps.plan.plan import Cell, Plan, expected_cost
+from sweeps.plan.cell import Cell
+from sweeps.plan.plan import Plan
+from sweeps.plan.prices import cell_price
 from sweeps.spec.model import MethodChoice, Spec
 
 
-def as_dict(plan: Plan) -> dict[str, Any]:
-    """The plan as plain JSON values."""
+def as_dict(plan: Plan, spec: Spec) -> dict[str, Any]:
+    """The plan as plain JSON values, with the prices that its spec gives each cell."""
     facts = plan.facts
     return {
         "sweep": plan.name,
         "dataset": None if facts is None else {"name": facts.name, "digest": facts.digest},
         "unknown": plan.unknown,
-        "cells": [cell_dict(cell) for cell in plan.cells],
+        "cells": [{**cell_dict(cell), "cost": _cost(plan, spec, cell)} for cell in plan.cells],
         "seeds": list(plan.seeds),
         "skipped": [{**cell_dict(cell), "reason": reason} for cell, reason in plan.skipped],
         "trials": [
@@ -29,15 +31,26 @@ def as_dict(plan: Plan) -> dict[str, Any]:
             }
             for trial in plan.trials
         ],
+        "older": [
+            {"id": trial.id, "older_id": old.id, "subject": old.subject, "reason": old.reason}
+            for trial, old in plan.older
+        ],
     }
 
 
 def cell_dict(cell: Cell) -> dict[str, str]:
     """A cell's three coordinates as text."""
+    return dict(zip(("specificity", "budget", "method"), cell.key, strict=True))
+
+
+def _cost(plan: Plan, spec: Spec, cell: Cell) -> dict[str, Any] | None:
+    """A cell's dollars per seed as JSON; None before its dataset is staged."""
+    price = cell_price(spec, cell, plan.facts)
+    if price is None:
+        return None
     return {
-        "specificity": str(cell.specificity),
-        "budget": str(cell.budget),
-        "method": str(cell.method),
+        **{"dollars": price.dollars, "low": price.low, "high": price.high},
+        **{"exact": price.is_exact, "validation": price.cost.validation},
     }
 
 
@@ -74,6 +87,7 @@ def as_text(plan: Plan, spec: Spec, seconds: Mapping[str, float]) -> str:
         f"skipped: {cell.specificity} / {cell.budget} / {names[cell.method]}: {reason}"
         for cell, reason in plan.skipped
     ]
+    lines += [f"note: {line}" for line in _older(plan)]
     if plan.unknown is not None:
         lines.append(f"note: {plan.unknown}")
     return "\n".join(lines)
@@ -89,11 +103,30 @@ def _short_names(spec: Spec) -> dict[MethodChoice, str]:
 
 
 def _dollars(plan: Plan, spec: Spec, cell: Cell) -> str:
-    cost = expected_cost(spec, cell, plan.facts)
-    if cost is None:
+    price = cell_price(spec, cell, plan.facts)
+    if price is None:
         return "? (dataset not staged)"
-    axis = cost.total if spec.cost.include_validation else cost.axis
-    return f"{axis:,.2f} (+ {cost.validation:,.2f} validation)"
+    dollars = f"{price.dollars:,.2f}"
+    if not price.is_exact:
+        dollars = f"about {dollars}, {price.low:,.2f} to {price.high:,.2f}"
+    return f"{dollars} (+ {price.cost.validation:,.2f} validation)"
+
+
+def _older(plan: Plan) -> list[str]:
+    """One line for each change of numbers that left results under earlier ids."""
+    lines = []
+    missing = {trial.id for trial in plan.missing}
+    for (subject, reason), n in Counter((old.subject, old.reason) for _, old in plan.older).items():
+        of_change = {
+            trial.id for trial, old in plan.older if (old.subject, old.reason) == (subject, reason)
+        }
+        again = "running computes" if of_change & missing else "this version has computed"
+        verb, it, is_kept = ("exists", "it", "it is") if n == 1 else ("exist", "them", "they are")
+        lines.append(
+            f"{n} result{'' if n == 1 else 's'} {verb} under an older revision of {subject} "
+            f"({reason}); {is_kept} kept in the store but not counted; {again} {it} again"
+        )
+    return lines
 
 
 def _compute(plan: Plan, spec: Spec, seconds: Mapping[str, float]) -> list[str]:

@@ -49,7 +49,7 @@ def answer(cells: pd.DataFrame, priced: pd.DataFrame) -> str:
     compared = int(cells["robust_auroc_mean"].notna().sum())
     reached = f"the highest mean robust AUROC of the {compared} purchases compared"
     text = (
-        f"{sentence(describe_cell(best))}, reached "
+        f"{sentence(describe_cell(best['cell']))}, reached "
         f"{reached if compared > 1 else 'the only result so far, a robust AUROC of'}: "
         f"{number(best['robust_auroc_mean'], 2)} over {_seeds(best)}"
     )
@@ -136,9 +136,9 @@ def _cheaper_sentence(cheaper: Cell, best: Cell, priced: pd.DataFrame) -> str:
     of_best, of_cheaper = by_seed(priced, keys, "test_robust_auroc")
     lower = paired_difference(of_cheaper, of_best)
     text = (
-        f"The cheapest purchase whose mean lies inside that interval is {describe_cell(cheaper)}, "
-        f"for {dollars(cheaper['dollars_mean'])}: {number(cheaper['robust_auroc_mean'], 2)} over "
-        f"{_seeds(cheaper)}"
+        f"The cheapest purchase whose mean lies inside that interval is "
+        f"{describe_cell(cheaper['cell'])}, for {dollars(cheaper['dollars_mean'])}: "
+        f"{number(cheaper['robust_auroc_mean'], 2)} over {_seeds(cheaper)}"
     )
     if lower.n < 2:
         return f"{text}."

@@ -36,7 +36,7 @@ def cautions(cells: pd.DataFrame, priced: pd.DataFrame, epochs: pd.DataFrame) ->
     notes = []
     for (metric, method), rows in events.groupby(["metric", "method"], sort=True):
         wanted = set(cell_keys(rows))
-        pairs = zip(cells.to_dict("records"), cell_keys(cells), strict=True)
+        pairs = zip(cells["cell"], cell_keys(cells), strict=True)
         names = [
             describe_cell(cell).rsplit(", trained", 1)[0] for cell, key in pairs if key in wanted
         ]

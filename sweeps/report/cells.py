@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spurious.config.methods import method_named
 from sweeps.errors import ResultError
+from sweeps.plan.cell import Cell
 from sweeps.report.frontier import frontier_share, on_frontier
 from sweeps.report.statistics import Summary, summarize
 from sweeps.report.tables import (
@@ -39,7 +38,8 @@ def cells(
         failures: Columns of `sweeps.results.schemas.FAILURES`.
 
     Returns:
-        Columns of `REPORT_CELLS`, from coarse to fine specificity, small to large budget.
+        Columns of `REPORT_CELLS` and `cell` as a `Cell`, from coarse to fine specificity, small to
+        large budget.
 
     Raises:
         ResultError: a trial that is not planned, two trials of one seed in a cell, or trials of
@@ -47,24 +47,25 @@ def cells(
     """
     _check(priced, planned)
     failed = set(failures["trial_id"])
-    seeds_planned = Counter(trial.cell for trial in planned)
+    seeds_planned = Counter(trial.key for trial in planned)
     seeds_failed = Counter(
-        trial.cell for trial in _missing(priced, planned) if trial.trial_id in failed
+        trial.key for trial in _missing(priced, planned) if trial.trial_id in failed
     )
     by_cell = dict(list(priced.sort_values("seed").groupby(CELL, sort=False)))
     rows = []
     for cell in _ordered(planned):
-        trials = by_cell.get(cell, priced.iloc[:0])
+        trials = by_cell.get(cell.key, priced.iloc[:0])
         identity = {
             "dataset": priced["dataset"].iloc[0],
             "dataset_digest": priced["dataset_digest"].iloc[0],
-            **dict(zip(CELL, cell, strict=True)),
-            "oracle": is_oracle(cell[2]),
+            **dict(zip(CELL, cell.key, strict=True)),
+            "cell": cell,
+            "oracle": cell.method.options.oracle,
             "balance": trials["balance"].iloc[0] if len(trials) else None,
             "model": trials["model"].iloc[0] if len(trials) else None,
-            "seeds_planned": seeds_planned[cell],
+            "seeds_planned": seeds_planned[cell.key],
             "seeds_done": len(trials),
-            "seeds_failed": seeds_failed[cell],
+            "seeds_failed": seeds_failed[cell.key],
         }
         rows.append(identity | _measures(trials))
     table = pd.DataFrame(rows)
@@ -75,13 +76,7 @@ def cells(
         by_seed(priced, keys, "dollars"), by_seed(priced, keys, "test_robust_auroc")
     )
     table["schema_version"] = REPORT_SCHEMA_VERSION
-    return table[[column.name for column in REPORT_CELLS]]
-
-
-def is_oracle(method: str) -> bool:
-    """Whether a method, written with or without options, is given the groups of its images."""
-    options = method_named(method)
-    return options is not None and options.oracle
+    return table[[*(column.name for column in REPORT_CELLS), "cell"]]
 
 
 def cell_keys(table: pd.DataFrame) -> list[tuple[str, str, str]]:
@@ -103,14 +98,17 @@ def unfinished(
     """Planned trials without a result, each with its last failure where there is one.
 
     Returns:
-        Columns `specificity`, `budget`, `method`, `seed`, `trial_id`, `failure_class`, `message`,
-        `node`, `failed_at` (these four null without a failure), `attempts` (failed ones).
+        Columns of `CELL`, `cell`, `seed`, `trial_id`, `failure_class`, `message`, `node`,
+        `failed_at` (these four null without a failure), `attempts` (failed ones).
     """
     attempts = failures["trial_id"].value_counts()
     last = failures.sort_values("failed_at").drop_duplicates("trial_id", keep="last")
     missing = pd.DataFrame(
-        [asdict(trial) for trial in _missing(priced, planned)],
-        columns=[*CELL, "seed", "trial_id"],
+        [
+            (*trial.key, trial.cell, trial.seed, trial.trial_id)
+            for trial in _missing(priced, planned)
+        ],
+        columns=[*CELL, "cell", "seed", "trial_id"],
     )
     kept = ["trial_id", "failure_class", "message", "node", "failed_at"]
     table = missing.merge(last[kept], on="trial_id", how="left")
@@ -119,13 +117,16 @@ def unfinished(
 
 def _missing(priced: pd.DataFrame, planned: Sequence[PlannedTrial]) -> list[PlannedTrial]:
     done = set(zip(*(priced[name] for name in [*CELL, "seed"]), strict=True))
-    return [trial for trial in planned if (*trial.cell, trial.seed) not in done]
+    return [trial for trial in planned if (*trial.key, trial.seed) not in done]
 
 
-def _ordered(planned: Sequence[PlannedTrial]) -> list[tuple[str, str, str]]:
+def _ordered(planned: Sequence[PlannedTrial]) -> list[Cell]:
     return sorted(
-        {trial.cell for trial in planned},
-        key=lambda cell: (specificity_order(cell[0]), budget_order(cell[1]), cell[2]),
+        {trial.key: trial.cell for trial in planned}.values(),
+        key=lambda cell: (
+            *(specificity_order(cell.specificity), budget_order(cell.budget)),
+            str(cell.method),
+        ),
     )
 
 
@@ -164,7 +165,7 @@ def _check(priced: pd.DataFrame, planned: Sequence[PlannedTrial]) -> None:
             f"a report covers one dataset, these trials are of {', '.join(names)}; "
             f"report on one plan's trials at a time"
         )
-    ids = {(*trial.cell, trial.seed): trial.trial_id for trial in planned}
+    ids = {(*trial.key, trial.seed): trial.trial_id for trial in planned}
     for trial in priced.to_dict("records"):
         key = (trial["specificity"], trial["budget"], trial["method"], trial["seed"])
         if key not in ids or ids[key] not in (None, trial["trial_id"]):

@@ -28,7 +28,7 @@ from sweeps.report.panels import (
     side_by_side,
     write_budgets,
 )
-from sweeps.report.tables import parse_specificity, specificity_order
+from sweeps.report.tables import specificity_order
 
 DPI = 160
 SIZE = (10.0, 7.4)
@@ -103,8 +103,9 @@ def frontier_png(cells: pd.DataFrame, priced: pd.DataFrame) -> bytes:
 
 def _colours(cells: pd.DataFrame) -> dict[str, str]:
     """Specificity to colour; the resolutions r get one ramp from coarse to fine."""
-    names = sorted(set(cells["specificity"]), key=specificity_order)
-    ramp = [name for name in names if parse_specificity(name).kind == "r"]
+    typed = sorted({cell.specificity for cell in cells["cell"]}, key=specificity_order)
+    names = [str(specificity) for specificity in typed]
+    ramp = [str(specificity) for specificity in typed if specificity.kind == "r"]
     shades = _R_COLOURS(np.linspace(0.0, 1.0, len(ramp)))
     resolutions = {n: to_hex(tuple(shade)) for n, shade in zip(ramp, shades, strict=True)}
     return {name: (COLOURS | resolutions)[name] for name in names}

@@ -22,9 +22,9 @@ from spurious.squares.model import (
     maximiser,
     training_variance,
 )
+from sweeps.plan.cell import Cell
 from sweeps.report.cells import CELL, cell_keys
 from sweeps.report.statistics import Summary, summarize, summarize_images
-from sweeps.report.tables import parse_specificity
 from sweeps.report.wording import annotation, images, interval, number
 
 VARIANCE = "variance_measure"
@@ -58,14 +58,14 @@ def measures(priced: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
         epochs: Columns of `sweeps.results.schemas.EPOCHS`; rows of other attempts are ignored.
 
     Returns:
-        Columns of `CELL`, `seed`, `attribute` and the four measures, a row per trial and spurious
-        attribute: NaN where undefined, one row with attribute '' where a trial has none. Variance
-        and alignment are of the kept epoch, the gap is of the chosen one. Trials of a version
-        that did not measure are left out.
+        Columns of `CELL`, `cell`, `seed`, `attribute` and the four measures, a row per trial and
+        spurious attribute: NaN where undefined, one row with attribute '' where a trial has none.
+        Variance and alignment are of the kept epoch, the gap is of the chosen one. Trials of a
+        version that did not measure are left out.
     """
-    chosen = priced[["trial_id", "attempt", "epoch", "seed", *CELL]]
+    chosen = priced[["trial_id", "attempt", "epoch", "seed", *CELL, "cell"]]
     rows = epochs.merge(chosen, on=["trial_id", "attempt"], suffixes=("", "_chosen"))
-    keys = ["trial_id", "seed", *CELL]
+    keys = ["trial_id", "seed", *CELL, "cell"]
     on_test = rows["split"].eq("test") & rows["attribute"].notna()
     at_chosen = rows["epoch"].eq(rows["epoch_chosen"]).fillna(False).astype(bool)
     once = rows["metric"].isin(BY_ATTRIBUTE[:2])
@@ -77,7 +77,7 @@ def measures(priced: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     of_train = rows[rows["metric"].eq(VARIANCE)]
     table = of_train[[*keys, "value"]].rename(columns={"value": VARIANCE})
     table = table.merge(wide, on="trial_id", how="left").fillna({"attribute": ""})
-    columns = [*CELL, "seed", "attribute", VARIANCE, *BY_ATTRIBUTE]
+    columns = [*CELL, "cell", "seed", "attribute", VARIANCE, *BY_ATTRIBUTE]
     return table[columns].sort_values([*CELL, "attribute", "seed"], ignore_index=True)
 
 
@@ -86,7 +86,7 @@ def measure_rows(cells: pd.DataFrame, measured: pd.DataFrame) -> list[dict[str, 
     groups = dict(list(measured.groupby([*CELL, "attribute"], sort=True)))
     return [
         {
-            **_bought(key),
+            **_bought(of_cell),
             "method": key[2],
             "attribute": attribute,
             "seeds": len(group),
@@ -95,7 +95,7 @@ def measure_rows(cells: pd.DataFrame, measured: pd.DataFrame) -> list[dict[str, 
                 *(_summarised(summarize(group[name])) for name in BY_ATTRIBUTE),
             ],
         }
-        for key in cell_keys(cells)
+        for of_cell, key in zip(cells["cell"], cell_keys(cells), strict=True)
         for (*cell, attribute), group in groups.items()
         if tuple(cell) == key
     ]
@@ -114,13 +114,13 @@ def square_rows(
     groups = dict(list(once.groupby(["specificity", "budget"], sort=False)))
     whole, rows = training_variance(options), []
     on_images = squares_measured(options, cells).by_specificity
-    for key in dict.fromkeys(key[:2] for key in cell_keys(cells)):
-        specificity = parse_specificity(key[0])
+    for key, cell in {cell.key[:2]: cell for cell in cells["cell"]}.items():
+        specificity = cell.specificity
         forms = [form(options, specificity) for form in (closed_form, exact)]
         values = groups[key][VARIANCE] if key in groups else pd.Series(dtype=float)
         rows.append(
             {
-                **_bought(key),
+                **_bought(cell),
                 "forms": [_form(form, whole) for form in forms],
                 "on_images": _form(on_images[specificity], whole),
                 "measured": _summarised(summarize_images(values)),
@@ -131,8 +131,8 @@ def square_rows(
 
 def squares_measured(options: GaussianSquares, cells: pd.DataFrame) -> MeasuredSquares:
     """Both measures on the generator's training images, at every specificity of the cells."""
-    names = dict.fromkeys(key[0] for key in cell_keys(cells))
-    return measured_squares(options, tuple(map(parse_specificity, names)))
+    specificities = dict.fromkeys(cell.specificity for cell in cells["cell"])
+    return measured_squares(options, tuple(specificities))
 
 
 def _images_note(options: GaussianSquares, cells: pd.DataFrame) -> str:
@@ -171,8 +171,8 @@ def square_note(options: GaussianSquares) -> str:
     return text
 
 
-def _bought(key: tuple[str, ...]) -> dict[str, Any]:
-    return {"annotation": annotation(key[0]), "images": images(key[1])}
+def _bought(cell: Cell) -> dict[str, Any]:
+    return {"annotation": annotation(cell.specificity), "images": images(cell.budget)}
 
 
 def _summarised(summary: Summary) -> tuple[str, str]:

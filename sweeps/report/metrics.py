@@ -90,19 +90,19 @@ def _table(
     wide = wide.reindex(columns=[metric.name for metric in metrics])
     trials: Mapping[Any, pd.DataFrame] = dict(list(priced.groupby(CELL, sort=False)))
     rows = []
-    for key in cell_keys(cells):
+    for cell, key in zip(cells["cell"], cell_keys(cells), strict=True):
+        segments = cell.specificity.kind != "label"
         for attribute in attributes if key in trials else ():
             index = [(trial_id, attribute) for trial_id in trials[key]["trial_id"]]
             mine = wide.reindex(index)  # a trial without a value counts as undefined
             rows.append(
                 {
-                    "annotation": annotation(key[0]),
-                    "images": images(key[1]),
+                    "annotation": annotation(cell.specificity),
+                    "images": images(cell.budget),
                     "method": key[2],
                     "attribute": attribute,
                     "means": [
-                        _in_words(mine[m.name]) if m.fits(key[0] != "label") else (NONE, "")
-                        for m in metrics
+                        _in_words(mine[m.name]) if m.fits(segments) else (NONE, "") for m in metrics
                     ],
                     "seeds": len(mine),
                 }

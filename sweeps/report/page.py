@@ -155,7 +155,7 @@ def _hours(gpu: float, cpu: float) -> str:
 def _alternative_text(cells: pd.DataFrame) -> str:
     front = cells[cells["on_frontier"]].sort_values("dollars_mean")
     points = "; ".join(
-        f"{describe_cell(cell)}, {dollars(cell['dollars_mean'])}, "
+        f"{describe_cell(cell['cell'])}, {dollars(cell['dollars_mean'])}, "
         f"{number(cell['robust_auroc_mean'], 2)}"
         for cell in front.to_dict("records")
     )
@@ -170,8 +170,8 @@ def _cell_row(cell: Mapping[Any, Any]) -> dict[str, Any]:
     low, high = cell["dollars_min"], cell["dollars_max"]
     share, finished = cell["frontier_share"], cell["robust_auroc_n"]
     return {
-        "annotation": annotation(cell["specificity"]),
-        "images": images(cell["budget"]),
+        "annotation": annotation(cell["cell"].specificity),
+        "images": images(cell["cell"].budget),
         "method": f"{cell['method']} (oracle)" if cell["oracle"] else cell["method"],
         "model": cell["model"] or "",
         "dollars": dollars(cell["dollars_mean"]),
@@ -215,14 +215,14 @@ def _frontier_rows(cells: pd.DataFrame) -> list[dict[str, Any]]:
 def _failed_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Trials without a result and with a failed attempt, one row each."""
     failed = table[table["failure_class"].notna()]
-    return [{"purchase": describe_cell(row), **row} for row in _records(failed)]
+    return [{"purchase": describe_cell(row["cell"]), **row} for row in _records(failed)]
 
 
 def _missing_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Trials of which nothing is known, one row per purchase with its seeds."""
     seeds: dict[str, list[str]] = {}
     for row in _records(table[table["failure_class"].isna()]):
-        seeds.setdefault(describe_cell(row), []).append(str(row["seed"]))
+        seeds.setdefault(describe_cell(row["cell"]), []).append(str(row["seed"]))
     return [{"purchase": name, "seeds": ", ".join(numbers)} for name, numbers in seeds.items()]
 
 
@@ -232,7 +232,7 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _undefined_rows(priced: pd.DataFrame) -> list[dict[str, Any]]:
     return [
-        {"purchase": describe_cell(row), "seed": row["seed"], "reason": row["undefined"]}
+        {"purchase": describe_cell(row["cell"]), "seed": row["seed"], "reason": row["undefined"]}
         for row in priced[priced["undefined"].notna()].to_dict("records")
     ]
 

@@ -156,7 +156,7 @@ def write_budgets(axes: Axes, marks: Marks) -> None:
     at, low, high = pixels(means), pixels(np.nanmin(seen, axis=1)), pixels(np.nanmax(seen, axis=1))
     labels = [
         Label(
-            text=images(cell["budget"]),
+            text=images(cell["cell"].budget),
             bundle=(cell["specificity"], cell["budget"]),
             colour=marks.colours[drawn[i]],
             important=bool(cell["on_frontier"]),

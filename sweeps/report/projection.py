@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from sweeps.plan.cell import Cell
 from sweeps.report.cells import CELL, cell_keys
 from sweeps.report.figure import DPI, STYLE
 from sweeps.report.panels import FAINT, MUTED
@@ -117,8 +118,9 @@ def _panel(trial: Mapping[Any, Any], table: pd.DataFrame, name: str | None) -> P
     known = pd.Series(0, index=table.index)
     if name is not None:
         known = table[_PREFIX + name].map({False: 0, True: 1}).fillna(-1).astype(int)
+    cell: Cell = trial["cell"]
     title = (
-        f"{annotation(trial['specificity'])}, {images(trial['budget'])} images\n"
+        f"{annotation(cell.specificity)}, {images(cell.budget)} images\n"
         f"{trial['method']}, seed {trial['seed']}"
     )
     vectors = np.stack(list(table["embedding"]))

@@ -10,10 +10,11 @@ import pandas as pd
 
 from spurious.config.options import GaussianSquares
 from spurious.scoring.registry import METRICS
-from sweeps.report.cells import CELL, cell_keys
+from sweeps.plan.cell import Cell
+from sweeps.report.cells import CELL
 from sweeps.report.measures import squares_measured
 from sweeps.report.statistics import Summary, summarize, summarize_images
-from sweeps.report.tables import REPORT_PUBLISHED, REPORT_SCHEMA_VERSION, parse_specificity
+from sweeps.report.tables import REPORT_PUBLISHED, REPORT_SCHEMA_VERSION
 from sweeps.spec.papers import PublishedTable, PublishedValue
 
 
@@ -38,7 +39,8 @@ def published_frame(
             is measured on the images; elsewhere nobody knows where the spurious pixels are.
 
     Returns:
-        Columns of `REPORT_PUBLISHED`; per table and metric the cells of the sweep first.
+        Columns of `REPORT_PUBLISHED`, `value` as a `PublishedValue` and `cell` as a `Cell`, None
+        where there is none; per table and metric the cells of the sweep first.
     """
     rows: list[dict[str, Any]] = []
     for table in tables:
@@ -50,26 +52,27 @@ def published_frame(
                 else _summaries(metric, priced, epochs)
             )
             matched = set()
-            for cell in cell_keys(cells):
+            for cell in cells["cell"]:
                 value = next((value for value in values if _covers(value, cell)), None)
                 matched.add(value)
-                rows.append(_row(table, metric, cell, value, measured.get(cell)))
+                row = _row(table, metric, cell.key, value, measured.get(cell.key))
+                rows.append(row | {"cell": cell})
             for value in values:
                 if value not in matched:
                     of_paper = (value.specificity, value.budget, value.method)
                     row = _row(table, metric, of_paper, value, None)
-                    rows.append(row | {"counterpart": "paper"})
-    frame = pd.DataFrame(rows, columns=[column.name for column in REPORT_PUBLISHED])
+                    rows.append(row | {"counterpart": "paper", "cell": None})
+    columns = [column.name for column in REPORT_PUBLISHED]
+    frame = pd.DataFrame(rows, columns=[*columns, "value", "cell"])
     return frame.astype({"published_seeds": "Int64", "published_rank": "Int64"})
 
 
-def _covers(value: PublishedValue, cell: tuple[str, str, str]) -> bool:
-    specificity, budget, method = cell
-    coarse = "box" if parse_specificity(specificity).kind == "box" else specificity
+def _covers(value: PublishedValue, cell: Cell) -> bool:
+    coarse = "box" if cell.specificity.kind == "box" else str(cell.specificity)
     return (
         value.specificity == coarse
-        and value.budget in (None, budget)
-        and value.method in (None, method.partition("(")[0])
+        and value.budget in (None, str(cell.budget))
+        and value.method in (None, cell.method.name)
     )
 
 
@@ -98,9 +101,7 @@ def _information(
     if squares is None:
         return {}
     by_specificity = squares_measured(squares, cells).by_specificity
-    return {
-        key: summarize([by_specificity[parse_specificity(key[0])].mi]) for key in cell_keys(cells)
-    }
+    return {cell.key: summarize([by_specificity[cell.specificity].mi]) for cell in cells["cell"]}
 
 
 def _row(
@@ -130,4 +131,5 @@ def _row(
         "measured_low": summary.low,
         "measured_high": summary.high,
         "difference": summary.mean - mean,
+        "value": value,
     }

@@ -9,7 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from spurious.config.options import Budget, Specificity
 from spurious.scoring.registry import METRICS
+from sweeps.plan.cell import Cell
 from sweeps.report.cells import CELL
 from sweeps.report.statistics import t_interval
 from sweeps.report.wording import (
@@ -22,7 +24,7 @@ from sweeps.report.wording import (
     number,
     sentence,
 )
-from sweeps.spec.papers import PublishedTable
+from sweeps.spec.papers import PublishedTable, PublishedValue
 
 _COUNTERPARTS = {"both": "", "sweep": "not in the paper", "paper": "not in this sweep"}
 
@@ -57,7 +59,7 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _section(table: PublishedTable, rows: list[dict[str, Any]]) -> dict[str, Any]:
     of_paper = {_cell(row) for row in rows if row["counterpart"] != "sweep"}
-    alone = {_cell(row): describe_cell(row) for row in rows if _cell(row) not in of_paper}
+    alone = {_cell(row): describe_cell(row["cell"]) for row in rows if _cell(row) not in of_paper}
     shown = [row for row in rows if _cell(row) in of_paper]
     return {
         **{"where": table.where, "paper": table.paper, "shows": table.shows},
@@ -87,10 +89,11 @@ def _shown(row: Row, ranks: int) -> dict[str, str]:
     digits = METRICS[row["metric"]].digits
     rank = row["published_rank"]
     published = _spread(row["published_mean"], row["published_sd"], digits)
+    specificity, budget = _bought(row)
     here = "not measured" if row["counterpart"] == "both" else NONE
     return {
-        "annotation": annotation(row["specificity"]),
-        "images": NONE if row["budget"] is None else images(row["budget"]),
+        "annotation": annotation(specificity),
+        "images": NONE if budget is None else images(budget),
         "method": NONE if row["method"] is None else row["method"],
         "published": published if rank is None else f"place {rank} of {ranks}, 1 the lowest",
         "measured": number(row["measured_mean"], digits) if row["measured_n"] else here,
@@ -100,6 +103,15 @@ def _shown(row: Row, ranks: int) -> dict[str, str]:
         "counterpart": _COUNTERPARTS[row["counterpart"]],
         "note": row["note"] or "",
     }
+
+
+def _bought(row: Row) -> tuple[Specificity, Budget | None]:
+    """What is annotated in the sweep's cell, or in the paper's where only that has it."""
+    cell: Cell | None = row["cell"]
+    if cell is not None:
+        return cell.specificity, cell.budget
+    value: PublishedValue = row["value"]
+    return value.bought
 
 
 def _spread(mean: float, sd: float, digits: int) -> str:
@@ -172,8 +184,8 @@ def _reversal(where: str, metric: str, low: Row, high: Row) -> str:
         for row in (low, high)
     ]
     text = (
-        f"{sentence(describe_cell(low))}: measured {words} {measured[0]}, above {measured[1]} "
-        f"of {describe_cell(high)}, and the intervals do not overlap. "
+        f"{sentence(describe_cell(low['cell']))}: measured {words} {measured[0]}, above "
+        f"{measured[1]} of {describe_cell(high['cell'])}, and the intervals do not overlap. "
         f"{where} has it the other way round"
     )
     if low["published_rank"] is not None:

@@ -25,7 +25,6 @@ from sweeps.report.answer import CHANCE
 from sweeps.report.figure import DPI, STYLE
 from sweeps.report.measures import VARIANCE, squares_measured
 from sweeps.report.panels import FAINT, GRID
-from sweeps.report.tables import parse_specificity
 from sweeps.report.wording import images
 
 FEWEST = 3
@@ -68,7 +67,7 @@ def resolution_png(
         measured: The result of `sweeps.report.measures.measures`.
         squares: The generator's options where the images are generated squares.
     """
-    shown = cells.assign(r=_resolutions(cells["specificity"]))
+    shown = cells.assign(r=_resolutions(cells["cell"]))
     shown = shown[shown["r"].notna() & shown["robust_auroc_mean"].notna()].astype({"r": int})
     resolutions = sorted(set(shown["r"]))
     if len(resolutions) < FEWEST:
@@ -89,25 +88,25 @@ def resolution_png(
     return buffer.getvalue()
 
 
-def _resolutions(specificities: pd.Series[Any]) -> list[float]:
-    """r of each, NaN where it has none."""
-    parsed = [parse_specificity(name) for name in specificities]
-    return [float(one.r) if one.r is not None else np.nan for one in parsed]
+def _resolutions(cells: pd.Series[Any]) -> list[float]:
+    """r of each cell, NaN where it has none."""
+    resolutions = [cell.specificity.r for cell in cells]
+    return [np.nan if r is None else float(r) for r in resolutions]
 
 
 def _draw_robust(axes: Axes, shown: pd.DataFrame, priced: pd.DataFrame) -> None:
     """A line per budget and method."""
-    pairs = sorted(set(zip(shown["budget"], shown["method"], strict=True)))
-    for colour, (budget, method) in zip(itertools.cycle(LINES), pairs, strict=False):
+    budgets = {cell.key[1:]: cell.budget for cell in shown["cell"]}
+    for colour, (budget, method) in zip(itertools.cycle(LINES), sorted(budgets), strict=False):
         line = shown[(shown["budget"] == budget) & (shown["method"] == method)].sort_values("r")
         mean = line["robust_auroc_mean"].to_numpy()
         ends = [line[f"robust_auroc_{end}"].fillna(line["robust_auroc_mean"]) for end in _ENDS]
         bars = np.abs(np.clip(np.stack([end.to_numpy() for end in ends]), 0, 1) - mean)
-        label = f"{method}, {images(budget)} images"
+        label = f"{method}, {images(budgets[budget, method])} images"
         style: dict[str, Any] = {"color": colour, "capsize": 3, "marker": "o", "label": label}
         axes.errorbar(line["r"], mean, yerr=bars, **style)
         seeds = priced[(priced["budget"] == budget) & (priced["method"] == method)]
-        seeds = seeds.assign(r=_resolutions(seeds["specificity"])).dropna(subset="r")
+        seeds = seeds.assign(r=_resolutions(seeds["cell"])).dropna(subset="r")
         dots: dict[str, Any] = {"markersize": 3.5, "alpha": 0.4, "markeredgewidth": 0}
         axes.plot(seeds["r"], seeds["test_robust_auroc"], "o", color=colour, **dots)
     axes.axhline(CHANCE, color=FAINT, linewidth=1.4, zorder=1)
@@ -119,7 +118,7 @@ _ENDS = ("low", "high")
 
 def _draw_measures(axes: Axes, resolutions: Sequence[int], measured: pd.DataFrame) -> None:
     """The variance, divided by its largest value as the paper draws it."""
-    variance = measured.assign(r=_resolutions(measured["specificity"]))
+    variance = measured.assign(r=_resolutions(measured["cell"]))
     means = variance.groupby("r")[VARIANCE].mean().reindex(list(resolutions))
     _line(axes, resolutions, means.tolist(), LINES[0], "o-", "variance, measured")
     axes.set_ylabel("Measure, divided by its largest value")

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spurious.data.dataset import UNKNOWN
+from spurious.data.attributes import UNKNOWN
+from spurious.data.splits import EVALUATION_SPLITS
 from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.registry import Predictions, Value, compute_metrics
 from sweeps.results.schemas import SCHEMA_VERSION, arrow_schema
@@ -21,7 +22,6 @@ from sweeps.results.schemas import SCHEMA_VERSION, arrow_schema
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SPLITS = ("val", "test")
 _KEY = ["trial_id", "attempt", "epoch", "split", "metric", "attribute"]
 _PREFIX = "spurious_"
 
@@ -51,7 +51,7 @@ def score_epochs(
     rows = []
     for epoch in dict.fromkeys(columns["epoch"].tolist()):
         threshold = float("nan")
-        for split in SPLITS:  # validation first: it fixes the threshold
+        for split in EVALUATION_SPLITS:  # validation first: it fixes the threshold
             mine = (columns["epoch"] == epoch) & (columns["split"] == split)
             labels, scores = columns["label"][mine], columns["score"][mine]
             if split == "val":

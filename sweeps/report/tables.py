@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from spurious.config.options import GaussianSquares, Prices, Specificity
+from spurious.config.options import Budget, GaussianSquares, Prices, Specificity
 from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.selection import SelectionRule
-from sweeps.errors import ResultError
+from sweeps.plan.cell import Cell
 from sweeps.results.schemas import Column, metric_columns
 
 if TYPE_CHECKING:
@@ -28,26 +27,22 @@ _MASK = Specificity("mask")
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """One trial of the plan, in the strings of the `trials` table.
+    """One trial of the plan.
 
     Attributes:
-        specificity: `label`, `box`, `box=image`, `mask` or `r=N`.
-        budget: Number of annotated training images, or `all`.
-        method: Training method.
+        cell: Specificity, budget and method, which it shares with its other seeds.
         seed: Seed.
         trial_id: Content id, or None where it cannot be known yet; failures are found by it.
     """
 
-    specificity: str
-    budget: str
-    method: str
+    cell: Cell
     seed: int
     trial_id: str | None = None
 
     @property
-    def cell(self) -> tuple[str, str, str]:
-        """Specificity, budget and method: what the trial shares with its other seeds."""
-        return self.specificity, self.budget, self.method
+    def key(self) -> tuple[str, str, str]:
+        """The cell in the strings of the `trials` table."""
+        return self.cell.key
 
 
 @dataclass(frozen=True)
@@ -236,31 +231,13 @@ def arrow_schema(columns: Sequence[Column], extra: Sequence[str] = ()) -> pa.Sch
     return pa.schema(fields + [pa.field(name, pa.float64()) for name in extra])
 
 
-def parse_specificity(text: str) -> Specificity:
-    """The `Specificity` whose `str` is the given text.
-
-    Raises:
-        ResultError: no such specificity.
-    """
-    for specificity in (*_FIXED, _MASK):
-        if text == str(specificity):
-            return specificity
-    match = re.fullmatch(r"r=([1-9][0-9]*)", text)
-    if match is None:
-        raise ResultError(
-            f"'{text}' is not a specificity; a trials table has label, box, box=image, mask or r=N"
-        )
-    return Specificity("r", r=int(match[1]))
-
-
-def specificity_order(text: str) -> tuple[int, int]:
-    """Sort key from coarse to fine: label, box=image, box, r = 1, 2, ..., mask."""
-    specificity = parse_specificity(text)
+def specificity_order(specificity: Specificity) -> tuple[int, int]:
+    """Sort from coarse to fine: label, box=image, box, r = 1, 2, ..., mask."""
     if specificity.kind == "r":
         return len(_FIXED), specificity.r or 0
     return (len(_FIXED) + 1 if specificity == _MASK else _FIXED.index(specificity)), 0
 
 
-def budget_order(text: str) -> float:
-    """Sort key of a budget: its number of images, `all` last."""
-    return math.inf if text == "all" else float(text)
+def budget_order(budget: Budget) -> float:
+    """Sort budgets by their number of images, `all` last."""
+    return math.inf if budget.images is None else budget.images

@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spurious.config.methods import method_named
 from spurious.config.options import Prices
+from spurious.data.splits import EVALUATION_SPLITS
 from spurious.errors import ConfigError
-from spurious.scoring.cost import AnnotationCounts, Cost, cost
+from spurious.scoring.cost import Cost, trial_cost
 from spurious.scoring.registry import METRICS
-from spurious.scoring.selection import SelectionRule, charged_rules, parse_rule, select_epoch
+from spurious.scoring.selection import SelectionRule, parse_rule, select_epoch
 from sweeps.errors import ResultError
-from sweeps.report.tables import REPORT_SCHEMA_VERSION, parse_specificity
+from sweeps.plan.cell import cell_of
+from sweeps.report.tables import REPORT_SCHEMA_VERSION
+from sweeps.results.counts import read_counts
 
-SPLITS = ("val", "test")
 _AT_EPOCH = [m.name for m in METRICS.values() if m.whole and not m.once and not m.of_images]
 
 
@@ -36,7 +37,8 @@ def select_trials(
 
     Returns:
         The trials' columns with `SPLIT_METRIC` of every metric that has a value per epoch, `rule`,
-        `epoch` (nullable), `undefined`, and `SPLIT_robust_auroc_NAME` per spurious attribute.
+        `epoch` (nullable), `undefined`, `SPLIT_robust_auroc_NAME` per spurious attribute, and
+        `cell` as a `Cell`.
         Sorted by trial id.
 
     Raises:
@@ -55,7 +57,8 @@ def select_trials(
                 f"attempt {trial['attempt']}; pull the sweep's tables again"
             )
         history = wide.loc[trial["trial_id"]].sort_index()
-        rows.append(trial | _selection(trial, history, rule, names))
+        cell = cell_of(str(trial["config"]))
+        rows.append(trial | {"cell": cell} | _selection(trial, history, rule, names))
     selected = pd.DataFrame(rows)
     selected["epoch"] = selected["epoch"].astype("Int64")
     selected["schema_version"] = REPORT_SCHEMA_VERSION
@@ -70,11 +73,7 @@ def price_trials(
 ) -> pd.DataFrame:
     """Add dollars to selected trials: three items and `dollars`, the frontier's axis.
 
-    A rule that reads robust AUROC on validation needs every validation image's
-    spurious attributes, so it is charged that many spurious labels, once. Where training went on
-    from what the trial's own rule chose, that rule is charged beside `rule`. An oracle rule reads
-    the test split, which nobody could buy, and is charged nothing; the page marks it. Validation
-    images that a method trains on are priced as training images.
+    Counts are the trial's own; `spurious.scoring.cost.trial_cost` prices them.
 
     Args:
         selected: The result of `select_trials`.
@@ -82,10 +81,7 @@ def price_trials(
         rule: The rule that was given there; None charges each trial's own rule.
         include_validation: Whether `dollars` includes validation annotation.
     """
-    costs = [
-        _cost(trial, prices, _reads_attributes(trial, rule))
-        for trial in selected.to_dict("records")
-    ]
+    costs = [_cost(trial, prices, rule) for trial in selected.to_dict("records")]
     return selected.assign(
         training_dollars=[item.training for item in costs],
         spurious_label_dollars=[item.spurious_labels for item in costs],
@@ -96,7 +92,7 @@ def price_trials(
 
 def attribute_columns(selected: pd.DataFrame) -> list[str]:
     """The columns `SPLIT_robust_auroc_NAME`, sorted."""
-    prefixes = tuple(f"{split}_robust_auroc_" for split in SPLITS)
+    prefixes = tuple(f"{split}_robust_auroc_" for split in EVALUATION_SPLITS)
     return sorted(column for column in selected.columns if column.startswith(prefixes))
 
 
@@ -131,12 +127,12 @@ def _selection(
     at = {} if epoch is None else history.loc[epoch].to_dict()
     values = {
         f"{split}_{metric}": float(at.get(f"{split}.{metric}", np.nan))
-        for split in SPLITS
+        for split in EVALUATION_SPLITS
         for metric in _AT_EPOCH
     }
     for name in names:
         split, metric, attribute = name.split(".", 2)
-        if split in SPLITS:
+        if split in EVALUATION_SPLITS:
             values[f"{split}_{metric}_{attribute}"] = float(at.get(name, np.nan))
     reason = None
     if epoch is None:
@@ -168,27 +164,9 @@ def _rule_of(trial: Mapping[Any, Any]) -> SelectionRule:
         raise ResultError(f"trial {trial['trial_id']}: keep_rule {error}") from error
 
 
-def _reads_attributes(trial: Mapping[Any, Any], rule: SelectionRule | None) -> bool:
-    options = method_named(str(trial["method"]))
-    trains_by_keep = options is not None and options.trains_by_keep
-    return bool(charged_rules(rule, _rule_of(trial), trains_by_keep))
-
-
-def _cost(trial: Mapping[Any, Any], prices: Prices, reads_attributes: bool) -> Cost:
-    read = int(trial["val_spurious_labels"])
-    if reads_attributes:  # the same labels, where the method needed them already
-        read = max(read, int(trial["val_images"]) * int(trial["attributes"]))
-    options = method_named(str(trial["method"]))
-    counts = AnnotationCounts(
-        train_images=int(trial["train_images"]),
-        train_abnormalities=int(trial["train_abnormalities"]),
-        train_negatives=int(trial["train_images"]) - int(trial["train_positives"]),
-        spurious_labels=int(trial["train_spurious_labels"]),
-        rest_labels=int(trial["train_rest_labels"]),
-        val_images=int(trial["val_images"]),
-        val_abnormalities=int(trial["val_abnormalities"]),
-        val_negatives=int(trial["val_images"]) - int(trial["val_positives"]),
-        val_spurious_labels=read,
-        trains_on_validation=options is not None and options.trains_on_validation,
-    )
-    return cost(parse_specificity(str(trial["specificity"])), counts, prices)
+def _cost(trial: Mapping[Any, Any], prices: Prices, rule: SelectionRule | None) -> Cost:
+    cell = cell_of(str(trial["config"]))
+    options = cell.method.options
+    counts = read_counts(trial, trains_on_validation=options.trains_on_validation)
+    keep = _rule_of(trial)
+    return trial_cost(cell.specificity, options, keep, counts, prices, rule)

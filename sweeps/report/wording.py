@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
-from sweeps.report.tables import parse_specificity
+from spurious.config.options import Budget, Specificity
+from sweeps.plan.cell import Cell
 
 NONE = "\N{EN DASH}"
 
@@ -28,25 +27,24 @@ def dollars(value: float) -> str:
     return f"${value:,.2f}" if value < 100 else f"${value:,.0f}"
 
 
-def images(budget: str) -> str:
+def images(budget: Budget) -> str:
     """A budget as `600` or `all`, with thousands separators."""
-    return budget if budget == "all" else f"{int(budget):,}"
+    return "all" if budget.images is None else f"{budget.images:,}"
 
 
-def annotation(text: str) -> str:
+def annotation(specificity: Specificity) -> str:
     """A specificity as a plural noun: labels, boxes, masks."""
-    specificity = parse_specificity(text)
     if specificity.kind == "r":
         return f"coarse masks (r = {specificity.r})"
     return {"label": "labels", "box": "boxes", "mask": "masks"}[specificity.kind]
 
 
-def describe_cell(cell: Mapping[Any, Any]) -> str:
+def describe_cell(cell: Cell) -> str:
     """A cell in words: `masks on 1,100 images, trained with erm`."""
-    noun, on = annotation(cell["specificity"]), "on"
-    if parse_specificity(cell["specificity"]).box_per == "image":
+    noun, on = annotation(cell.specificity), "on"
+    if cell.specificity.box_per == "image":
         noun, on = "one box", "on each of"
-    return f"{noun} {on} {images(cell['budget'])} images, trained with {cell['method']}"
+    return f"{noun} {on} {images(cell.budget)} images, trained with {cell.method}"
 
 
 def sentence(text: str) -> str:

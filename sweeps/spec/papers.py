@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from annotated_types import Ge, Le
 
 from spurious.config.methods import METHODS
-from spurious.config.options import Pattern
+from spurious.config.options import Budget, Pattern, Specificity
 from spurious.scoring.registry import METRICS
 from sweeps.spec.fields import Field, Refused, SpecIssues, options_of
 from sweeps.spec.yaml import MappingNode, read
@@ -58,6 +58,16 @@ class PublishedValue:
     budget: _Budget | None = None
     method: _Method | None = None
     rank: int | None = None
+
+    @property
+    def bought(self) -> tuple[Specificity, Budget | None]:
+        """Return what was annotated; the budget is None where the number is of any."""
+        kind, _, r = self.specificity.partition("=")
+        specificity = Specificity(kind, r=int(r) if r else None)  # type: ignore[arg-type]
+        if self.budget is None:
+            return specificity, None
+        return specificity, Budget(None if self.budget == "all" else int(self.budget))
+
     note: _Text | None = None
 
 

@@ -24,6 +24,7 @@ from spurious.config.options import (
     Train,
     WeakLabels,
 )
+from spurious.data.splits import EVALUATION_SPLITS
 from spurious.errors import ConfigError
 from spurious.scoring.operating_point import OperatingPoint, Sensitivity
 from spurious.scoring.selection import PER_EPOCH, SELECTABLE, SelectionRule, parse_rule
@@ -50,7 +51,7 @@ _GENERATOR = "a generator (a staged dataset is written as its name alone)"
 PLAIN_SPECIFICITIES = ("label", "box", "mask")
 WAGES = ("wage_per_hour", "seconds_per_click")
 KEEP_RULES = ("auto", "last", *(f"best val.{metric}" for metric in PER_EPOCH))
-SELECT_RULES = ("kept", "last", *(f"best {s}.{m}" for s in ("val", "test") for m in SELECTABLE))
+SELECT_RULES = ("kept", "last", *(f"best {s}.{m}" for s in EVALUATION_SPLITS for m in SELECTABLE))
 _KEEP = f"auto, last or best val.METRIC with METRIC one of {', '.join(PER_EPOCH)}"
 _RULES = ", ".join(SELECTABLE)
 _SELECT = f"kept, last or best SPLIT.METRIC with SPLIT val or test and METRIC one of {_RULES}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cluster.datasets.shards import StagedShard, write_shards
 from cluster.stores.base import Store
-from spurious.data.dataset import Record, RecordSource
+from spurious.data.records import Record, RecordSource
 from spurious.errors import DataError
 
 

@@ -9,7 +9,7 @@ import ray
 
 from cluster.errors import Unavailable
 from cluster.stores import open_store
-from spurious.data.dataset import RecordSource
+from spurious.data.records import RecordSource
 from sweeps.staging.chunks import StagedChunk, stage_chunk
 
 _END_S = 60.0

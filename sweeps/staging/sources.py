@@ -15,7 +15,7 @@ from spurious.config.options import (
     IsicOptions,
     SiimAcrOptions,
 )
-from spurious.data.dataset import RecordSource
+from spurious.data.records import RecordSource
 from spurious.generators.gaussian_squares import GaussianSquaresSource
 from spurious.readers.isic.isic import Isic
 from spurious.readers.siim_acr.siim_acr import SiimAcr

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from cluster.datasets.image_counts import write_image_counts
 from cluster.datasets.keys import shard_key
 from cluster.datasets.manifest import Manifest, commit_manifest, find_manifest, list_datasets
 from cluster.datasets.manifest_build import build_manifest
 from cluster.datasets.shards import StagedShard
 from cluster.errors import ClusterError
 from cluster.stores.base import Store
-from spurious.data.dataset import RecordSource
+from spurious.data.records import RecordSource
 from spurious.errors import DataError
 from sweeps.staging.chunks import StagedChunk, stage_chunk
 
@@ -61,7 +62,7 @@ def stage(
         raise DataError(f"dataset '{name}' has no image: nothing to stage")
     before = _shards_in(store, name)
     chunks = _chunks(source, ids)
-    try:
+    with _take_back_on_failure(store, name, before):
         run = _run_here if in_process else _run_on_ray
         with closing(run(store, source, name, chunks)) as parts:
             staged = _collect(parts, progress, len(ids))
@@ -75,13 +76,9 @@ def stage(
         )
         if not commit_manifest(store, manifest):  # staged before, perhaps in other shards
             _remove_new_shards(store, name, before)
-    except BaseException:
-        try:
-            _remove_new_shards(store, name, before)
-        except ClusterError as error:
-            _log.warning("shards of dataset '%s' without a manifest may be left: %s", name, error)
-        raise
-    return find_manifest(store, name, manifest.digest)
+    committed = find_manifest(store, name, manifest.digest)
+    write_image_counts(store, committed, (row for shard in staged for row in shard.records))
+    return committed
 
 
 def _chunks(source: RecordSource, ids: Sequence[str]) -> list[list[str]]:
@@ -144,6 +141,19 @@ def _collect(parts: Iterator[StagedChunk], progress: Progress, total: int) -> li
 
 def _shards_in(store: Store, name: str) -> set[str]:
     return set(store.list(f"datasets/{name}/shards/"))
+
+
+@contextmanager
+def _take_back_on_failure(store: Store, name: str, before: set[str]) -> Iterator[None]:
+    """Remove the new shards where staging fails or is interrupted."""
+    try:
+        yield
+    except BaseException:
+        try:
+            _remove_new_shards(store, name, before)
+        except ClusterError as error:
+            _log.warning("shards of dataset '%s' without a manifest may be left: %s", name, error)
+        raise
 
 
 def _remove_new_shards(store: Store, name: str, before: set[str]) -> None:

@@ -10,7 +10,7 @@ from sweeps import telemetry as metrics
 from sweeps.telemetry import PULSE, Metric, harmless, ray_runs, record
 
 if TYPE_CHECKING:
-    from cluster.node_cache.open import CachedArrays
+    from cluster.node_cache.open import CachedDataset
 
 IMAGES_PER_SECOND = "train.images_per_second"
 """The value of an epoch that becomes `sweeps_trial_images_per_second`."""
@@ -46,15 +46,15 @@ class TrialTelemetry:
                 record(metrics.CACHE_BYTES, done - self._fetched, self._cache)
                 self._fetched = done
 
-    def opened(self, arrays: CachedArrays) -> None:
+    def opened(self, cached: CachedDataset) -> None:
         """The dataset is open."""
         if self._on:
             with harmless():
-                self.fetching(arrays.bytes_fetched, arrays.bytes_fetched)
-                counter = metrics.CACHE_HITS if arrays.hit else metrics.CACHE_MISSES
+                self.fetching(cached.bytes_fetched, cached.bytes_fetched)
+                counter = metrics.CACHE_HITS if cached.hit else metrics.CACHE_MISSES
                 record(counter, 1, self._cache)
-                record(metrics.CACHE_WAIT_SECONDS, arrays.seconds_waited, self._cache)
-                record(metrics.CACHE_FETCH_SECONDS, arrays.seconds_fetching, self._cache)
+                record(metrics.CACHE_WAIT_SECONDS, cached.seconds_waited, self._cache)
+                record(metrics.CACHE_FETCH_SECONDS, cached.seconds_fetching, self._cache)
 
     def epoch(self, epoch: int, epochs: int, values: Mapping[str, float]) -> None:
         """An epoch ended; `values` may have `IMAGES_PER_SECOND`."""

@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 from spurious.after_fit import EMBEDDED
 from spurious.config.options import FitConfig
 from spurious.data.dataset import Dataset
-from spurious.fit import Machine, count_annotations
+from spurious.data.splits import EVALUATION_SPLITS
+from spurious.fit import Machine
+from spurious.scoring.annotations import count_annotations, image_facts
 from spurious.scoring.registry import METRICS
 from spurious.training.loop import Fit
 from sweeps.plan.identity import canonical, resolve_config
+from sweeps.results.counts import count_columns
 from sweeps.spec.model import MethodChoice
 
 
@@ -74,10 +77,10 @@ class Rows:
     def trial(self, began: datetime, seconds: float) -> dict[str, Any]:
         """The row of `trials`."""
         task, config, fitted = self.task, self.task.config, self.fit
-        counts = count_annotations(self.dataset, config)
+        counts = count_annotations(image_facts(self.dataset), config)
         metrics = {
             f"{split}_{metric.name}": self._kept(split, metric.name)
-            for split in ("val", "test")
+            for split in EVALUATION_SPLITS
             for metric in METRICS.values()
             if metric.in_trials
         }
@@ -98,16 +101,7 @@ class Rows:
             "keep_rule": config.train.keep,
             "kept_epoch": fitted.kept_epoch,
             "epochs": config.train.epochs,
-            "train_images": counts.train_images,
-            "train_positives": counts.train_images - counts.train_negatives,
-            "train_abnormalities": counts.train_abnormalities,
-            "train_spurious_labels": counts.spurious_labels,
-            "train_rest_labels": counts.rest_labels,
-            "val_spurious_labels": counts.val_spurious_labels,
-            "val_images": counts.val_images,
-            "val_positives": counts.val_images - counts.val_negatives,
-            "val_abnormalities": counts.val_abnormalities,
-            "attributes": len(self.dataset.attribute_names),
+            **count_columns(counts),
             **metrics,
             "seconds_total": seconds,
             "seconds_training": fitted.seconds_training,

@@ -149,21 +149,9 @@ def _manifest(url: str, name: str, digest: str) -> Manifest:
 
 def _open(store: Store, task: Task, shown: TrialTelemetry) -> Dataset:
     manifest = _manifest(task.store_url, task.dataset, task.dataset_digest)
-    arrays = open_dataset(store, manifest, Path(task.cache_dir), progress=shown.fetching)
-    shown.opened(arrays)
-    return Dataset(
-        images=arrays.images,
-        masks=arrays.masks,
-        labels=arrays.labels,
-        attributes=arrays.attributes,
-        splits=arrays.splits,
-        sample_ids=arrays.sample_ids,
-        patient_ids=arrays.patient_ids,
-        abnormalities=arrays.abnormalities,
-        attribute_names=tuple(attribute.name for attribute in manifest.attributes),
-        directions=tuple(attribute.direction for attribute in manifest.attributes),
-        digest=manifest.digest,
-    )
+    cached = open_dataset(store, manifest, Path(task.cache_dir), progress=shown.fetching)
+    shown.opened(cached)
+    return cached.dataset
 
 
 class _Tail(logging.Handler):

@@ -33,6 +33,7 @@ from spurious.config.options import (
     Unet,
 )
 from spurious.data.dataset import Dataset
+from spurious.data.masks import PackedMasks
 from spurious.data.sampling import BatchSampler
 from spurious.data.training_set import TrainingSet
 from spurious.generators.gaussian_squares import GaussianSquaresSource
@@ -79,7 +80,7 @@ def data(setting: Setting) -> Dataset:
     count = len(records)
     return Dataset(
         images=np.stack([record.image for record in records]),
-        masks=np.stack([record.mask for record in records]),
+        masks=PackedMasks.pack(record.mask for record in records),
         labels=np.array([record.label for record in records]),
         attributes=np.zeros((count, 0), np.int8),
         splits=np.array([record.split for record in records]),

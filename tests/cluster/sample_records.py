@@ -11,10 +11,11 @@ import numpy as np
 from cluster.datasets.keys import shard_key
 from cluster.datasets.manifest import Manifest, commit_manifest
 from cluster.datasets.manifest_build import build_manifest
-from cluster.datasets.shard_reader import ShardRows, read_shard
+from cluster.datasets.shard_reader import read_shard
 from cluster.datasets.shards import StagedShard, write_shards
 from cluster.stores.base import Store
-from spurious.data.dataset import Record
+from spurious.data.dataset import Dataset
+from spurious.data.records import Record
 
 SPLITS = ("train", "train", "val", "test")
 
@@ -44,9 +45,9 @@ def write(store: Store, records: Sequence[Record], **options: Any) -> list[Stage
     return write_shards(store, "phantom", records, ["tube", "ink"], **options)
 
 
-def read_back(store: Store, manifest: Manifest, folder: Path) -> list[ShardRows]:
+def read_back(store: Store, manifest: Manifest, folder: Path) -> list[Dataset]:
     """Download every shard into a folder and decode all its row groups."""
-    rows: list[ShardRows] = []
+    rows: list[Dataset] = []
     for entry in manifest.shards:
         path = folder / entry.sha256
         store.download(shard_key(manifest.name, entry.sha256), path)

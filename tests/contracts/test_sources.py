@@ -13,7 +13,8 @@ import pytest
 from contract_values import GENERATOR_VALUES, READER_VALUES
 
 from spurious.config.options import GENERATORS, READERS
-from spurious.data.dataset import SPLITS, Record, RecordSource
+from spurious.data.records import Record, RecordSource
+from spurious.data.splits import SPLITS
 from spurious.errors import DataError
 from sweeps.staging.sources import GENERATOR_SOURCES, READER_SOURCES
 

@@ -19,7 +19,9 @@ from spurious.config.options import (
     Specificity,
     Train,
 )
-from spurious.data.dataset import Dataset, Record
+from spurious.data.dataset import Dataset
+from spurious.data.masks import PackedMasks
+from spurious.data.records import Record
 from spurious.fit import Machine, fit
 from spurious.generators.gaussian_squares import GaussianSquaresSource
 from spurious.training.loop import Fit, Hooks
@@ -42,7 +44,7 @@ def stacked(records: list[Record], directions: tuple[int, ...] = (1,)) -> Datase
     codes = {None: -1, False: 0, True: 1}
     return Dataset(
         images=np.stack([record.image for record in records]),
-        masks=np.stack([record.mask for record in records]),
+        masks=PackedMasks.pack(record.mask for record in records),
         labels=np.array([record.label for record in records], dtype=np.int64),
         attributes=np.array(
             [[codes[record.attributes[name]] for name in names] for record in records],
@@ -75,10 +77,21 @@ def grey_squares(dtype: str = "uint8", **changes: Any) -> Dataset:
 
 def read_only(dataset: Dataset) -> Dataset:
     """The dataset with arrays that refuse writing."""
-    for value in vars(dataset).values():
+    for value in (*vars(dataset).values(), dataset.masks.bits):
         if isinstance(value, np.ndarray):
             value.flags.writeable = False
     return dataset
+
+
+def copy_array(dataset: Dataset, name: str) -> NDArray[Any]:
+    """One array of a dataset, which may be changed; masks as (N, H, W) bool."""
+    return dataset.masks[:] if name == "masks" else getattr(dataset, name).copy()
+
+
+def with_arrays(dataset: Dataset, **arrays: NDArray[Any]) -> Dataset:
+    """The dataset with other arrays; masks are given as (N, H, W) bool."""
+    packed = {"masks": PackedMasks.pack(arrays["masks"])} if "masks" in arrays else {}
+    return replace(dataset, **{**arrays, **packed})
 
 
 def fit_config(kind: str, *, r: int | None = None, seed: int = 0, **train: Any) -> FitConfig:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_data import SMALL, fit_config, fitted, no_weights, squares, values
+from small_data import SMALL, fit_config, fitted, no_weights, squares, values, with_arrays
 
 from spurious import methods
 from spurious.config.methods import METHODS, Dfr, GroupDro
@@ -22,9 +22,10 @@ from spurious.config.options import (
 )
 from spurious.data.dataset import Dataset
 from spurious.errors import ConfigError
-from spurious.fit import Machine, annotated_rows, count_annotations, fit, implementation, rest_rows
+from spurious.fit import Machine, annotated_rows, fit, implementation, rest_rows
 from spurious.methods import erm
 from spurious.methods.base import TrainingProblem
+from spurious.scoring.annotations import count_annotations, image_facts
 from spurious.scoring.cost import AnnotationCounts
 from spurious.training.loop import Fit, Hooks
 from sweeps.staging.sources import GENERATOR_SOURCES, READER_SOURCES
@@ -77,7 +78,7 @@ def test_counts_of_what_is_annotated(dataset: Dataset) -> None:
     config = replace(fit_config("mask"), budget=Budget(8))
     rows = annotated_rows(dataset, config)
     val = dataset.rows("val")
-    found = count_annotations(dataset, config)
+    found = count_annotations(image_facts(dataset), config)
     assert found == AnnotationCounts(
         train_images=8,
         train_abnormalities=int(dataset.abnormalities[rows].sum()),
@@ -87,6 +88,7 @@ def test_counts_of_what_is_annotated(dataset: Dataset) -> None:
         val_abnormalities=int(dataset.abnormalities[val].sum()),
         val_negatives=int((dataset.labels[val] == 0).sum()),
         val_spurious_labels=0,
+        attributes=1,
     )
     assert found.train_abnormalities > 4
     assert found.val_abnormalities > found.val_images - found.val_negatives
@@ -109,16 +111,16 @@ def test_spurious_labels_are_counted_for_methods_that_need_them(dataset: Dataset
         (two, Dfr(balance="classes"), (0, 0)),
     ]
     for data, method, numbers in expected:
-        found = count_annotations(data, replace(config, method=method))
+        found = count_annotations(image_facts(data), replace(config, method=method))
         assert (found.spurious_labels, found.val_spurious_labels) == numbers
 
 
 def test_labels_of_the_rest_are_counted(dataset: Dataset) -> None:
     """Every training image beyond the budget carries one, where the configuration says so."""
     config = replace(fit_config("mask"), budget=Budget(8))
-    assert count_annotations(dataset, config).rest_labels == 0
+    assert count_annotations(image_facts(dataset), config).rest_labels == 0
     mixed = replace(config, rest=WeakLabels())
-    assert count_annotations(dataset, mixed).rest_labels == SMALL.n_train - 8
+    assert count_annotations(image_facts(dataset), mixed).rest_labels == SMALL.n_train - 8
     rest, annotated = rest_rows(dataset, mixed), annotated_rows(dataset, mixed)
     assert np.union1d(rest, annotated).tolist() == dataset.rows("train").tolist()
     assert len(rest) + len(annotated) == SMALL.n_train
@@ -131,11 +133,10 @@ def test_only_annotated_images_train(dataset: Dataset) -> None:
     """
     config = replace(fit_config("mask", epochs=2), budget=Budget(8))
     unused = np.setdiff1d(dataset.rows("train"), annotated_rows(dataset, config))
-    images, masks = dataset.images.copy(), dataset.masks.copy()
+    images, masks = dataset.images.copy(), dataset.masks[:]
     images[unused], masks[unused] = np.nan, True
-    clean, spoilt = (
-        fitted(data, config) for data in (dataset, replace(dataset, images=images, masks=masks))
-    )
+    changed = with_arrays(dataset, images=images, masks=masks)
+    clean, spoilt = (fitted(data, config) for data in (dataset, changed))
     assert clean.images_trained == 16
     trained, other = (
         [row for row in outcome.rows if row.metric != "variance_measure"]

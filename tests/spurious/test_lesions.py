@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_data import fit_config, fitted, grey_squares, no_weights, read_only, squares, values
+from small_data import (
+    fit_config,
+    fitted,
+    grey_squares,
+    no_weights,
+    read_only,
+    squares,
+    values,
+    with_arrays,
+)
 
 from spurious.config.methods import Cvar, Spl, Ssl
 from spurious.config.options import Aggregation, SmallUnet, Specificity, WeakLabels
@@ -16,7 +25,7 @@ from spurious.data.dataset import Dataset
 from spurious.data.inputs import PackedTargets, pixel_classes
 from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
-from spurious.fit import count_annotations
+from spurious.scoring.annotations import count_annotations, image_facts
 from spurious.training.evaluate import Evaluator
 from spurious.training.models import build
 from spurious.training.supervision import Segmentation, aggregate
@@ -26,12 +35,12 @@ NAMES = ["mean_prob", "mean_logit", "max_prob", "area_fraction", "top_fraction"]
 
 def drawn(dataset: Dataset) -> Dataset:
     """The dataset with a 3 x 3 region, the place of which is told by the row, on its negatives."""
-    masks, abnormalities = dataset.masks.copy(), dataset.abnormalities.copy()
+    masks, abnormalities = dataset.masks[:], dataset.abnormalities.copy()
     for row in np.flatnonzero(dataset.labels == 0):
         at = row % 12
         masks[row, at : at + 3, 2:5] = True
         abnormalities[row] = 1
-    return read_only(replace(dataset, masks=masks, abnormalities=abnormalities))
+    return read_only(with_arrays(dataset, masks=masks, abnormalities=abnormalities))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +68,7 @@ def test_targets_are_label_plus_one_times_mask(lesions: Dataset) -> None:
         targets = PackedTargets(lesions.masks, rows, Specificity("mask"), classes)
         found = targets.pixels(rows)
         assert found.dtype == np.int64
-        expected = np.array(of)[lesions.labels][:, None, None] * lesions.masks
+        expected = np.array(of)[lesions.labels][:, None, None] * lesions.masks[:]
         assert (found == expected).all()
 
 
@@ -101,7 +110,8 @@ def test_without_the_option_masks_of_negatives_change_nothing(
     assert str(first.rows) == str(second.rows)
     for name, tensor in first.kept_state.items():
         assert torch.equal(tensor, second.kept_state[name])
-    assert count_annotations(plain, config) == count_annotations(lesions, config)
+    one, other = (count_annotations(image_facts(data), config) for data in (plain, lesions))
+    assert one == other
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -200,11 +210,11 @@ def test_other_weights_do_not_depend_on_the_number_of_classes() -> None:
 def test_regions_on_negative_images_are_priced(lesions: Dataset) -> None:
     """Each costs as an abnormality; without the option negative images cost a label."""
     train, val = lesions.rows("train"), lesions.rows("val")
-    both = count_annotations(lesions, lesion_config())
+    both = count_annotations(image_facts(lesions), lesion_config())
     assert both.train_abnormalities == len(train) == 21
     assert (both.train_negatives, both.val_negatives) == (0, 0)
     assert both.val_abnormalities == len(val)
-    one = count_annotations(lesions, fit_config("mask"))
+    one = count_annotations(image_facts(lesions), fit_config("mask"))
     assert one.train_abnormalities == int(lesions.labels[train].sum())
     assert one.train_negatives == int((lesions.labels[train] == 0).sum())
 

@@ -13,7 +13,12 @@ LIGHT = (
     "scoring.measures",
     "scoring.metrics",
     "scoring.selection",
+    "data.attributes",
     "data.budget",
+    "data.dataset",
+    "data.masks",
+    "data.records",
+    "data.splits",
     "squares.model",
     "training.shared_models",
 )

@@ -6,17 +6,20 @@ import hashlib
 import itertools
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from spurious.config.options import Prices
+from spurious.config.methods import METHODS as OPTIONS
+from spurious.config.options import Budget, Prices, Specificity
+from sweeps.plan.cell import Cell
 from sweeps.report.cells import cells
 from sweeps.report.tables import PlannedTrial, Provenance, ReportInput
 from sweeps.report.trials import price_trials, select_trials
 from sweeps.results.schemas import EPOCHS, FAILURES, TRIALS
+from sweeps.spec.model import MethodChoice
 
 DIGEST = "9b1c4f7e0a2d5c88" * 4
 EPOCHS_TRAINED = 8
@@ -39,7 +42,7 @@ class Made:
 def plan(
     specificities: Sequence[str] = ("label", "box", "mask"),
     budgets: Sequence[str] = ("600", "1100", "2200", "all"),
-    methods: Sequence[str] = ("erm", "jtt"),
+    methods: Sequence[str | MethodChoice] = ("erm", "jtt"),
     seeds: Sequence[int] = (0, 1, 2),
 ) -> tuple[PlannedTrial, ...]:
     """Every combination; jtt and george take labels only, ssl and spl anything else."""
@@ -53,8 +56,19 @@ def plan(
             continue
         name = f"{specificity} {budget} {method} {seed}"
         trial_id = hashlib.sha256(name.encode()).hexdigest()[:16]
-        planned.append(PlannedTrial(specificity, budget, method, seed, trial_id))
+        planned.append(PlannedTrial(cell_named(specificity, budget, method), seed, trial_id))
     return tuple(planned)
+
+
+def cell_named(specificity: str, budget: str, method: str | MethodChoice) -> Cell:
+    """A cell by the text columns of its trials; a method's name is the method by its defaults."""
+    known = [Specificity("label"), Specificity("box"), Specificity("box", box_per="image")]
+    known += [Specificity("mask"), *(Specificity("r", r=r) for r in range(1, 65))]
+    return Cell(
+        {str(one): one for one in known}[specificity],
+        Budget(None, "natural") if budget == "all" else Budget(int(budget)),
+        MethodChoice(method, OPTIONS[method]()) if isinstance(method, str) else method,
+    )
 
 
 def small() -> Made:
@@ -107,7 +121,7 @@ def report_input(made: Made, **changes: Any) -> ReportInput:
         dataset="siim-acr",
         dataset_digest=DIGEST,
         spec_text="name: cxr-frontier\ndataset: siim-acr\naxes:\n  seed: [0, 1, 2]\n",
-        plan_counts={"cells": len({one.cell for one in made.planned}), "trials": len(made.planned)},
+        plan_counts={"cells": len({one.key for one in made.planned}), "trials": len(made.planned)},
         versions={"spurious-sweeps": "0.1.0"},
         created_at="2026-03-01T12:00:00Z",
         directions={"tube": 1},
@@ -139,7 +153,7 @@ def tables(made: Made, **changes: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
 def with_scores(made: Made, scores: dict[tuple[str, str, str], list[float]]) -> Made:
     """The same tables with the given robust AUROC on test per cell, one value per seed."""
     epochs = made.epochs.copy()
-    cell_of = {one.trial_id: (one.cell, one.seed) for one in made.planned}
+    cell_of = {one.trial_id: (one.key, one.seed) for one in made.planned}
     where = (epochs["split"] == "test") & (epochs["metric"] == "robust_auroc")
     for index in epochs.index[where]:
         cell, seed = cell_of[epochs.at[index, "trial_id"]]
@@ -148,24 +162,23 @@ def with_scores(made: Made, scores: dict[tuple[str, str, str], list[float]]) -> 
 
 
 def _trial(one: PlannedTrial, attributes: int) -> dict[str, Any]:
-    images = 4800 if one.budget == "all" else int(one.budget)
+    images = one.cell.budget.images or 4800
     positives = images // 2
     abnormalities = int(positives * (1.3 + 0.02 * one.seed))
+    is_label = one.cell.specificity.kind == "label"
     return {
         "schema_version": 1,
         "trial_id": one.trial_id,
         "attempt": "a1",
         "dataset": "siim-acr",
         "dataset_digest": DIGEST,
-        "specificity": one.specificity,
-        "budget": one.budget,
+        **dict(zip(("specificity", "budget", "method"), one.key, strict=True)),
         "balance": "equal",
-        "method": one.method,
-        "model": "resnet50" if one.specificity == "label" else "unet",
+        "model": "resnet50" if is_label else "unet",
         "seed": one.seed,
         "science_version": 1,
-        "config": "{}",
-        "keep_rule": "best val.auroc" if one.specificity == "label" else "best val.dice",
+        "config": config_text(one.cell),
+        "keep_rule": "best val.auroc" if is_label else "best val.dice",
         "kept_epoch": KEPT,
         "epochs": EPOCHS_TRAINED,
         "train_images": images,
@@ -191,17 +204,26 @@ def _trial(one: PlannedTrial, attributes: int) -> dict[str, Any]:
     }
 
 
+def config_text(cell: Cell) -> str:
+    """What `config` holds of a cell."""
+    method = {"name": cell.method.name, **asdict(cell.method.options)}
+    parts = {"specificity": asdict(cell.specificity), "budget": asdict(cell.budget)}
+    return json.dumps({**parts, "method": method})
+
+
 def _curves(one: PlannedTrial, attributes: Sequence[str]) -> dict[Any, np.ndarray[Any, Any]]:
     """(split, metric, attribute) to one value per epoch; best at epoch `KEPT` on validation."""
     trial_number = int(str(one.trial_id), 16)
     generator = np.random.default_rng(trial_number)
-    images = 4800 if one.budget == "all" else int(one.budget)
-    ceiling = ROBUST.get(one.specificity) or 0.5 + 0.3 * min(int(one.specificity[2:]), 40) / 40
-    level = ceiling + METHOD.get(one.method, 0.0) + 0.045 * np.log2(images / 600) * (ceiling > 0.5)
+    images = one.cell.budget.images or 4800
+    specificity = one.cell.specificity
+    ceiling = ROBUST.get(str(specificity)) or 0.5 + 0.3 * min(specificity.r or 0, 40) / 40
+    level = ceiling + METHOD.get(one.cell.method.name, 0.0)
+    level += 0.045 * np.log2(images / 600) * (ceiling > 0.5)
     level += generator.normal(0, 0.016) - 0.04
     epochs = np.arange(1, EPOCHS_TRAINED + 1)
     shape = -0.01 * np.abs(epochs - KEPT)
-    classifier = one.specificity == "label"
+    classifier = specificity.kind == "label"
     curves: dict[Any, np.ndarray[Any, Any]] = {("train", "loss", None): 1.0 / epochs}
     for split in ("val", "test"):
         robust = np.clip(level + shape, 0, 1)

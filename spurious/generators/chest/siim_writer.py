@@ -15,15 +15,11 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import UID, JPEGBaseline8Bit, SecondaryCaptureImageStorage
 from scipy import ndimage
 
+from spurious.data.splits import EVALUATION_SPLITS, SPLITS
 from spurious.errors import DataError
 from spurious.generators.chest.chest_phantom import Case, ChestPhantom, draw_cases, render_case
 from spurious.readers.siim_acr import rle
-from spurious.readers.siim_acr.tube_labels import (
-    EVALUATION_SPLITS,
-    SPLITS,
-    TubeLabels,
-    write_tube_csv,
-)
+from spurious.readers.siim_acr.tube_labels import TubeLabels, write_tube_csv
 
 JPEG_QUALITY = 92
 """Gives files of about the size of the released ones (150 kB at 1024 x 1024)."""

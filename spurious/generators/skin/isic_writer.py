@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from spurious.data.randomness import generator
+from spurious.data.splits import EVALUATION_SPLITS
 from spurious.errors import DataError
 from spurious.generators.skin.skin_phantom import Case, SkinPhantom, draw_cases, render_case
 from spurious.readers.isic.isic_files import IMAGE_FOLDER, MASK_FOLDER, MASK_SUFFIX, table_name
@@ -53,7 +54,7 @@ def write_isic(
         lesion.save(folder / MASK_FOLDER / f"{name}{MASK_SUFFIX}.png")
         if progress is not None:
             progress(done, len(cases))
-    of = {split: [case for case in cases if case.split == split] for split in ("val", "test")}
+    of = {split: [case for case in cases if case.split == split] for split in EVALUATION_SPLITS}
     order = generator(config.seed, "skin val order").permutation(len(of["val"])).tolist()
     _write_table(folder, "test", of["test"])
     _write_table(folder, "val", [of["val"][place] for place in order])

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from spurious.data.dataset import Record
+from spurious.data.records import Record
 from spurious.data.specificity import count_components
+from spurious.data.splits import SPLITS
 from spurious.errors import DataError
 from spurious.readers.isic.isic_files import (
     ATTRIBUTES,
@@ -162,7 +163,7 @@ class Isic:
                 logger.warning("%s: %d %s left out", self.name, count, what.replace("_", " "))
         tables = {
             f"{split}_table": _named_hash(self.traps / table_name(split, self.split))
-            for split in ("train", "val", "test")
+            for split in SPLITS
         }
         provenance = {
             "format": "ISIC 2018 task 1, training",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from spurious.data.splits import SPLITS
 from spurious.errors import DataError
 from spurious.readers.issues import ReaderIssues
 from spurious.readers.tables import read_rows
@@ -172,7 +173,7 @@ def check_join(
         )
         return
     held = {rows[image].split for image in labelled}
-    empty = [split for split in ("train", "val", "test") if split not in held]
+    empty = [split for split in SPLITS if split not in held]
     if empty:
         problems.add(
             f"no image with a row in split {' and '.join(empty)}; images are missing under "

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spurious.data.dataset import Record
+from spurious.data.records import Record
 from spurious.data.specificity import count_components
 from spurious.errors import DataError
 from spurious.readers.dicom import Film, read_film

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spurious.data.splits import SPLITS
 from spurious.errors import DataError
 from spurious.readers.issues import ReaderIssues
 from spurious.readers.siim_acr import rle
@@ -125,7 +126,7 @@ def check_join(
         )
     else:
         held = {splits.get(image, "train") for image in labelled}
-        empty = [split for split in ("train", "val", "test") if split not in held]
+        empty = [split for split in SPLITS if split not in held]
         if empty:
             problems.add(
                 f"no labelled image in split {' and '.join(empty)}; images are missing "

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from spurious.data.splits import EVALUATION_SPLITS, SPLITS
 from spurious.errors import DataError
 from spurious.readers.issues import ReaderIssues
 from spurious.readers.tables import read_rows
@@ -21,8 +22,6 @@ from spurious.readers.tables import read_rows
 MAX_PICKLE_BYTES = 4 * 2**20
 """The release has 114 kB; a larger file is not it."""
 
-EVALUATION_SPLITS = ("val", "test")
-SPLITS = ("train", *EVALUATION_SPLITS)
 _TEXT = {"SHORT_BINUNICODE", "BINUNICODE"}
 _BOOLEANS = {"NEWTRUE": True, "NEWFALSE": False}
 _STRUCTURE = {"PROTO", "FRAME", "MARK", "SETITEM", "SETITEMS", "STOP"}

@@ -11,10 +11,11 @@ import pytest
 from sample_records import make_records, read_back, stage, write
 
 from cluster.datasets.keys import shard_key
-from cluster.datasets.manifest import Cells, Manifest, commit_manifest, find_manifest, list_datasets
-from cluster.datasets.manifest_build import build_manifest, measure_direction
+from cluster.datasets.manifest import Manifest, commit_manifest, find_manifest, list_datasets
+from cluster.datasets.manifest_build import build_manifest
 from cluster.errors import ClusterError, Corrupt, NotFound
 from cluster.stores.folder import FolderStore
+from spurious.data.attributes import GroupCounts
 
 GENERATOR_DIGEST = "ab" * 32
 
@@ -58,10 +59,10 @@ def test_manifest_counts(folder_store):
     # Training rows are 0, 1, 4, 5, 8, 9; rows 4 and 5 are positive; tube is unknown at 5 and 8.
     assert (train.n, train.positives, train.abnormalities) == (6, 2, 0 + 1 + 1 + 2 + 2 + 0)
     assert train.negative_abnormalities == 0 + 1 + 2 + 0  # without those of rows 4 and 5
-    assert train.cells["tube"] == Cells(
+    assert train.cells["tube"] == GroupCounts(
         y0_s0=1, y0_s1=2, y1_s0=1, y1_s1=0, y0_unknown=1, y1_unknown=1
     )
-    assert train.cells["ink"] == Cells(
+    assert train.cells["ink"] == GroupCounts(
         y0_s0=2, y0_s1=2, y1_s0=1, y1_s1=1, y0_unknown=0, y1_unknown=0
     )
 
@@ -139,23 +140,6 @@ def test_text_that_is_no_manifest_is_corrupt(text):
     """Anything but a manifest is Corrupt."""
     with pytest.raises(Corrupt, match="manifest cannot be read"):
         Manifest.from_json(text)
-
-
-@pytest.mark.parametrize(
-    ("cells", "direction"),
-    [
-        (Cells(10, 10, 10, 10, 0, 0), 1),
-        (Cells(5, 5, 4, 6, 0, 0), 1),
-        (Cells(5, 5, 6, 4, 0, 0), -1),
-        (Cells(900, 100, 9, 1, 0, 0), 1),
-        (Cells(900, 100, 10, 1, 50, 50), -1),
-        (Cells(0, 0, 3, 4, 9, 0), None),
-        (Cells(3, 4, 0, 0, 0, 9), None),
-    ],
-)
-def test_direction_is_measured_on_rates(cells, direction):
-    """The sign of P(s|y=1) - P(s|y=0) counts, ties are +1, and a missing rate gives none."""
-    assert measure_direction(cells) == direction
 
 
 def without_training_annotation(records):

@@ -38,7 +38,7 @@ def test_round_trip(store, tmp_path, compression, dtype):
     assert images.dtype == dtype
     np.testing.assert_array_equal(images, [r.image for r in records])
     np.testing.assert_array_equal(
-        np.concatenate([r.masks for r in rows]), [r.mask for r in records]
+        np.concatenate([r.masks[:] for r in rows]), [r.mask for r in records]
     )
     for field in ("label", "abnormalities"):
         plural = "labels" if field == "label" else field

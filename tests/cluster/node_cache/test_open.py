@@ -23,7 +23,7 @@ from cluster.datasets.manifest_build import build_manifest
 from cluster.datasets.shards import write_shards
 from cluster.errors import ClusterError, Corrupt, Denied, NotFound, Unavailable
 from cluster.node_cache import eviction as cache_room
-from cluster.node_cache.eviction import DiskFull
+from cluster.node_cache.eviction import CACHE_VERSION, DiskFull, dataset_folder
 from cluster.node_cache.open import open_dataset
 
 Usage = namedtuple("Usage", "total used free")
@@ -52,7 +52,7 @@ OPENER = """
 
     store = Store(root / "store")
     cached = open_dataset(store, find_manifest(store, "phantom"), root / "cache")
-    pixels = hashlib.sha256(cached.images).hexdigest()
+    pixels = hashlib.sha256(cached.dataset.images).hexdigest()
     print(json.dumps({"hit": cached.hit, "pixels": pixels}))
 """
 
@@ -94,19 +94,25 @@ def entries(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.iterdir() if path.suffix != ".lock")
 
 
+def cached_folder(cache: Path, manifest) -> Path:
+    """Where a dataset is cached."""
+    return dataset_folder(cache, manifest.content_digest)
+
+
 def check_arrays(cached, records) -> None:
     """Every array equals the records in id order."""
     records = sorted(records, key=lambda r: r.sample_id)
     code = {True: 1, False: 0, None: -1}
-    np.testing.assert_array_equal(cached.images, [r.image for r in records])
-    np.testing.assert_array_equal(cached.masks, [r.mask for r in records])
-    assert cached.labels.tolist() == [r.label for r in records]
-    assert cached.abnormalities.tolist() == [r.abnormalities for r in records]
-    assert cached.splits.tolist() == [r.split for r in records]
-    assert cached.sample_ids.tolist() == [r.sample_id for r in records]
-    assert cached.patient_ids.tolist() == [r.patient_id for r in records]
+    dataset = cached.dataset
+    np.testing.assert_array_equal(dataset.images, [r.image for r in records])
+    np.testing.assert_array_equal(dataset.masks[:], [r.mask for r in records])
+    assert dataset.labels.tolist() == [r.label for r in records]
+    assert dataset.abnormalities.tolist() == [r.abnormalities for r in records]
+    assert dataset.splits.tolist() == [r.split for r in records]
+    assert dataset.sample_ids.tolist() == [r.sample_id for r in records]
+    assert dataset.patient_ids.tolist() == [r.patient_id for r in records]
     names = sorted(records[0].attributes)
-    assert cached.attributes.tolist() == [[code[r.attributes[n]] for n in names] for r in records]
+    assert dataset.attributes.tolist() == [[code[r.attributes[n]] for n in names] for r in records]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -125,21 +131,54 @@ def test_a_fetched_dataset_equals_its_records(store, tmp_path, dtype):
     assert (cached.hit, cached.bytes_fetched) == (False, total)
     assert progress[-1] == (total, total)
     assert len(progress) == len(manifest.shards)
-    assert (cached.images.dtype, cached.masks.dtype) == (np.dtype(dtype), np.bool_)
+    dataset = cached.dataset
+    assert dataset.images.dtype == np.dtype(dtype)
     for name in ("labels", "abnormalities"):
-        assert getattr(cached, name).dtype == np.int64
-    assert cached.attributes.dtype == np.int8
-    assert all(getattr(cached, name).dtype.kind == "U" for name in ("splits", "sample_ids"))
+        assert getattr(dataset, name).dtype == np.int64
+    assert dataset.attributes.dtype == np.int8
+    assert all(getattr(dataset, name).dtype.kind == "U" for name in ("splits", "sample_ids"))
+    described = (dataset.attribute_names, dataset.directions, dataset.digest)
+    assert described == (manifest.attribute_names, manifest.directions, manifest.digest)
 
 
 def test_arrays_are_read_only_maps(folder_store, tmp_path):
     """A trial cannot change what the node's other trials see."""
-    cached = open_dataset(folder_store, stage(folder_store, make_records()), tmp_path)
-    for field in dataclasses.fields(cached):
-        array = getattr(cached, field.name)
-        if isinstance(array, np.ndarray):
-            assert isinstance(array, np.memmap)
-            assert not array.flags.writeable
+    dataset = open_dataset(folder_store, stage(folder_store, make_records()), tmp_path).dataset
+    found = [dataset.masks.bits, *vars(dataset).values()]
+    arrays = [array for array in found if isinstance(array, np.ndarray)]
+    assert len(arrays) == 8
+    for array in arrays:
+        assert isinstance(array, np.memmap)
+        assert not array.flags.writeable
+
+
+def test_cached_masks_are_one_bit_a_pixel(folder_store, tmp_path):
+    """Rows of 5 x 7 pixels take 5 bytes, the bits that the shards hold."""
+    records = make_records()
+    manifest = stage(folder_store, records)
+    masks = open_dataset(folder_store, manifest, tmp_path).dataset.masks
+    assert masks.bits.tolist() == [np.packbits(r.mask).tolist() for r in records]
+    path = cached_folder(tmp_path, manifest) / "masks.npy"
+    assert path.stat().st_size == 128 + len(records) * 5
+
+
+@pytest.mark.parametrize("version", [1, CACHE_VERSION])
+def test_a_cache_with_a_byte_per_pixel_is_not_misread(folder_store, tmp_path, version):
+    """It has another name; under the present one its masks are refused and fetched again."""
+    records, cache = make_records(), tmp_path / "cache"
+    manifest = stage(folder_store, records)
+    open_dataset(folder_store, manifest, cache)
+    folder = cached_folder(cache, manifest)
+    before = cache / folder.name.replace(f"v{CACHE_VERSION}-", f"v{version}-")
+    folder.rename(before)
+    np.save(before / "masks.npy", np.array([r.mask for r in records]))
+    index = json.loads((before / "index.json").read_text())
+    index["files"]["masks.npy"] = (before / "masks.npy").stat().st_size
+    (before / "index.json").write_text(json.dumps(index))
+    cached = open_dataset(folder_store, manifest, cache)
+    assert cached.hit is False
+    check_arrays(cached, records)
+    assert entries(cache) == sorted({before.name, folder.name})
 
 
 def test_a_dataset_without_attributes(folder_store, tmp_path):
@@ -147,7 +186,7 @@ def test_a_dataset_without_attributes(folder_store, tmp_path):
     records = [dataclasses.replace(r, attributes={}) for r in make_records()]
     manifest = build_manifest("plain", write_shards(folder_store, "plain", records, []))
     cached = open_dataset(folder_store, manifest, tmp_path / "cache")
-    assert cached.attributes.shape == (12, 0)
+    assert cached.dataset.attributes.shape == (12, 0)
     check_arrays(cached, records)
 
 
@@ -200,7 +239,7 @@ def test_a_killed_fetch_leaves_nothing_that_is_believed(folder_store, tmp_path, 
     cache = tmp_path / "cache"
     try:
         wait_for(tmp_path / "stopped")
-        assert entries(cache) == [f"v1-{manifest.content_digest}.tmp"]
+        assert entries(cache) == [cached_folder(cache, manifest).name + ".tmp"]
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(open_dataset, folder_store, manifest, cache)
             time.sleep(0.5)
@@ -214,7 +253,7 @@ def test_a_killed_fetch_leaves_nothing_that_is_believed(folder_store, tmp_path, 
     assert "waiting for another process" in caplog.text
     assert cached.hit is False
     check_arrays(cached, records)
-    assert entries(cache) == [f"v1-{manifest.content_digest}"]
+    assert entries(cache) == [cached_folder(cache, manifest).name]
 
 
 def test_waiting_for_a_fetch_is_bounded(folder_store, tmp_path):
@@ -245,7 +284,7 @@ def test_the_next_fetch_removes_what_a_killed_one_left(folder_store, tmp_path):
         opener.kill()
         opener.communicate(timeout=30)
     open_dataset(folder_store, rings, cache)
-    assert entries(cache) == sorted(f"v1-{m.content_digest}" for m in (squares, rings))
+    assert entries(cache) == sorted(cached_folder(cache, m).name for m in (squares, rings))
 
 
 @pytest.mark.parametrize("damage", ["truncated", "longer", "missing", "index", "garbage"])
@@ -253,7 +292,7 @@ def test_a_damaged_cache_is_rebuilt_once(folder_store, tmp_path, caplog, damage)
     """A cut, missing or unreadable cached file is found on opening, reported and fetched again."""
     manifest = stage(folder_store, make_records())
     open_dataset(folder_store, manifest, tmp_path / "cache")
-    folder = tmp_path / "cache" / f"v1-{manifest.content_digest}"
+    folder = cached_folder(tmp_path / "cache", manifest)
     if damage == "truncated":
         os.truncate(folder / "images.npy", 300)
     elif damage == "longer":
@@ -342,7 +381,7 @@ def test_a_full_disk_evicts_before_it_fails(folder_store, small_disk):
             open_dataset(folder_store, manifest, small_disk),
             make_records(2, (200, 300, 3), seed=seed),
         )
-    assert entries(small_disk) == [f"v1-{manifest.content_digest}"]
+    assert entries(small_disk) == [cached_folder(small_disk, manifest).name]
 
 
 def test_eviction_spares_what_is_in_use_and_what_was_used_last(folder_store, tmp_path, monkeypatch):
@@ -351,31 +390,31 @@ def test_eviction_spares_what_is_in_use_and_what_was_used_last(folder_store, tmp
     a, b, c, d = (
         stage(folder_store, make_records(seed=seed), name=f"d{seed}") for seed in range(4)
     )
-    view = open_dataset(folder_store, a, cache).images[2:3]
+    view = open_dataset(folder_store, a, cache).dataset.images[2:3]
     for age, manifest in enumerate((b, c)):
         open_dataset(folder_store, manifest, cache)
         stamp = 1_000_000 + age
-        os.utime(cache / f"v1-{manifest.content_digest}" / "index.json", (stamp, stamp))
+        os.utime(cached_folder(cache, manifest) / "index.json", (stamp, stamp))
     open_dataset(folder_store, b, cache)
     folders = [path for path in cache.iterdir() if path.is_dir()]
     used = sum(file.stat().st_size for folder in folders for file in folder.iterdir())
     limit = used + 14_000  # d is estimated at less than 14,000 bytes above its files
     monkeypatch.setenv("SWEEPS_CACHE_MAX", str(limit))
     open_dataset(folder_store, d, cache)
-    assert entries(cache) == sorted(f"v1-{m.content_digest}" for m in (a, b, d))
+    assert entries(cache) == sorted(cached_folder(cache, m).name for m in (a, b, d))
     assert view.sum() == make_records(seed=0)[2].image.sum()
 
 
 def test_the_limit_counts_datasets_in_use(folder_store, tmp_path, monkeypatch):
     """Where everything is in use the limit is an error; once the arrays are gone there is room."""
     one, two = (stage(folder_store, make_records(seed=seed), name=f"d{seed}") for seed in (0, 1))
-    view = open_dataset(folder_store, one, tmp_path / "cache").images[:1]
+    view = open_dataset(folder_store, one, tmp_path / "cache").dataset.images[:1]
     monkeypatch.setenv("SWEEPS_CACHE_MAX", "20kB")
     with pytest.raises(DiskFull, match=r"limited to 20000 bytes.* raise SWEEPS_CACHE_MAX"):
         open_dataset(folder_store, two, tmp_path / "cache")
     del view
     open_dataset(folder_store, two, tmp_path / "cache")
-    assert entries(tmp_path / "cache") == [f"v1-{two.content_digest}"]
+    assert entries(tmp_path / "cache") == [cached_folder(tmp_path / "cache", two).name]
 
 
 @pytest.mark.parametrize(

@@ -98,13 +98,6 @@ def test_packing_loses_nothing(specificity: Specificity) -> None:
         assert (target == expected).all()
 
 
-def test_sides_that_no_byte_divides() -> None:
-    """3 x 7 = 21 pixels take three bytes; the padding bits never show."""
-    masks = np.random.default_rng(0).random((4, 3, 7)) < 0.5
-    targets = PackedTargets(masks, np.arange(4), Specificity("mask"))
-    assert (targets[np.arange(4)] == masks).all()
-
-
 def test_standardised_keeps_single_precision() -> None:
     """Double precision would double memory and change numbers."""
     image = np.ones((2, 2, 3), np.float32)

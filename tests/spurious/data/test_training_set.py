@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from small_data import fit_config, grey_squares, squares
+from small_data import copy_array, fit_config, grey_squares, squares, with_arrays
 
 from spurious.config.options import FitConfig
 from spurious.data.dataset import Dataset
@@ -119,12 +119,12 @@ def test_no_other_image_is_given_out(kind: str) -> None:
     rows = dataset.rows("train")[::2]
     spoilt: dict[str, Any] = {}
     for name, value in (("images", np.nan), ("masks", True), ("labels", 7)):
-        array = getattr(dataset, name).copy()
+        array = copy_array(dataset, name)
         array[np.setdiff1d(np.arange(len(array)), rows)] = value
         spoilt[name] = array
     clean, dirty = (
         contents(list(training_set(data, config, rows).batches(ORDER, epoch=1)))
-        for data in (dataset, replace(dataset, **spoilt))
+        for data in (dataset, with_arrays(dataset, **spoilt))
     )
     assert clean == dirty
     assert len(training_set(dataset, config, rows)) == len(rows)

@@ -11,7 +11,7 @@ import pytest
 from scipy import ndimage
 
 from spurious.config.options import GaussianSquares
-from spurious.data.dataset import Record
+from spurious.data.records import Record
 from spurious.data.specificity import count_components
 from spurious.errors import ConfigError, DataError
 from spurious.generators.gaussian_squares import GaussianSquaresSource, _free_starts, region

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_data import (
+    copy_array,
     fit_config,
     fitted,
     grey_squares,
@@ -20,6 +21,7 @@ from small_data import (
     squares,
     values,
     weights,
+    with_arrays,
 )
 
 from spurious.config.methods import Ssl
@@ -180,10 +182,10 @@ def test_the_loss_of_a_step(pseudo: bool) -> None:
 def spoilt(dataset: Dataset, config: FitConfig) -> Dataset:
     """The dataset with other labels, masks and attributes where nothing is annotated."""
     rows = rest_rows(dataset, config)
-    changed = {name: getattr(dataset, name).copy() for name in ("labels", "masks", "attributes")}
+    changed = {name: copy_array(dataset, name) for name in ("labels", "masks", "attributes")}
     for array in changed.values():
         array[rows] = 1 - array[rows]
-    return replace(dataset, **changed)
+    return with_arrays(dataset, **changed)
 
 
 def test_hidden_labels_do_not_matter() -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.datasets.manifest import Cells as StagedCells
-from cluster.datasets.manifest_build import measure_direction
-from spurious.data.dataset import UNKNOWN
-from spurious.scoring.groups import Cells, cells, contradicts, direction, mostly_contradicts
+from spurious.data.attributes import UNKNOWN, GroupCounts
+from spurious.scoring.groups import contradicts, count_groups, mostly_contradicts
 
 
 def both(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
@@ -19,36 +16,14 @@ def both(pairs: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
     return y.astype(np.int64), s.astype(np.int8)
 
 
-def test_the_four_cells() -> None:
-    """Each (y, s) is counted in its own cell, unknown attributes apart."""
-    pairs = [(0, 0)] * 1 + [(0, 1)] * 2 + [(1, 0)] * 3 + [(1, 1)] * 4 + [(0, UNKNOWN)] * 5
-    assert cells(*both(pairs)) == Cells(1, 2, 3, 4, unknown=5)
-    assert cells(*both([])) == Cells(0, 0, 0, 0, unknown=0)
-
-
-@pytest.mark.parametrize(
-    ("pairs", "expected"),
-    [
-        ([(1, 1), (1, 0), (0, 0)], 1),
-        ([(1, 0), (0, 0), (0, 1)], -1),
-        ([(1, 1), (1, 0), (0, 0), (0, 1)], 1),  # a tie
-        ([(1, 1), (1, 1)], 0),
-        ([(0, 1), (1, UNKNOWN)], 0),
-        ([(1, 1), (1, UNKNOWN), (1, UNKNOWN), (0, 1), (0, 0)], 1),
-    ],
-)
-def test_direction(pairs: list[tuple[int, int]], expected: int) -> None:
-    """The sign of P(s=1 | y=1) - P(s=1 | y=0) among annotated images; 0 where a class is absent."""
-    assert direction(*both(pairs)) == expected
-
-
-@given(st.lists(st.tuples(st.integers(0, 1), st.integers(-1, 1)), max_size=30))
-def test_staging_measures_the_same_direction(pairs: list[tuple[int, int]]) -> None:
-    """The manifest's rule, which may not import this package, is this one."""
-    counted = cells(*both(pairs))
-    known = (counted.y0_s0, counted.y0_s1, counted.y1_s0, counted.y1_s1)
-    staged = StagedCells(*known, y0_unknown=counted.unknown, y1_unknown=0)
-    assert (measure_direction(staged) or 0) == direction(*both(pairs))
+def test_group_counts() -> None:
+    """Each (y, s) is counted on its own, and unknown attributes per label."""
+    pairs = [(0, 0)] * 1 + [(0, 1)] * 2 + [(1, 0)] * 3 + [(1, 1)] * 4
+    unknown = [(0, UNKNOWN)] * 5 + [(1, UNKNOWN)] * 6
+    counts = count_groups(*both(pairs + unknown))
+    assert counts == GroupCounts(1, 2, 3, 4, y0_unknown=5, y1_unknown=6)
+    assert counts.annotated == (1, 2, 3, 4)
+    assert count_groups(*both([])) == GroupCounts(0, 0, 0, 0, 0, 0)
 
 
 def test_contradicting_images() -> None:

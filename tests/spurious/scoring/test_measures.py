@@ -13,12 +13,12 @@ from small_data import fit_config, fitted, grey_squares, no_weights, squares, va
 
 from spurious.after_fit import annotated
 from spurious.config.options import Budget, Specificity, Train
-from spurious.data.dataset import UNKNOWN, Dataset
+from spurious.data.attributes import UNKNOWN, GroupCounts
+from spurious.data.dataset import Dataset
 from spurious.data.inputs import normalised
 from spurious.data.specificity import supervision_target
 from spurious.data.training_set import TrainingSet
 from spurious.fit import annotated_rows
-from spurious.scoring.groups import Cells
 from spurious.scoring.measures import (
     alignment,
     empirical_variance,
@@ -100,7 +100,7 @@ def test_gaps_by_attribute() -> None:
     attributes = np.array([[1, 1, 0, 0, UNKNOWN, UNKNOWN], [1, 1, 1, 0, 1, 1]], np.int8).T
     tube, ink = performance_gaps(labels, scores, attributes, ("tube", "ink"))
     assert (tube.attribute, tube.value) == ("tube", 1.0)
-    assert tube.cells == Cells(1, 1, 1, 1, unknown=2)
+    assert tube.cells == GroupCounts(1, 1, 1, 1, y0_unknown=1, y1_unknown=1)
     assert math.isnan(ink.value)
     assert performance_gaps(labels, scores, attributes[:, :0], ()) == []
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 from sklearn.metrics import average_precision_score, brier_score_loss
 
-from spurious.data.dataset import UNKNOWN
-from spurious.scoring.groups import Cells
+from spurious.data.attributes import UNKNOWN, GroupCounts
 from spurious.scoring.metrics import (
     auroc,
     average_precision,
@@ -91,7 +90,7 @@ def test_robust_auroc_by_hand() -> None:
     assert together.attribute is None
     assert single.attribute == "tube"
     assert together.value == single.value == 0.0
-    assert together.cells == single.cells == Cells(1, 1, 1, 1, 0)
+    assert together.cells == single.cells == GroupCounts(1, 1, 1, 1, 0, 0)
     turned = robust_auroc(y, scores, s, ["hair"], [-1])
     assert [found.value for found in turned] == [1.0, 1.0]  # 0.8 over 0.1
 
@@ -130,11 +129,11 @@ def test_several_attributes() -> None:
     together, first, second = robust_auroc(y, scores, attributes, ["a", "b"], [1, 1])
     assert (together.attribute, first.attribute, second.attribute) == (None, "a", "b")
     assert together.value == 0.0  # image 2 (0.5) against image 0 (0.6)
-    assert together.cells == Cells(0, 1, 1, 0, 0)
+    assert together.cells == GroupCounts(0, 1, 1, 0, 0, 0)
     assert first.value == 3 / 4  # images 2, 3 (0.5, 0.9) against 0, 1 (0.6, 0.1)
-    assert first.cells == Cells(0, 2, 2, 1, 0)
+    assert first.cells == GroupCounts(0, 2, 2, 1, 0, 0)
     assert second.value == 0.0
-    assert second.cells == Cells(1, 1, 1, 1, 1)
+    assert second.cells == GroupCounts(1, 1, 1, 1, 0, 1)
 
 
 def test_without_attributes_there_is_no_robust_auroc() -> None:

@@ -12,7 +12,8 @@ import torch
 from small_data import no_weights, squares
 
 from spurious.config.options import Aggregation, SmallCnn, SmallUnet, Specificity, Train
-from spurious.data.dataset import UNKNOWN, Dataset
+from spurious.data.attributes import UNKNOWN
+from spurious.data.dataset import Dataset
 from spurious.data.specificity import supervision_target
 from spurious.scoring.metrics import auroc
 from spurious.training.evaluate import Evaluation, Evaluator

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_data import fit_config, fitted, numbers, squares, values
+from small_data import copy_array, fit_config, fitted, numbers, squares, values, with_arrays
 
 from spurious.config.options import Budget, GaussianSquares, WeakLabels
 from spurious.data.dataset import Dataset
@@ -51,10 +51,10 @@ def test_labels_decide_which_loss_counts() -> None:
 
 def spoilt(dataset: Dataset, name: str, value: float) -> Dataset:
     """The dataset with one column overwritten where the rest of the training split is."""
-    array = getattr(dataset, name).copy()
+    array = copy_array(dataset, name)
     rows = rest_rows(dataset, MIXED)
     array[rows] = 1 - array[rows] if name == "labels" else value
-    return replace(dataset, **{name: array})
+    return with_arrays(dataset, **{name: array})
 
 
 def test_the_rest_gives_its_labels_and_no_masks() -> None:

@@ -10,12 +10,15 @@ import pytest
 from tiny_sweeps import TEXT, tiny
 
 from spurious.config.methods import METHODS
-from spurious.config.options import Train
+from spurious.config.options import SCIENCE_VERSION, Train
+from sweeps.plan import identity
 from sweeps.plan.facts import generator_facts
 from sweeps.plan.identity import (
     ADDED_LATER,
     HASHED,
     NOT_HASHED,
+    EarlierId,
+    earlier_ids,
     hashed_text,
     resolve_config,
     trial_id,
@@ -236,6 +239,25 @@ def test_what_was_added_has_its_old_value_by_default() -> None:
         first = METHODS[name]()
         assert first.first_balance == ADDED_LATER["method.first_balance"]
         assert first.first_keep == ADDED_LATER["method.first_keep"]
+
+
+def test_ids_from_before_a_change_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every revision below today's, and those of earlier versions of the science; each says why."""
+    assert {*identity.SCIENCE_CHANGES} == {*range(2, SCIENCE_VERSION + 1)}
+    for changes in identity.REVISIONS.values():
+        assert {*changes} == {*range(2, len(changes) + 2)}
+    spec = parse_spec(TEXT, overrides={"axes.method": ["spl"], "model.segmenter": "fcn-resnet50"})
+    assert isinstance(spec.dataset, GeneratorDataset)
+    facts = generator_facts(spec.dataset)
+    [config] = {fit_config(spec, cell, 0) for cell in make_plan(spec, facts).cells}
+    [older] = earlier_ids(config, facts.digest)
+    assert older.id == trial_id(config, facts.digest, revision=1) != trial_id(config, facts.digest)
+    monkeypatch.setattr(identity, "SCIENCE_CHANGES", {2: "other seeds"})
+    raised = dataclasses.replace(config, science_version=2)
+    assert earlier_ids(raised, facts.digest) == [
+        older,
+        EarlierId(trial_id(config, facts.digest), "the science", "other seeds"),
+    ]
 
 
 @pytest.mark.parametrize("method", ["erm", "spl"])

@@ -8,13 +8,17 @@ from typing import Any
 import pytest
 from tiny_sweeps import FACTS, FILMS, TEXT
 
-from cluster.datasets.manifest import Attribute, Cells, Manifest, SplitCounts
+from cluster.datasets.manifest import Attribute, Manifest, SplitCounts
+from spurious.data.attributes import GroupCounts
+from spurious.scoring.cost import Cost
 from sweeps.errors import PlanError
+from sweeps.plan.cell import Cell
 from sweeps.plan.facts import facts_of, generator_facts
 from sweeps.plan.identity import trial_id
-from sweeps.plan.plan import expected_cost, fit_config, make_plan
+from sweeps.plan.plan import DatasetFacts, fit_config, make_plan
+from sweeps.plan.prices import cell_price
 from sweeps.plan.render import as_dict, as_text
-from sweeps.spec.model import GeneratorDataset, parse_spec
+from sweeps.spec.model import GeneratorDataset, Spec, parse_spec
 
 
 def test_a_plan_has_a_trial_per_cell_and_seed() -> None:
@@ -45,7 +49,7 @@ def test_combinations_without_sense_are_dropped_with_the_reason() -> None:
     ]
     reason = "jtt takes label, not mask"
     assert f"skipped: mask / 20 / jtt: {reason}" in as_text(plan, spec, {})
-    assert as_dict(plan)["skipped"] == [
+    assert as_dict(plan, spec)["skipped"] == [
         {"specificity": "mask", "budget": "20", "method": "jtt", "reason": reason}
     ]
 
@@ -119,7 +123,7 @@ def test_augmentations_of_integers_are_not_planned_on_floats() -> None:
 
 def test_a_manifest_says_who_is_unlabelled() -> None:
     """Its counts of both labels, per split and attribute, and the dtype of the images."""
-    counts = SplitCounts(10, 4, 4, {"tube": Cells(1, 1, 1, 1, y0_unknown=4, y1_unknown=2)})
+    counts = SplitCounts(10, 4, 4, {"tube": GroupCounts(1, 1, 1, 1, y0_unknown=4, y1_unknown=2)})
     manifest = Manifest(
         name="films",
         digest="ab" * 32,
@@ -136,15 +140,22 @@ def test_a_manifest_says_who_is_unlabelled() -> None:
     assert facts.unlabelled == {split: {"tube": 6} for split in manifest.splits}
 
 
+def cost_of(spec: Spec, cell: Cell, facts: DatasetFacts = FACTS) -> Cost:
+    """The expected cost of a cell."""
+    price = cell_price(spec, cell, facts)
+    assert price is not None
+    return price.cost
+
+
 def test_labels_of_the_rest_are_priced() -> None:
     """Every training image beyond the budget costs a label; a label cell has no such rest."""
     spec = parse_spec(FILMS, overrides={"rest": "label"})
     label, mask = make_plan(spec, FACTS).cells
     plain = parse_spec(FILMS)
     per_click = 100 / 3600
-    more = expected_cost(spec, mask, FACTS).axis - expected_cost(plain, mask, FACTS).axis  # type: ignore[union-attr]
+    more = cost_of(spec, mask).axis - cost_of(plain, mask).axis
     assert more == pytest.approx(80 * per_click)
-    assert expected_cost(spec, label, FACTS) == expected_cost(plain, label, FACTS)
+    assert cost_of(spec, label) == cost_of(plain, label)
 
 
 def test_labels_that_a_method_does_not_read_are_no_part_of_it() -> None:
@@ -159,8 +170,7 @@ def test_labels_that_a_method_does_not_read_are_no_part_of_it() -> None:
         spec = parse_spec(FILMS, overrides=overrides)
         plan = make_plan(spec, FACTS)
         for cell in plan.cells:
-            cost = expected_cost(spec, cell, FACTS)
-            assert cost is not None
+            cost = cost_of(spec, cell)
             cells.setdefault(cell.method.options.filter_by_label, []).append(cost.training)
         for trial in plan.trials:
             trials.setdefault(trial.label, set()).add(trial.id)
@@ -195,11 +205,9 @@ def test_regions_of_negative_images_are_priced_where_they_are_drawn(
     overrides = {"negatives": negatives, "axes.budget": [budget]}
     spec = parse_spec(FILMS, overrides=overrides)
     label, mask = make_plan(spec, facts).cells
-    found, of_labels = (expected_cost(spec, cell, facts) for cell in (mask, label))
-    assert found is not None
+    found, of_labels = (cost_of(spec, cell, facts) for cell in (mask, label))
     assert (found.axis * 36, found.validation * 36) == pytest.approx((training, validation))
-    assert of_labels == expected_cost(parse_spec(FILMS, overrides={"axes.budget": [budget]}),
-                                      label, FACTS)  # fmt: skip
+    assert of_labels == cost_of(parse_spec(FILMS, overrides={"axes.budget": [budget]}), label)
 
 
 def test_a_third_class_needs_masks_and_methods_that_take_it() -> None:
@@ -220,11 +228,10 @@ def test_validation_images_that_are_trained_on_are_training_annotation() -> None
     """DFR's 30 validation labels are on the axis, once; its spurious labels come beside them."""
     methods = [{"name": "dfr", "balance": "classes"}, "dfr", "erm"]
     spec = parse_spec(FILMS, overrides={"axes.method": methods, "axes.specificity": ["label"]})
-    costs = [expected_cost(spec, cell, FACTS) for cell in make_plan(spec, FACTS).cells]
+    costs = [cost_of(spec, cell) for cell in make_plan(spec, FACTS).cells]
     clicks = [
         [item * 36 for item in (cost.training, cost.spurious_labels, cost.validation)]
         for cost in costs
-        if cost is not None
     ]
     assert clicks == [pytest.approx(row) for row in ([50, 0, 0], [50, 60, 0], [20, 0, 30])]
 
@@ -246,8 +253,7 @@ def test_spurious_labels_that_rules_read_are_expected(
     overrides = {"train.keep": keep, "select.epoch": select, "axes.method": [*labels]}
     spec = parse_spec(FILMS, overrides={**overrides, "axes.specificity": ["mask"]})
     for cell in make_plan(spec, FACTS).cells:
-        found = expected_cost(spec, cell, FACTS)
-        assert found is not None
+        found = cost_of(spec, cell)
         assert found.spurious_labels == pytest.approx(labels[cell.method.name] * 100 / 3600)
 
 
@@ -301,7 +307,16 @@ def test_dollars_are_told_before_anything_runs(
         },
     )
     plan = make_plan(spec, FACTS)
-    found = expected_cost(spec, plan.cells[0], FACTS)
+    found = cell_price(spec, plan.cells[0], FACTS)
     assert found is not None
-    assert found.axis == pytest.approx(clicks * 100 / 3600)
-    assert f"{found.axis:,.2f} (+ {found.validation:,.2f} validation)" in as_text(plan, spec, {})
+    assert found.dollars == pytest.approx(clicks * 100 / 3600)
+    dollars = f"{found.dollars:,.2f}"
+    if specificity in ("mask", "box") and budget == 20:
+        assert not found.is_exact
+        dollars = f"about {dollars}, {found.low:,.2f} to {found.high:,.2f}"
+    line = f"  {dollars} (+ {found.cost.validation:,.2f} validation)\n"
+    assert line in as_text(plan, spec, {})
+    assert as_dict(plan, spec)["cells"][0]["cost"] == {
+        **{"dollars": found.dollars, "low": found.low, "high": found.high},
+        **{"exact": found.is_exact, "validation": found.cost.validation},
+    }

@@ -18,10 +18,12 @@ from report_tables import (
     with_scores,
 )
 
+from spurious.config.methods import GroupDro
 from spurious.scoring.selection import parse_rule
 from sweeps.errors import ResultError
 from sweeps.report.answer import answer, best_cell, caveats, cheapest_within
 from sweeps.report.cells import cells, unfinished
+from sweeps.spec.model import MethodChoice
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +171,7 @@ def test_one_seed_claims_nothing() -> None:
 
 def test_nothing_defined_recommends_nothing(made: Made) -> None:
     """Without any defined robust AUROC nothing is recommended, and the trials are counted."""
-    nowhere = {one.cell: [math.nan] * 3 for one in made.planned}
+    nowhere = {one.key: [math.nan] * 3 for one in made.planned}
     priced, table = tables(with_scores(made, nowhere))
     assert "nothing can be recommended" in answer(table, priced)
     assert any("24 finished trials have no defined" in note for note in caveats(table, priced))
@@ -178,7 +180,7 @@ def test_nothing_defined_recommends_nothing(made: Made) -> None:
 def test_caveats_name_what_limits_the_answer(made: Made) -> None:
     """Oracle rules, missing trials, chance level and differing software are all said."""
     poor = replace(
-        with_scores(made, {one.cell: [0.40, 0.41, 0.42] for one in made.planned}),
+        with_scores(made, {one.key: [0.40, 0.41, 0.42] for one in made.planned}),
         trials=made.trials.iloc[1:].assign(versions=["{}"] + ['{"torch": "9"}'] * 22),
     )
     notes = " ".join(caveats(*reversed(tables(poor, rule=parse_rule("best test.auroc")))))
@@ -191,8 +193,8 @@ def test_caveats_name_what_limits_the_answer(made: Made) -> None:
 
 def test_methods_that_are_given_groups_are_marked() -> None:
     """Each by name, also with options; methods that guess them are not."""
-    methods = ("erm", "group-dro(adjustment=2.0)", "jtt", "resample")
-    priced, table = tables(make(plan(budgets=("600",), methods=methods)))
-    assert set(table.loc[table["oracle"], "method"]) == {methods[1], methods[3]}
+    dro = MethodChoice("group-dro", GroupDro(adjustment=2.0))
+    priced, table = tables(make(plan(budgets=("600",), methods=("erm", dro, "jtt", "resample"))))
+    assert set(table.loc[table["oracle"], "method"]) == {str(dro), "resample"}
     notes = " ".join(caveats(table, priced))
     assert "ORACLE: group-dro(adjustment=2.0), resample are given the groups" in notes

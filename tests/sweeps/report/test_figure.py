@@ -81,7 +81,7 @@ def test_figure_with_free_purchases_and_undefined_metrics(made: Made) -> None:
     labels_free = replace(Prices(), label=0.0)
     assert png_of(made, prices=labels_free) != png_of(made)
     assert png_of(made, prices=replace(Prices(), wage_per_hour=0.0))
-    assert png_of(with_scores(made, {one.cell: [math.nan] * 3 for one in made.planned}))
+    assert png_of(with_scores(made, {one.key: [math.nan] * 3 for one in made.planned}))
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,12 @@ from report_tables import Made, make, plan, report_input, small, tables, with_sc
 from tiny_sweeps import TEXT, run_here
 
 from cluster.stores.folder import FolderStore
+from spurious.config.methods import Jtt
 from sweeps.cli import main
 from sweeps.report.build import build_report
 from sweeps.report.published_words import published_sections
 from sweeps.report.tables import REPORT_PUBLISHED
-from sweeps.spec.model import load_spec
+from sweeps.spec.model import MethodChoice, load_spec
 from sweeps.spec.papers import PublishedTable, find
 
 
@@ -92,18 +93,15 @@ def test_cells_without_a_counterpart_stay(made: Made, table1: PublishedTable) ->
 
 def test_options_and_one_box_an_image_match_too(table1: PublishedTable) -> None:
     """A paper's JTT is JTT with any options, and its boxes are boxes drawn either way."""
-    planned = plan(specificities=("label", "box", "box=image"), budgets=("all",))
-    plain = make(planned)
-    named = {"jtt": "jtt(factor=20, upsample=append)"}
-    made = replace(
-        plain,
-        trials=plain.trials.replace({"method": named}),
-        planned=tuple(replace(one, method=named.get(one.method, one.method)) for one in planned),
-    )
-    both = rows(framed(made, table1), counterpart="both", metric="robust_auroc")
+    jtt = MethodChoice("jtt", Jtt(factor=20, upsample="append"))
+    planned = [
+        replace(one, cell=replace(one.cell, method=jtt)) if one.cell.method.name == "jtt" else one
+        for one in plan(specificities=("label", "box", "box=image"), budgets=("all",))
+    ]
+    both = rows(framed(make(planned), table1), counterpart="both", metric="robust_auroc")
     assert {(row["specificity"], row["method"]): row["published_mean"] for row in both} == {
         ("label", "erm"): 0.455,
-        ("label", named["jtt"]): 0.559,
+        ("label", str(jtt)): 0.559,
         ("box", "erm"): 0.720,
         ("box=image", "erm"): 0.720,
     }

@@ -16,7 +16,7 @@ from sweeps.report.build import build_report
 
 RESOLUTIONS = (1, 2, 4, 20, 40)
 SCORES = {(f"r={r}", "all", "erm"): [r / 50, r / 50 + 0.1, r / 50 + 0.2] for r in RESOLUTIONS}
-NO_MEASURES = pd.DataFrame(columns=["specificity", "variance_measure"])
+NO_MEASURES = pd.DataFrame(columns=["cell", "variance_measure"])
 
 
 def made_of(*specificities: str) -> Made:

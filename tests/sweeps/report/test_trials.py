@@ -12,20 +12,22 @@ from report_tables import (
     EPOCHS_TRAINED,
     KEPT,
     Made,
+    cell_named,
+    config_text,
     make,
     plan,
     small,
     tables,
 )
 
-from spurious.config.options import Specificity
+from spurious.config.methods import Dfr
+from spurious.config.options import Budget, Specificity
 from spurious.scoring.selection import parse_rule
 from sweeps.errors import ResultError
-from sweeps.report.tables import (
-    parse_specificity,
-    specificity_order,
-)
+from sweeps.plan.cell import Cell
+from sweeps.report.tables import specificity_order
 from sweeps.report.trials import select_trials
+from sweeps.spec.model import MethodChoice
 
 CENTS_PER_CLICK = 100.0 / 3600.0
 
@@ -173,15 +175,11 @@ def test_kept_rule_is_charged_too(made: Made) -> None:
     np.testing.assert_allclose(priced["spurious_label_dollars"], 1000 * CENTS_PER_CLICK)
 
 
-@pytest.mark.parametrize("method", ["dfr", "dfr(balance=classes)"])
-def test_validation_images_that_are_trained_on_are_training_annotation(method: str) -> None:
+@pytest.mark.parametrize("options", [Dfr(), Dfr(balance="classes")])
+def test_validation_images_that_are_trained_on_are_training_annotation(options: Dfr) -> None:
     """Their labels are on the axis, and no second time where validation joins it."""
     made = make(plan(("label",), ("600",), ("erm",)))
-    by_method = replace(
-        made,
-        trials=made.trials.assign(method=method),
-        planned=tuple(replace(one, method=method) for one in made.planned),
-    )
+    by_method = make(plan(("label",), ("600",), (MethodChoice("dfr", options),)))
     for include, labels in ((False, 1000), (True, 0)):
         plain, _ = tables(made, include_validation=include)
         priced, _ = tables(by_method, include_validation=include)
@@ -200,30 +198,20 @@ def test_a_rule_that_training_goes_on_from_is_charged_beside_the_report_s() -> N
     assert found["ssl"] == {1000 * CENTS_PER_CLICK}
 
 
-@pytest.mark.parametrize(
-    "specificity",
-    [
-        Specificity("label"),
-        Specificity("box"),
-        Specificity("box", box_per="image"),
-        Specificity("mask"),
-        Specificity("r", r=16),
-    ],
-)
-def test_specificity_round_trip(specificity: Specificity) -> None:
-    """Parsing is the inverse of str."""
-    assert parse_specificity(str(specificity)) == specificity
-
-
-@pytest.mark.parametrize("text", ["", "boxes", "r=0", "r=", "r=4 ", "mask=1"])
-def test_no_specificity_is_refused(text: str) -> None:
-    """Anything else is an error that lists what there is."""
-    with pytest.raises(ResultError, match="label, box, box=image, mask or r=N"):
-        parse_specificity(text)
+def test_a_row_s_cell_is_read_from_its_config(made: Made) -> None:
+    """Whatever its text columns say; a config that cannot be read is an error that shows it."""
+    method = MethodChoice("dfr", Dfr(refits=5))
+    cell = Cell(Specificity("box", box_per="image"), Budget(None, "natural"), method)
+    trials = made.trials.assign(config=config_text(cell), method="none", budget="nobody")
+    assert set(select_trials(trials, made.epochs, None)["cell"]) == {cell}
+    for bad in ("{}", "no JSON", config_text(cell).replace("dfr", "magic")):
+        with pytest.raises(ResultError, match="config cannot be read"):
+            select_trials(made.trials.assign(config=bad), made.epochs, None)
 
 
 def test_specificities_sort_from_coarse_to_fine() -> None:
     """r sorts by number, between boxes and masks."""
     names = ["mask", "r=10", "box", "r=4", "label", "box=image"]
+    typed = [cell_named(name, "all", "erm").specificity for name in names]
     expected = ["label", "box=image", "box", "r=4", "r=10", "mask"]
-    assert sorted(names, key=specificity_order) == expected
+    assert [str(one) for one in sorted(typed, key=specificity_order)] == expected

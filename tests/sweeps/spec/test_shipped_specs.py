@@ -12,9 +12,11 @@ from spurious.config.methods import FirstModelOptions, Jtt
 from spurious.config.options import FcnResNet50, SmallUnet, Train
 from spurious.methods.first_model import first_config
 from spurious.scoring.cost import Cost
+from sweeps.plan.cell import Cell
 from sweeps.plan.facts import generator_facts
 from sweeps.plan.identity import generator_digest
-from sweeps.plan.plan import Cell, DatasetFacts, Plan, expected_cost, make_plan
+from sweeps.plan.plan import DatasetFacts, Plan, make_plan
+from sweeps.plan.prices import cell_price
 from sweeps.spec.model import GeneratorDataset, Spec, load_spec
 from sweeps.spec.papers import find
 
@@ -227,9 +229,9 @@ def test_a_lesion_costs_a_mask_whether_it_is_benign_or_not() -> None:
     for negatives, masks, labels in (("lesion", 1563, 0), ("background", 298, 1265)):
         spec, plan = shipped("isic-table1", negatives=negatives)
         [cell] = [cell for cell in plan.cells if cell.specificity.kind == "mask"]
-        found = expected_cost(spec, cell, ISIC)
+        found = cell_price(spec, cell, ISIC)
         assert found is not None
-        assert found.axis == pytest.approx((45 * masks + labels) / 36)
+        assert found.cost.axis == pytest.approx((45 * masks + labels) / 36)
 
 
 @pytest.mark.parametrize("name", ["siim-acr-table1", "isic-table1"])
@@ -287,9 +289,9 @@ def additional(spec: Spec, plan: Plan, facts: DatasetFacts, budget: str) -> dict
     costs: dict[str, Cost] = {}
     for cell in plan.cells:
         if cell.method.name == "erm" and str(cell.budget) == budget:
-            found = expected_cost(spec, cell, facts)
+            found = cell_price(spec, cell, facts)
             assert found is not None
-            costs[str(cell.specificity)] = found
+            costs[str(cell.specificity)] = found.cost
     return {kind: costs[kind].axis - costs["label"].axis for kind in ("box", "mask")}
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,17 +15,19 @@ import ray
 from ray_here import RayHere
 from tiny_sweeps import made_place, read_json, stage_here, tiny
 
+from cluster.datasets.keys import image_counts_key
 from cluster.datasets.manifest import find_manifest
 from cluster.errors import ClusterError
 from cluster.stores.base import Store
 from cluster.stores.folder import FolderStore
-from spurious.data.dataset import Record
+from spurious.data.records import Record
 from spurious.errors import DataError
 from spurious.generators.chest.chest_phantom import ChestPhantom
 from spurious.generators.chest.siim_writer import write_siim_acr
 from spurious.generators.skin.skin_phantom import DRAWN
 from spurious.readers.siim_acr.siim_acr import SiimAcr
-from sweeps.commands.stage import ensure_staged, find_complete_manifest
+from sweeps.commands.stage import DatasetRequest, ensure_staged, find_complete_manifest, stage_into
+from sweeps.commands.stage import stage as stage_verb
 from sweeps.plan.facts import plan_on
 from sweeps.spec.model import GeneratorDataset
 from sweeps.staging import stage as staging
@@ -62,7 +67,37 @@ def test_a_generator_is_staged_once(ray_here: RayHere, folder_store: FolderStore
         folder_store, made.source, spec.dataset.name, digest=made.digest, options=made.options
     )
     assert contents(folder_store) == before
-    assert len(before) == 2
+    assert len(before) == 3
+    key = image_counts_key(spec.dataset.name, plan.trials[0].dataset_digest)
+    folder_store.delete(key)  # as of a dataset from before there were counts per image
+    stage_here(folder_store, spec)
+    assert contents(folder_store) == before
+
+
+def test_the_verb_stages_again_what_has_no_counts_per_image(
+    folder_store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A generator's dataset that is whole is left alone; one from before those counts is not."""
+    sessions: list[str] = []
+
+    @contextmanager
+    def session(name: str, **options: object) -> Iterator[None]:
+        sessions.append(name)
+        yield
+
+    monkeypatch.setattr("cluster.jobs.session.ray_session", session)
+    monkeypatch.setattr("sweeps.commands.stage.stage_into", partial(stage_into, in_process=True))
+    spec = tiny()
+    assert isinstance(spec.dataset, GeneratorDataset)
+    name, options = spec.dataset.name, asdict(spec.dataset.options)
+    for started in (1, 1):
+        stage_verb(DatasetRequest(name, None, None, options), folder_store.url)
+        assert len(sessions) == started
+    before = contents(folder_store)
+    folder_store.delete(image_counts_key(name, find_manifest(folder_store, name).digest))
+    stage_verb(DatasetRequest(name, None, None, options), folder_store.url)
+    assert len(sessions) == 2
+    assert contents(folder_store) == before
 
 
 def test_a_lost_shard_is_staged_again(ray_here: RayHere, folder_store: FolderStore) -> None:

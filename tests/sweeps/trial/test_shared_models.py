@@ -20,8 +20,9 @@ from spurious.fit import Machine
 from spurious.training import checkpoint
 from spurious.training.loop import ControlSignal, Hooks
 from spurious.training.shared_models import SharedModel
+from sweeps.plan.cell import Cell
 from sweeps.plan.identity import shared_model_id
-from sweeps.plan.plan import Cell, fit_config
+from sweeps.plan.plan import fit_config
 from sweeps.trial import shared_models as shared_models
 from sweeps.trial.result_rows import Task
 from sweeps.trial.shared_models import StoredSharedModels

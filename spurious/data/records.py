@@ -1,0 +1,64 @@
+"""Records: what readers and generators yield, and shards store.
+
+Shape legend: H height, W width, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image as a reader or generator yields it, at its staged size.
+
+    Attributes:
+        sample_id: Unique id within the dataset.
+        patient_id: Splits never share one.
+        split: One of `spurious.data.splits.SPLITS`.
+        label: 1 when the abnormality is present, else 0.
+        image: (H, W, C), `uint8`, `uint16` or `float32`; one dtype and shape per dataset.
+        mask: (H, W) bool, True on abnormal pixels. Where label is 0 it is all False, or holds what
+            is drawn on normal images (a benign lesion), which counts under `negatives: lesion`
+            alone.
+        abnormalities: Number of separate regions of the mask, what boxes and masks are priced by.
+        attributes: Spurious attribute name to True, False or None (not annotated).
+    """
+
+    sample_id: str
+    patient_id: str
+    split: str
+    label: int
+    image: NDArray[Any]
+    mask: NDArray[np.bool_]
+    abnormalities: int
+    attributes: Mapping[str, bool | None]
+
+
+class RecordSource(Protocol):
+    """A reader of a native dataset, or a generator: a cheap index, then one record at a time.
+
+    A source is pickled to staging workers, so it holds paths and options, never open files.
+    """
+
+    name: str
+    attribute_names: tuple[str, ...]
+    declared_directions: Mapping[str, int]
+    """+1 or -1 for attributes whose direction training labels cannot show."""
+
+    def index(self) -> Sequence[str]:
+        """Sample ids in ascending order; raises DataError on a broken index file or tree."""
+        ...
+
+    def load(self, sample_id: str) -> Record:
+        """Decode, down-sample and return one record; raises DataError naming the file."""
+        ...
+
+    def provenance(self) -> Mapping[str, str]:
+        """Where the data came from: release, options, file hashes; goes into the manifest."""
+        ...

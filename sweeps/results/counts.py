@@ -1,0 +1,46 @@
+"""Annotation counts as columns of `trials`: what a trial writes and a report reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from spurious.scoring.cost import AnnotationCounts
+
+
+def count_columns(counts: AnnotationCounts) -> dict[str, int]:
+    """Write counts as columns; positives are the images with something to draw."""
+    return {
+        "train_images": counts.train_images,
+        "train_positives": counts.train_images - counts.train_negatives,
+        "train_abnormalities": counts.train_abnormalities,
+        "train_spurious_labels": counts.spurious_labels,
+        "train_rest_labels": counts.rest_labels,
+        "val_spurious_labels": counts.val_spurious_labels,
+        "val_images": counts.val_images,
+        "val_positives": counts.val_images - counts.val_negatives,
+        "val_abnormalities": counts.val_abnormalities,
+        "attributes": counts.attributes,
+    }
+
+
+def read_counts(row: Mapping[Any, Any], *, trains_on_validation: bool) -> AnnotationCounts:
+    """Read counts back from a row.
+
+    Args:
+        row: A row of `trials`.
+        trains_on_validation: Of the row's method, which no column holds.
+    """
+    return AnnotationCounts(
+        train_images=int(row["train_images"]),
+        train_abnormalities=int(row["train_abnormalities"]),
+        train_negatives=int(row["train_images"]) - int(row["train_positives"]),
+        spurious_labels=int(row["train_spurious_labels"]),
+        rest_labels=int(row["train_rest_labels"]),
+        val_images=int(row["val_images"]),
+        val_abnormalities=int(row["val_abnormalities"]),
+        val_negatives=int(row["val_images"]) - int(row["val_positives"]),
+        val_spurious_labels=int(row["val_spurious_labels"]),
+        attributes=int(row["attributes"]),
+        trains_on_validation=trains_on_validation,
+    )
