@@ -10,7 +10,7 @@ demo: setup
 	$(RUN)/sweeps run sweeps/specs/quickstart.yaml
 	$(RUN)/sweeps report sweeps/specs/quickstart.yaml
 check: setup
-	$(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy && $(RUN)/lint-imports && $(RUN)/hadolint docker/Dockerfile
+	$(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy && $(RUN)/lint-imports && $(RUN)/python tests/private_words.py && $(RUN)/hadolint docker/Dockerfile
 test: setup check
 	$(RUN)/pytest -n $(JOBS) --dist worksteal
 docs: setup

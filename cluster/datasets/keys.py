@@ -15,7 +15,7 @@ _HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
 def check_name(name: str, what: str) -> str:
-    """Return a dataset's or attribute's name, or raise ClusterError where it is no plain name."""
+    """Return a dataset's or attribute's name, or raise ClusterError where it is not plain."""
     if not _NAME.fullmatch(name):
         raise ClusterError(
             f"bad {what} name {name!r}: expected 1 to 64 of a-z, 0-9, '_' and '-', "
@@ -48,7 +48,7 @@ def image_counts_key(name: str, digest: str) -> str:
 
 
 def parse_manifest_key(key: str) -> tuple[str, str] | None:
-    """The name and digest that a key belongs to, or None where it is no manifest's."""
+    """The name and digest that a key belongs to, or None for another key."""
     parts = key.split("/")
     if len(parts) != 4 or parts[0] + "/" != DATASETS or parts[3] != "manifest.json":
         return None

@@ -124,7 +124,7 @@ class Manifest:
         """Parse and check a manifest.
 
         Raises:
-            Corrupt: the text is no manifest.
+            Corrupt: the text is not a manifest.
             ClusterError: it has a schema version that this code does not know.
         """
         try:

@@ -72,7 +72,7 @@ def _directions(
     """The directed attributes, and a problem for each one that has no direction or a bad one."""
     attributes: list[Attribute] = []
     problems = [
-        f"a direction is declared for {name!r}, which is no attribute ({', '.join(train)})"
+        f"a direction is declared for {name!r}, which is not an attribute ({', '.join(train)})"
         for name in declared
         if name not in train
     ]
@@ -138,7 +138,7 @@ def _patients_in_two_splits(rows: Sequence[RowSummary]) -> list[str]:
     splits: defaultdict[str, set[str]] = defaultdict(set)
     for row in rows:
         splits[row.patient_id].add(row.split)
-    shared = sorted(patient for patient, found in splits.items() if len(found) > 1)
+    shared = sorted(patient for patient, of in splits.items() if len(of) > 1)
     return [f"{_some(shared, 'patient')} in more than one split"] if shared else []
 
 

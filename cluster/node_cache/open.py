@@ -83,7 +83,7 @@ def open_dataset(
     except OSError as error:
         raise Denied(f"cannot use {cache_dir} as cache folder: {error}") from error
     folder = dataset_folder(cache_dir, manifest.content_digest)
-    asked = time.monotonic()
+    began = time.monotonic()
     with held_lock(folder, f"dataset {manifest.name} being fetched", wait_seconds):
         free = time.monotonic()
         fetched, fetching = 0, 0.0
@@ -98,7 +98,7 @@ def open_dataset(
         dataset,
         hit=hit,
         bytes_fetched=fetched,
-        seconds_waited=free - asked,
+        seconds_waited=free - began,
         seconds_fetching=fetching,
     )
 
