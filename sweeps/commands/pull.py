@@ -76,7 +76,7 @@ def _write(path: Path, parts: Iterable[pa.Table]) -> int | None:
     """Write tables of one schema as one file, whole or not at all.
 
     Returns:
-        The number of rows; None where there is no table, and so no file.
+        The number of rows; None where no table comes, so that no file is written.
     """
     import pyarrow.parquet as pq
 

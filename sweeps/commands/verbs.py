@@ -90,10 +90,12 @@ VERBS: Sequence[Verb] = (
             **_SWEEP,
             "dataset": "name and digest, or null",
             "unknown": "why ids or counts are missing, or null",
-            "cells": "list of specificity, budget, method",
+            "cells": "list of specificity, budget, method and cost (dollars, low, high, exact, "
+            "validation; null before the dataset is staged)",
             "seeds": "list of seeds",
             "skipped": "cells that cannot run, each with its reason",
             "trials": "list of id, specificity, budget, method, seed, done",
+            "older": "trials with a result of an older revision: id, older_id, subject, reason",
         },
     ),
     Verb(

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_sweeps import FACTS, FILMS, TEXT, run_here, stage_here, tiny
+from tiny_sweeps import FACTS, FILMS, TEXT, read_json, run_here, stage_here, tiny
 
 from cluster.stores.folder import FolderStore
 from sweeps.cli import main
@@ -58,7 +58,7 @@ def test_a_generator_has_ids_before_it_is_staged(
     assert "counts unknown" in document["unknown"]
     assert "(dataset not staged)" in told(capsys, files[1], *store)
     stage_here(folder_store, tiny())
-    staged = json.loads(told(capsys, files[1], "--json", *store))
+    staged = read_json("plan", told(capsys, files[1], "--json", *store))
     priced = staged.pop("cells")
     assert [cell["cost"]["exact"] for cell in priced] == [True, True]
     assert [{**cell, "cost": None} for cell in priced] == document.pop("cells")
