@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -107,18 +107,12 @@ def write_shards(
     check_name(name, "dataset")
     names = _check_attribute_names(attribute_names)
     staged: list[StagedShard] = []
-    seen: set[str] = set()
     first: EncodedRecord | None = None
     shard: _ShardFile | None = None
     with tempfile.TemporaryDirectory(prefix="shards-", dir=scratch) as folder:
         path = Path(folder) / "shard.parquet"
-        for record in records:
-            encoded = encode_record(record, names)
+        for encoded in _encode(name, records, names):
             first = first or encoded
-            _check_alike(encoded, first)
-            if encoded.row.sample_id in seen:
-                raise ClusterError(f"dataset {name!r}: two records have id {record.sample_id!r}")
-            seen.add(encoded.row.sample_id)
             if shard is None:
                 schema = shard_schema(names, encoded.dtype)
                 shard = _ShardFile(path, schema, min(row_group_bytes, shard_bytes), compression)
@@ -129,6 +123,20 @@ def write_shards(
         if shard is not None and first is not None:
             staged.append(_publish(store, name, shard, names, first))
     return staged
+
+
+def _encode(name: str, records: Iterable[Record], names: Sequence[str]) -> Iterator[EncodedRecord]:
+    """Encode records one by one; raises ClusterError where two do not belong together."""
+    seen: set[str] = set()
+    first: EncodedRecord | None = None
+    for record in records:
+        encoded = encode_record(record, names)
+        first = first or encoded
+        _check_alike(encoded, first)
+        if encoded.row.sample_id in seen:
+            raise ClusterError(f"dataset {name!r}: two records have id {record.sample_id!r}")
+        seen.add(encoded.row.sample_id)
+        yield encoded
 
 
 class _ShardFile:

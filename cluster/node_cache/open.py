@@ -78,10 +78,7 @@ def open_dataset(
         Denied: the cache folder cannot be written.
         Unavailable: the store failed, or waiting took too long.
     """
-    try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Denied(f"cannot use {cache_dir} as cache folder: {error}") from error
+    _make_cache_folder(cache_dir)
     folder = dataset_folder(cache_dir, manifest.content_digest)
     began = time.monotonic()
     with held_lock(folder, f"dataset {manifest.name} being fetched", wait_seconds):
@@ -101,6 +98,13 @@ def open_dataset(
         seconds_waited=free - began,
         seconds_fetching=fetching,
     )
+
+
+def _make_cache_folder(cache_dir: Path) -> None:
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Denied(f"cannot use {cache_dir} as cache folder: {error}") from error
 
 
 def _map_if_sound(folder: Path, manifest: Manifest) -> Dataset | None:

@@ -252,8 +252,8 @@ class Aggregation:
 
     `mean_prob` mean of p; `mean_logit` sigmoid of the mean logit margin; `max_prob` maximum of p;
     `area_fraction` share of pixels with p >= threshold; `top_fraction` mean of the largest share
-    of p. None of them changes under nearest-neighbour up-sampling of the logits (`top_fraction` up
-    to rounding of the number of pixels).
+    of p. All stay the same under nearest-neighbour up-sampling of the logits (`top_fraction` up to
+    rounding of the number of pixels).
 
     `area_count` is a decision, not a score: 1 where more than `area` pixels have p > threshold,
     else 0 (the rule of Hooper et al. 2023 and of pneumothorax competitions). It depends on the

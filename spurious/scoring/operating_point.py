@@ -20,8 +20,8 @@ class OperatingPoint:
     """How the threshold is chosen on validation; an image is called abnormal from it on.
 
     Attributes:
-        sensitivity: The highest threshold that reaches this sensitivity is taken; None takes the
-            one of the highest Youden's J, sensitivity + specificity - 1 (the highest of equals).
+        sensitivity: The highest threshold that reaches this sensitivity is taken. Without it, it is
+            the one of the highest Youden's J, sensitivity + specificity - 1 (the highest of equals).
     """
 
     sensitivity: Sensitivity | None = None

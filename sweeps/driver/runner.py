@@ -51,17 +51,7 @@ def run_plan(
     concurrent = how_many_at_once(
         resources.cpus, resources.gpus, session.nodes, may_grow=session.may_grow
     )
-    console.print(
-        f"sweep '{spec.name}': {len(plan.trials)} trials, {len(plan.done)} done, "
-        f"{len(tasks)} to run, {min(concurrent, len(tasks))} at once",
-        highlight=False,
-    )
-    if not concurrent:
-        console.print(
-            f"no node of the cluster has {resources.cpus:g} CPUs and {resources.gpus:g} GPUs now: "
-            "waiting for one (an autoscaler's, or lower resources.cpus or resources.gpus)",
-            highlight=False,
-        )
+    _print_start(spec, plan, len(tasks), concurrent, console)
     with (
         RunProgress(len(tasks), console).shown() as progress,
         SweepTelemetry(spec, plan, store).shown() as metrics,
@@ -77,6 +67,22 @@ def run_plan(
             fit_function=fit_function,
         )
     return _conclude(spec, tasks, tally, committed_ids(store), console)
+
+
+def _print_start(spec: Spec, plan: Plan, to_run: int, concurrent: int, console: Any) -> None:
+    """Print what is going to run, and where nothing can yet, why."""
+    console.print(
+        f"sweep '{spec.name}': {len(plan.trials)} trials, {len(plan.done)} done, "
+        f"{to_run} to run, {min(concurrent, to_run)} at once",
+        highlight=False,
+    )
+    if not concurrent:
+        resources = spec.resources
+        console.print(
+            f"no node of the cluster has {resources.cpus:g} CPUs and {resources.gpus:g} GPUs now: "
+            "waiting for one (an autoscaler's, or lower resources.cpus or resources.gpus)",
+            highlight=False,
+        )
 
 
 def _conclude(

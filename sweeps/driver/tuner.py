@@ -240,7 +240,7 @@ def run_tasks(
         tasks: What to run.
         cpus: CPUs per trial.
         gpus: GPUs per trial, may be a fraction.
-        watcher: Told of progress.
+        watcher: Receives progress.
         scratch: Existing folder for Tune's own files, which nothing reads; a temporary one else.
         fit_function: What trains; a benchmark passes another.
 
@@ -248,24 +248,19 @@ def run_tasks(
         SweepError: Ray or Tune itself failed.
     """
     tally, stopping = Tally(), Stopping(Notices(uuid.uuid4().hex))
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what it tells, our progress tells
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # our progress shows the same
     keep_environment_out_of_actors()
     resources = {"cpu": cpus, "gpu": gpus} if gpus else {"cpu": cpus}
     folder = tempfile.mkdtemp(prefix="spurious-sweeps-tune-", dir=scratch)
     try:
         with stopping.on_interrupt():
             for start in range(0, len(tasks), WAVE):
-                wave = tasks[start : start + WAVE]
-                by_id = {task.trial_id: task for task in wave}
-                names = {task.trial_id: TaskName(task.trial_id, task.label) for task in wave}
+                by_id = {task.trial_id: task for task in tasks[start : start + WAVE]}
+                names = {key: TaskName(key, task.label) for key, task in by_id.items()}
                 trainable = _trainable(name, by_id, fit_function, stopping.notices)
-                _fit(
-                    f"{name}-{start // WAVE}",
-                    tune.with_resources(trainable, resources),
-                    names,
-                    folder,
-                    _Callback(names, watcher, tally, stopping),
-                )
+                trainable = tune.with_resources(trainable, resources)
+                callback = _Callback(names, watcher, tally, stopping)
+                _fit(f"{name}-{start // WAVE}", trainable, names, folder, callback)
                 if stopping.is_requested:
                     break
             stopping.notices.clear()

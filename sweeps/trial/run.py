@@ -79,7 +79,7 @@ def run_trial(
     Args:
         task: The trial.
         attempt: A fresh id.
-        progress: Told epoch, number of epochs and metric values.
+        progress: Receives epoch, number of epochs and metric values.
         fit_function: What trains.
         control: Asked between epochs whether to save or to stop.
 
@@ -99,32 +99,15 @@ def run_trial(
         _log.info("attempt %s begins", attempt)
         dataset = _open(store, task, shown)
         state = TrainingState(store, task, clock, control)
-        report_epoch = shown.telling(progress)
-        shared_models = StoredSharedModels(store, task, state.poll, report_epoch)
-        hooks = Hooks(
-            state.resume(),
-            state.save,
-            task.checkpoint_every,
-            report_epoch,
-            state.poll,
-            shared_models,
-        )
         try:
+            hooks = _make_hooks(store, task, state, shown.telling(progress))
             fitted = fit_function(dataset, task, hooks, store)
         except Stopped as stopped:
             _log.info("attempt %s %s", attempt, stopped)
             return Outcome(task.trial_id, "stopped", clock.attempt())
         rows = Rows(dataset, task, attempt, fitted)
         trial = rows.trial(began, clock.trial())
-        won = results.commit(
-            store,
-            trial,
-            rows.epochs(),
-            rows.predictions(),
-            dataset.attribute_names,
-            AlreadyExists,
-            rows.embeddings(),
-        )
+        won = _commit(store, rows, trial)
         _log.info("attempt %s %s", attempt, "committed" if won else "lost the race")
         state.forget()
     return Outcome(
@@ -133,6 +116,30 @@ def run_trial(
         clock.attempt(),
         images=fitted.images_trained,
         robust_auroc=trial["test_robust_auroc"],
+    )
+
+
+def _make_hooks(store: Store, task: Task, state: TrainingState, on_epoch: Progress) -> Hooks:
+    return Hooks(
+        resume=state.resume(),
+        save=state.save,
+        save_every=task.checkpoint_every,
+        on_epoch=on_epoch,
+        poll=state.poll,
+        shared_models=StoredSharedModels(store, task, state.poll, on_epoch),
+    )
+
+
+def _commit(store: Store, rows: Rows, trial: Mapping[str, Any]) -> bool:
+    """Write an attempt's tables and its row; return whether it was the first to have one."""
+    return results.commit(
+        store,
+        trial,
+        rows.epochs(),
+        rows.predictions(),
+        rows.dataset.attribute_names,
+        AlreadyExists,
+        rows.embeddings(),
     )
 
 
