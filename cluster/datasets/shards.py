@@ -97,7 +97,7 @@ def write_shards(
         shard_bytes: A file is closed once it has this size.
         row_group_bytes: Raw image bytes per row group.
         compression: `lz4` trades decoding speed for bytes on the wire.
-        scratch: Existing folder for the file that is being written.
+        scratch: Existing folder for the file being written.
 
     Raises:
         ClusterError: a record is malformed, repeats an id, or differs in shape or dtype from

@@ -21,7 +21,7 @@ class OperatingPoint:
 
     Attributes:
         sensitivity: The highest threshold that reaches this sensitivity is taken. Without it, it is
-            the one of the highest Youden's J, sensitivity + specificity - 1 (the highest of equals).
+            the one of the highest Youden's J, sensitivity + specificity - 1; of equals the highest.
     """
 
     sensitivity: Sensitivity | None = None

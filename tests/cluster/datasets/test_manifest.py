@@ -167,7 +167,7 @@ def test_direction_is_declared_where_training_has_no_annotation(folder_store):
     [
         ({}, "attribute 'ink' has no direction"),
         ({"ink": 0}, "'ink' is 0"),
-        ({"ink": 1, "inc": 1}, "'inc', which is no attribute"),
+        ({"ink": 1, "inc": 1}, "'inc', which is not an attribute"),
     ],
 )
 def test_an_attribute_without_direction_is_refused(folder_store, declared, message):

@@ -162,7 +162,7 @@ def test_two_drivers_at_once_give_one_result_a_trial(place: Place) -> None:
         assert len(list(store.list(f"results/{table}/"))) == 4
     assert list(store.list("results/failures/")) == []
     assert list(store.list("checkpoints/")) == []
-    assert len(list(store.list("datasets/"))) == 2  # a shard and the manifest
+    assert len(list(store.list("datasets/"))) == 3  # a shard, the manifest and its counts
     quiet = FolderStore(place.folder / "quiet")
     assert_same(tables(store, plan), tables(quiet, run_here(quiet, spec, place.folder / "cache")))
 

@@ -165,7 +165,7 @@ def test_a_newer_schema_is_refused(folder_store: FolderStore) -> None:
 def test_a_damaged_object_is_named(folder_store: FolderStore, data: bytes) -> None:
     """Bytes that are no Parquet file are refused with the object's key."""
     folder_store.put(results.trial_key(TRIAL), data)
-    with pytest.raises(ResultError, match=f"results/trials/{TRIAL}.parquet is no readable"):
+    with pytest.raises(ResultError, match=f"results/trials/{TRIAL}.parquet is not a readable"):
         results.read_trials(folder_store, [TRIAL])
 
 
@@ -174,7 +174,7 @@ def test_a_foreign_table_is_named(folder_store: FolderStore) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"a": [1]}), sink)
     folder_store.put(results.trial_key(TRIAL), sink.getvalue().to_pybytes())
-    with pytest.raises(ResultError, match=f"results/trials/{TRIAL}.parquet is no readable"):
+    with pytest.raises(ResultError, match=f"results/trials/{TRIAL}.parquet is not a readable"):
         results.read_trials(folder_store, [TRIAL])
 
 
