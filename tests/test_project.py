@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -34,6 +36,22 @@ def test_the_development_lock_only_adds_to_the_runtime_lock() -> None:
     assert dev.startswith("-r runtime.txt\n")
     assert not names[0] & names[1]
     assert {"pytest", "ruff", "uv"} <= names[1]
+
+
+def test_files_and_functions_are_short() -> None:
+    """Files have 400 lines at most, half of them 130; functions 50, their docstrings included."""
+    files = [path for top in (*PACKAGES, "k8s", "docs") for path in (ROOT / top).rglob("*.py")]
+    texts = {path: path.read_text() for path in files if path.name != "__init__.py"}
+    lines = {path: len(text.splitlines()) for path, text in texts.items()}
+    assert {path: count for path, count in lines.items() if count > 400} == {}
+    assert median(lines.values()) <= 130
+    functions = [
+        (str(path), node.name, 1 + (node.end_lineno or 0) - node.lineno)
+        for path, text in texts.items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert [function for function in functions if function[2] > 50] == []
 
 
 def test_every_folder_of_modules_is_a_package() -> None:

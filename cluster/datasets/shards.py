@@ -87,7 +87,7 @@ def write_shards(
 
     Holds one row group in memory and one shard in `scratch` (default: the system's temporary
     folder). A shard that is already in the store is not uploaded again. Nothing reads the shards
-    until a manifest names them, so a task that dies half-way is simply run again.
+    until a manifest names them: a task that dies half-way is run again.
 
     Args:
         store: Where the shards go.
@@ -100,8 +100,7 @@ def write_shards(
         scratch: Existing folder for the file being written.
 
     Raises:
-        ClusterError: a record is malformed, repeats an id, or differs in shape or dtype from
-            another one; both are named.
+        ClusterError: a record is malformed, repeats an id, or has another shape or dtype.
         Denied, Unavailable: from the store.
     """
     check_name(name, "dataset")
