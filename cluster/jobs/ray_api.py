@@ -243,5 +243,4 @@ def _job(details: JobDetails) -> Job:
         message=details.message or "",
         exit_code=details.driver_exit_code,
         started_ms=details.start_time or 0,
-        ended_ms=details.end_time or 0,
     )

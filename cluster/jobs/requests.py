@@ -45,7 +45,6 @@ class Job:
         message: Ray's own words on the state.
         exit_code: Exit code of the command, where it has ended by itself.
         started_ms: Unix time in milliseconds, 0 before the start.
-        ended_ms: Unix time in milliseconds, 0 before the end.
     """
 
     id: str
@@ -55,7 +54,6 @@ class Job:
     message: str = ""
     exit_code: int | None = None
     started_ms: int = 0
-    ended_ms: int = 0
 
     @property
     def live(self) -> bool:
@@ -106,9 +104,6 @@ def job_request(
     submission_id: str,
     arguments: Sequence[str],
     metadata: Mapping[str, str],
-    *,
-    cpus: float = 0,
-    gpus: float = 0,
 ) -> dict[str, Any]:
     """The whole request to Ray's Jobs API.
 
@@ -119,16 +114,14 @@ def job_request(
         submission_id: See `job_id`.
         arguments: The command; it is quoted for the shell that Ray runs it in.
         metadata: Shown with the job.
-        cpus: What the command itself reserves; with nothing it runs on the head.
-        gpus: As `cpus`.
     """
     return {
         "submission_id": submission_id,
         "entrypoint": shlex.join(arguments),
         "metadata": dict(metadata),
         "runtime_env": {},
-        "entrypoint_num_cpus": cpus,
-        "entrypoint_num_gpus": gpus,
+        "entrypoint_num_cpus": 0,  # reserves nothing, so it runs on the head
+        "entrypoint_num_gpus": 0,
     }
 
 
