@@ -15,16 +15,11 @@ from docs.generate.options import (
     section,
     summary,
 )
-from spurious.config.methods import EVERY, METHODS, FirstModelOptions, Method
-from spurious.config.options import (
-    CLASSIFIERS,
-    GENERATORS,
-    READERS,
-    RESTS,
-    SEGMENTERS,
-    Aggregation,
-    Prices,
-)
+from spurious.config.datasets import GENERATORS, READERS
+from spurious.config.method import EVERY, FirstModelOptions, Method
+from spurious.config.methods import METHODS
+from spurious.config.models import CLASSIFIERS, SEGMENTERS, Aggregation
+from spurious.config.options import RESTS, Prices
 from spurious.scoring.registry import METRICS, Metric
 from sweeps.commands.phantom import PHANTOMS
 from sweeps.spec.schema import spec_schema

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from docs.generate.documents import ROOT, code, table
-from spurious.config.options import Pattern, Sha256
+from spurious.config.fields import Pattern, Sha256
 from sweeps.plan.plan import skip_reason
 from sweeps.report.tables import (
     REPORT_CELLS,

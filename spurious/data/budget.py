@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spurious.config.options import Balance, Budget
+from spurious.config.fields import Balance
+from spurious.config.options import Budget
 from spurious.data.randomness import generator
 from spurious.errors import ConfigError
 

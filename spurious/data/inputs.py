@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spurious.config.options import Negatives, Specificity
+from spurious.config.fields import Negatives
+from spurious.config.options import Specificity
 from spurious.data.masks import PackedMasks
 from spurious.data.specificity import supervision_target
 

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spurious.config.options import Negatives, Specificity, Train
+from spurious.config.fields import Negatives
+from spurious.config.options import Specificity, Train
 from spurious.data import augment
 from spurious.data.dataset import Dataset
 from spurious.data.inputs import PackedTargets, normalised, pixel_classes, scale, standardise

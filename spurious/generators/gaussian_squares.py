@@ -14,7 +14,8 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from spurious.config.options import GaussianSquares, problems
+from spurious.config.datasets import GaussianSquares
+from spurious.config.fields import problems
 from spurious.data.randomness import generator
 from spurious.data.records import Record
 from spurious.data.splits import SPLITS

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spurious.config.methods import Erm, FirstModelOptions
+from spurious.config.method import FirstModelOptions
+from spurious.config.methods import Erm
 from spurious.config.options import FitConfig
 from spurious.data.sampling import Sampler, oversample_to_largest_group
 from spurious.data.training_set import Batch

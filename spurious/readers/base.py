@@ -56,7 +56,7 @@ class FolderReader(ABC, Generic[OptionsT, IndexT]):
 
         Args:
             folder: The release.
-            options: The reader's options, from `spurious.config.options.READERS`.
+            options: The reader's options, from `spurious.config.datasets.READERS`.
         """
         self.folder = Path(folder).absolute()  # workers run in other folders
         self.options = options

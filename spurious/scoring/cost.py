@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from spurious.config.methods import Method
+from spurious.config.method import Method
 from spurious.config.options import Prices, Specificity
 from spurious.scoring.selection import SelectionRule, charged_rules
 

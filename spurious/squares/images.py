@@ -14,7 +14,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from spurious.config.options import GaussianSquares, Specificity
+from spurious.config.datasets import GaussianSquares
+from spurious.config.options import Specificity
 from spurious.data.specificity import supervision_target
 from spurious.generators.gaussian_squares import GaussianSquaresSource
 from spurious.scoring.measures import empirical_mi

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spurious.config.options import Negatives, Specificity, Train
+from spurious.config.fields import Negatives
+from spurious.config.options import Specificity, Train
 from spurious.data.attributes import GroupCounts
 from spurious.data.dataset import Dataset
 from spurious.data.inputs import PackedTargets, normalised, pixel_classes

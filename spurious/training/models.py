@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from spurious.config.options import FcnResNet50, ResNet50, SmallCnn, SmallUnet, Unet
+from spurious.config.models import FcnResNet50, ResNet50, SmallCnn, SmallUnet, Unet
 from spurious.data.randomness import derive
 from spurious.errors import ConfigError
 

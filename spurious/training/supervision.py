@@ -11,7 +11,8 @@ from typing import Protocol
 import torch
 from torch.nn import functional
 
-from spurious.config.options import Aggregation, Specificity
+from spurious.config.models import Aggregation
+from spurious.config.options import Specificity
 
 
 class Supervision(Protocol):
@@ -55,7 +56,7 @@ class Segmentation:
         return functional.cross_entropy(logits.float(), targets, reduction="none").mean(dim=(1, 2))
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """One number per image, see `spurious.config.options.Aggregation`."""
+        """One number per image, see `spurious.config.models.Aggregation`."""
         return aggregate(logits.float(), self.readout)
 
 

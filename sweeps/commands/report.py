@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.datasets.manifest import find_manifest
 from cluster.stores.base import Store
-from spurious.config.options import GaussianSquares
+from spurious.config.datasets import GaussianSquares
 from sweeps.commands.context import (
     SpecSource,
     choose_store_url_of,

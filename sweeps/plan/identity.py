@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from spurious.config.options import GENERATORS, FitConfig
+from spurious.config.datasets import GENERATORS
+from spurious.config.options import FitConfig
 from spurious.training.shared_models import SharedModel
 
 ID_DIGITS = 16

@@ -9,8 +9,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 
+from spurious.config.fields import Negatives
 from spurious.config.methods import Ssl
-from spurious.config.options import Budget, FitConfig, Negatives, Specificity
+from spurious.config.options import Budget, FitConfig, Specificity
 from spurious.data.budget import maximum
 from spurious.scoring.annotations import ImageFacts
 from sweeps.errors import PlanError

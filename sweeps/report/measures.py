@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from spurious.config.options import GaussianSquares
+from spurious.config.datasets import GaussianSquares
 from spurious.squares.images import MeasuredSquares
 from spurious.squares.images import measure_squares as measured_squares
 from spurious.squares.model import (

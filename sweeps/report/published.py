@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from spurious.config.options import GaussianSquares
+from spurious.config.datasets import GaussianSquares
 from spurious.scoring.registry import METRICS
 from sweeps.plan.cell import Cell
 from sweeps.report.cells import CELL

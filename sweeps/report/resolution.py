@@ -19,7 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from spurious.config.options import GaussianSquares, Specificity
+from spurious.config.datasets import GaussianSquares
+from spurious.config.options import Specificity
 from spurious.squares.model import closed_form, exact
 from sweeps.report.answer import CHANCE
 from sweeps.report.figure import DPI, STYLE

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from spurious.config.options import Budget, GaussianSquares, Prices, Specificity
+from spurious.config.datasets import GaussianSquares
+from spurious.config.options import Budget, Prices, Specificity
 from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.selection import SelectionRule
 from sweeps.plan.cell import Cell

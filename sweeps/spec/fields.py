@@ -30,7 +30,7 @@ from typing import (
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from spurious.config import options as config
+from spurious.config import fields as config
 from sweeps.errors import SpecError
 from sweeps.spec.yaml import (
     MappingNode,

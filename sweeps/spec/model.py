@@ -14,16 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from spurious.config.options import (
-    Aggregation,
-    Balance,
-    Budget,
-    Negatives,
-    Prices,
-    Specificity,
-    Train,
-    WeakLabels,
-)
+from spurious.config.fields import Balance, Negatives
+from spurious.config.models import Aggregation
+from spurious.config.options import Budget, Prices, Specificity, Train, WeakLabels
 from spurious.scoring.selection import SelectionRule
 from sweeps.errors import SpecError
 from sweeps.spec import sections

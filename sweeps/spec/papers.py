@@ -15,8 +15,9 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 
+from spurious.config.fields import Pattern
 from spurious.config.methods import METHODS
-from spurious.config.options import Budget, Pattern, Specificity
+from spurious.config.options import Budget, Specificity
 from spurious.scoring.registry import METRICS
 from sweeps.spec.fields import Field, Refused, SpecIssues, options_of
 from sweeps.spec.yaml import MappingNode, read

@@ -18,22 +18,11 @@ from typing import Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from spurious.config.datasets import GENERATORS
+from spurious.config.fields import Images, Pattern, Resolution, Seed, SupervisionKind
 from spurious.config.methods import METHODS
-from spurious.config.options import (
-    CLASSIFIERS,
-    GENERATORS,
-    RESTS,
-    SEGMENTERS,
-    Aggregation,
-    Images,
-    Pattern,
-    Prices,
-    Resolution,
-    Seed,
-    Specificity,
-    SupervisionKind,
-    Train,
-)
+from spurious.config.models import CLASSIFIERS, SEGMENTERS, Aggregation
+from spurious.config.options import RESTS, Prices, Specificity, Train
 from spurious.scoring.operating_point import OperatingPoint, Sensitivity
 from sweeps.spec import sections
 from sweeps.spec.fields import describe, hint_parts, options_of

@@ -8,22 +8,11 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any, get_args
 
+from spurious.config.datasets import GENERATORS
+from spurious.config.fields import Images, Resolution, Seed, SupervisionKind
 from spurious.config.methods import METHODS
-from spurious.config.options import (
-    CLASSIFIERS,
-    GENERATORS,
-    RESTS,
-    SEGMENTERS,
-    Aggregation,
-    Images,
-    Prices,
-    Resolution,
-    Seed,
-    Specificity,
-    SupervisionKind,
-    Train,
-    WeakLabels,
-)
+from spurious.config.models import CLASSIFIERS, SEGMENTERS, Aggregation
+from spurious.config.options import RESTS, Prices, Specificity, Train, WeakLabels
 from spurious.data.splits import EVALUATION_SPLITS
 from spurious.errors import ConfigError
 from spurious.scoring.operating_point import OperatingPoint, Sensitivity

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 
-from spurious.config.options import Aggregation, Pattern, Prices, ResNet50, Specificity, Train, Unet
+from spurious.config.fields import Pattern
+from spurious.config.models import Aggregation, ResNet50, Unet
+from spurious.config.options import Prices, Specificity, Train
 from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.selection import SelectionRule
 from sweeps.spec.fields import options_of
@@ -62,7 +64,7 @@ class StagedDataset:
 
 @dataclass(frozen=True)
 class GeneratorDataset:
-    """A key of `spurious.config.options.GENERATORS` with its options."""
+    """A key of `spurious.config.datasets.GENERATORS` with its options."""
 
     name: str
     options: Any

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from spurious.config.options import GENERATORS, READERS
+from spurious.config.datasets import GENERATORS, READERS
 from spurious.data.records import RecordSource
 from sweeps.errors import SweepError
 from sweeps.plan.identity import generator_digest

@@ -18,20 +18,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from spurious.config.datasets import GaussianSquares
 from spurious.config.methods import Erm
-from spurious.config.options import (
-    Aggregation,
-    Budget,
-    FcnResNet50,
-    FitConfig,
-    GaussianSquares,
-    ResNet50,
-    SmallCnn,
-    SmallUnet,
-    Specificity,
-    Train,
-    Unet,
-)
+from spurious.config.models import Aggregation, FcnResNet50, ResNet50, SmallCnn, SmallUnet, Unet
+from spurious.config.options import Budget, FitConfig, Specificity, Train
 from spurious.data.dataset import Dataset
 from spurious.data.masks import PackedMasks
 from spurious.data.sampling import BatchSampler

@@ -17,8 +17,8 @@ from store_kinds import STORES
 
 from cluster import stores
 from cluster.stores.base import Store
-from spurious.config import methods, options
-from spurious.config.options import Aggregation
+from spurious.config import datasets, methods, models
+from spurious.config.models import Aggregation
 from spurious.generators.chest.chest_phantom import ChestPhantom
 from spurious.generators.chest.siim_writer import write_siim_acr
 from spurious.generators.skin.isic_writer import write_isic
@@ -125,9 +125,9 @@ def registries() -> dict[str, tuple[set[str], set[str]]]:
     """What each registry holds now, and what has test values."""
     return {
         "METHODS": (set(methods.METHODS), set(METHOD_VALUES)),
-        "READERS": (set(options.READERS), set(READER_VALUES)),
-        "GENERATORS": (set(options.GENERATORS), set(GENERATOR_VALUES)),
-        "MODELS": ({*options.CLASSIFIERS, *options.SEGMENTERS}, set(MODEL_VALUES)),
+        "READERS": (set(datasets.READERS), set(READER_VALUES)),
+        "GENERATORS": (set(datasets.GENERATORS), set(GENERATOR_VALUES)),
+        "MODELS": ({*models.CLASSIFIERS, *models.SEGMENTERS}, set(MODEL_VALUES)),
         "read-outs": (set(get_args(get_type_hints(Aggregation)["name"])), set(AGGREGATION_VALUES)),
     }
 

@@ -6,7 +6,7 @@ import pytest
 from contract_values import missing_values
 
 from cluster.stores import folder
-from spurious.config import methods, options
+from spurious.config import datasets, methods, models
 from spurious.config.methods import Erm
 
 
@@ -19,10 +19,10 @@ def test_every_entry_has_test_values() -> None:
     ("module", "registry", "shown"),
     [
         (methods, "METHODS", "METHODS"),
-        (options, "READERS", "READERS"),
-        (options, "GENERATORS", "GENERATORS"),
-        (options, "CLASSIFIERS", "MODELS"),
-        (options, "SEGMENTERS", "MODELS"),
+        (datasets, "READERS", "READERS"),
+        (datasets, "GENERATORS", "GENERATORS"),
+        (models, "CLASSIFIERS", "MODELS"),
+        (models, "SEGMENTERS", "MODELS"),
     ],
 )
 def test_an_entry_that_nobody_tests_is_seen(

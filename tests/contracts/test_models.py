@@ -7,7 +7,7 @@ import torch
 from contract_values import AGGREGATION_VALUES, MODEL_VALUES
 from small_data import no_weights
 
-from spurious.config.options import CLASSIFIERS, SEGMENTERS
+from spurious.config.models import CLASSIFIERS, SEGMENTERS
 from spurious.training.models import BUILDERS, build
 from spurious.training.supervision import aggregate
 

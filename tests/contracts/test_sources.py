@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from contract_values import GENERATOR_VALUES, READER_VALUES
 
-from spurious.config.options import GENERATORS, READERS
+from spurious.config.datasets import GENERATORS, READERS
 from spurious.data.records import Record, RecordSource
 from spurious.data.splits import SPLITS
 from spurious.errors import DataError

@@ -8,17 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spurious.config.datasets import GaussianSquares
 from spurious.config.methods import Erm
-from spurious.config.options import (
-    Aggregation,
-    Budget,
-    FitConfig,
-    GaussianSquares,
-    SmallCnn,
-    SmallUnet,
-    Specificity,
-    Train,
-)
+from spurious.config.models import Aggregation, SmallCnn, SmallUnet
+from spurious.config.options import Budget, FitConfig, Specificity, Train
 from spurious.data.dataset import Dataset
 from spurious.data.masks import PackedMasks
 from spurious.data.records import Record

@@ -11,13 +11,10 @@ import torch
 from small_data import SMALL, fit_config, fitted, no_weights, squares, values, with_arrays
 
 from spurious import methods
+from spurious.config.datasets import GaussianSquares
 from spurious.config.methods import METHODS, Dfr, GroupDro
-from spurious.config.options import (
-    Budget,
-    GaussianSquares,
-    SmallUnet,
-    WeakLabels,
-)
+from spurious.config.models import SmallUnet
+from spurious.config.options import Budget, WeakLabels
 from spurious.data.dataset import Dataset
 from spurious.errors import ConfigError
 from spurious.fit import Machine, annotated_rows, fit, implementation, rest_rows

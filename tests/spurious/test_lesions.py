@@ -20,7 +20,8 @@ from small_data import (
 )
 
 from spurious.config.methods import Cvar, Spl, Ssl
-from spurious.config.options import Aggregation, SmallUnet, Specificity, WeakLabels
+from spurious.config.models import Aggregation, SmallUnet
+from spurious.config.options import Specificity, WeakLabels
 from spurious.data.dataset import Dataset
 from spurious.data.inputs import PackedTargets, pixel_classes
 from spurious.data.training_set import TrainingSet

@@ -6,6 +6,8 @@ import subprocess
 import sys
 
 LIGHT = (
+    "config.datasets",
+    "config.models",
     "config.options",
     "config.methods",
     "scoring.cost",

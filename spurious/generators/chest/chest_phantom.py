@@ -15,7 +15,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
-from spurious.config.options import Probability, Seed
+from spurious.config.fields import Probability, Seed
 from spurious.data.randomness import generator
 from spurious.errors import ConfigError
 from spurious.generators.chest.chest_anatomy import draw_anatomy

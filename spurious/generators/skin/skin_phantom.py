@@ -15,7 +15,7 @@ import numpy as np
 from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
-from spurious.config.options import Probability, Seed
+from spurious.config.fields import Probability, Seed
 from spurious.data.randomness import generator
 
 Picture = NDArray[np.float32]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from spurious.config.options import IsicOptions
+from spurious.config.datasets import IsicOptions
 from spurious.data.records import Record
 from spurious.data.specificity import count_components
 from spurious.data.splits import SPLITS

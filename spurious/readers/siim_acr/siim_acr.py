@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spurious.config.options import SiimAcrOptions
+from spurious.config.datasets import SiimAcrOptions
 from spurious.data.records import Record
 from spurious.data.specificity import count_components
 from spurious.errors import DataError

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from spurious.config.options import GaussianSquares, Specificity
+from spurious.config.datasets import GaussianSquares
+from spurious.config.options import Specificity
 from spurious.data.specificity import boxes, count_components, dilate, supervision_target
 from spurious.errors import ConfigError
 from spurious.generators.gaussian_squares import region

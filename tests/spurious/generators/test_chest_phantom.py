@@ -13,7 +13,7 @@ import pydicom
 import pytest
 from pydicom.uid import JPEGBaseline8Bit
 
-from spurious.config.options import SiimAcrOptions
+from spurious.config.datasets import SiimAcrOptions
 from spurious.data.specificity import count_components
 from spurious.errors import ConfigError, DataError
 from spurious.generators.chest.chest_phantom import Case, ChestPhantom, draw_cases, render_case

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from spurious.config.options import GaussianSquares
+from spurious.config.datasets import GaussianSquares
 from spurious.data.records import Record
 from spurious.data.specificity import count_components
 from spurious.errors import ConfigError, DataError

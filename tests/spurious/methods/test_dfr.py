@@ -14,7 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from small_data import SMALL, fit_config, fitted, squares, values
 
 from spurious.config.methods import Dfr
-from spurious.config.options import FitConfig, ResNet50
+from spurious.config.models import ResNet50
+from spurious.config.options import FitConfig
 from spurious.data.randomness import generator
 from spurious.errors import ConfigError
 from spurious.methods.dfr.dfr import check

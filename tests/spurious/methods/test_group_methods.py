@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_data import fit_config, fitted, no_weights, squares, values
 
+from spurious.config.datasets import GaussianSquares
 from spurious.config.methods import METHODS, GroupWeights
-from spurious.config.options import FitConfig, GaussianSquares
+from spurious.config.options import FitConfig
 from spurious.data.dataset import Dataset
 from spurious.data.randomness import generator
 from spurious.data.training_set import TrainingSet

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from small_data import fit_config, fitted, grey_squares, no_weights, squares, values
 
+from spurious.config.fields import problems
 from spurious.config.methods import Jtt
-from spurious.config.options import FitConfig, problems
+from spurious.config.options import FitConfig
 from spurious.data.dataset import Dataset
 from spurious.data.inputs import normalised
 from spurious.data.randomness import generator

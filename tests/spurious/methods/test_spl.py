@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from small_data import fit_config, fitted, no_weights, numbers, squares, values
 
 from spurious.config.methods import Erm, Spl
-from spurious.config.options import Budget, FitConfig, SmallUnet, WeakLabels
+from spurious.config.models import SmallUnet
+from spurious.config.options import Budget, FitConfig, WeakLabels
 from spurious.data.training_set import Batch, TrainingSet
 from spurious.methods.spl import PixelSimilarity, positive_pixels, similarity_loss
 from spurious.training.loop import Hooks

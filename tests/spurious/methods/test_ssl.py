@@ -25,7 +25,8 @@ from small_data import (
 )
 
 from spurious.config.methods import Ssl
-from spurious.config.options import Budget, FitConfig, SmallUnet, WeakLabels
+from spurious.config.models import SmallUnet
+from spurious.config.options import Budget, FitConfig, WeakLabels
 from spurious.data.dataset import Dataset
 from spurious.data.sampling import BatchSampler
 from spurious.data.training_set import TrainingSet

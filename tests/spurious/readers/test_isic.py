@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spurious.config.options import IsicOptions
+from spurious.config.datasets import IsicOptions
 from spurious.data.specificity import count_components
 from spurious.errors import DataError
 from spurious.generators.skin.isic_writer import image_id, write_isic

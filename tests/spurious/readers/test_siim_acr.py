@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from spurious.config.options import SiimAcrOptions
+from spurious.config.datasets import SiimAcrOptions
 from spurious.data.specificity import count_components
 from spurious.errors import DataError
 from spurious.generators.chest.chest_phantom import Case, ChestPhantom, draw_cases, render_case

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spurious.config.options import GaussianSquares, Specificity
+from spurious.config.datasets import GaussianSquares
+from spurious.config.options import Specificity
 from spurious.data.specificity import supervision_target
 from spurious.errors import ConfigError
 from spurious.generators.gaussian_squares import GaussianSquaresSource, _free_starts

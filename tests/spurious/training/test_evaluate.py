@@ -11,7 +11,8 @@ import pytest
 import torch
 from small_data import no_weights, squares
 
-from spurious.config.options import Aggregation, SmallCnn, SmallUnet, Specificity, Train
+from spurious.config.models import Aggregation, SmallCnn, SmallUnet
+from spurious.config.options import Specificity, Train
 from spurious.data.attributes import UNKNOWN
 from spurious.data.dataset import Dataset
 from spurious.data.specificity import supervision_target

@@ -23,7 +23,9 @@ from small_data import (
     weights,
 )
 
-from spurious.config.options import GaussianSquares, SmallCnn, Train
+from spurious.config.datasets import GaussianSquares
+from spurious.config.models import SmallCnn
+from spurious.config.options import Train
 from spurious.data.randomness import generator
 from spurious.data.sampling import BatchSampler, in_batches
 from spurious.data.training_set import TrainingSet

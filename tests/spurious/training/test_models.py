@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_data import no_weights
 
-from spurious.config.options import CLASSIFIERS, SEGMENTERS, ResNet50, SmallCnn, SmallUnet, Unet
+from spurious.config.models import CLASSIFIERS, SEGMENTERS, ResNet50, SmallCnn, SmallUnet, Unet
 from spurious.errors import ConfigError
 from spurious.training.models import FcnModel, build
 

@@ -16,7 +16,7 @@ import segmentation_models_pytorch as smp
 import torch
 import torchvision
 
-from spurious.config.options import FcnResNet50, ResNet50, Unet
+from spurious.config.models import FcnResNet50, ResNet50, Unet
 from spurious.errors import ConfigError, DataError
 from spurious.training.models import build
 from sweeps.trial.weights import read_state_dict

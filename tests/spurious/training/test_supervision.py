@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from spurious.config.options import Aggregation, Specificity, problems
+from spurious.config.fields import problems
+from spurious.config.models import Aggregation
+from spurious.config.options import Specificity
 from spurious.training.supervision import Classification, Segmentation, aggregate, supervision_for
 
 READOUTS = ["mean_prob", "mean_logit", "max_prob", "area_fraction", "top_fraction"]

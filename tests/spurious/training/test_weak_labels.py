@@ -11,7 +11,8 @@ import pytest
 import torch
 from small_data import copy_array, fit_config, fitted, numbers, squares, values, with_arrays
 
-from spurious.config.options import Budget, GaussianSquares, WeakLabels
+from spurious.config.datasets import GaussianSquares
+from spurious.config.options import Budget, WeakLabels
 from spurious.data.dataset import Dataset
 from spurious.fit import annotated_rows, rest_rows
 from spurious.training.loop import Fit, Hooks

@@ -28,7 +28,8 @@ from report_tables import (
 from tiny_sweeps import TEXT, run_here, tiny
 
 from cluster.stores.folder import FolderStore
-from spurious.config.options import GaussianSquares, Specificity
+from spurious.config.datasets import GaussianSquares
+from spurious.config.options import Specificity
 from spurious.scoring.selection import parse_rule
 from spurious.squares.images import measure_squares
 from sweeps.commands.context import SpecSource

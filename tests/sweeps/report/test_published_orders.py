@@ -11,7 +11,8 @@ import pytest
 from published_tables import T_2, framed, paper, rows, value
 from report_tables import Made, make, plan, small, tables, with_scores
 
-from spurious.config.options import GaussianSquares, Specificity
+from spurious.config.datasets import GaussianSquares
+from spurious.config.options import Specificity
 from spurious.squares.images import measure_squares
 from sweeps.report.published import published_frame
 from sweeps.report.published_words import orders, published_sections

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from report_tables import Made, make, plan, report_input, tables, with_scores
 
-from spurious.config.options import GaussianSquares
+from spurious.config.datasets import GaussianSquares
 from sweeps.report import resolution
 from sweeps.report.build import build_report
 

@@ -10,24 +10,20 @@ from pathlib import Path
 import pytest
 from good_specs import FULL, SMALL
 
+from spurious.config.datasets import GENERATORS, GaussianSquares
+from spurious.config.fields import problems
 from spurious.config.methods import METHODS, Erm
-from spurious.config.options import (
+from spurious.config.models import (
     CLASSIFIERS,
-    GENERATORS,
     SEGMENTERS,
     Aggregation,
-    Budget,
     FcnResNet50,
-    GaussianSquares,
-    Prices,
     ResNet50,
     SmallCnn,
     SmallUnet,
-    Specificity,
-    Train,
     Unet,
-    problems,
 )
+from spurious.config.options import Budget, Prices, Specificity, Train
 from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.selection import SelectionRule
 from sweeps.errors import SpecError

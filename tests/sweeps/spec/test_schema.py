@@ -17,18 +17,11 @@ from good_specs import FULL, SMALL
 from jsonschema import Draft202012Validator
 from tiny_sweeps import TEXT
 
+from spurious.config.datasets import GENERATORS
+from spurious.config.fields import Resolution, Seed
 from spurious.config.methods import METHODS
-from spurious.config.options import (
-    CLASSIFIERS,
-    GENERATORS,
-    RESTS,
-    SEGMENTERS,
-    Aggregation,
-    Prices,
-    Resolution,
-    Seed,
-    Train,
-)
+from spurious.config.models import CLASSIFIERS, SEGMENTERS, Aggregation
+from spurious.config.options import RESTS, Prices, Train
 from sweeps.cli import main
 from sweeps.errors import SpecError
 from sweeps.spec.fields import Field, Refused, SpecIssues, options_of

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from spurious.config.methods import FirstModelOptions, Jtt
-from spurious.config.options import FcnResNet50, SmallUnet, Train
+from spurious.config.method import FirstModelOptions
+from spurious.config.methods import Jtt
+from spurious.config.models import FcnResNet50, SmallUnet
+from spurious.config.options import Train
 from spurious.methods.first_model import first_config
 from spurious.scoring.cost import Cost
 from sweeps.plan.cell import Cell

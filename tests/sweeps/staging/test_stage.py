@@ -20,7 +20,7 @@ from cluster.datasets.manifest import find_manifest
 from cluster.errors import ClusterError
 from cluster.stores.base import Store
 from cluster.stores.folder import FolderStore
-from spurious.config.options import SiimAcrOptions
+from spurious.config.datasets import SiimAcrOptions
 from spurious.data.records import Record
 from spurious.errors import DataError
 from spurious.generators.chest.chest_phantom import ChestPhantom

@@ -1,0 +1,108 @@
+"""What options of methods share: what a method takes, what it needs, and a model to begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le
+
+from spurious.config.fields import SupervisionKind
+from spurious.config.options import WeakLabels
+
+EVERY: tuple[SupervisionKind, ...] = ("label", "box", "mask", "r")
+SEGMENTED: tuple[SupervisionKind, ...] = ("box", "mask", "r")
+
+LabelledSplit = Literal["train", "val"]
+"""The split whose images a method needs spurious labels of."""
+
+GroupDraw = Literal["groups", "natural"]
+FirstKeep = Literal["best val.auroc", "best val.loss", "last"]
+
+Epochs = Annotated[int, Ge(1), Le(100_000)]
+Rate = Annotated[float, Gt(0.0), Le(100.0)]
+Share = Annotated[float, Gt(0.0), Le(1.0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """What every method's options say of it.
+
+    Attributes:
+        takes: Supervision it can train on.
+        spurious_labels: The split whose images it needs spurious labels of, which are priced.
+        oracle: Whether it is an upper bound for methods without those labels.
+        trains_on_validation: Whether it fits parameters on the validation images, too: their
+            annotation is then training annotation, and priced as such.
+        trains_by_keep: Whether training goes on from what the trial's rule `keep` chose, so that
+            what the rule reads is paid for, whichever epoch is reported.
+        takes_lesions: Whether it trains with a class of pixels for negative images, too.
+    """
+
+    takes: ClassVar[tuple[SupervisionKind, ...]] = ("label",)
+    oracle: ClassVar[bool] = False
+    trains_on_validation: ClassVar[bool] = False
+    trains_by_keep: ClassVar[bool] = False
+    takes_lesions: ClassVar[bool] = True
+
+    @property
+    def spurious_labels(self) -> LabelledSplit | None:
+        """The split whose images it needs spurious labels of."""
+        return None
+
+    def rest_read(self, rest: WeakLabels) -> WeakLabels | None:
+        """What it reads of the rest's image labels: with options that change nothing at their
+        default, so that equal numbers have one id; None where it reads no label.
+        """
+        return rest
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstModelOptions(Method):
+    """Training options of the ERM model that a method begins with; None is as the trial's own.
+
+    Methods whose first models are equal share one model (budget, seed and model being equal).
+
+    Attributes:
+        first_balance: `natural` trains on every image once an epoch, `classes` draws the smaller
+            class as often as the larger one (Saab et al. 2022, appendix A.2).
+        first_keep: The rule by which the method takes an epoch of that model.
+    """
+
+    first_balance: Literal["natural", "classes"] = "natural"
+    first_keep: FirstKeep = "best val.auroc"
+    first_epochs: Epochs | None = None
+    first_optimizer: Literal["adam", "adamw", "sgd"] | None = None
+    first_learning_rate: Rate | None = None
+    first_weight_decay: Annotated[float, Ge(0.0), Le(100.0)] | None = None
+    first_batch_size: Annotated[int, Ge(1), Le(65_536)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownGroups(Method):
+    """Methods that are given the groups (label, spurious attribute) of their training images.
+
+    Attributes:
+        attribute: The attribute that makes the groups; None is all of them together.
+    """
+
+    attribute: str | None = None
+
+    takes: ClassVar[tuple[SupervisionKind, ...]] = EVERY
+    oracle: ClassVar[bool] = True
+
+    @property
+    def spurious_labels(self) -> LabelledSplit | None:
+        """Those of the annotated training images."""
+        return "train"
+
+
+def unread(options: Method, chosen: str, readers: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """A problem for each option that is set although what `chosen` names does not read it."""
+    value = getattr(options, chosen)
+    return [
+        f"{name} is not read by {chosen}: {value}; remove it, or use {' or '.join(allowed)}"
+        for name, allowed in readers.items()
+        if value not in allowed and getattr(options, name) != getattr(type(options), name)
+    ]
