@@ -110,7 +110,7 @@ def _sentence(summary: str) -> str:
 
 
 def _add_stage(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help="a dataset, e.g. siim-acr (docs/data.md lists all), or weights")
+    parser.add_argument("name", help="a dataset such as siim-acr (see docs/data.md), or weights")
     parser.add_argument(
         "origin", nargs="?", help="folder of the release, or weights file or hub:NAME"
     )
