@@ -42,7 +42,7 @@ def measure(problem: TrainingProblem, fitted: Fit) -> None:
 def alignments(
     data: Dataset, rows: NDArray[np.int64], embeddings: NDArray[np.float32], epoch: int
 ) -> list[MetricRow]:
-    """Rows of the alignment; NaN where a group is empty.
+    """Return the rows of the alignment; NaN where a group is empty.
 
     Args:
         data: Gives labels and attributes.
@@ -66,7 +66,7 @@ def alignments(
 def annotated(
     data: Dataset, training: TrainingSet
 ) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_] | None]]:
-    """Every training image with its target where it is annotated and positive; one at a time.
+    """Yield every training image with its target where it is annotated and positive; one at a time.
 
     The target of a label is the whole image.
     """

@@ -55,14 +55,14 @@ class Machine:
 
 
 def annotated_rows(dataset: Dataset, config: FitConfig) -> NDArray[np.int64]:
-    """Rows of the training images that carry the annotation, ascending, (n,) int64."""
+    """Return the rows of the training images that carry the annotation, ascending, (n,) int64."""
     train = dataset.rows("train")
     chosen = draw(dataset.labels[train], config.budget, dataset.digest, config.seed)
     return train[chosen]
 
 
 def rest_rows(dataset: Dataset, config: FitConfig) -> NDArray[np.int64]:
-    """Rows of the other training images, ascending, (m,) int64."""
+    """Return the rows of the other training images, ascending, (m,) int64."""
     return np.setdiff1d(dataset.rows("train"), annotated_rows(dataset, config))
 
 
@@ -102,7 +102,7 @@ def group_rows(
 
 
 def absent_groups(dataset: Dataset, config: FitConfig, groups: NDArray[np.int64]) -> MetricRow:
-    """How many groups of label and attributes have no image, on the split of known groups."""
+    """Count groups of label and attributes without an image, on the split of known groups."""
     attributes = 1 if config.method.attribute else len(dataset.attribute_names)
     absent = float(2 ** (attributes + 1) - len(np.unique(groups)))
     split = config.method.spurious_labels

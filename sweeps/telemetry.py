@@ -189,7 +189,7 @@ PULSE = Pulse()
 
 
 def ray_runs() -> bool:
-    """Whether this process is part of a Ray session."""
+    """Return whether this process is part of a Ray session."""
     ray = sys.modules.get("ray")
     return ray is not None and bool(ray.is_initialized())
 

@@ -98,5 +98,5 @@ class FileLock:
         os.close(self._file)
 
     def fileno(self) -> int:
-        """The file's descriptor."""
+        """Return the file's descriptor."""
         return self._file

@@ -48,7 +48,7 @@ def image_counts_key(name: str, digest: str) -> str:
 
 
 def parse_manifest_key(key: str) -> tuple[str, str] | None:
-    """The name and digest that a key belongs to, or None for another key."""
+    """Return the name and digest that a key belongs to, or None for another key."""
     parts = key.split("/")
     if len(parts) != 4 or parts[0] + "/" != DATASETS or parts[3] != "manifest.json":
         return None

@@ -173,7 +173,7 @@ def commit_manifest(store: Store, manifest: Manifest) -> bool:
 
 
 def list_datasets(store: Store) -> dict[str, tuple[str, ...]]:
-    """Names of the staged datasets with the digests of their versions, both ascending."""
+    """Return names of staged datasets with the digests of their versions, both ascending."""
     digests: dict[str, list[str]] = {}
     for key in store.list(DATASETS):
         if parsed := parse_manifest_key(key):

@@ -54,7 +54,7 @@ class StagedShard:
 
 
 def shard_schema(attribute_names: Sequence[str], dtype: str) -> Any:
-    """The Arrow schema of a shard, its metadata (format version, pixel type) included."""
+    """Return the Arrow schema of a shard, its metadata (format version, pixel type) included."""
     fields = [
         pa.field("sample_id", pa.string(), nullable=False),
         pa.field("patient_id", pa.string(), nullable=False),

@@ -89,7 +89,7 @@ def _demands_tls(port: int) -> bool:
 
 
 def is_own_listener(port: int) -> bool:
-    """Whether the process that listens at a port of 127.0.0.1 runs as this user.
+    """Return whether the process that listens at a port of 127.0.0.1 runs as this user.
 
     Another user may take a port that is read from a command line before its server does.
     """

@@ -30,7 +30,7 @@ def find_binary() -> Path:
 
 
 def choose_ports(s3: int | None) -> dict[str, int]:
-    """A port for each part, free now together with its gRPC port; raises ServerError.
+    """Return a port for each part, free now together with its gRPC port; raises ServerError.
 
     Args:
         s3: the S3 port to use, or None for a free one.

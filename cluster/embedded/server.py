@@ -166,14 +166,14 @@ class _Server:
             time.sleep(_POLL_S)
 
     def _running_version(self) -> int | None:
-        """The version of the keys of the running server, None where no server runs."""
+        """Return the version of the keys of the running server, None where no server runs."""
         with FileLock(self._home / "server.lock") as lock:
             if lock.acquire():
                 return None
         return self._last_version()
 
     def _last_version(self) -> int:
-        """The version of the program that last started a server here."""
+        """Return the version of the program that last started a server here."""
         try:
             return int(json.loads(self._state.read_text()).get("version", 1))
         except (ValueError, AttributeError):  # a power cut's
@@ -216,7 +216,7 @@ class _Server:
         return True
 
     def _endpoint(self) -> Endpoint:
-        """Where the running server is; raises ServerError where this command cannot use it."""
+        """Return the running server's place; raises ServerError where this command cannot use it."""
         state = json.loads(self._state.read_text())
         if state["host"] != socket.gethostname():
             raise ServerError(
@@ -285,7 +285,7 @@ class _Server:
 
 
 def _new_keys() -> dict[str, Any]:
-    """A new key pair, as SeaweedFS reads it; it ignores the version."""
+    """Return a new key pair, as SeaweedFS reads it; it ignores the version."""
     pair = {"accessKey": secrets.token_hex(10), "secretKey": secrets.token_urlsafe(30)}
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     owner = {"name": "sweeps", "credentials": [pair], "actions": actions}

@@ -106,7 +106,7 @@ class RayJobs:
         raise ClusterError(f"{_MOST} RayJobs named {base} in {namespace}: delete the ended ones")
 
     def state(self, name: str, namespace: str) -> RayJobState:
-        """A RayJob now; raises NotFound where it was deleted."""
+        """Return a RayJob now; raises NotFound where it was deleted."""
         with _translate_errors(self.server, namespace):
             return _state(self._client.get(_RayJob, name, namespace=namespace))
 

@@ -93,7 +93,7 @@ class Notices:
             _log.warning("the run's notices could not be removed: %s", error)
 
     def read(self, max_age_s: float = 0.0) -> Notice:
-        """What the driver has told, asked for again where the last answer is older.
+        """Return the driver's notice, read again where the last answer is older.
 
         A control store that does not answer has told nothing new: the trial goes on.
         """
@@ -130,7 +130,7 @@ _RAYS_DRAIN_S = 30.0
 
 
 def drain_seconds() -> float:
-    """How long this node's tasks may go on after its SIGTERM, as Ray 2.60 reads it."""
+    """Return how long this node's tasks may go on after its SIGTERM, as Ray 2.60 reads it."""
     try:
         seconds = float(os.environ.get(DRAIN_VARIABLE, ""))
     except ValueError:

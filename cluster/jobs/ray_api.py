@@ -58,7 +58,7 @@ def _request_errors(address: str) -> Iterator[None]:
 
 
 def _refusal(address: str, reason: str) -> Denied:
-    """The error for 401 and 403."""
+    """Return the error for 401 and 403."""
     if reason.startswith("Authentication required") and os.environ["RAY_AUTH_MODE"] != "token":
         return Denied(f"the Ray cluster at {address} asks for a token: {HOW_TO_AUTHENTICATE}")
     return Denied(
@@ -68,7 +68,7 @@ def _refusal(address: str, reason: str) -> Denied:
 
 
 def _root(error: BaseException) -> str:
-    """The last words of a chain of wrapped errors, without what a stranger's server sent."""
+    """Return the last words of a chain of wrapped errors, without what a stranger's server sent."""
     while error.args and isinstance(inner := error.args[-1], BaseException):
         error = inner
     reason = getattr(error, "reason", None)
@@ -133,13 +133,13 @@ class JobsApi:
         raise ClusterError(f"{self.address} did not take the job: {refusal}") from refusal
 
     def jobs(self) -> list[Job]:
-        """Every submitted job that the cluster remembers, the newest last."""
+        """Return every submitted job that the cluster remembers, the newest last."""
         listed = self._request(self._client.list_jobs)
         jobs = [_job(details) for details in listed if details.submission_id]
         return sorted(jobs, key=lambda job: job.started_ms)
 
     def job(self, submission_id: str) -> Job:
-        """One job.
+        """Return one job.
 
         Raises:
             NotFound: the cluster knows none of this id.
@@ -147,12 +147,12 @@ class JobsApi:
         return _job(self._request(lambda: self._client.get_job_info(submission_id)))
 
     def newest(self, key: str, value: str) -> Job | None:
-        """The newest job with a metadata value; a live one before any that has ended."""
+        """Return the newest job with a metadata value; a live one before any that has ended."""
         matches = [job for job in self.jobs() if job.metadata.get(key) == value]
         return max(matches, key=lambda job: (job.live, job.started_ms), default=None)
 
     def log(self, submission_id: str) -> str:
-        """All that the job has written so far."""
+        """Return all that the job has written so far."""
         text: str = self._request(lambda: self._client.get_job_logs(submission_id))
         return text
 
@@ -195,7 +195,7 @@ class JobsApi:
         return job
 
     def _request(self, ask: Callable[[], Any]) -> Any:
-        """What a call answers; Ray's client raises RuntimeError with the status in its text."""
+        """Run a request; Ray's client raises RuntimeError with the status in its text."""
         try:
             return ask()
         except RuntimeError as error:
@@ -219,7 +219,7 @@ class JobsApi:
             yield rest
 
     async def _next(self, tail: AsyncIterator[str], submission_id: str) -> str | None:
-        """The next chunk, or None at the end; looks at the job while the log is silent."""
+        """Return the next chunk, or None at the end; looks at the job while the log is silent."""
         chunk = asyncio.ensure_future(anext(tail, None))
         while True:
             done, _ = await asyncio.wait({chunk}, timeout=_QUIET_S)

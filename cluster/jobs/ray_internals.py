@@ -54,7 +54,7 @@ def keep_environment_out_of_actors() -> None:
 
 
 def listens_on_loopback_only() -> bool:
-    """Whether the node of this process's local session has a loopback address."""
+    """Return whether the node of this process's local session has a loopback address."""
     import ray
 
     return all(
@@ -106,7 +106,7 @@ def kv_delete(key: str, *, as_prefix: bool = False) -> None:
 
 
 def is_draining(timeout_s: float) -> bool:
-    """Whether this process's node is about to go away; raises RayError without an answer in time.
+    """Return whether this process's node is going away; raises RayError without a timely answer.
 
     Ray answers SIGTERM to `ray start --block` with a drain of that node.
     """

@@ -53,7 +53,7 @@ def read_raycluster(text: str, source: str) -> dict[str, Any]:
 
 
 def render_rayjob(cluster: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole RayJob.
+    """Return the whole RayJob.
 
     Labels, annotations and the namespace are the RayCluster's, also its Kueue queue.
 
@@ -118,6 +118,6 @@ def _check(spec: Mapping[str, Any], labels: Mapping[str, str]) -> None:
 
 
 def as_yaml(manifest: Mapping[str, Any]) -> str:
-    """A manifest as `kubectl create -f -` reads it."""
+    """Return a manifest as `kubectl create -f -` reads it."""
     text: str = yaml.safe_dump(dict(manifest), sort_keys=False, width=100)
     return text

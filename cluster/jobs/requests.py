@@ -88,12 +88,12 @@ def job_id(prefix: str, name: str, digest: str) -> str:
 
 
 def numbered(base: str, number: int) -> str:
-    """The id of the first, second, ... job of the same request: Ray takes each id once."""
+    """Return the id of the first, second, ... job of the same request: Ray takes each id once."""
     return base if number <= 1 else f"{base}-{number}"
 
 
 def number_of(base: str, identifier: str) -> int | None:
-    """Which of `numbered(base, ...)` an id is, or None."""
+    """Return which of `numbered(base, ...)` an id is, or None."""
     if identifier == base:
         return 1
     rest = identifier.removeprefix(f"{base}-")
@@ -105,7 +105,7 @@ def job_request(
     arguments: Sequence[str],
     metadata: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The whole request to Ray's Jobs API.
+    """Return the whole request to Ray's Jobs API.
 
     The code is in the cluster's image, and credentials are in its environment: a request is shown
     on the dashboard, so its runtime environment is empty.
@@ -126,7 +126,7 @@ def job_request(
 
 
 def api_address(endpoint: str | None) -> str | None:
-    """The URL of the Jobs API: as given, else of Ray's own variables, else None.
+    """Return the URL of the Jobs API: as given, else of Ray's own variables, else None.
 
     Raises:
         ClusterError: what was given is no HTTP address.
@@ -153,7 +153,7 @@ def api_address(endpoint: str | None) -> str | None:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address leads to this machine."""
+    """Return whether an address leads to this machine."""
     return urlsplit(address).hostname in LOOPBACK
 
 
@@ -216,7 +216,7 @@ def extra_headers() -> dict[str, str]:
 
 
 def authorities() -> str | bool:
-    """The certificates that an https address is checked against, from REQUESTS_CA_BUNDLE.
+    """Return the certificates that an https address is checked against, from REQUESTS_CA_BUNDLE.
 
     Raises:
         ClusterError: the file is missing.

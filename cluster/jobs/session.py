@@ -62,7 +62,7 @@ class Session:
 
 
 def on_cluster() -> bool:
-    """Whether the environment leads to a running cluster, so that no local session is started."""
+    """Return whether the environment leads to a running cluster: no local session is started."""
     return os.environ.get("RAY_ADDRESS", "") not in ("", "local")
 
 

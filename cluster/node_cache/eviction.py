@@ -41,12 +41,12 @@ class DiskFull(Unavailable):
 
 
 def dataset_folder(cache_dir: Path, content_digest: str) -> Path:
-    """Where a dataset is cached; equal content is cached once whatever it is called."""
+    """Return where a dataset is cached; equal content is cached once whatever it is called."""
     return cache_dir / f"v{CACHE_VERSION}-{content_digest}"
 
 
 def temporary_folder(folder: Path) -> Path:
-    """Where a dataset is built before it is renamed to `folder`."""
+    """Return where a dataset is built before it is renamed to `folder`."""
     return folder.with_name(folder.name + _TEMPORARY)
 
 
@@ -143,7 +143,7 @@ def remove_folder(folder: Path) -> None:
 
 
 def _shortage(folder: Path, needed: int, max_bytes: int | None) -> str | None:
-    """Why `needed` bytes do not fit now, or None."""
+    """Return why `needed` bytes do not fit now, or None."""
     cache_dir = folder.parent
     free = shutil.disk_usage(cache_dir).free
     if needed > free:
@@ -201,7 +201,7 @@ def _last_opened(folder: Path) -> float:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of a folder's files; one that vanishes meanwhile counts as nothing."""
+    """Return the bytes of a folder's files; one that vanishes meanwhile counts as nothing."""
     total = 0
     for path in folder.glob("*"):
         try:

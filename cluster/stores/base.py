@@ -30,7 +30,7 @@ class Store(Protocol):
         ...
 
     def get(self, key: str) -> bytes:
-        """The whole object; raises NotFound."""
+        """Return the whole object; raises NotFound."""
         ...
 
     def put(self, key: str, data: bytes) -> None:
@@ -61,7 +61,7 @@ class Store(Protocol):
         ...
 
     def exists(self, key: str) -> bool:
-        """Whether the key holds an object."""
+        """Return whether the key holds an object."""
         ...
 
     def delete(self, key: str) -> None:
@@ -87,7 +87,7 @@ def check_prefix(prefix: str) -> str:
 
 
 def is_key(text: str) -> bool:
-    """Whether a store may hold an object of this name."""
+    """Return whether a store may hold an object of this name."""
     return len(text) <= _LONGEST and all(_SEGMENT.fullmatch(part) for part in text.split("/"))
 
 

@@ -41,7 +41,7 @@ class FolderStore:
         return str(self._root)
 
     def get(self, key: str) -> bytes:
-        """The whole object; raises NotFound."""
+        """Return the whole object; raises NotFound."""
         with self._reading(key):
             return self._path(key).read_bytes()
 
@@ -95,7 +95,7 @@ class FolderStore:
         return iter(sorted(key for key in keys if key.startswith(prefix)))
 
     def exists(self, key: str) -> bool:
-        """Whether the key holds an object."""
+        """Return whether the key holds an object."""
         with self._reading(key):
             return self._path(key).is_file()
 
@@ -159,7 +159,7 @@ class FolderStore:
 
 
 def _keys_below(folder: Path, prefix: str) -> list[str]:
-    """Every key in a folder, in no order; a folder that vanishes meanwhile is empty."""
+    """Return every key in a folder, in no order; a folder that vanishes meanwhile is empty."""
     keys: list[str] = []
     for path, _, names in os.walk(folder, onerror=_raise_unless_absent):
         below = Path(path).relative_to(folder).as_posix()

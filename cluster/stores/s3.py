@@ -77,7 +77,7 @@ class S3Store:
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
     def get(self, key: str) -> bytes:
-        """The whole object; raises NotFound."""
+        """Return the whole object; raises NotFound."""
         name = self._name(key)
 
         def call() -> bytes:
@@ -140,7 +140,7 @@ class S3Store:
             query["ContinuationToken"] = page["NextContinuationToken"]
 
     def exists(self, key: str) -> bool:
-        """Whether the key holds an object."""
+        """Return whether the key holds an object."""
         name = self._name(key)
         try:
             self._call("find", key, lambda: self._client.head_object(Bucket=self._bucket, Key=name))

@@ -40,7 +40,7 @@ _TRANSIENT_STATUS = {408, 409, 425, 429, 500, 502, 503, 504, 507}
 
 
 def translate(error: Exception, where: str) -> ClusterError:
-    """The error of this package that says the same.
+    """Translate an error of boto3 into one of this package.
 
     Args:
         error: a ClientError (the server's answer), BotoCoreError (the client's) or Boto3Error.

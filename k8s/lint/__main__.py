@@ -14,7 +14,7 @@ from k8s.lint.schema import load_crds
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns its exit status: 0 clean, 1 problems, 2 cannot check."""
+    """Run the command line; return its exit status: 0 clean, 1 problems, 2 cannot check."""
     parser = argparse.ArgumentParser(prog="python -m k8s.lint", description=checks.__doc__)
     parser.add_argument("files", nargs="+", metavar="FILE", help="rendered YAML, or - for stdin")
     parser.add_argument(

@@ -103,17 +103,17 @@ class PodTemplate:
 
 
 def mapping(value: Any) -> dict[str, Any]:
-    """The value if it is a mapping, else an empty one: schemas name the wrong types."""
+    """Return the value if it is a mapping, else an empty one: schemas name the wrong types."""
     return value if isinstance(value, dict) else {}
 
 
 def entries(value: Any) -> list[dict[str, Any]]:
-    """The mappings of a list; anything else counts as empty ones, so that indices stay."""
+    """Return the mappings of a list; anything else counts as empty ones, so that indices stay."""
     return [mapping(entry) for entry in value] if isinstance(value, list) else []
 
 
 def read_documents(text: str, source: str) -> list[Document]:
-    """The objects of a YAML text; raises ManifestError, which names the source."""
+    """Return the objects of a YAML text; raises ManifestError, which names the source."""
     try:
         bodies = [body for body in yaml.safe_load_all(text) if body is not None]
     except yaml.YAMLError as error:
@@ -125,7 +125,7 @@ def read_documents(text: str, source: str) -> list[Document]:
 
 
 def read_file(path: Path) -> list[Document]:
-    """The objects of a YAML file; raises ManifestError."""
+    """Return the objects of a YAML file; raises ManifestError."""
     try:
         return read_documents(path.read_text(), str(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -165,12 +165,12 @@ def pod_templates(document: Document) -> list[PodTemplate]:
 
 
 def number(value: Any) -> int:
-    """The value if it is a whole number, else 0: schemas name the wrong types."""
+    """Return the value if it is a whole number, else 0: schemas name the wrong types."""
     return value if isinstance(value, int) else 0
 
 
 def quantity(value: Any) -> Decimal | None:
-    """A Kubernetes quantity (`500m`, `4Gi`, 2) as a number, or None where it is none."""
+    """Return a Kubernetes quantity (`500m`, `4Gi`, 2) as a number, or None where it is none."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([A-Za-z]*)", str(value))
     if not match or match[2] not in _UNITS:
         return None

@@ -76,7 +76,7 @@ def _security(template: PodTemplate) -> Findings:
 
 
 def _restricted(path: str, value: Any, pod: dict[str, Any]) -> Findings:
-    """The restricted profile of one container; what it leaves out it has from the pod."""
+    """Check one container for the restricted profile; what it leaves out it has from the pod."""
     container = mapping(value)
     both = {**pod, **container}
     if both.get("runAsNonRoot") is not True:
@@ -227,7 +227,7 @@ def _cluster(path: str, spec: dict[str, Any]) -> Findings:
 
 
 def _autoscaler(path: str, spec: dict[str, Any], pod: dict[str, Any]) -> Findings:
-    """The container that the operator adds to the head's pod is held like the others."""
+    """Check the container that the operator adds to the head's pod like the others."""
     options = mapping(spec.get("autoscalerOptions"))
     where = f"{path}.autoscalerOptions"
     if options.get("version") != "v2":

@@ -27,7 +27,7 @@ _CUSTOM = ("x-kubernetes-", "description", "format")  # no concern of a JSON sch
 
 
 def load_crds(folder: Path) -> Schemas:
-    """The schemas of all CustomResourceDefinitions in a folder's YAML files.
+    """Return the schemas of all CustomResourceDefinitions in a folder's YAML files.
 
     Returns:
         (apiVersion, kind) -> openAPIV3Schema.
@@ -106,7 +106,7 @@ def with_defaults(value: Any, schema: dict[str, Any]) -> Any:
 
 
 def strict(schema: dict[str, Any]) -> dict[str, Any]:
-    """A CRD's schema as a JSON schema that refuses unknown fields."""
+    """Return a CRD's schema as a JSON schema that refuses unknown fields."""
     kept: dict[str, Any] = {k: v for k, v in schema.items() if not k.startswith(_CUSTOM)}
     if schema.get("x-kubernetes-int-or-string"):
         kept.pop("anyOf", None)
@@ -126,7 +126,7 @@ def strict(schema: dict[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _core_validator(api_version: str, kind: str, version: str) -> Draft202012Validator | None:
-    """The strict validator of one of Kubernetes' own kinds, or None."""
+    """Return the strict validator of one of Kubernetes' own kinds, or None."""
     available = [v for v in kubernetes.all_versions() if kubernetes.major_minor(v) == version]
     if not available:
         every = ", ".join(kubernetes.major_minor(v) for v in kubernetes.all_versions())
@@ -151,7 +151,7 @@ def _definitions(folder: str, version: str) -> Any:
 
 
 def _pod_problems(document: Document, version: str) -> Iterator[tuple[str, str, str]]:
-    """A custom resource's pod templates, each as the Pod that will be made of it."""
+    """Yield a custom resource's pod templates, each as the Pod that will be made of it."""
     validator = _core_validator("v1", "Pod", version)
     assert validator is not None
     for template in pod_templates(document):
@@ -160,7 +160,7 @@ def _pod_problems(document: Document, version: str) -> Iterator[tuple[str, str, 
 
 
 def _metadata_problems(document: Document, version: str) -> Iterator[tuple[str, str, str]]:
-    """An object's metadata, which CRDs leave open."""
+    """Check an object's metadata, which CRDs leave open."""
     validator = _core_validator("v1", "ConfigMap", version)
     assert validator is not None
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": document.body.get("metadata")}

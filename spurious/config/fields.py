@@ -38,7 +38,7 @@ last is what an image is scored by. Saab et al. 2022 segment and diagnose ISIC l
 
 @singledispatch
 def problems(options: object) -> list[str]:
-    """What is wrong with options that are each in range but do not go together.
+    """Return what is wrong with options that are each in range but do not go together.
 
     Returns:
         One sentence set per problem, which begins with the name of the option at fault.

@@ -52,7 +52,7 @@ class Method:
         return None
 
     def rest_read(self, rest: WeakLabels) -> WeakLabels | None:
-        """What it reads of the rest's image labels: with options that change nothing at their
+        """Return what it reads of the rest's labels: with options that change nothing at their
         default, so that equal numbers have one id; None where it reads no label.
         """
         return rest

@@ -54,7 +54,7 @@ def _compose(name: str) -> Any:
 
 
 def _pipeline(name: str) -> Any:
-    """The calling thread's own pipeline: albumentations' generators are not thread-safe."""
+    """Return the calling thread's own pipeline: albumentations' generators are not thread-safe."""
     pipelines = _LOCAL.__dict__.setdefault("pipelines", {})
     if name not in pipelines:
         pipelines[name] = _compose(name)

@@ -99,7 +99,7 @@ class PackedTargets:
 
 
 def pixel_classes(labels: NDArray[np.int64], negatives: Negatives) -> NDArray[np.int64]:
-    """What the pixels of an image's target are, by its label; (n,) int64 to (n,) int64.
+    """Return what the pixels of an image's target are, by its label; (n,) int64 to (n,) int64.
 
     Under `background` 1 for a positive image, 0 (nothing) for a negative one. Under `lesion` 2 for
     a positive image and 1 for a negative one, which is (label + 1) * mask as in the code of Saab et

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def derive(*parts: int | str) -> int:
-    """A 63-bit seed from the parts, independent of platform and library versions.
+    """Return a 63-bit seed from the parts, independent of platform and library versions.
 
     Never called with a trial id, so that all methods of one seed see the same images in the same
     order.
@@ -18,5 +18,5 @@ def derive(*parts: int | str) -> int:
 
 
 def generator(*parts: int | str) -> np.random.Generator:
-    """A numpy generator (PCG64) seeded by `derive`."""
+    """Return a numpy generator (PCG64) seeded by `derive`."""
     return np.random.Generator(np.random.PCG64(derive(*parts)))

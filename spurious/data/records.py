@@ -52,7 +52,7 @@ class RecordSource(Protocol):
     """+1 or -1 for attributes whose direction training labels cannot show."""
 
     def index(self) -> Sequence[str]:
-        """Sample ids in ascending order; raises DataError on a broken index file or tree."""
+        """Return sample ids in ascending order; raises DataError on a broken index file or tree."""
         ...
 
     def load(self, sample_id: str) -> Record:
@@ -60,5 +60,5 @@ class RecordSource(Protocol):
         ...
 
     def provenance(self) -> Mapping[str, str]:
-        """Where the data came from: release, options, file hashes; goes into the manifest."""
+        """Return where data came from: release, options, file hashes; goes into the manifest."""
         ...

@@ -29,12 +29,12 @@ def in_batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64
 
 
 def shuffle_once(count: int) -> Sampler:
-    """Every image once, shuffled."""
+    """Draw every image once, shuffled."""
     return lambda rng: rng.permutation(count)
 
 
 def oversample_to_largest_group(groups: NDArray[np.int64]) -> Sampler:
-    """Every group as often as the largest; (n,) int64, groups without an image stay without.
+    """Draw every group as often as the largest; (n,) int64, groups without an image stay without.
 
     An image is drawn as often as any other of its group, or once more; which ones is drawn again
     each epoch.

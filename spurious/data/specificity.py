@@ -16,7 +16,7 @@ _EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 
 
 def count_components(mask: NDArray[np.bool_]) -> int:
-    """Number of 8-connected components of a (H, W) mask, 0 where it is empty."""
+    """Return the number of 8-connected components of a (H, W) mask, 0 where it is empty."""
     _, count = ndimage.label(mask, structure=_EIGHT_CONNECTED)
     return int(count)
 
@@ -42,7 +42,7 @@ def boxes(mask: NDArray[np.bool_], per: str = "component") -> NDArray[np.bool_]:
 
 
 def dilate(mask: NDArray[np.bool_], r: int) -> NDArray[np.bool_]:
-    """The label of resolution r: pixels closer than floor(n / r) to the mask (Chebyshev).
+    """Return the label of resolution r: pixels closer than floor(n / r) to the mask (Chebyshev).
 
     With k = floor(n / r), a pixel is positive where a mask pixel lies within |di| < k and
     |dj| < k, clipped at the border; n is the image side, for oblong images each side has its own.
@@ -68,7 +68,7 @@ def dilate(mask: NDArray[np.bool_], r: int) -> NDArray[np.bool_]:
 
 
 def supervision_target(mask: NDArray[np.bool_], specificity: Specificity) -> NDArray[np.bool_]:
-    """The (H, W) bool target that training at `specificity` sees for one mask.
+    """Return the (H, W) bool target that training at `specificity` sees for one mask.
 
     Raises:
         ConfigError: the specificity is `label`, which has no pixel target, or r is too large.

@@ -51,7 +51,7 @@ class Batch:
         return len(self.x)
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> Batch:
-        """Images and targets on a device, images in a memory format."""
+        """Return images and targets on a device, images in a memory format."""
         rest = None if self.rest is None else self.rest.to(device, memory_format)
         x = self.x.to(device, memory_format=memory_format, non_blocking=True)
         second = self.second
@@ -104,7 +104,7 @@ class TrainingSet:
         augmentation: Literal["none", "flip", "paper"],
         targets: PackedTargets | None = None,
     ) -> TrainingSet:
-        """The same images under another augmentation, with ready pixel targets where given.
+        """Return the same images under another augmentation, with ready pixel targets where given.
 
         Raises:
             ConfigError: the augmentation does not suit the images.
@@ -118,7 +118,7 @@ class TrainingSet:
     def batches(
         self, order: Sequence[NDArray[np.int64]], epoch: int, view: int = 0
     ) -> Iterator[Batch]:
-        """A batch for each array of positions; another `view` is augmented by other draws."""
+        """Yield a batch for each array of positions; another `view` is augmented by other draws."""
         if self.config.augment == "none":
             for positions in order:
                 yield Batch(*self._plain(positions), torch.from_numpy(positions))

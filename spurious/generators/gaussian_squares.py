@@ -70,7 +70,7 @@ class GaussianSquaresSource:
         self.config = config
 
     def index(self) -> Sequence[str]:
-        """All sample ids, ascending."""
+        """Return all sample ids, ascending."""
         return [
             _sample_id(split, number)
             for split in sorted(SPLITS)
@@ -147,7 +147,7 @@ class GaussianSquaresSource:
         return record, block
 
     def provenance(self) -> Mapping[str, str]:
-        """The generator, its version and options."""
+        """Return the generator, its version and options."""
         options = {key: str(value) for key, value in asdict(self.config).items()}
         return {"generator": self.name, "version": str(self.config.VERSION), **options}
 

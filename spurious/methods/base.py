@@ -59,7 +59,7 @@ class TrainingProblem:
         return self.config.train
 
     def with_config(self, config: FitConfig) -> TrainingProblem:
-        """The same images under other options, for a stage."""
+        """Return the same images under other options, for a stage."""
         return replace(self, config=config)
 
     def batch_sampler(
@@ -69,7 +69,7 @@ class TrainingProblem:
         return BatchSampler(self.training, self.train.batch_size, self.seed, sampler, rest)
 
     def loop(self, model: Model, objective: Objective) -> Loop:
-        """The training loop of a model."""
+        """Return the training loop of a model."""
         return Loop(model, objective, self.train, self.seed, self.device)
 
     def run(

@@ -84,7 +84,7 @@ class CorrectNContrast(Objective):
         self.options, self.predicted = options, torch.from_numpy(predicted)
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
-        """The weighted sum of both losses."""
+        """Return the weighted sum of both losses."""
         options, labels = self.options, batch.targets
         predicted = self.predicted[batch.positions].to(labels.device)
         same_label, same_prediction = (x[:, None] == x for x in (labels, predicted))
@@ -97,7 +97,7 @@ class CorrectNContrast(Objective):
 
 
 def equal_parts(sizes: list[int], wanted: int) -> list[int]:
-    """How many to take of each cell, as equal as their sizes allow; in all `wanted` or all."""
+    """Split a number over cells, as equally as their sizes allow; in all `wanted` or all."""
     parts = [0] * len(sizes)
     for rank, cell in enumerate(sorted(range(len(sizes)), key=lambda cell: sizes[cell])):
         parts[cell] = min(sizes[cell], (wanted - sum(parts)) // (len(sizes) - rank))

@@ -31,7 +31,7 @@ class WorstShare(Objective):
         self.share = share
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
-        """A share of less than one image is the worst image's loss."""
+        """Compute the loss; of a share of less than one image it is the worst image's."""
         return worst_share(self.supervision.losses(forward(batch.x), batch.targets), self.share)
 
 

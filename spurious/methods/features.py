@@ -33,12 +33,12 @@ class Features:
     losses: NDArray[np.float64]
 
     def only(self, chosen: NDArray[np.bool_]) -> Features:
-        """Some of the images; (n,) bool."""
+        """Return some of the images; (n,) bool."""
         return Features(self.vectors[chosen], self.labels[chosen], self.losses[chosen])
 
 
 def features(problem: TrainingProblem, model: Model, images: TrainingSet) -> Features:
-    """Every image once, in order, not augmented.
+    """Return every image once, in order, not augmented.
 
     Args:
         problem: Gives device, arithmetic and loss.
@@ -70,7 +70,7 @@ def predictions(problem: TrainingProblem, model: Model, images: TrainingSet) -> 
 
 
 def linear_head(model: Model) -> torch.nn.Linear:
-    """A classifier's last layer, from D features to two logits."""
+    """Return a classifier's last layer, from D features to two logits."""
     head = model.head
     assert isinstance(head, torch.nn.Linear)
     return head

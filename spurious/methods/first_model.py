@@ -51,14 +51,14 @@ class LoggingObjective(Objective):
         self.predicted = torch.full((images,), -1)
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
-        """The mean loss; predictions are written down."""
+        """Return the mean loss; predictions are written down."""
         logits = forward(batch.x)
         self.predicted[batch.positions] = logits.detach().argmax(dim=1).cpu()
         return self.supervision.losses(logits, batch.targets).mean()
 
 
 def first_config(config: FitConfig, options: FirstModelOptions) -> FitConfig:
-    """The configuration of the first model: ERM with the options' own training options."""
+    """Return the configuration of the first model: ERM with the options' own training options."""
     chosen = {
         "epochs": options.first_epochs,
         "optimizer": options.first_optimizer,
@@ -105,7 +105,7 @@ def _train(
 
 
 def load_first_model(problem: TrainingProblem, state: dict[str, torch.Tensor]) -> Model:
-    """A model with a stored state, in evaluation mode on the problem's device."""
+    """Return a model with a stored state, in evaluation mode on the problem's device."""
     model = problem.build()
     model.load_state_dict(state)
     return model.to(problem.device).eval()

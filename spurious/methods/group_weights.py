@@ -149,7 +149,7 @@ class GroupObjective(Objective):
         self.rule: Rule = rule(sizes, options)
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
-        """The weighted losses, after q has moved by them; without the adjustments."""
+        """Return the weighted losses, after q has moved by them; without the adjustments."""
         losses = self.supervision.losses(forward(batch.x), batch.targets)
         return self.weighted(losses, batch.positions)
 
@@ -163,7 +163,7 @@ class GroupObjective(Objective):
         return (self.rule.q * means).sum().to(losses.dtype)
 
     def state(self) -> dict[str, Any]:
-        """The rule's memory."""
+        """Return the rule's memory."""
         return {"groups": self.rule.memory}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -182,5 +182,5 @@ def group_balanced(groups: NDArray[np.int64]) -> Sampler:
 
 
 def sampler_of(options: GroupWeights, groups: NDArray[np.int64]) -> Sampler | None:
-    """What `draw` says; None is every image once."""
+    """Return what `draw` says; None is every image once."""
     return group_balanced(groups) if options.draw == "groups" else None

@@ -104,7 +104,7 @@ class LearningFromFailure(Objective):
         return generalised(biased, self.options.power).mean() + (weights * debiased).mean()
 
     def state(self) -> dict[str, Any]:
-        """The averages, where there are any."""
+        """Return the averages, where there are any."""
         return {} if self.averages is None else {"averages": self.averages.values}
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ class Weighted(Objective):
         self.weights = torch.from_numpy(weights)
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
-        """The weighted mean; it is divided by the number of images, not by their weights."""
+        """Return the weighted mean; it is divided by the number of images, not by their weights."""
         losses = self.supervision.losses(forward(batch.x), batch.targets)
         return (self.weights[batch.positions].to(losses.device) * losses).mean()
 

@@ -42,7 +42,7 @@ def similarity_loss(vectors: torch.Tensor, norm: Literal["pairs", "paper"]) -> t
 
 
 def positive_pixels(targets: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Where a pixel embedding is positively labelled.
+    """Return where a pixel embedding is positively labelled.
 
     Args:
         targets: (B, H, W) int64 in {0, 1}.
@@ -77,7 +77,7 @@ class PixelSimilarity(Objective):
         self.epoch, self.step = epoch, 0
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
-        """The weighted sum of both losses."""
+        """Return the weighted sum of both losses."""
         output = forward.embedded(batch.x)
         supervised = self.supervision.losses(output.logits, batch.targets).mean()
         assert output.pixels is not None

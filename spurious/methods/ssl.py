@@ -62,7 +62,7 @@ class TwoViews(Objective):
         self.weight, self.pseudo = weight, pseudo
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
-        """The mean over images of each loss, weighted and added."""
+        """Return the mean over images of each loss, weighted and added."""
         rest = batch.rest
         assert rest is not None
         assert rest.second is not None
@@ -91,7 +91,7 @@ class PseudoMasks(PackedTargets):
 
 
 def unlabelled(problem: TrainingProblem, options: Ssl) -> TrainingSet:
-    """The images beyond the budget.
+    """Return the images beyond the budget.
 
     Raises:
         ConfigError: there are none, or `filter_by_label` has no labels, or the augmentation of the
@@ -124,7 +124,7 @@ def run(
 def teacher(
     problem: TrainingProblem, options: Ssl, rest: TrainingSet, hooks: Hooks
 ) -> dict[str, torch.Tensor]:
-    """The kept state of step 1's model, taken up where it is stored, else trained.
+    """Return the kept state of step 1's model, taken up where it is stored, else trained.
 
     Labels do not reach it, so trials with and without them share it.
     """
@@ -145,7 +145,7 @@ def predicted_masks(
     rest: TrainingSet,
     filter_by_label: bool,
 ) -> Iterator[NDArray[np.bool_]]:
-    """A stored model's masks of the clean images in order, (B, H, W) bool batch by batch.
+    """Yield a stored model's masks of the clean images in order, (B, H, W) bool batch by batch.
 
     With `filter_by_label` the mask of an image that is labelled negative is empty.
     """

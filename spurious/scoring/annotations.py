@@ -122,7 +122,7 @@ def _drawn(totals: Totals, config: FitConfig) -> int:
 
 
 def _negatives(totals: Totals, config: FitConfig) -> int:
-    """Images with nothing to draw, so that they cost a label."""
+    """Return images with nothing to draw, so that they cost a label."""
     return totals.bare if config.negatives == "lesion" else totals.images - totals.positives
 
 

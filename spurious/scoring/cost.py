@@ -81,7 +81,7 @@ def clicks(
 
 
 def cost(specificity: Specificity, counts: AnnotationCounts, prices: Prices) -> Cost:
-    """Dollars for one trial's annotations under a price table."""
+    """Return the dollars for one trial's annotations under a price table."""
     dollars_per_click = prices.seconds_per_click * prices.wage_per_hour / 3600.0
     training = clicks(
         specificity,
@@ -111,7 +111,7 @@ def trial_cost(
     prices: Prices,
     rule: SelectionRule | None = None,
 ) -> Cost:
-    """Dollars for one trial's annotations and for what is read to select its epoch.
+    """Return the dollars for one trial's annotations and for what is read to select its epoch.
 
     A rule that reads robust AUROC on validation needs every validation image's
     spurious attributes, so it is charged that many spurious labels, once. Where training went on

@@ -145,7 +145,7 @@ def performance_gaps(
     attributes: NDArray[np.int8],
     names: Sequence[str],
 ) -> list[PerformanceGap]:
-    """How much better a score separates the labels of images that have an attribute.
+    """Return how much better a score separates the labels of images that have an attribute.
 
     Args:
         labels: (N,) in {0, 1}.

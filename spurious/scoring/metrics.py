@@ -89,7 +89,7 @@ def robust_auroc(
 
 
 def dice(predicted: NDArray[np.bool_], target: NDArray[np.bool_]) -> float:
-    """Mean over images of 2 |P and T| / (|P| + |T|); images with both empty are left out.
+    """Return mean over images of 2 |P and T| / (|P| + |T|); images with both empty are left out.
 
     Args:
         predicted: (N, H, W) bool.
@@ -146,7 +146,7 @@ def average_precision(labels: NDArray[np.int64], scores: NDArray[np.floating]) -
 
 
 def brier_score(labels: NDArray[np.int64], scores: NDArray[np.floating]) -> float:
-    """Mean squared difference between score and label (Brier 1950).
+    """Return the mean squared difference between score and label (Brier 1950).
 
     Args:
         labels: (N,) in {0, 1}.

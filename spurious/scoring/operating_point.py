@@ -32,7 +32,7 @@ class OperatingPoint:
         return f"a sensitivity of at least {self.sensitivity:g} on validation"
 
     def threshold(self, labels: NDArray[np.int64], scores: NDArray[np.floating]) -> float:
-        """The threshold on validation images.
+        """Return the threshold on validation images.
 
         Args:
             labels: (N,) in {0, 1}.
@@ -64,7 +64,7 @@ class OperatingPoint:
 def call_rate(
     labels: NDArray[np.int64], scores: NDArray[np.floating], threshold: float, label: int
 ) -> float:
-    """Share of the images of one label that a threshold calls right.
+    """Return the share of the images of one label that a threshold calls right.
 
     Args:
         labels: (N,) in {0, 1}.

@@ -119,7 +119,7 @@ class Metric:
         return -1.0 if self.better == "lower" else 1.0
 
     def fits(self, segments: bool) -> bool:
-        """Whether a model of this kind has it."""
+        """Return whether a model of this kind has it."""
         return self.head in (None, "segmenter" if segments else "classifier")
 
 
@@ -127,7 +127,7 @@ Scores = Callable[[NDArray[np.int64], NDArray[np.floating]], float]
 
 
 def of_scores(function: Scores) -> Callable[[Predictions], Sequence[Value]]:
-    """A metric of labels and scores alone."""
+    """Return a metric of labels and scores alone."""
     return lambda p: [Value(function(p.labels, p.scores))]
 
 
@@ -157,7 +157,7 @@ def _rate(label: int) -> Callable[[Predictions], list[Value]]:
 
 
 def _group_rate(label: int, having: int) -> Callable[[Predictions], list[Value]]:
-    """The same among images with (1) or without (0) an attribute, per attribute."""
+    """Return the same among images with (1) or without (0) an attribute, per attribute."""
 
     def rates(p: Predictions) -> list[Value]:
         values = []
@@ -361,7 +361,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType({entry.name: entry for entry in
 def compute_metrics(
     predictions: Predictions, segments: bool, per_epoch: bool = False
 ) -> list[tuple[str, Value]]:
-    """Every metric of predictions that a kind of model has, with its name.
+    """Return every metric of predictions that a kind of model has, with its name.
 
     Args:
         predictions: Of one split and epoch.

@@ -80,7 +80,7 @@ def charged_rules(
 
 
 def select_epoch(rule: SelectionRule, rows: Sequence[Mapping[str, float]]) -> int | None:
-    """The epoch that a rule chooses, ties going to the earliest (strictly better wins).
+    """Return the epoch that a rule chooses, ties going to the earliest (strictly better wins).
 
     Args:
         rule: The rule.

@@ -69,7 +69,7 @@ class SquareMeasures:
 
 
 def closed_form(options: GaussianSquares, specificity: Specificity) -> SquareMeasures:
-    """The paper's equations: gamma(r) of appendix B.1, variance by (7), information by (13).
+    """Return the paper's equations: gamma(r) of appendix B.1, variance by (7), information by (13).
 
     Raises:
         ConfigError: another shape than square, or r does not fit the image.
@@ -82,7 +82,7 @@ def closed_form(options: GaussianSquares, specificity: Specificity) -> SquareMea
 
 
 def exact(options: GaussianSquares, specificity: Specificity) -> SquareMeasures:
-    """The expectation over every placement of the two blocks, as the generator draws them.
+    """Return the expectation over every placement of the two blocks, as the generator draws them.
 
     Raises:
         ConfigError: another shape than square, or r does not fit the image.

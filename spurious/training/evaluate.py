@@ -55,7 +55,7 @@ def as_columns(rows: Sequence[MetricRow]) -> dict[str, Any]:
 
 
 def from_columns(columns: dict[str, Any]) -> list[MetricRow]:
-    """What `as_columns` was given."""
+    """Return the rows that `as_columns` packed."""
     parts = (columns[key].tolist() for key in ("name", "epoch", "value", "cells"))
     rows = []
     for name, epoch, value, (a, b, c, d) in zip(*parts, strict=True):
@@ -207,7 +207,7 @@ def counts(groups: GroupCounts | None) -> tuple[int, int, int, int]:
 
 
 def layout(train: Train) -> torch.memory_format:
-    """How images lie in memory while a model sees them; by default as they were read.
+    """Return the memory layout of images while a model sees them; by default as they were read.
 
     Grey images as they are read count as channels last for torch, which then takes its faster
     kernels; asking for contiguous ones would slow training by a third.

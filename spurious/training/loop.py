@@ -106,7 +106,7 @@ class Fit:
 def make_optimizer(
     parameters: Iterable[torch.nn.Parameter], config: Train
 ) -> torch.optim.Optimizer:
-    """The optimizer that the options name."""
+    """Return the optimizer that the options name."""
     arguments: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
     if config.fused:
         arguments["fused"] = True
@@ -174,7 +174,7 @@ class Loop:
             raise Stopped(f"stopped after epoch {self.epoch} of {self.config.epochs}, as asked")
 
     def _train_epoch(self, batch_sampler: BatchSampler) -> float:
-        """One pass; returns the mean loss over images."""
+        """Train for one pass; return the mean loss over images."""
         started = time.perf_counter()
         self.model.train()
         self.objective.networks.train()

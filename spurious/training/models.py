@@ -64,7 +64,7 @@ class Model(nn.Module, ABC):
 
 
 def _three_channels(x: torch.Tensor) -> torch.Tensor:
-    """A grey image repeated to the three channels that ImageNet architectures take."""
+    """Return a grey image repeated to the three channels that ImageNet architectures take."""
     return x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
 
 
@@ -262,7 +262,7 @@ def build(
     load: LoadWeights,
     classes: int = CLASSES,
 ) -> Model:
-    """A model with weights that depend on the seed (and pretrained weights) alone.
+    """Return a model with weights that depend on the seed (and pretrained weights) alone.
 
     Args:
         name: A key of `CLASSIFIERS` or `SEGMENTERS`.

@@ -40,7 +40,7 @@ class Objective:
         self.networks = torch.nn.ModuleDict()
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
-        """The step's loss, a float32 scalar with its graph."""
+        """Return the step's loss, a float32 scalar with its graph."""
         return self.supervision.losses(forward(batch.x), batch.targets).mean()
 
     def begin_epoch(self, epoch: int) -> None:

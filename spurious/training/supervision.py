@@ -56,7 +56,7 @@ class Segmentation:
         return functional.cross_entropy(logits.float(), targets, reduction="none").mean(dim=(1, 2))
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """One number per image, see `spurious.config.models.Aggregation`."""
+        """Return one number per image, see `spurious.config.models.Aggregation`."""
         return aggregate(logits.float(), self.readout)
 
 

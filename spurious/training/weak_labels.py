@@ -45,7 +45,7 @@ class RestLabels(Objective):
         self.networks = inner.networks
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
-        """The method's loss plus the weighted mean loss of the batch's companions."""
+        """Return the method's loss plus the weighted mean loss of the batch's companions."""
         loss = self.inner.loss(forward, batch)
         if batch.rest is None:
             return loss
@@ -58,7 +58,7 @@ class RestLabels(Objective):
         self.inner.begin_epoch(epoch)
 
     def state(self) -> dict[str, Any]:
-        """The method's."""
+        """Return the method's state."""
         return self.inner.state()
 
     def restore(self, state: dict[str, Any]) -> None:

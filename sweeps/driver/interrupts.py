@@ -43,7 +43,7 @@ class Stopping:
             signal.signal(signal.SIGINT, before)
 
     def is_newly_requested(self) -> bool:
-        """Whether a stop was asked for since the last call; the trials are then told."""
+        """Return whether a stop was asked for since the last call; the trials are then told."""
         if not self.is_requested or self._is_announced:
             return False
         self._is_announced = True

@@ -61,7 +61,7 @@ class SweepTelemetry(Watcher):
             self._beat()
 
     def counts(self) -> dict[str, int]:
-        """Trials in each of `sweeps.telemetry.STATES`."""
+        """Return trials in each of `sweeps.telemetry.STATES`."""
         running, ended = len(self._running), Counter(tuple(self._ended.values()))
         waiting = len(self._trials) - ended.total() - running
         return {**dict.fromkeys(STATES, 0), **ended, "running": running, "waiting": waiting}
@@ -186,5 +186,5 @@ class Purchases:
 
 
 def _class_in(message: str) -> str:
-    """The failure class that a lost attempt's message begins with."""
+    """Return the failure class that a lost attempt's message begins with."""
     return message.partition(":")[0]

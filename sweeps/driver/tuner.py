@@ -124,7 +124,7 @@ class _Callback(tune.Callback):
         self.expected |= new
 
     def _left(self, trial: Any) -> bool:
-        """Whether the trial's node went away on notice; takes back what was allowed for that."""
+        """Return whether the trial's node went away on notice; withdraw what was allowed for it."""
         trial_id = trial.config[_CONFIG_KEY]
         if trial_id in self.expected:
             self.expected.remove(trial_id)
@@ -160,14 +160,14 @@ class _Shown:
 
 @lru_cache(maxsize=1)
 def _tasks_of(wave: ray.ObjectRef[dict[str, Task]]) -> dict[str, Task]:
-    """A wave's tasks, fetched once per worker."""
+    """Return a wave's tasks, fetched once per worker."""
     return ray.get(wave)
 
 
 def _trainable(
     name: str, tasks: dict[str, Task], fit_function: FitFunction, notices: Notices
 ) -> Callable[[dict[str, Any]], None]:
-    """The function that Tune runs for each task, named after the sweep for the dashboard.
+    """Return the function that Tune runs for each task, named after the sweep for the dashboard.
 
     Tune unpickles it on the driver for every trial, so it refers to the tasks and holds none.
     """
@@ -306,7 +306,7 @@ def _fit(
 def how_many_at_once(
     cpus: float, gpus: float, nodes: Sequence[tuple[float, float]], *, may_grow: bool = False
 ) -> int:
-    """Trials that fit onto the nodes of a session at once; a trial stays on one node.
+    """Return trials that fit onto the nodes of a session at once; a trial stays on one node.
 
     Args:
         cpus: CPUs of a trial.

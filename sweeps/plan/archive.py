@@ -41,12 +41,12 @@ class Archived:
 
 
 def spec_key(name: str) -> str:
-    """Where a sweep's YAML lies."""
+    """Return the key of a sweep's YAML."""
     return f"sweeps/{name}/spec.yaml"
 
 
 def plan_key(name: str) -> str:
-    """Where a sweep's plan lies."""
+    """Return the key of a sweep's plan."""
     return f"sweeps/{name}/plan.json"
 
 
@@ -67,7 +67,7 @@ def archive(store: Store, spec: Spec, plan: Plan) -> None:
 
 
 def read_archive(store: Store, name: str) -> Archived:
-    """What `archive` wrote under a name.
+    """Return what `archive` wrote under a name.
 
     Raises:
         ResultError: the plan is no JSON of this program.
@@ -84,7 +84,7 @@ def read_archive(store: Store, name: str) -> Archived:
 
 
 def _seconds(store: Store, plan: Plan) -> dict[str, float]:
-    """Mean seconds of some finished trials of each cell, and of all of them under ''."""
+    """Return the mean seconds of some finished trials of each cell, and of all of them under ''."""
     from sweeps.results.tables import read_trials
 
     cells: dict[str, Cell] = {}

@@ -52,7 +52,7 @@ def _image_facts(manifest: Manifest, images: Mapping[str, ImageCounts]) -> Image
 
 
 def generator_facts(dataset: GeneratorDataset) -> DatasetFacts:
-    """What is known of a generator's dataset before it is staged: its digest and image side."""
+    """Return the facts of a generator's dataset before it is staged: digest and image side."""
     side = getattr(dataset.options, "image_size", None)
     return DatasetFacts(
         name=dataset.name,
@@ -64,7 +64,7 @@ def generator_facts(dataset: GeneratorDataset) -> DatasetFacts:
 
 
 def plan_on(spec: Spec, store: Store) -> Plan:
-    """The plan against a store's datasets and results."""
+    """Return the plan against a store's datasets and results."""
     dataset = spec.dataset
     if isinstance(dataset, GeneratorDataset):
         digest = generator_digest(dataset.name, dataset.options)

@@ -120,7 +120,7 @@ def hashed_text(config: Mapping[str, Any], added_later: Mapping[str, Any] = ADDE
 
 
 def trial_id(config: FitConfig, dataset_digest: str, revision: int | None = None) -> str:
-    """The first 16 hex digits; among 100,000 trials two collide with probability 3e-10."""
+    """Return the first 16 hex digits; among 100,000 trials two collide with probability 3e-10."""
     text = hashed_text(resolve_config(config, dataset_digest, revision))
     return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
 
@@ -141,7 +141,7 @@ class EarlierId:
 
 
 def earlier_ids(config: FitConfig, dataset_digest: str) -> list[EarlierId]:
-    """Every id under a lower revision or an earlier version of the science, oldest first."""
+    """Return every id under a lower revision or an earlier version of the science, oldest first."""
     earlier = []
     for version in range(1, config.science_version + 1):
         older = replace(config, science_version=version)
@@ -156,7 +156,7 @@ def earlier_ids(config: FitConfig, dataset_digest: str) -> list[EarlierId]:
 
 
 def shared_model_id(stage: SharedModel, dataset_digest: str) -> str:
-    """The id of a model that several trials may begin with: its kind, and as a trial's."""
+    """Return the id of a model that several trials may begin with: its kind, and as a trial's."""
     text = hashed_text({"stage": stage.kind, **resolve_config(stage.config, dataset_digest)})
     return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
 

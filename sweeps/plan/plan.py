@@ -104,7 +104,7 @@ def skip_reason(
     method: MethodChoice,
     negatives: Negatives = "background",
 ) -> str | None:
-    """Why a combination is dropped, or None where it makes sense."""
+    """Return why a combination is dropped, or None where it makes sense."""
     takes = method.options.takes
     if specificity.kind not in takes:
         return f"{method.name} takes {', '.join(takes)}, not {specificity.kind}"
@@ -116,7 +116,7 @@ def skip_reason(
 
 
 def unfit_reason(cell: Cell, facts: DatasetFacts) -> str | None:
-    """Why every trial of a cell would fail on this dataset; None where nothing says so."""
+    """Return why every trial of a cell would fail on this dataset; None where nothing says so."""
     options, name = cell.method.options, cell.method.name
     split = options.spurious_labels
     wanted = getattr(options, "attribute", None)
@@ -140,7 +140,7 @@ def _is_float(facts: DatasetFacts) -> bool:
 
 
 def fit_config(spec: Spec, cell: Cell, seed: int) -> FitConfig:
-    """The fully resolved configuration of one trial."""
+    """Return the fully resolved configuration of one trial."""
     model_name, model = spec.model_for(cell.specificity)
     return FitConfig(
         specificity=cell.specificity,

@@ -13,7 +13,7 @@ from sweeps.spec.model import MethodChoice, Spec
 
 
 def as_dict(plan: Plan, spec: Spec) -> dict[str, Any]:
-    """The plan as plain JSON values, with the prices that its spec gives each cell."""
+    """Return the plan as plain JSON values, with the prices that its spec gives each cell."""
     facts = plan.facts
     return {
         "sweep": plan.name,
@@ -39,12 +39,12 @@ def as_dict(plan: Plan, spec: Spec) -> dict[str, Any]:
 
 
 def cell_dict(cell: Cell) -> dict[str, str]:
-    """A cell's three coordinates as text."""
+    """Return a cell's three coordinates as text."""
     return dict(zip(("specificity", "budget", "method"), cell.key, strict=True))
 
 
 def _cost(plan: Plan, spec: Spec, cell: Cell) -> dict[str, Any] | None:
-    """A cell's dollars per seed as JSON; None before its dataset is staged."""
+    """Return a cell's dollars per seed as JSON; None before its dataset is staged."""
     price = cell_price(spec, cell, plan.facts)
     if price is None:
         return None
@@ -113,7 +113,7 @@ def _dollars(plan: Plan, spec: Spec, cell: Cell) -> str:
 
 
 def _older(plan: Plan) -> list[str]:
-    """One line for each change of numbers that left results under earlier ids."""
+    """Return one line for each change of numbers that left results under earlier ids."""
     lines = []
     missing = {trial.id for trial in plan.missing}
     for (subject, reason), n in Counter((old.subject, old.reason) for _, old in plan.older).items():

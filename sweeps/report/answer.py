@@ -39,7 +39,7 @@ def cheapest_within(cells: pd.DataFrame, best: Cell) -> Cell | None:
 
 
 def answer(cells: pd.DataFrame, priced: pd.DataFrame) -> str:
-    """Which purchase reaches the best robust AUROC, and which cheaper one is close to it."""
+    """Return which purchase reaches the best robust AUROC, and which cheaper one is close to it."""
     best = best_cell(cells)
     if best is None:
         return (
@@ -64,7 +64,7 @@ def answer(cells: pd.DataFrame, priced: pd.DataFrame) -> str:
 
 
 def caveats(cells: pd.DataFrame, priced: pd.DataFrame) -> list[str]:
-    """What a reader must know before trusting the answer, most serious first."""
+    """Return what a reader must know before trusting the answer, most serious first."""
     notes = []
     oracles = sorted(rule for rule in set(priced["rule"]) if rule.startswith("best test."))
     if oracles:

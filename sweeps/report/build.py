@@ -93,7 +93,7 @@ def build_report(source: ReportInput, out: Path) -> ReportFiles:
 
 
 def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[Path, bytes]]]:
-    """The files and their bytes, the page last."""
+    """Return the files and their bytes, the page last."""
     from sweeps.report.cells import cells
     from sweeps.report.figure import frontier_png
     from sweeps.report.measures import measures

@@ -23,7 +23,7 @@ _NAMED = 4
 
 
 def cautions(cells: pd.DataFrame, priced: pd.DataFrame, epochs: pd.DataFrame) -> list[str]:
-    """One sentence per method and metric of `MEANINGS`, with the purchases that it is about.
+    """Return one sentence per method and metric of `MEANINGS`, with the purchases that it is about.
 
     Args:
         cells: The result of `cells`.

@@ -30,7 +30,7 @@ _STATISTICS = ("mean", "sd", "low", "high", "min", "max")
 def cells(
     priced: pd.DataFrame, planned: Sequence[PlannedTrial], failures: pd.DataFrame
 ) -> pd.DataFrame:
-    """One row per planned cell with its statistics over seeds and its place on the frontier.
+    """Return one row per planned cell with its statistics over seeds and its place on the frontier.
 
     Args:
         priced: The result of `price_trials`: one dataset, trials of the plan only.
@@ -131,7 +131,7 @@ def _ordered(planned: Sequence[PlannedTrial]) -> list[Cell]:
 
 
 def _measures(trials: pd.DataFrame) -> dict[str, Any]:
-    """Everything in a cell's row that is computed from its finished trials, one per seed."""
+    """Return everything in a cell's row that is computed from its finished trials, one per seed."""
     robust = summarize(trials["test_robust_auroc"])
     dollars = summarize(trials["dollars"])
     hours = trials["seconds_total"] / SECONDS_PER_HOUR

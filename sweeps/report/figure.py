@@ -65,7 +65,7 @@ CAPTION = (
 
 
 def frontier_png(cells: pd.DataFrame, priced: pd.DataFrame) -> bytes:
-    """The figure as PNG bytes, the same for the same tables and library versions.
+    """Return the figure as PNG bytes, the same for the same tables and library versions.
 
     Args:
         cells: The result of `sweeps.report.cells.cells`.

@@ -9,7 +9,7 @@ from sweeps.errors import ResultError
 
 
 def on_frontier(dollars: ArrayLike, scores: ArrayLike) -> NDArray[np.bool_]:
-    """Which points no other point dominates.
+    """Return which points no other point dominates.
 
     A point dominates another when it costs no more and scores no less, and is strictly better in
     one of the two. So of two points at the same price the better one stays, of two with the same

@@ -114,7 +114,7 @@ def _places(bundle: Sequence[Label], width: float, height: float) -> list[Box]:
 
 
 def _dark(colour: str) -> list[float]:
-    """The colour, dark enough to be read as small text on white."""
+    """Return the colour, dark enough to be read as small text on white."""
     channels = np.array(to_rgb(colour))
     brightness = float(channels @ [0.2126, 0.7152, 0.0722])
     return [float(channel) for channel in channels * min(0.7, 0.33 / max(brightness, 1e-6))]

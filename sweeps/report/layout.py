@@ -31,7 +31,7 @@ def apart(positions: NDArray[np.float64], least: float) -> NDArray[np.float64]:
 
 
 def first_free(candidates: Sequence[Box], taken: Sequence[Box], inside: Box) -> Box | None:
-    """The first candidate that lies inside a frame and overlaps no taken box, or None."""
+    """Return the first candidate that lies inside a frame and overlaps no taken box, or None."""
     for box in candidates:
         fits = (
             box[0] >= inside[0]
@@ -45,7 +45,7 @@ def first_free(candidates: Sequence[Box], taken: Sequence[Box], inside: Box) -> 
 
 
 def overlap(one: Box, other: Box) -> bool:
-    """Whether two boxes share more than an edge."""
+    """Return whether two boxes share more than an edge."""
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 

@@ -34,7 +34,7 @@ BY_ATTRIBUTE = ("alignment_y0", "alignment_y1", "auroc_gap")
 def measure_context(
     squares: GaussianSquares | None, cells: pd.DataFrame, measured: pd.DataFrame
 ) -> dict[str, Any]:
-    """What `measures.html` prints: `measures`, `squares` (empty where there are none) and a note.
+    """Build the context of `measures.html`: `measures`, `squares` (empty where there are none) and a note.
 
     Args:
         squares: The generator's options where the images are generated squares.
@@ -51,7 +51,7 @@ def measure_context(
 
 
 def measures(priced: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
-    """What each trial measured, on train for the variance and on test for the others.
+    """Return what each trial measured, on train for the variance and on test for the others.
 
     Args:
         priced: The result of `price_trials`.
@@ -104,7 +104,7 @@ def measure_rows(cells: pd.DataFrame, measured: pd.DataFrame) -> list[dict[str, 
 def square_rows(
     options: GaussianSquares, cells: pd.DataFrame, measured: pd.DataFrame
 ) -> list[dict[str, Any]]:
-    """The model of squares beside what is measured, a row per specificity and budget.
+    """Return the model of squares beside what is measured, a row per specificity and budget.
 
     Measured are both on the generator's training images, and by the trials the variance of what
     they were annotated with, standardised. That does not depend on the method: each seed counts
@@ -136,7 +136,7 @@ def squares_measured(options: GaussianSquares, cells: pd.DataFrame) -> MeasuredS
 
 
 def _images_note(options: GaussianSquares, cells: pd.DataFrame) -> str:
-    """Which images were measured."""
+    """Return which images were measured."""
     measured = squares_measured(options, cells)
     which = "all" if measured.images == options.n_train else "the first"
     return (
@@ -147,7 +147,7 @@ def _images_note(options: GaussianSquares, cells: pd.DataFrame) -> str:
 
 
 def square_note(options: GaussianSquares) -> str:
-    """Where closed form and exact value differ on these images, and why."""
+    """Return where closed form and exact value differ on these images, and why."""
     text = (
         "The closed form takes the target for a whole square around the abnormality, and its "
         "normal pixels for spurious as often as all others; in the images the border cuts the "
@@ -176,7 +176,7 @@ def _bought(cell: Cell) -> dict[str, Any]:
 
 
 def _summarised(summary: Summary) -> tuple[str, str]:
-    """Mean and interval over seeds in words; empty without an interval."""
+    """Return the mean and interval over seeds in words; empty without an interval."""
     if math.isnan(summary.low):
         return number(summary.mean), ""
     return number(summary.mean), interval(summary.low, summary.high)

@@ -21,7 +21,7 @@ _SIGNS = {"higher": "\N{UPWARDS ARROW}", "lower": "\N{DOWNWARDS ARROW}", "neithe
 
 
 def metric_frame(priced: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
-    """Every metric of every trial at its chosen epoch, in long form.
+    """Return every metric of every trial at its chosen epoch, in long form.
 
     Args:
         priced: The result of `price_trials`.
@@ -50,7 +50,7 @@ def metric_context(
     frame: pd.DataFrame,
     point: OperatingPoint,
 ) -> dict[str, Any]:
-    """What `metrics.html` prints.
+    """Return what `metrics.html` prints.
 
     Args:
         cells: The result of `cells`.
@@ -112,7 +112,7 @@ def _table(
 
 
 def _in_words(values: pd.Series[Any]) -> tuple[str, str]:
-    """Mean over seeds; its interval, and how many are undefined."""
+    """Return the mean over seeds; its interval, and how many are undefined."""
     summary = summarize(values)
     spread = "" if math.isnan(summary.low) else interval(summary.low, summary.high)
     undefined = f"{summary.undefined} undefined" if summary.undefined else ""
@@ -144,7 +144,7 @@ def _known_at(metric: Metric) -> str:
 
 
 def _note(priced: pd.DataFrame, epochs: pd.DataFrame) -> str:
-    """How many trials have no stored predictions at their chosen epoch; empty where none."""
+    """Return how many trials have no stored predictions at their chosen epoch; empty where none."""
     computed_here = [m.name for m in METRICS.values() if m.compute and not m.per_epoch]
     having = epochs.loc[epochs["metric"].isin(computed_here), _TRIAL].drop_duplicates()
     lacking = len(priced) - len(priced[_TRIAL].merge(having, on=_TRIAL))

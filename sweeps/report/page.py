@@ -68,7 +68,7 @@ def page_context(
     figures: Figures,
     files: Sequence[str],
 ) -> dict[str, Any]:
-    """What both templates print.
+    """Return what both templates print.
 
     Args:
         given: The report's input.
@@ -111,12 +111,12 @@ def page_context(
 
 
 def render_page(context: Mapping[str, Any]) -> str:
-    """The HTML page; every text that comes from outside is escaped by the template."""
+    """Return the HTML page; every text that comes from outside is escaped by the template."""
     return _template("template.html").render(context)
 
 
 def render_markdown(context: Mapping[str, Any]) -> str:
-    """The page's tables as Markdown, for a repository or a ticket."""
+    """Return the page's tables as Markdown, for a repository or a ticket."""
     return _template("template.md", _in_markdown).render(context, none_there=NONE) + "\n"
 
 
@@ -132,7 +132,7 @@ def _template(name: str, finalize: Callable[[Any], str] | None = None) -> Templa
 
 
 def _in_markdown(value: Any) -> str:
-    """Text that neither ends a table's cell nor becomes markup."""
+    """Return text that neither ends a table's cell nor becomes markup."""
     text = " ".join(str(value).split()) if "\n" in str(value) else str(value)
     return re.sub(r"[|<>`\\]", lambda match: f"\\{match[0]}", text)
 
@@ -199,7 +199,7 @@ def _cell_row(cell: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _frontier_rows(cells: pd.DataFrame) -> list[dict[str, Any]]:
-    """The frontier from cheap to dear, each with its step from the one before."""
+    """Return the frontier from cheap to dear, each with its step from the one before."""
     rows: list[dict[str, Any]] = []
     before: Mapping[Any, Any] | None = None
     for cell in cells[cells["on_frontier"]].sort_values("dollars_mean").to_dict("records"):
@@ -213,13 +213,13 @@ def _frontier_rows(cells: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _failed_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Trials without a result and with a failed attempt, one row each."""
+    """Return trials without a result and with a failed attempt, one row each."""
     failed = table[table["failure_class"].notna()]
     return [{"purchase": describe_cell(row["cell"]), **row} for row in _records(failed)]
 
 
 def _missing_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Trials of which nothing is known, one row per purchase with its seeds."""
+    """Return trials of which nothing is known, one row per purchase with its seeds."""
     seeds: dict[str, list[str]] = {}
     for row in _records(table[table["failure_class"].isna()]):
         seeds.setdefault(describe_cell(row["cell"]), []).append(str(row["seed"]))
@@ -238,7 +238,7 @@ def _undefined_rows(priced: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _rule(rule: SelectionRule | None, priced: pd.DataFrame) -> dict[str, Any]:
-    """The rule in words, and whether it is an oracle."""
+    """Return the rule in words, and whether it is an oracle."""
     if rule is not None:
         text = f"'{rule}', the same rule for every trial"
         if not rule.sees_every_epoch:
@@ -263,7 +263,7 @@ def _price_rows(prices: Prices) -> list[tuple[str, str, str]]:
 
 
 def _group_rows(source: ReportInput, priced: pd.DataFrame) -> list[dict[str, Any]]:
-    """Images per group of each split and attribute: what each robust AUROC rests on."""
+    """Return images per group of each split and attribute: what each robust AUROC rests on."""
     epochs = source.epochs
     mine = epochs["attempt"].isin(priced["attempt"]) & epochs["trial_id"].isin(priced["trial_id"])
     counted = epochs[mine & (epochs["metric"] == "robust_auroc") & epochs["attribute"].notna()]

@@ -68,13 +68,13 @@ def dollar_axis(axes: Axes, dollars: NDArray[np.float64]) -> None:
 
 
 def dollar_tick(value: float) -> str:
-    """A tick label: whole dollars, cents only where a small tick needs them."""
+    """Return a tick label: whole dollars, cents only where a small tick needs them."""
     whole = abs(value) >= 100 or abs(value - round(value)) < 1e-9
     return f"${value:,.0f}" if whole else f"${value:,.2f}"
 
 
 def side_by_side(axes: Axes, dollars: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Dollars moved apart on the axis by the width of a marker where cells coincide."""
+    """Return dollars moved apart on the axis by the width of a marker where cells coincide."""
     to_fraction = axes.transData + axes.transAxes.inverted()
     at = to_fraction.transform(np.column_stack([dollars, np.zeros_like(dollars)]))
     at[:, 0] = apart(at[:, 0], min(LEAST_DISTANCE, 0.9 / len(dollars)))

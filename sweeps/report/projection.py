@@ -55,7 +55,7 @@ class Panel:
 def projection_context(
     embeddings: Mapping[str, pd.DataFrame], png: bytes | None
 ) -> dict[str, str] | None:
-    """The figure for the page with what it shows; None where there is none."""
+    """Return the figure for the page with what it shows; None where there is none."""
     if png is None:
         return None
     name = _attribute(embeddings)
@@ -73,7 +73,7 @@ def projection_context(
 def projection_png(
     embeddings: Mapping[str, pd.DataFrame], priced: pd.DataFrame, cells: pd.DataFrame
 ) -> bytes:
-    """The figure as PNG bytes, the same for the same input, versions and kind of processor.
+    """Return the figure as PNG bytes, the same for the same input, versions and kind of processor.
 
     Args:
         embeddings: Trial id to its rows of `embeddings`; at least one, at most one per cell.
@@ -105,7 +105,7 @@ def projection_png(
 
 
 def _attribute(embeddings: Mapping[str, pd.DataFrame]) -> str | None:
-    """The first spurious attribute by name, None where there is none."""
+    """Return the first spurious attribute by name, None where there is none."""
     columns = sorted({str(column) for table in embeddings.values() for column in table})
     attributes = [column for column in columns if column.startswith(_PREFIX)]
     return attributes[0].removeprefix(_PREFIX) if attributes else None

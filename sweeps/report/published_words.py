@@ -34,7 +34,7 @@ Row = Mapping[str, Any]
 def published_sections(
     tables: Sequence[PublishedTable], frame: pd.DataFrame
 ) -> list[dict[str, Any]]:
-    """What the page shows of each table, in words.
+    """Return what the page shows of each table, in words.
 
     Args:
         tables: Each once.
@@ -49,7 +49,7 @@ def _of(frame: pd.DataFrame, table: PublishedTable) -> pd.Series[bool]:
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows with None for every null that is not a float."""
+    """Return rows with None for every null that is not a float."""
     plain = {"published_seeds", "published_rank", "note", *CELL}
     return [
         {str(key): None if key in plain and pd.isna(value) else value for key, value in row.items()}
@@ -106,7 +106,7 @@ def _shown(row: Row, ranks: int) -> dict[str, str]:
 
 
 def _bought(row: Row) -> tuple[Specificity, Budget | None]:
-    """What is annotated in the sweep's cell, or in the paper's where only that has it."""
+    """Return what is annotated in the sweep's cell, or in the paper's where only that has it."""
     cell: Cell | None = row["cell"]
     if cell is not None:
         return cell.specificity, cell.budget
@@ -124,7 +124,7 @@ def _signed(value: float, digits: int) -> str:
 
 
 def orders(where: str, metric: str, rows: Sequence[Row]) -> list[str]:
-    """Whether pairs of cells are in the paper's order: a count, and a sentence per reversed pair.
+    """Compare pairs of cells with the paper's order: a count, and a sentence per reversed pair.
 
     A pair is confirmed or contradicted where its measured intervals do not overlap, else left open.
     What is a property of the images has one value per specificity and budget, whatever the method:

@@ -46,7 +46,7 @@ OF_SQUARES = (
 
 
 def resolution_context(png: bytes | None, squares: GaussianSquares | None) -> dict[str, str] | None:
-    """The figure for the page with its caption; None where there is none."""
+    """Return the figure for the page with its caption; None where there is none."""
     if png is None:
         return None
     caption = CAPTION.format(squares="" if squares is None else OF_SQUARES)
@@ -60,7 +60,7 @@ def resolution_png(
     measured: pd.DataFrame,
     squares: GaussianSquares | None,
 ) -> bytes | None:
-    """The figure as PNG bytes; None where fewer than `FEWEST` resolutions have a result.
+    """Return the figure as PNG bytes; None where fewer than `FEWEST` resolutions have a result.
 
     Args:
         cells: The result of `sweeps.report.cells.cells`.

@@ -29,7 +29,7 @@ _PREFIX = "spurious_"
 def score_epochs(
     table: pa.Table, segments: bool, directions: Mapping[str, int], point: OperatingPoint
 ) -> pa.Table:
-    """Every metric of one trial's predictions at the kept and the last epoch.
+    """Return every metric of one trial's predictions at the kept and the last epoch.
 
     Args:
         table: The trial's rows of `predictions`, in the order in which they were written.

@@ -40,7 +40,7 @@ class Summary:
 
 
 def summarize(values: ArrayLike) -> Summary:
-    """Mean, spread and Student-t interval of the mean over seeds.
+    """Return mean, spread and Student-t interval of the mean over seeds.
 
     The interval is mean -+ t(n - 1) sd / sqrt(n): not 1.96, which at n = 3 would be less than half
     as wide. It is not clipped to the metric's range; a figure may clip what it draws.

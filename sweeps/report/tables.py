@@ -225,7 +225,7 @@ REPORT_PUBLISHED = _columns("""
 
 
 def arrow_schema(columns: Sequence[Column], extra: Sequence[str] = ()) -> pa.Schema:
-    """The pyarrow schema of a report table; `extra` names float64 columns that follow."""
+    """Return the pyarrow schema of a report table; `extra` names float64 columns that follow."""
     import pyarrow as pa
 
     fields = [pa.field(column.name, pa.type_for_alias(column.type)) for column in columns]

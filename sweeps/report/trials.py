@@ -25,7 +25,7 @@ _AT_EPOCH = [m.name for m in METRICS.values() if m.whole and not m.once and not 
 def select_trials(
     trials: pd.DataFrame, epochs: pd.DataFrame, rule: SelectionRule | None
 ) -> pd.DataFrame:
-    """Each trial's selected epoch and its metrics, recomputed from the epochs table.
+    """Return each trial's selected epoch and its metrics, recomputed from the epochs table.
 
     A trial whose rule is undefined (its metric NaN or absent in every epoch) keeps NaN metrics,
     and `undefined` says why.
@@ -91,7 +91,7 @@ def price_trials(
 
 
 def attribute_columns(selected: pd.DataFrame) -> list[str]:
-    """The columns `SPLIT_robust_auroc_NAME`, sorted."""
+    """Return the columns `SPLIT_robust_auroc_NAME`, sorted."""
     prefixes = tuple(f"{split}_robust_auroc_" for split in EVALUATION_SPLITS)
     return sorted(column for column in selected.columns if column.startswith(prefixes))
 

@@ -11,7 +11,7 @@ NONE = "\N{EN DASH}"
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number with fixed decimals, a dash for NaN."""
+    """Return a number with fixed decimals, a dash for NaN."""
     return NONE if math.isnan(value) else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
@@ -28,19 +28,19 @@ def dollars(value: float) -> str:
 
 
 def images(budget: Budget) -> str:
-    """A budget as `600` or `all`, with thousands separators."""
+    """Return a budget as `600` or `all`, with thousands separators."""
     return "all" if budget.images is None else f"{budget.images:,}"
 
 
 def annotation(specificity: Specificity) -> str:
-    """A specificity as a plural noun: labels, boxes, masks."""
+    """Return a specificity as a plural noun: labels, boxes, masks."""
     if specificity.kind == "r":
         return f"coarse masks (r = {specificity.r})"
     return {"label": "labels", "box": "boxes", "mask": "masks"}[specificity.kind]
 
 
 def describe_cell(cell: Cell) -> str:
-    """A cell in words: `masks on 1,100 images, trained with erm`."""
+    """Return a cell in words: `masks on 1,100 images, trained with erm`."""
     noun, on = annotation(cell.specificity), "on"
     if cell.specificity.box_per == "image":
         noun, on = "one box", "on each of"
@@ -48,7 +48,7 @@ def describe_cell(cell: Cell) -> str:
 
 
 def sentence(text: str) -> str:
-    """The text with its first letter in upper case."""
+    """Return the text with its first letter in upper case."""
     return text[:1].upper() + text[1:]
 
 

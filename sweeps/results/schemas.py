@@ -34,7 +34,7 @@ def _columns(text: str) -> tuple[Column, ...]:
 
 
 def metric_columns(epoch: str) -> str:
-    """The columns `SPLIT_METRIC` of the metrics that tables of trials have, one a line."""
+    """Return the columns `SPLIT_METRIC` of the metrics that tables of trials have, one a line."""
     return "\n".join(
         f"{split}_{metric.name} | float64 | | {metric.words} on {words} at {epoch}"
         + (f"; NaN unless a {metric.head}" if metric.head else "")
@@ -168,7 +168,7 @@ def arrow_schema(table: str, attributes: tuple[str, ...] = ()) -> pa.Schema:
 
 
 def migrate(table: pa.Table) -> pa.Table:
-    """A table of version 1 as one of this version.
+    """Return a table of version 1 as one of this version.
 
     Version 2 added two counts to `trials`, both 0 for every trial from before.
     """

@@ -33,22 +33,22 @@ _READERS = 16
 
 
 def trial_key(trial_id: str) -> str:
-    """The commit object of a trial."""
+    """Return the commit object of a trial."""
     return f"{_TRIALS}{trial_id}{_SUFFIX}"
 
 
 def attempt_key(table: str, trial_id: str, attempt: str) -> str:
-    """An attempt's object of `epochs`, `predictions`, `embeddings` or `failures`."""
+    """Return an attempt's object of `epochs`, `predictions`, `embeddings` or `failures`."""
     return f"results/{table}/{trial_id}/{attempt}{_SUFFIX}"
 
 
 def checkpoint_key(trial_id: str) -> str:
-    """A trial's training state."""
+    """Return a trial's training state."""
     return f"{_CHECKPOINTS}{trial_id}/state.pt"
 
 
 def committed_ids(store: Store) -> set[str]:
-    """Ids of all trials with a result, from one listing."""
+    """Return the ids of all trials with a result, from one listing."""
     return {
         key.removeprefix(_TRIALS).removesuffix(_SUFFIX)
         for key in store.list(_TRIALS)
@@ -59,7 +59,7 @@ def committed_ids(store: Store) -> set[str]:
 def encode(
     table: str, rows: Sequence[Mapping[str, Any]], attributes: tuple[str, ...] = ()
 ) -> bytes:
-    """Rows as one Parquet object of the table's schema; `schema_version` is filled in."""
+    """Return rows as one Parquet object of the table's schema; `schema_version` is filled in."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -150,7 +150,7 @@ def commit(
 
 
 def pack_checkpoint(state: bytes, seconds: float) -> bytes:
-    """A checkpoint object: a line of JSON with what the trial adds, then the training state.
+    """Return a checkpoint object: a line of JSON with what the trial adds, then the training state.
 
     Args:
         state: The training state, which vouches for itself.
@@ -176,7 +176,7 @@ def unpack_checkpoint(data: bytes) -> tuple[bytes, float]:
 
 
 def checkpointed_ids(store: Store) -> set[str]:
-    """Ids of all trials with a checkpoint, from one listing."""
+    """Return the ids of all trials with a checkpoint, from one listing."""
     return {key.split("/")[1] for key in store.list(_CHECKPOINTS)}
 
 
@@ -204,7 +204,7 @@ def read_attempts(store: Store, table: str, trials: pa.Table) -> pa.Table:
 
 
 def attempt_keys(table: str, trials: pa.Table) -> list[str]:
-    """Where the committed attempts in `trials` have a table, in their order."""
+    """Return where the committed attempts in `trials` have a table, in their order."""
     columns = (trials.column(name).to_pylist() for name in ("trial_id", "attempt"))
     return [attempt_key(table, trial, attempt) for trial, attempt in zip(*columns, strict=True)]
 
@@ -212,7 +212,7 @@ def attempt_keys(table: str, trials: pa.Table) -> list[str]:
 def reduce_attempts(
     store: Store, table: str, trials: pa.Table, reduce: Callable[[Mapping[str, Any], pa.Table], T]
 ) -> list[T]:
-    """A small result from each committed attempt's table, which is dropped at once.
+    """Return a small result from each committed attempt's table, which is dropped at once.
 
     Args:
         store: Where from.
@@ -252,7 +252,7 @@ def each_embeddings(store: Store, trials: pa.Table) -> Iterator[pa.Table]:
 
 
 def read_failures(store: Store, ids: Iterable[str]) -> pa.Table:
-    """All recorded failures of some trials, also of those that succeeded later."""
+    """Return all recorded failures of some trials, also of those that succeeded later."""
     wanted = set(ids)
     keys = [key for key in store.list("results/failures/") if key.split("/")[2] in wanted]
     return _read(store, "failures", keys)

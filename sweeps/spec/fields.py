@@ -126,7 +126,7 @@ class Field:
             raise Refused
 
     def at(self, *names: str) -> Field | None:
-        """The field below, or None where the text has none."""
+        """Return the field below, or None where the text has none."""
         node, key = self.node, self.key
         for name in names:
             if not isinstance(node, MappingNode) or name not in node.items:
@@ -140,7 +140,7 @@ class Field:
         required: Collection[str] = (),
         later: Collection[str] = (),
     ) -> dict[str, Field]:
-        """The fields of a mapping; unknown, missing and not yet available keys are noted.
+        """Return the fields of a mapping; unknown, missing and not yet available keys are noted.
 
         Raises:
             Refused: not a mapping.
@@ -187,7 +187,7 @@ class Field:
         return [(child, value) for value, child in seen.items()]
 
     def value(self, hint: Any, default: Any = dataclasses.MISSING, also: str = "") -> Any:
-        """The value that a type hint allows; `also` names what the caller allows besides.
+        """Return the value that a type hint allows; `also` names what the caller allows besides.
 
         Raises:
             Refused: anything else.
@@ -201,7 +201,7 @@ class Field:
         return value
 
     def values(self, cls: Any, children: Mapping[str, Field]) -> dict[str, Any]:
-        """Values of some of a dataclass's fields; bad ones are noted.
+        """Return the values of some of a dataclass's fields; bad ones are noted.
 
         Raises:
             Refused: at least one was bad.
@@ -229,7 +229,7 @@ class Field:
         return built
 
     def choice(self, what: str, registry: Mapping[str, type[Any]]) -> tuple[str, Any]:
-        """A registered name, or a mapping of `name` and its options, as (name, options).
+        """Return a registered name, or a mapping of `name` and its options, as (name, options).
 
         Raises:
             Refused: neither, or bad options.
@@ -254,7 +254,7 @@ class Field:
 
 
 def describe_node(node: Node) -> str:
-    """What stands there, in a few words."""
+    """Return what stands there, in a few words."""
     if isinstance(node, MappingNode):
         return "a mapping given"
     if isinstance(node, SequenceNode):
@@ -274,13 +274,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 @cache
 def options_of(cls: Any) -> Mapping[str, tuple[Any, Any]]:
-    """A dataclass's fields as name to (type hint, default)."""
+    """Return a dataclass's fields as name to (type hint, default)."""
     hints = get_type_hints(cls, include_extras=True)
     return {item.name: (hints[item.name], item.default) for item in dataclasses.fields(cls)}
 
 
 def hint_parts(hint: Any) -> tuple[Any, tuple[Any, ...], bool]:
-    """A hint's base type, its marks, and whether None is allowed."""
+    """Return a hint's base type, its marks, and whether None is allowed."""
     optional = get_origin(hint) in (Union, types.UnionType)
     if optional:
         (hint,) = [arm for arm in get_args(hint) if arm is not types.NoneType]
@@ -312,7 +312,7 @@ def _convert(value: Any, hint: Any) -> Any:
 
 
 def describe(hint: Any) -> str:
-    """What a type hint allows, in words."""
+    """Return what a type hint allows, in words."""
     base, marks, optional = hint_parts(hint)
     if get_origin(base) is Literal:
         words = f"one of {', '.join(get_args(base))}"
@@ -341,7 +341,7 @@ def _text(value: Any) -> str:
 
 
 def _remedy(node: Node, hint: Any) -> str:
-    """How to write what was probably meant, or nothing."""
+    """Return how to write what was probably meant, or nothing."""
     if not isinstance(node, ScalarNode) or node.value is None:
         return ""
     base, _, _ = hint_parts(hint)

@@ -116,7 +116,7 @@ class Spec:
         return self.cost.prices
 
     def budgets(self) -> tuple[Budget, ...]:
-        """The budgets with their balance; all images have their natural prevalence."""
+        """Return the budgets with their balance; all images have their natural prevalence."""
         return tuple(
             Budget(None, "natural") if images is None else Budget(images, self.balance)
             for images in self.axes.budget
@@ -127,7 +127,7 @@ class Spec:
         return train_for(self.train, specificity, method_name)
 
     def model_for(self, specificity: Specificity) -> tuple[str, Any]:
-        """Name and options of the model that a specificity trains."""
+        """Return name and options of the model that a specificity trains."""
         return self.model.classifier if specificity.kind == "label" else self.model.segmenter
 
     def rest_for(
@@ -140,11 +140,11 @@ class Spec:
         return read
 
     def negatives_for(self, specificity: Specificity) -> Negatives:
-        """What masks of negative images count as; a classifier sees none."""
+        """Return what masks of negative images count as; a classifier sees none."""
         return "background" if specificity.kind == "label" else self.negatives
 
     def readout_for(self, specificity: Specificity) -> Aggregation | None:
-        """How the model's output becomes an image score; None for a classifier."""
+        """Return how the model's output becomes an image score; None for a classifier."""
         return None if specificity.kind == "label" else self.model.readout
 
 

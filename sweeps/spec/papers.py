@@ -107,7 +107,7 @@ class PublishedTable:
 
 @cache
 def tables() -> Mapping[str, PublishedTable]:
-    """Every table by its name `PAPER/TABLE`."""
+    """Return every table by its name `PAPER/TABLE`."""
     by_name: dict[str, PublishedTable] = {}
     for path in sorted(FOLDER.glob("*.yaml")):
         by_name |= {t.name: t for t in read_paper(path.read_bytes(), str(path), path.stem)}
@@ -115,7 +115,7 @@ def tables() -> Mapping[str, PublishedTable]:
 
 
 def names() -> list[str]:
-    """Every table, and every table with each of its datasets, as a sweep may name them."""
+    """Return every table, and every table with each of its datasets, as a sweep may name them."""
     return [
         name
         for key, table in tables().items()
@@ -124,7 +124,7 @@ def names() -> list[str]:
 
 
 def find(name: str, dataset: str) -> PublishedTable | None:
-    """What a table says of a dataset, or of the one that its name ends with.
+    """Return what a table says of a dataset, or of the one that its name ends with.
 
     Args:
         name: `PAPER/TABLE` or `PAPER/TABLE/DATASET`.
@@ -143,7 +143,7 @@ def find(name: str, dataset: str) -> PublishedTable | None:
 
 
 def read_paper(text: str | bytes, source: str, paper: str) -> tuple[PublishedTable, ...]:
-    """The tables of a paper's file.
+    """Return the tables of a paper's file.
 
     Args:
         text: The YAML.
@@ -209,7 +209,7 @@ def _value(field: Field) -> PublishedValue:
 
 
 def _order(field: Field) -> tuple[PublishedValue, ...]:
-    """The cells of `rising`, from the lowest value to the highest."""
+    """Return the cells of `rising`, from the lowest value to the highest."""
     rising: list[tuple[Field, str]] = []
     with field.complete():
         known = ("dataset", "budget", "method", "metric", "rising")

@@ -97,7 +97,7 @@ def _check_methods(root: Field, values: Mapping[str, Any], axes: FoundAxes) -> N
 
 
 def _lacks(rule: SelectionRule, specificity: Specificity, method: MethodChoice) -> str | None:
-    """Why a cell has no such metric, or None."""
+    """Return why a cell has no such metric, or None."""
     if rule.metric is None:
         return None
     if not METRICS[rule.metric].fits(segments=specificity.kind != "label"):

@@ -125,7 +125,7 @@ def _properties(cls: Any, names: Iterable[str] | None = None) -> dict[str, Schem
 def _mapping(
     properties: Mapping[str, Schema], required: Iterable[str] = (), doc: str = ""
 ) -> Schema:
-    """A mapping with these keys and no others."""
+    """Return a mapping with these keys and no others."""
     needed = list(required)
     return {
         **({"description": doc} if doc else {}),
@@ -149,7 +149,7 @@ def _with_options(registry: Mapping[str, type[Any]]) -> list[Schema]:
 
 
 def _list(items: Schema) -> Schema:
-    """A list as `Field.each` reads it."""
+    """Return a list as `Field.each` reads it."""
     return {"type": "array", "items": items, "minItems": 1, "uniqueItems": True}
 
 
@@ -269,7 +269,7 @@ def _docs(cls: type[Any]) -> Mapping[str, str]:
 
 
 def _below_fields(cls: type[Any]) -> dict[str, str]:
-    """The string that follows a field in the source, which Python itself drops."""
+    """Return the string that follows a field in the source, which Python itself drops."""
     [tree] = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
     body = tree.body if isinstance(tree, ast.ClassDef) else []
     return {
@@ -284,6 +284,6 @@ def _below_fields(cls: type[Any]) -> dict[str, str]:
 
 
 def _doc(cls: type[Any]) -> str:
-    """A class's docstring before its `Attributes:`, in one line."""
+    """Return a class's docstring before its `Attributes:`, in one line."""
     text, _, _ = (inspect.getdoc(cls) or "").partition("Attributes:\n")
     return " ".join(text.replace("None", "null").split())

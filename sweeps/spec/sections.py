@@ -51,7 +51,7 @@ FoundAxes = dict[str, list[tuple[Field, Any]]]
 
 
 def dataset(field: Field) -> DatasetRef:
-    """A staged dataset's name, or a generator: by name alone, or with options."""
+    """Return a staged dataset's name, or a generator: by name alone, or with options."""
     if isinstance(field.node, MappingNode):
         return GeneratorDataset(*field.choice(_GENERATOR, GENERATORS))
     name, _, digest = field.value(DATASET).partition("@")
@@ -107,7 +107,7 @@ def _budget(field: Field) -> int | None:
 
 
 def rest(field: Field) -> WeakLabels | None:
-    """What the training images beyond the budget carry: nothing, or their labels."""
+    """Return what the training images beyond the budget carry: nothing, or their labels."""
     _, options = field.choice("what the rest of the training images carries", RESTS)
     return options if isinstance(options, WeakLabels) else None
 
@@ -196,7 +196,7 @@ def _rule(field: Field, expected: str, rules: Collection[str]) -> SelectionRule:
 
 
 def select(field: Field) -> Select:
-    """The report's rule and operating point."""
+    """Return the report's rule and operating point."""
     chosen: dict[str, Any] = {}
     with field.complete():
         for key, child in field.mapping(("epoch", "operating_point")).items():

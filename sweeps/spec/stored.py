@@ -22,7 +22,7 @@ def digest_of(text: str) -> str:
 
 
 def stored_spec_key(digest: str) -> str:
-    """Where the YAML of a hash lies."""
+    """Return the key of the YAML of a hash."""
     return f"specs/{digest}.yaml"
 
 
@@ -34,7 +34,7 @@ def put_spec(store: Store, text: str) -> str:
 
 
 def get_spec(store: Store, digest: str) -> bytes:
-    """The YAML of a hash.
+    """Return the YAML of a hash.
 
     Raises:
         SweepError: not a hash, no YAML has it, or the YAML is another one.

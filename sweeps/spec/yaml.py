@@ -86,7 +86,7 @@ def shorten(text: str) -> str:
 
 
 def join(parent: str, key: str) -> str:
-    """The dotted key of a mapping's entry."""
+    """Return the dotted key of a mapping's entry."""
     return f"{parent}.{shorten(key)}" if parent else shorten(key)
 
 
@@ -159,7 +159,7 @@ def _to_node(value: Any, where: Where) -> Node:
 
 
 def to_python(node: Node) -> Any:
-    """The plain Python value of a node."""
+    """Return the plain Python value of a node."""
     if isinstance(node, ScalarNode):
         return node.value
     if isinstance(node, SequenceNode):
@@ -242,7 +242,7 @@ class _Builder:
         self.problems.append(SpecIssue(_line(event), key, f"{what} is refused; {remedy}"))
 
     def node(self, event: Any, key: str, depth: int, where: int | None = None) -> Node:
-        """The node that starts with an event; a collection stands where its key does."""
+        """Return the node that starts with an event; a collection stands where its key does."""
         line = _line(event)
         if depth > MAX_DEPTH:
             self.stop(line, f"nested more than {MAX_DEPTH} levels deep", key)

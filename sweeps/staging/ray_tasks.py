@@ -42,7 +42,7 @@ def run_chunks(
 
 
 def _result(task: Any) -> StagedChunk:
-    """What a staging task returned, or the error that it raised.
+    """Return what a staging task returned, or the error that it raised.
 
     Raises:
         Unavailable: its worker was lost, also on the last of its retries.

@@ -48,7 +48,7 @@ def generator_staging(name: str, options: Any) -> Staging:
 
 
 def staging_from_command(name: str, folder: Path | None, options: Mapping[str, Any]) -> Staging:
-    """What `sweeps stage NAME [DIR] --set key=value` asks for.
+    """Return what `sweeps stage NAME [DIR] --set key=value` asks for.
 
     Raises:
         SweepError: no such dataset, a folder too many or too few, or bad options.
@@ -71,7 +71,7 @@ def staging_from_command(name: str, folder: Path | None, options: Mapping[str, A
 
 
 def options_from_command(cls: type[Any], options: Mapping[str, Any]) -> Any:
-    """An options dataclass from `--set key=value` pairs, as strictly as from a sweep YAML.
+    """Return an options dataclass from `--set key=value` pairs, as strictly as from a sweep YAML.
 
     Raises:
         SweepError: unknown keys or bad values, all of them.

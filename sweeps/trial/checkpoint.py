@@ -25,11 +25,11 @@ class Clock:
         self.started, self.before = time.perf_counter(), 0.0
 
     def attempt(self) -> float:
-        """Seconds of this attempt."""
+        """Return seconds of this attempt."""
         return time.perf_counter() - self.started
 
     def trial(self) -> float:
-        """Seconds of the trial."""
+        """Return seconds of the trial."""
         return self.before + self.attempt()
 
 
@@ -46,7 +46,7 @@ class TrainingState:
         self._polled_at = time.monotonic()
 
     def resume(self) -> bytes | None:
-        """The training state to continue from, or None."""
+        """Return the training state to continue from, or None."""
         self.stored = self.stored or self.control.retried(self.task.trial_id)
         if not self.stored:
             return None
@@ -68,7 +68,7 @@ class TrainingState:
         self.store.put(self.key, results.pack_checkpoint(state, self.clock.trial()))
 
     def poll(self) -> ControlSignal:
-        """What the outside wants after an epoch.
+        """Return the control signal after an epoch.
 
         Where an epoch takes longer than a node has after its notice, each is worth a checkpoint:
         there will be no time for one once the notice has come.

@@ -66,19 +66,19 @@ class Control:
     """What a trial asks of the outside between epochs; by default nothing ever comes."""
 
     def stop(self) -> bool:
-        """Whether to save a checkpoint and end."""
+        """Return whether to save a checkpoint and end."""
         return False
 
     def leaving(self) -> bool:
-        """Whether this node will go away, so that every epoch is worth a checkpoint."""
+        """Return whether this node will go away, so that every epoch is worth a checkpoint."""
         return False
 
     def notice_s(self) -> float:
-        """Seconds from the notice that this node will go away to its end."""
+        """Return seconds from the notice that this node will go away to its end."""
         return math.inf
 
     def retried(self, trial_id: str) -> bool:
-        """Whether an earlier attempt of the trial was lost in this run."""
+        """Return whether an earlier attempt of the trial was lost in this run."""
         return False
 
 

@@ -67,7 +67,7 @@ class TrialTelemetry:
                     self._gauges[metrics.TRIAL_SPEED] = values[IMAGES_PER_SECOND]
 
     def telling(self, progress: Progress) -> Progress:
-        """A function that tells an epoch here and to `progress`."""
+        """Return a function that reports an epoch here and to `progress`."""
 
         def both(epoch: int, epochs: int, values: Mapping[str, float]) -> None:
             self.epoch(epoch, epochs, values)

@@ -75,7 +75,7 @@ class Rows:
         return float("nan")
 
     def trial(self, began: datetime, seconds: float) -> dict[str, Any]:
-        """The row of `trials`."""
+        """Return the row of `trials`."""
         task, config, fitted = self.task, self.task.config, self.fit
         counts = count_annotations(image_facts(self.dataset), config)
         metrics = {
@@ -116,7 +116,7 @@ class Rows:
         }
 
     def epochs(self) -> list[dict[str, Any]]:
-        """The rows of `epochs`."""
+        """Return the rows of `epochs`."""
         names = ("n_y0_s0", "n_y0_s1", "n_y1_s0", "n_y1_s1")
         return [
             {
@@ -149,7 +149,7 @@ class Rows:
             yield {**self.ids, **where, **image, "score": float(score)}
 
     def _images(self, split: str) -> Iterator[dict[str, Any]]:
-        """Ids, label and spurious attributes of a split's images, in row order."""
+        """Yield ids, label and spurious attributes of a split's images, in row order."""
         data = self.dataset
         for row in data.rows(split):
             yield {
@@ -164,7 +164,7 @@ class Rows:
             }
 
     def embeddings(self) -> list[dict[str, Any]]:
-        """The rows of `embeddings`; none where the sweep does not ask for them."""
+        """Return the rows of `embeddings`; none where the sweep does not ask for them."""
         vectors = self.fit.embeddings
         if not self.task.embeddings or vectors is None:
             return []

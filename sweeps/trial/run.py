@@ -49,7 +49,7 @@ def fit_for_real(dataset: Dataset, task: Task, hooks: Hooks, store: Store) -> Fi
 
 
 def classify(error: BaseException) -> str:
-    """The failure class that the retry policy and the failures table use."""
+    """Return the failure class that the retry policy and the failures table use."""
     if isinstance(error, NumericalError):
         return "numerical"
     if isinstance(error, DataError | ConfigError | Corrupt | NotFound):
@@ -62,7 +62,7 @@ def classify(error: BaseException) -> str:
 
 
 def describe_error(error: BaseException) -> str:
-    """The message for people, without secrets; a foreign error is named by its type."""
+    """Return the message for people, without secrets; a foreign error is named by its type."""
     if isinstance(error, SpuriousError | ClusterError):
         return redact(str(error))
     return redact(f"{type(error).__name__}: {error}")
@@ -146,7 +146,7 @@ def _commit(store: Store, rows: Rows, trial: Mapping[str, Any]) -> bool:
 
 @lru_cache(maxsize=4)
 def _open_store(url: str) -> Store:
-    """One client per worker process: a reused worker pays for it once."""
+    """Return one client per worker process: a reused worker pays for it once."""
     return open_store(url)
 
 

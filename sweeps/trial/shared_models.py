@@ -75,7 +75,7 @@ class StoredSharedModels:
             self._wait(folder)
 
     def _read(self, key: str) -> bytes | None:
-        """A checkpoint that is there and whole."""
+        """Return a checkpoint that is there and whole."""
         try:
             data = self.store.get(key)
             checkpoint.unpack(data)
@@ -88,7 +88,7 @@ class StoredSharedModels:
         return data
 
     def _try_claim(self, folder: str) -> bool:
-        """Whether the claim is this trial's now: there was none, or it was an earlier attempt's."""
+        """Return whether this trial has the claim now: none was there, or an earlier attempt's."""
         try:
             self.store.create(f"{folder}/claim.json", self._claim(0))
         except AlreadyExists:

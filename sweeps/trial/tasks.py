@@ -13,7 +13,7 @@ from sweeps.trial.result_rows import Task
 def task_for(
     trial: Trial, spec: Spec, store_url: str, cache: Path, has_checkpoint: bool = False
 ) -> Task:
-    """What a worker is sent for a trial."""
+    """Return what a worker is sent for a trial."""
     resources = spec.resources
     machine = Machine(
         device="cuda" if resources.gpus else "cpu",

@@ -16,7 +16,7 @@ from spurious.training.models import LoadWeights
 
 
 def weights_key(digest: str) -> str:
-    """Where a state dict lies."""
+    """Return the key of a state dict."""
     return f"weights/{digest}"
 
 
@@ -100,7 +100,7 @@ def stage_weights(store: Store, origin: str) -> str:
 
 
 def load_weights(store: Store) -> LoadWeights:
-    """A loader of state dicts by SHA-256 from a store."""
+    """Return a loader of state dicts by SHA-256 from a store."""
 
     def load(digest: str) -> Mapping[str, torch.Tensor]:
         try:

@@ -104,7 +104,7 @@ def _collapse(
 def pneumothorax_mask(
     anatomy: Anatomy, findings: Sequence[Pneumothorax], size: int
 ) -> NDArray[np.bool_]:
-    """The truth: pixels of pleural air inside the lung fields, (size, size) bool."""
+    """Return the truth: pixels of pleural air inside the lung fields, (size, size) bool."""
     mask = np.zeros((size, size), bool)
     for finding in findings:
         field = region(anatomy.lungs[finding.lung].outline, size)

@@ -42,7 +42,7 @@ def ribbon(line: Curve, widths: NDArray[np.float64]) -> Curve:
 
 
 def offset(line: Curve, distance: float) -> Curve:
-    """A line parallel to `line`."""
+    """Return a line parallel to `line`."""
     return line + distance * _normals(line)
 
 

@@ -62,7 +62,7 @@ def write_isic(
 
 
 def image_id(case: Case) -> str:
-    """A case's id, which is its file's stem."""
+    """Return a case's id, which is its file's stem."""
     return f"ISIC_{_FIRST + case.number:07d}"
 
 

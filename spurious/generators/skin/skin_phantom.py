@@ -113,13 +113,13 @@ def render_case(config: SkinPhantom, case: Case) -> tuple[NDArray[np.uint8], NDA
 
 
 def _clouds(rng: np.random.Generator, height: int, width: int, cells: int = 5) -> Picture:
-    """A smooth field of about unit variance, (H, W)."""
+    """Return a smooth field of about unit variance, (H, W)."""
     coarse = rng.standard_normal((cells, cells)).astype(np.float32)
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
 def _draw_lesion(picture: Picture, rng: np.random.Generator, contrast: float) -> NDArray[np.bool_]:
-    """A brown blot; with contrast its outline is more ragged and its colour blotched."""
+    """Draw a brown blot; with contrast its outline is more ragged and its colour blotched."""
     height, width = picture.shape[:2]
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     y, x = rng.uniform(0.4, 0.6) * height, rng.uniform(0.4, 0.6) * width

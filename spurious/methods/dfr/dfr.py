@@ -63,7 +63,7 @@ def fit(problem: TrainingProblem, options: Dfr, hooks: Hooks) -> Fit:
 
 
 def _evaluate(problem: TrainingProblem, model: Model, hooks: Hooks) -> Fit:
-    """A fit of one evaluated epoch, numbered as the trial's last, and kept."""
+    """Return a fit of one evaluated epoch, numbered as the trial's last, and kept."""
     epoch = problem.train.epochs
     evaluation = problem.evaluator(model, epoch)
     values = evaluation.values()

@@ -85,7 +85,7 @@ def split_in_halves(groups: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
 
 
 def best_penalty(vectors: Values, labels: Ids, groups: Ids, seed: int) -> float:
-    """The C whose worst group is the most accurate on images that it was not fitted on.
+    """Return the C whose worst group is the most accurate on images that it was not fitted on.
 
     Of equals the largest.
 
@@ -108,7 +108,7 @@ def best_penalty(vectors: Values, labels: Ids, groups: Ids, seed: int) -> float:
 def fit_averaged(
     vectors: Values, labels: Ids, groups: Ids, penalty: float, refits: int, seed: int
 ) -> Line:
-    """The mean of regressions on `refits` balanced draws; arguments as of `best_penalty`."""
+    """Return the mean of regressions on `refits` balanced draws; arguments as of `best_penalty`."""
     lines = []
     for number in range(refits):
         drawn = draw_balanced(groups, generator("dfr", seed, number))

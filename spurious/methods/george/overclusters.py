@@ -28,7 +28,7 @@ def refine(
     clusterer: str,
     random_state: int,
 ) -> tuple[Ids, Ids]:
-    """A class's clusters after over-clustering.
+    """Return a class's clusters after over-clustering.
 
     Args:
         points: (n, d) of training images.
@@ -57,7 +57,7 @@ def refine(
 
 
 def worth_keeping(subs: Ids, other_subs: Ids, before: Values, after: Values, losses: Values) -> Ids:
-    """The sub-clusters that are compact, hard and large enough to be groups, ascending.
+    """Return the sub-clusters that are compact, hard and large enough to be groups, ascending.
 
     Args:
         subs: (n,) sub-clusters of the training images of a class.

@@ -151,7 +151,7 @@ def _pixels(path: Path, kind: str, *modes: str) -> NDArray[Any]:
 
 
 def _read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """The lesion at native size, (H, W) bool."""
+    """Return the lesion at native size, (H, W) bool."""
     values = _pixels(path, "PNG", "L", "1")
     if values.shape != shape:
         raise DataError(

@@ -115,7 +115,7 @@ def read_traps(folder: Path, trap: int, problems: ReaderIssues) -> dict[str, Row
 
 
 def _read_table(path: Path, split: str, problems: ReaderIssues) -> dict[str, Row]:
-    """Rows of one table by image id.
+    """Return the rows of one table by image id.
 
     Raises:
         DataError: the file cannot be read as such a table at all.
@@ -143,7 +143,7 @@ def _read_table(path: Path, split: str, problems: ReaderIssues) -> dict[str, Row
 
 
 def _wrong_cells(cells: Mapping[str, str]) -> str | None:
-    """The first thing that is wrong with a row's values, or None."""
+    """Return the first thing that is wrong with a row's values, or None."""
     for column in (*ATTRIBUTES, "label"):
         if cells[column] not in ("0", "1"):
             return f"{column} is '{cells[column][:80]}' instead of 0 or 1"

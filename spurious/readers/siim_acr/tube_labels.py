@@ -80,7 +80,7 @@ def write_tube_csv(labels: TubeLabels, path: Path) -> None:
 
 
 def is_uid(name: str) -> bool:
-    """Whether a name has the form of a DICOM UID: numbers and dots, at most 64 characters."""
+    """Return whether a name is a DICOM UID in form: numbers and dots, at most 64 characters."""
     return len(name) <= 64 and _UID.fullmatch(name) is not None
 
 
