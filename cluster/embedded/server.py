@@ -216,7 +216,7 @@ class _Server:
         return True
 
     def _endpoint(self) -> Endpoint:
-        """Return the running server's place; raises ServerError where this command cannot use it."""
+        """Find the running server; raises ServerError where this command cannot use it."""
         state = json.loads(self._state.read_text())
         if state["host"] != socket.gethostname():
             raise ServerError(

@@ -34,7 +34,7 @@ BY_ATTRIBUTE = ("alignment_y0", "alignment_y1", "auroc_gap")
 def measure_context(
     squares: GaussianSquares | None, cells: pd.DataFrame, measured: pd.DataFrame
 ) -> dict[str, Any]:
-    """Build the context of `measures.html`: `measures`, `squares` (empty where there are none) and a note.
+    """Build the context of `measures.html`: `measures`, `squares` (may be empty) and a note.
 
     Args:
         squares: The generator's options where the images are generated squares.
