@@ -35,7 +35,7 @@ def measure(problem: TrainingProblem, fitted: Fit) -> None:
     model = load_first_model(problem, fitted.kept_state)
     fitted.embeddings = problem.evaluator.embeddings(model, EMBEDDED)
     fitted.rows += alignments(data, data.rows(EMBEDDED), fitted.embeddings, epoch)
-    variance = empirical_variance(annotated(data, problem.training))
+    variance = empirical_variance(iterate_annotated(data, problem.training))
     fitted.rows.append(MetricRow(epoch, "train", "variance_measure", None, variance))
 
 
@@ -63,7 +63,7 @@ def alignments(
     return metric_rows
 
 
-def annotated(
+def iterate_annotated(
     data: Dataset, training: TrainingSet
 ) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_] | None]]:
     """Yield every training image with its target where it is annotated and positive; one at a time.

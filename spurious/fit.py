@@ -18,7 +18,7 @@ from spurious.data.dataset import Dataset
 from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
 from spurious.methods.base import Method, TrainingProblem
-from spurious.scoring.groups import known_groups, numbered
+from spurious.scoring.groups import known_groups, number_groups
 from spurious.training.evaluate import Evaluator, MetricRow
 from spurious.training.loop import Fit, Hooks
 from spurious.training.models import CLASSES, LoadWeights, build
@@ -98,7 +98,7 @@ def group_rows(
             len(rows),
             method,
         )
-    return numbered(groups)
+    return number_groups(groups)
 
 
 def absent_groups(dataset: Dataset, config: FitConfig, groups: NDArray[np.int64]) -> MetricRow:

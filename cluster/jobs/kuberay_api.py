@@ -15,7 +15,7 @@ from lightkube.core.exceptions import ConfigError, LoadResourceError
 from lightkube.generic_resource import create_namespaced_resource
 
 from cluster.errors import ClusterError, Denied, NotFound, Unavailable
-from cluster.jobs.requests import numbered
+from cluster.jobs.requests import add_number
 
 _RayJob = create_namespaced_resource("ray.io", "v1", "RayJob", "rayjobs")
 _TIMEOUT_S = 10.0
@@ -88,7 +88,7 @@ class RayJobs:
         base = manifest["metadata"]["name"]
         namespace = manifest["metadata"].get("namespace") or self._client.namespace
         for number in range(1, _MOST):
-            name = numbered(base, number)
+            name = add_number(base, number)
             renamed = {
                 **manifest,
                 "metadata": {**manifest["metadata"], "name": name, "namespace": namespace},

@@ -19,10 +19,10 @@ from cluster.jobs.ray_internals import job_client
 from cluster.jobs.requests import (
     HOW_TO_AUTHENTICATE,
     Job,
+    add_number,
     authorities,
     extra_headers,
     number_of,
-    numbered,
     prepare_client,
 )
 
@@ -122,7 +122,7 @@ class JobsApi:
                 if job.live and job.entrypoint == request["entrypoint"]:
                     return job, True
                 numbers.add(number)
-            chosen = numbered(base, max(numbers) + 1)
+            chosen = add_number(base, max(numbers) + 1)
             try:
                 self._client.submit_job(**{**request, "submission_id": chosen})
                 return self.job(chosen), False

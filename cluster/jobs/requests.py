@@ -87,13 +87,13 @@ def job_id(prefix: str, name: str, digest: str) -> str:
     return identifier
 
 
-def numbered(base: str, number: int) -> str:
+def add_number(base: str, number: int) -> str:
     """Return the id of the first, second, ... job of the same request: Ray takes each id once."""
     return base if number <= 1 else f"{base}-{number}"
 
 
 def number_of(base: str, identifier: str) -> int | None:
-    """Return which of `numbered(base, ...)` an id is, or None."""
+    """Return which of `add_number(base, ...)` an id is, or None."""
     if identifier == base:
         return 1
     rest = identifier.removeprefix(f"{base}-")

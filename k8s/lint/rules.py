@@ -72,10 +72,12 @@ def _security(template: PodTemplate) -> Findings:
         if template.spec.get(name):
             yield LintFinding(f"{where}.{name}", "expected false (restricted pod security)")
     for path, container in template.containers():
-        yield from _restricted(f"{path}.securityContext", container.get("securityContext"), pod)
+        yield from _check_restricted(
+            f"{path}.securityContext", container.get("securityContext"), pod
+        )
 
 
-def _restricted(path: str, value: Any, pod: dict[str, Any]) -> Findings:
+def _check_restricted(path: str, value: Any, pod: dict[str, Any]) -> Findings:
     """Check one container for the restricted profile; what it leaves out it has from the pod."""
     container = mapping(value)
     both = {**pod, **container}
@@ -232,7 +234,7 @@ def _autoscaler(path: str, spec: dict[str, Any], pod: dict[str, Any]) -> Finding
     where = f"{path}.autoscalerOptions"
     if options.get("version") != "v2":
         yield LintFinding(f"{where}.version", "expected v2")
-    yield from _restricted(f"{where}.securityContext", options.get("securityContext"), pod)
+    yield from _check_restricted(f"{where}.securityContext", options.get("securityContext"), pod)
     yield from _requests_are_limits(f"{where}.resources", options.get("resources"))
 
 

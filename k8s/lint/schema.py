@@ -71,14 +71,14 @@ def schema_problems(
     findings: dict[tuple[str, str], LintFinding] = {}
     known = _core_validator(document.api_version, document.kind, version)
     if known:
-        errors = list(_located(known.iter_errors(document.body), ""))
+        errors = list(_locate(known.iter_errors(document.body), ""))
         return [LintFinding(path, message) for _, path, message in errors], True
     crd = crds.get((document.api_version, document.kind))
     checks = [_pod_problems(document, version), _metadata_problems(document, version)]
     if crd:
         body = with_defaults(document.body, crd)
         errors = list(Draft202012Validator(strict(crd)).iter_errors(body))
-        checks.insert(0, _located(errors, ""))
+        checks.insert(0, _locate(errors, ""))
     for check in checks:
         for keyword, path, message in check:
             findings.setdefault((keyword, path), LintFinding(path, message))
@@ -156,7 +156,7 @@ def _pod_problems(document: Document, version: str) -> Iterator[tuple[str, str, 
     assert validator is not None
     for template in pod_templates(document):
         pod = {**template.body, "apiVersion": "v1", "kind": "Pod"}
-        yield from _located(validator.iter_errors(pod), template.path)
+        yield from _locate(validator.iter_errors(pod), template.path)
 
 
 def _metadata_problems(document: Document, version: str) -> Iterator[tuple[str, str, str]]:
@@ -164,10 +164,10 @@ def _metadata_problems(document: Document, version: str) -> Iterator[tuple[str, 
     validator = _core_validator("v1", "ConfigMap", version)
     assert validator is not None
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": document.body.get("metadata")}
-    yield from _located(validator.iter_errors(body), "")
+    yield from _locate(validator.iter_errors(body), "")
 
 
-def _located(
+def _locate(
     errors: Iterator[ValidationError] | list[ValidationError], prefix: str
 ) -> Iterator[tuple[str, str, str]]:
     """Keyword, JSON path and message of every error; unknown fields one by one."""

@@ -29,7 +29,7 @@ def scale(images: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(images, dtype=np.float32)
 
 
-def normalised(images: NDArray[Any], normalise: str) -> torch.Tensor:
+def normalise_images(images: NDArray[Any], normalise: str) -> torch.Tensor:
     """(B, H, W, C) stored images to a (B, C, H, W) float32 tensor.
 
     Args:

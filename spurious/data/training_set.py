@@ -20,7 +20,7 @@ from spurious.config.fields import Negatives
 from spurious.config.options import Specificity, Train
 from spurious.data import augment
 from spurious.data.dataset import Dataset
-from spurious.data.inputs import PackedTargets, normalised, pixel_classes, scale, standardise
+from spurious.data.inputs import PackedTargets, normalise_images, pixel_classes, scale, standardise
 
 _AHEAD = 2
 """Batches prepared while one is trained on."""
@@ -140,7 +140,7 @@ class TrainingSet:
             yield Batch(*self._plain(positions), torch.from_numpy(positions))
 
     def _plain(self, positions: NDArray[np.int64]) -> Pair:
-        x = normalised(self.images[self.rows[positions]], self.config.normalise)
+        x = normalise_images(self.images[self.rows[positions]], self.config.normalise)
         if self.targets is None:
             return x, torch.from_numpy(self.labels[positions])
         return x, torch.from_numpy(self.targets.pixels(positions))

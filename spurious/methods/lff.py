@@ -25,7 +25,7 @@ _SMALLEST = 1e-8
 """Losses below it count as none."""
 
 
-def generalised(losses: torch.Tensor, power: float) -> torch.Tensor:
+def generalised_cross_entropy(losses: torch.Tensor, power: float) -> torch.Tensor:
     """Generalised cross-entropy (1 - p^q) / q, whose gradient is p^q times cross-entropy's.
 
     Args:
@@ -101,7 +101,10 @@ class LearningFromFailure(Objective):
         if self.averages is not None:
             losses = self.averages.update(batch.positions, losses)
         weights = relative_difficulty(losses[0], losses[1])
-        return generalised(biased, self.options.power).mean() + (weights * debiased).mean()
+        return (
+            generalised_cross_entropy(biased, self.options.power).mean()
+            + (weights * debiased).mean()
+        )
 
     def state(self) -> dict[str, Any]:
         """Return the averages, where there are any."""

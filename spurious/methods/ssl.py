@@ -90,7 +90,7 @@ class PseudoMasks(PackedTargets):
         return np.asarray(self._masks.bits.any(axis=1), dtype=bool)
 
 
-def unlabelled(problem: TrainingProblem, options: Ssl) -> TrainingSet:
+def select_unlabelled(problem: TrainingProblem, options: Ssl) -> TrainingSet:
     """Return the images beyond the budget.
 
     Raises:
@@ -164,7 +164,7 @@ def predicted_masks(
 
 def fit(problem: TrainingProblem, options: Ssl, hooks: Hooks) -> Fit:
     """Train the teacher, and the model on what it segments."""
-    rest = unlabelled(problem, options)
+    rest = select_unlabelled(problem, options)
     state = teacher(problem, options, rest, hooks)
     masks = PseudoMasks(predicted_masks(problem, state, rest, options.filter_by_label))
     fitted = run(problem, options, rest.under(options.views, masks), True, hooks)

@@ -50,7 +50,7 @@ def read_rows(
         ) from error
     if not header:
         raise DataError(
-            f"{path.name}: empty; expected a header with {_quoted(columns)}; "
+            f"{path.name}: empty; expected a header with {_quote(columns)}; "
             "restore the file from the release"
         )
 
@@ -78,10 +78,10 @@ def _header(path: Path, cells: list[str], columns: Sequence[str]) -> list[str]:
     if len(header) == 1 and other:
         hint = f"its delimiter looks like {other!r}: save it again with ','"
     raise DataError(
-        f"{path.name} line 1: no column {_quoted(missing)} in the header "
-        f"({_quoted(header)[:200]}); {hint}"
+        f"{path.name} line 1: no column {_quote(missing)} in the header "
+        f"({_quote(header)[:200]}); {hint}"
     )
 
 
-def _quoted(names: Sequence[str]) -> str:
+def _quote(names: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)

@@ -60,6 +60,6 @@ def known_groups(labels: NDArray[np.int64], attributes: NDArray[np.int8]) -> NDA
     return np.where((attributes == UNKNOWN).any(axis=1), UNKNOWN, groups)
 
 
-def numbered(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+def number_groups(groups: NDArray[np.int64]) -> NDArray[np.int64]:
     """Groups renumbered 0 to G - 1, in their order, those without an image left out."""
     return np.unique(groups, return_inverse=True)[1].astype(np.int64)

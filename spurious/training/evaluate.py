@@ -18,7 +18,7 @@ from spurious.config.fields import Negatives
 from spurious.config.options import Specificity, Train
 from spurious.data.attributes import GroupCounts
 from spurious.data.dataset import Dataset
-from spurious.data.inputs import PackedTargets, normalised, pixel_classes
+from spurious.data.inputs import PackedTargets, normalise_images, pixel_classes
 from spurious.data.splits import EVALUATION_SPLITS
 from spurious.scoring.metrics import mean_dice, worst_mean
 from spurious.scoring.registry import Predictions, compute_metrics
@@ -136,7 +136,9 @@ class Evaluator:
         parts = [np.empty((0, 0), dtype=np.float32)] if not len(rows) else []
         with torch.no_grad():
             for start in range(0, len(rows), _BATCH):
-                x = normalised(self.dataset.images[rows[start : start + _BATCH]], train.normalise)
+                x = normalise_images(
+                    self.dataset.images[rows[start : start + _BATCH]], train.normalise
+                )
                 x = x.to(self.device, memory_format=layout(train))
                 parts.append(forward.embedded(x).images.float().cpu().numpy())
         return np.concatenate(parts)
@@ -152,7 +154,7 @@ class Evaluator:
         bfloat16 = self.train.precision == "bfloat16"
         for start in range(0, len(rows), _BATCH):
             part = np.arange(start, min(start + _BATCH, len(rows)))
-            x = normalised(self.dataset.images[rows[part]], self.train.normalise)
+            x = normalise_images(self.dataset.images[rows[part]], self.train.normalise)
             x = x.to(self.device, memory_format=layout(self.train))
             targets = self._targets(split, part)
             with torch.autocast(self.device.type, torch.bfloat16, bfloat16):

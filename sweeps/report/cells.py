@@ -53,7 +53,7 @@ def cells(
     )
     by_cell = dict(list(priced.sort_values("seed").groupby(CELL, sort=False)))
     rows = []
-    for cell in _ordered(planned):
+    for cell in _order(planned):
         trials = by_cell.get(cell.key, priced.iloc[:0])
         identity = {
             "dataset": priced["dataset"].iloc[0],
@@ -92,7 +92,7 @@ def by_seed(
     return wide.reindex(pd.MultiIndex.from_tuples(keys, names=CELL)).to_numpy(dtype=np.float64)
 
 
-def unfinished(
+def find_unfinished(
     priced: pd.DataFrame, planned: Sequence[PlannedTrial], failures: pd.DataFrame
 ) -> pd.DataFrame:
     """Planned trials without a result, each with its last failure where there is one.
@@ -120,7 +120,7 @@ def _missing(priced: pd.DataFrame, planned: Sequence[PlannedTrial]) -> list[Plan
     return [trial for trial in planned if (*trial.key, trial.seed) not in done]
 
 
-def _ordered(planned: Sequence[PlannedTrial]) -> list[Cell]:
+def _order(planned: Sequence[PlannedTrial]) -> list[Cell]:
     return sorted(
         {trial.key: trial.cell for trial in planned}.values(),
         key=lambda cell: (

@@ -91,8 +91,8 @@ def measure_rows(cells: pd.DataFrame, measured: pd.DataFrame) -> list[dict[str, 
             "attribute": attribute,
             "seeds": len(group),
             "means": [
-                _summarised(summarize_images(group[VARIANCE])),
-                *(_summarised(summarize(group[name])) for name in BY_ATTRIBUTE),
+                _summarise(summarize_images(group[VARIANCE])),
+                *(_summarise(summarize(group[name])) for name in BY_ATTRIBUTE),
             ],
         }
         for of_cell, key in zip(cells["cell"], cell_keys(cells), strict=True)
@@ -123,7 +123,7 @@ def square_rows(
                 **_bought(cell),
                 "forms": [_form(form, whole) for form in forms],
                 "on_images": _form(on_images[specificity], whole),
-                "measured": _summarised(summarize_images(values)),
+                "measured": _summarise(summarize_images(values)),
             }
         )
     return rows
@@ -175,7 +175,7 @@ def _bought(cell: Cell) -> dict[str, Any]:
     return {"annotation": annotation(cell.specificity), "images": images(cell.budget)}
 
 
-def _summarised(summary: Summary) -> tuple[str, str]:
+def _summarise(summary: Summary) -> tuple[str, str]:
     """Return the mean and interval over seeds in words; empty without an interval."""
     if math.isnan(summary.low):
         return number(summary.mean), ""

@@ -19,7 +19,7 @@ from spurious.config.options import Prices
 from spurious.scoring.selection import SelectionRule
 from sweeps.report.answer import CHANCE, answer, caveats
 from sweeps.report.cautions import cautions
-from sweeps.report.cells import unfinished
+from sweeps.report.cells import find_unfinished
 from sweeps.report.figure import CAPTION
 from sweeps.report.measures import measure_context
 from sweeps.report.metrics import metric_context
@@ -80,7 +80,7 @@ def page_context(
         figures: What is drawn.
         files: Names of the files beside the page.
     """
-    without = unfinished(priced, source.planned, source.failures)
+    without = find_unfinished(priced, source.planned, source.failures)
     return {
         "provenance": source.provenance,
         "answer": answer(cells, priced),

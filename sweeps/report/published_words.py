@@ -80,12 +80,12 @@ def _metric(table: PublishedTable, metric: str, rows: list[dict[str, Any]]) -> d
     ranks = max((row["published_rank"] or 0 for row in rows), default=0)
     return {
         "name": sentence(METRICS[metric].words),
-        "rows": [_shown(row, ranks) for row in rows],
+        "rows": [_format(row, ranks) for row in rows],
         "orders": orders(table.where, metric, rows),
     }
 
 
-def _shown(row: Row, ranks: int) -> dict[str, str]:
+def _format(row: Row, ranks: int) -> dict[str, str]:
     digits = METRICS[row["metric"]].digits
     rank = row["published_rank"]
     published = _spread(row["published_mean"], row["published_sd"], digits)
@@ -99,7 +99,7 @@ def _shown(row: Row, ranks: int) -> dict[str, str]:
         "measured": number(row["measured_mean"], digits) if row["measured_n"] else here,
         "interval": interval(row["measured_low"], row["measured_high"], digits),
         "n": str(row["measured_n"]),
-        "difference": _signed(row["difference"], digits),
+        "difference": _format_signed(row["difference"], digits),
         "counterpart": _COUNTERPARTS[row["counterpart"]],
         "note": row["note"] or "",
     }
@@ -119,7 +119,7 @@ def _spread(mean: float, sd: float, digits: int) -> str:
     return number(mean, digits) + more
 
 
-def _signed(value: float, digits: int) -> str:
+def _format_signed(value: float, digits: int) -> str:
     return f"{'+' if value > 0 else ''}{number(value, digits)}"
 
 

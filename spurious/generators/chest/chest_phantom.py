@@ -147,13 +147,13 @@ def _groups(config: ChestPhantom, split: str, size: int) -> list[tuple[bool, boo
     shares = (config.eval_p_tube_given_positive, config.eval_p_tube_given_negative)
     if split == "train":
         shares = (config.p_tube_given_positive, config.p_tube_given_negative)
-    positives = _rounded(size * config.prevalence)
+    positives = _round(size * config.prevalence)
     groups: list[tuple[bool, bool]] = []
     for positive, count, share in (
         (True, positives, shares[0]),
         (False, size - positives, shares[1]),
     ):
-        tubes = _rounded(count * share)
+        tubes = _round(count * share)
         groups += [(positive, i < tubes) for i in range(count)]
     return groups
 
@@ -177,5 +177,5 @@ def _uid_tails(
     ]
 
 
-def _rounded(number: float) -> int:
+def _round(number: float) -> int:
     return int(number + 0.5)

@@ -56,14 +56,14 @@ def fill(outlines: Sequence[Curve], size: int, soft: float = 0.0) -> Layer:
     """Union of closed outlines in [0, 1], blurred by `soft`."""
     canvas = np.zeros((size, size), np.uint8)
     for outline in outlines:
-        cv2.fillPoly(canvas, [_fixed(outline, size)], (255,), cv2.LINE_AA, _SHIFT)
+        cv2.fillPoly(canvas, [_to_fixed_point(outline, size)], (255,), cv2.LINE_AA, _SHIFT)
     return _soften(canvas, soft)
 
 
 def region(outline: Curve, size: int) -> NDArray[np.bool_]:
     """Pixels inside a closed outline or on it, (size, size) bool."""
     canvas = np.zeros((size, size), np.uint8)
-    cv2.fillPoly(canvas, [_fixed(outline, size)], (1,), cv2.LINE_8, _SHIFT)
+    cv2.fillPoly(canvas, [_to_fixed_point(outline, size)], (1,), cv2.LINE_8, _SHIFT)
     return canvas.astype(bool)
 
 
@@ -79,7 +79,9 @@ def stroke(
     for i, (line, width) in enumerate(zip(lines, widths, strict=True)):
         value = 255 if values is None else round(255 * values[i])
         thickness = max(1, round(width * size))
-        cv2.polylines(canvas, [_fixed(line, size)], False, (value,), thickness, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(
+            canvas, [_to_fixed_point(line, size)], False, (value,), thickness, cv2.LINE_AA, _SHIFT
+        )
     return _soften(canvas, soft)
 
 
@@ -131,6 +133,6 @@ def _unit(canvas: NDArray[Any]) -> Layer:
     return np.asarray(np.divide(canvas, 255, dtype=np.float32))
 
 
-def _fixed(curve: Curve, size: int) -> NDArray[np.int32]:
+def _to_fixed_point(curve: Curve, size: int) -> NDArray[np.int32]:
     """Fixed-point pixel coordinates; pixel centres lie at whole numbers, hence the half."""
     return np.asarray(np.round((curve * size - 0.5) * 2**_SHIFT), np.int32)

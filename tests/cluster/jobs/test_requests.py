@@ -19,6 +19,7 @@ import pytest
 from cluster.errors import ClusterError, Denied, Unavailable
 from cluster.jobs.requests import (
     Job,
+    add_number,
     api_address,
     authorities,
     extra_headers,
@@ -26,7 +27,6 @@ from cluster.jobs.requests import (
     job_id,
     job_request,
     number_of,
-    numbered,
     prepare_client,
 )
 
@@ -64,7 +64,7 @@ def test_ids_of_further_jobs_are_numbered() -> None:
     """The second has -2, and an id of another request is none of them."""
     base = job_id("sweep", "tiny", "0123456789abcdef")
     assert base == "sweep-tiny-0123456789ab"
-    assert [numbered(base, number) for number in (1, 2, 12)] == [base, f"{base}-2", f"{base}-12"]
+    assert [add_number(base, number) for number in (1, 2, 12)] == [base, f"{base}-2", f"{base}-12"]
     assert [number_of(base, found) for found in (base, f"{base}-2", f"{base}-12")] == [1, 2, 12]
     for other in ("sweep-tiny-0123456789ac", f"{base}-x", f"{base}2", "x"):
         assert number_of(base, other) is None

@@ -10,7 +10,7 @@ import torch
 from small_data import fit_config, grey_squares, squares
 
 from spurious.config.options import Specificity, Train
-from spurious.data.inputs import PackedTargets, normalised, scale, standardise
+from spurious.data.inputs import PackedTargets, normalise_images, scale, standardise
 from spurious.data.specificity import supervision_target
 from spurious.data.training_set import TrainingSet
 from spurious.training.evaluate import Evaluator
@@ -23,7 +23,7 @@ def test_unit_normalisation(dtype: Any) -> None:
     top = np.iinfo(dtype).max
     images = np.zeros((2, 4, 6, 3), dtype)
     images[0, 1, 2] = (0, top // 3, top)
-    found = normalised(images, "unit")
+    found = normalise_images(images, "unit")
     assert found.shape == (2, 3, 4, 6)
     assert found.dtype == torch.float32
     assert found[0, :, 1, 2].tolist() == pytest.approx([-2.0, 4 / 3 - 2, 2.0])
@@ -34,8 +34,8 @@ def test_imagenet_normalisation() -> None:
     """Each colour has its constants; a grey image takes their mean."""
     white = np.full((1, 2, 2, 3), 255, np.uint8)
     expected = [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
-    assert normalised(white, "imagenet")[0, :, 0, 0].tolist() == pytest.approx(expected)
-    grey = normalised(white[..., :1], "imagenet")
+    assert normalise_images(white, "imagenet")[0, :, 0, 0].tolist() == pytest.approx(expected)
+    grey = normalise_images(white[..., :1], "imagenet")
     assert grey.unique().tolist() == pytest.approx([(1 - 0.449) / 0.226])
 
 
@@ -43,7 +43,7 @@ def test_imagenet_normalisation() -> None:
 def test_float_images_are_taken_as_they_are(normalise: str) -> None:
     """A generator's intensities have a scale of their own."""
     images = np.random.default_rng(0).normal(size=(2, 3, 5, 1)).astype(np.float32) * 10
-    assert (normalised(images, normalise).numpy()[:, 0] == images[..., 0]).all()
+    assert (normalise_images(images, normalise).numpy()[:, 0] == images[..., 0]).all()
     assert scale(images) is images
 
 
@@ -64,7 +64,7 @@ def test_training_and_evaluation_see_an_image_alike(normalise: str) -> None:
     """One pair of constants: what training is given, flipped or not, is what evaluation scores."""
     dataset = grey_squares()
     rows = dataset.rows("train")
-    expected = normalised(dataset.images, normalise)
+    expected = normalise_images(dataset.images, normalise)
     order = [np.arange(len(rows))]
     for augment in ("none", "flip"):
         config = fit_config("label", augment=augment, normalise=normalise)

@@ -20,7 +20,7 @@ from spurious.config.fields import problems
 from spurious.config.methods import Jtt
 from spurious.config.options import FitConfig
 from spurious.data.dataset import Dataset
-from spurious.data.inputs import normalised
+from spurious.data.inputs import normalise_images
 from spurious.data.randomness import generator
 from spurious.data.training_set import Batch, TrainingSet
 from spurious.methods import jtt
@@ -228,7 +228,7 @@ def test_a_fit_agrees_with_plain_numpy(rule: Any) -> None:
         return data
 
     outcome = jtt.fit(problem, config.method, Hooks(shared_models=keep))
-    x = normalised(dataset.images[training.rows], "unit").numpy().astype(np.float64)
+    x = normalise_images(dataset.images[training.rows], "unit").numpy().astype(np.float64)
     logits = numpy_logits(shared_models[0]["last"], x)
     assert np.abs(logits[:, 1] - logits[:, 0]).min() > 1e-5  # no prediction hangs on rounding
     labels = dataset.labels[training.rows]

@@ -26,7 +26,7 @@ from spurious.methods.lff import (
     AveragedLosses,
     LearningFromFailure,
     biased_network,
-    generalised,
+    generalised_cross_entropy,
     relative_difficulty,
 )
 from spurious.scoring.metrics import auroc
@@ -64,9 +64,9 @@ def losses_of(logits: torch.Tensor, targets: torch.Tensor) -> NDArray[np.float64
 def test_generalised_cross_entropy_by_hand() -> None:
     """At p = 1/2 and q = .7 it is .549183; q = 1 is 1 - p, a small q cross-entropy."""
     half = torch.tensor([math.log(2)], dtype=torch.float64)
-    assert generalised(half, 0.7).item() == pytest.approx(0.549183, abs=1e-6)
-    assert generalised(half, 1.0).item() == pytest.approx(0.5)
-    assert generalised(half, 1e-9).item() == pytest.approx(math.log(2), rel=1e-6)
+    assert generalised_cross_entropy(half, 0.7).item() == pytest.approx(0.549183, abs=1e-6)
+    assert generalised_cross_entropy(half, 1.0).item() == pytest.approx(0.5)
+    assert generalised_cross_entropy(half, 1e-9).item() == pytest.approx(math.log(2), rel=1e-6)
 
 
 @settings(deadline=None, max_examples=30)
@@ -84,7 +84,7 @@ def test_its_gradient_is_cross_entropy_s_times_p_to_the_q(
     def gradient(general: bool) -> torch.Tensor:
         x = values_.clone().requires_grad_()
         losses = functional.cross_entropy(x, targets, reduction="none")
-        (generalised(losses, power) if general else losses).sum().backward()
+        (generalised_cross_entropy(losses, power) if general else losses).sum().backward()
         assert x.grad is not None
         return x.grad
 

@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from small_data import fit_config, fitted, grey_squares, no_weights, squares, values
 
-from spurious.after_fit import annotated
+from spurious.after_fit import iterate_annotated
 from spurious.config.options import Budget, Specificity, Train
 from spurious.data.attributes import UNKNOWN, GroupCounts
 from spurious.data.dataset import Dataset
-from spurious.data.inputs import normalised
+from spurious.data.inputs import normalise_images
 from spurious.data.specificity import supervision_target
 from spurious.data.training_set import TrainingSet
 from spurious.fit import annotated_rows
@@ -132,7 +132,7 @@ def test_a_fit_has_the_embeddings_of_its_kept_model(outcome: tuple[Dataset, Fit]
     assert fit.embeddings is not None
     assert fit.embeddings.shape == (40, 8)
     for row, found in zip(dataset.rows("test"), fit.embeddings, strict=True):
-        x = normalised(dataset.images[row][None].copy(), "unit")
+        x = normalise_images(dataset.images[row][None].copy(), "unit")
         np.testing.assert_allclose(
             model.embedded(x).images.detach().numpy()[0], found, rtol=1e-4, atol=1e-6
         )
@@ -202,9 +202,9 @@ def test_images_are_looked_at_one_by_one() -> None:
     dataset = squares()
     rows = dataset.rows("train")[3:9]
     training = TrainingSet(dataset, rows, Specificity("mask"), Train(), seed=0)
-    first, _ = next(annotated(dataset, training))
+    first, _ = next(iterate_annotated(dataset, training))
     assert np.shares_memory(first, dataset.images)
-    seen = [target for _, target in annotated(dataset, training)]
+    seen = [target for _, target in iterate_annotated(dataset, training)]
     assert len(seen) == len(dataset.rows("train"))
     positives = [at for at in range(3, 9) if dataset.labels[dataset.rows("train")[at]]]
     assert [at for at, target in enumerate(seen) if target is not None] == positives

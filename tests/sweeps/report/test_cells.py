@@ -22,7 +22,7 @@ from spurious.config.methods import GroupDro
 from spurious.scoring.selection import parse_rule
 from sweeps.errors import ResultError
 from sweeps.report.answer import answer, best_cell, caveats, cheapest_within
-from sweeps.report.cells import cells, unfinished
+from sweeps.report.cells import cells, find_unfinished
 from sweeps.spec.model import MethodChoice
 
 
@@ -68,7 +68,7 @@ def test_missing_and_failed_seeds_are_counted(made: Made) -> None:
     assert not first["complete"]
     assert table.iloc[1:]["complete"].all()
     assert table["seeds_failed"].sum() == 1
-    missing = unfinished(priced, made.planned, failed).set_index("trial_id")
+    missing = find_unfinished(priced, made.planned, failed).set_index("trial_id")
     assert missing.loc[gone[0], "message"] == "later"
     assert missing["attempts"].to_dict() == {gone[0]: 2, gone[1]: 0}
     assert pd.isna(missing.loc[gone[1], "failure_class"])
