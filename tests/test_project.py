@@ -40,10 +40,13 @@ def test_the_development_lock_only_adds_to_the_runtime_lock() -> None:
 
 def test_files_and_functions_are_short() -> None:
     """Files have 400 lines at most, half of them 130; functions 50, their docstrings included."""
-    files = [path for top in (*PACKAGES, "k8s", "docs") for path in (ROOT / top).rglob("*.py")]
-    texts = {path: path.read_text() for path in files if path.name != "__init__.py"}
-    lines = {path: len(text.splitlines()) for path, text in texts.items()}
-    assert {path: count for path, count in lines.items() if count > 400} == {}
+    tops = (*PACKAGES, "k8s", "docs", "tests")
+    files = [path for top in tops for path in (ROOT / top).rglob("*.py")]
+    counts = {path: len(path.read_text().splitlines()) for path in files}
+    assert {path: count for path, count in counts.items() if count > 400} == {}
+    ours = [path for path in files if path.relative_to(ROOT).parts[0] != "tests"]
+    texts = {path: path.read_text() for path in ours if path.name != "__init__.py"}
+    lines = {path: counts[path] for path in texts}
     assert median(lines.values()) <= 130
     functions = [
         (str(path), node.name, 1 + (node.end_lineno or 0) - node.lineno)

@@ -1,4 +1,4 @@
-"""One Ray session per module that asks for it, with workers that reach S3 through a gate."""
+"""A Ray session for a module, whose workers reach S3 through a gate; a folder with a spec."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from ray_here import Gate, RayHere
+from tiny_sweeps import TEXT
 
 from cluster.embedded.server import Endpoint
 from cluster.jobs.session import ray_session
@@ -41,3 +42,11 @@ def ray_here(s3_endpoint: Endpoint) -> Iterator[RayHere]:
         patch.undo()
         gate.close()
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with `tiny.yaml` in it."""
+    (tmp_path / "tiny.yaml").write_text(TEXT)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

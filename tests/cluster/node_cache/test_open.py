@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import json
 import os
 import subprocess
@@ -16,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cached_datasets import CountingStore, cached_folder, check_arrays, entries
 from sample_records import make_records, stage
 
 from cluster.datasets.keys import shard_key
 from cluster.datasets.manifest_build import build_manifest
 from cluster.datasets.shards import write_shards
-from cluster.errors import ClusterError, Corrupt, Denied, NotFound, Unavailable
-from cluster.node_cache import eviction as cache_room
-from cluster.node_cache.eviction import CACHE_VERSION, DiskFull, dataset_folder
+from cluster.errors import Corrupt, Denied, NotFound, Unavailable
+from cluster.node_cache.eviction import CACHE_VERSION
 from cluster.node_cache.open import open_dataset
 
 Usage = namedtuple("Usage", "total used free")
@@ -57,23 +56,6 @@ OPENER = """
 """
 
 
-class CountingStore:
-    """Passes everything on, and remembers what was downloaded."""
-
-    def __init__(self, store):
-        self.store = store
-        self.downloads: list[str] = []
-
-    def __getattr__(self, name):
-        return getattr(self.store, name)
-
-    def download(self, key, path):
-        """Count, and take long enough that others would fetch too if they could."""
-        self.downloads.append(key)
-        time.sleep(0.05)
-        self.store.download(key, path)
-
-
 def start_opener(root: Path, stop_at: int = 0) -> subprocess.Popen[str]:
     """Open `phantom` in another process; `stop_at` hangs it after that download."""
     command = [sys.executable, "-c", textwrap.dedent(OPENER), str(root), str(stop_at)]
@@ -87,32 +69,6 @@ def wait_for(path: Path) -> None:
             return
         time.sleep(0.05)
     pytest.fail(f"{path} did not appear within 60 s")
-
-
-def entries(cache: Path) -> list[str]:
-    """What the cache holds besides its lock files."""
-    return sorted(path.name for path in cache.iterdir() if path.suffix != ".lock")
-
-
-def cached_folder(cache: Path, manifest) -> Path:
-    """Where a dataset is cached."""
-    return dataset_folder(cache, manifest.content_digest)
-
-
-def check_arrays(cached, records) -> None:
-    """Every array equals the records in id order."""
-    records = sorted(records, key=lambda r: r.sample_id)
-    code = {True: 1, False: 0, None: -1}
-    dataset = cached.dataset
-    np.testing.assert_array_equal(dataset.images, [r.image for r in records])
-    np.testing.assert_array_equal(dataset.masks[:], [r.mask for r in records])
-    assert dataset.labels.tolist() == [r.label for r in records]
-    assert dataset.abnormalities.tolist() == [r.abnormalities for r in records]
-    assert dataset.splits.tolist() == [r.split for r in records]
-    assert dataset.sample_ids.tolist() == [r.sample_id for r in records]
-    assert dataset.patient_ids.tolist() == [r.patient_id for r in records]
-    names = sorted(records[0].attributes)
-    assert dataset.attributes.tolist() == [[code[r.attributes[n]] for n in names] for r in records]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -333,124 +289,6 @@ def test_a_repeated_id_is_refused(folder_store, tmp_path):
     with pytest.raises(Corrupt, match="repeat id 'img-0000'"):
         open_dataset(folder_store, twice, tmp_path / "cache")
     assert entries(tmp_path / "cache") == []
-
-
-def test_too_small_a_disk_is_refused_before_fetching(folder_store, tmp_path, monkeypatch):
-    """Folder, bytes needed and bytes free are named, and nothing is downloaded or left."""
-    store = CountingStore(folder_store)
-    manifest = stage(folder_store, make_records())
-    monkeypatch.setattr(cache_room.shutil, "disk_usage", lambda path: Usage(10, 3, 7))
-    cache = tmp_path / "cache"
-    with pytest.raises(DiskFull, match=rf"{cache} is full: \d+ bytes needed, 7 free"):
-        open_dataset(store, manifest, cache)
-    assert store.downloads == []
-    assert entries(cache) == []
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A real file system of 1 MiB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a tmpfs")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-@pytest.mark.parametrize("images", [1, 6], ids=["while downloading", "while reserving"])
-def test_a_disk_that_fills_up_meanwhile(folder_store, small_disk, monkeypatch, images):
-    """ENOSPC after the check is the same error, and all is cleaned, wherever it strikes."""
-    store = CountingStore(folder_store)
-    manifest = stage(folder_store, make_records(images, (300, 600, 3)))
-    monkeypatch.setattr(cache_room.shutil, "disk_usage", lambda path: Usage(1 << 40, 0, 1 << 40))
-    with pytest.raises(DiskFull, match=f"{small_disk} ran full") as caught:
-        open_dataset(store, manifest, small_disk)
-    assert len(store.downloads) == (1 if images == 1 else 0)
-    assert isinstance(caught.value.__cause__, OSError)
-    assert caught.value.__cause__.errno == errno.ENOSPC
-    assert entries(small_disk) == []
-
-
-def test_a_full_disk_evicts_before_it_fails(folder_store, small_disk):
-    """A small disk holds the datasets one after the other."""
-    for seed in range(3):
-        manifest = stage(folder_store, make_records(2, (200, 300, 3), seed=seed))
-        check_arrays(
-            open_dataset(folder_store, manifest, small_disk),
-            make_records(2, (200, 300, 3), seed=seed),
-        )
-    assert entries(small_disk) == [cached_folder(small_disk, manifest).name]
-
-
-def test_eviction_spares_what_is_in_use_and_what_was_used_last(folder_store, tmp_path, monkeypatch):
-    """The least recently opened free dataset goes; one with a living view stays."""
-    cache = tmp_path / "cache"
-    a, b, c, d = (
-        stage(folder_store, make_records(seed=seed), name=f"d{seed}") for seed in range(4)
-    )
-    view = open_dataset(folder_store, a, cache).dataset.images[2:3]
-    for age, manifest in enumerate((b, c)):
-        open_dataset(folder_store, manifest, cache)
-        stamp = 1_000_000 + age
-        os.utime(cached_folder(cache, manifest) / "index.json", (stamp, stamp))
-    open_dataset(folder_store, b, cache)
-    folders = [path for path in cache.iterdir() if path.is_dir()]
-    used = sum(file.stat().st_size for folder in folders for file in folder.iterdir())
-    limit = used + 14_000  # d is estimated at less than 14,000 bytes above its files
-    monkeypatch.setenv("SWEEPS_CACHE_MAX", str(limit))
-    open_dataset(folder_store, d, cache)
-    assert entries(cache) == sorted(cached_folder(cache, m).name for m in (a, b, d))
-    assert view.sum() == make_records(seed=0)[2].image.sum()
-
-
-def test_the_limit_counts_datasets_in_use(folder_store, tmp_path, monkeypatch):
-    """Where everything is in use the limit is an error; once the arrays are gone there is room."""
-    one, two = (stage(folder_store, make_records(seed=seed), name=f"d{seed}") for seed in (0, 1))
-    view = open_dataset(folder_store, one, tmp_path / "cache").dataset.images[:1]
-    monkeypatch.setenv("SWEEPS_CACHE_MAX", "20kB")
-    with pytest.raises(DiskFull, match=r"limited to 20000 bytes.* raise SWEEPS_CACHE_MAX"):
-        open_dataset(folder_store, two, tmp_path / "cache")
-    del view
-    open_dataset(folder_store, two, tmp_path / "cache")
-    assert entries(tmp_path / "cache") == [cached_folder(tmp_path / "cache", two).name]
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("", None),
-        ("20000", 20_000),
-        ("20 B", 20),
-        ("50G", 50 * 10**9),
-        ("200GiB", 200 * 2**30),
-        ("1.5ti", 3 * 2**39),
-    ],
-)
-def test_the_limit_is_a_size(monkeypatch, text, size):
-    """Units of 1000 and of 1024 bytes, as Kubernetes tells them apart."""
-    monkeypatch.setenv("SWEEPS_CACHE_MAX", text)
-    assert cache_room.cache_limit() == size
-
-
-@pytest.mark.parametrize("text", ["much", "0", "-1G", "1e9", "5 XB", "nan", "10GG"])
-def test_a_limit_that_is_not_a_size(monkeypatch, text):
-    """One error with the variable, its value, and what is expected."""
-    monkeypatch.setenv("SWEEPS_CACHE_MAX", text)
-    with pytest.raises(ClusterError, match=rf"^SWEEPS_CACHE_MAX='{text}': expected a size.*200GiB"):
-        cache_room.cache_limit()
-
-
-def test_other_things_in_the_cache_folder_are_left_alone(folder_store, tmp_path, monkeypatch):
-    """Eviction touches only folders that the cache made, however short the disk."""
-    cache = tmp_path / "cache"
-    (cache / "v1-notes").mkdir(parents=True)
-    (cache / "precious.tmp").mkdir()
-    monkeypatch.setattr(cache_room.shutil, "disk_usage", lambda path: Usage(10, 3, 7))
-    with pytest.raises(DiskFull):
-        open_dataset(folder_store, stage(folder_store, make_records()), cache)
-    assert entries(cache) == ["precious.tmp", "v1-notes"]
 
 
 def test_a_cache_folder_that_cannot_be_made(folder_store, tmp_path):
