@@ -168,7 +168,7 @@ def _problem(
         config.train,
         config.seed,
     )
-    rows, others, val = (
+    rows, unannotated, val = (
         annotated_rows(dataset, config),
         rest_rows(dataset, config),
         dataset.rows("val"),
@@ -189,8 +189,8 @@ def _problem(
         training=TrainingSet(
             dataset, rows, config.specificity, train, seed, workers, negatives=negatives
         ),
-        rest=TrainingSet(dataset, others, label, train, seed, workers, hidden)
-        if len(others)
+        rest=TrainingSet(dataset, unannotated, label, train, seed, workers, hidden)
+        if len(unannotated)
         else None,
         validation=TrainingSet(dataset, val, label, train, seed, workers),
         evaluator=Evaluator(

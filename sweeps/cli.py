@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cluster.common.redaction import RedactingFormatter, redact
 from cluster.errors import ClusterError
 from spurious.errors import SpuriousError
-from sweeps.commands.parser import build_parser
+from sweeps.commands.parser import build_parser, parse_options
 from sweeps.errors import SweepError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from sweeps.commands.completion import complete
 
         complete(parser)
-    options = parser.parse_args(arguments)
+    options = parse_options(parser, arguments)
     handler = logging.StreamHandler()
     handler.setFormatter(RedactingFormatter("%(levelname)s %(name)s: %(message)s"))
     level = logging.INFO if options.verbose else logging.WARNING

@@ -18,15 +18,23 @@ PACKAGES = ("cluster", "k8s", "spurious", "sweeps")
 
 NAMES = {
     "asked": "is_requested, or what was requested",
+    "as_many_as_the_largest": "oversample_to_largest_group",
     "beside": "what it is",
+    "equally_often": "group_balanced",
     "feed": "sampler",
+    "further": "remaining_..., val_...: what it is",
     "found": "what it holds, e.g. matches",
     "given": "what it holds, e.g. options",
+    "lies": "is stored",
     "made": "what it holds, e.g. created_job",
+    "others": "remaining_..., val_...: what it is",
+    "outside": "remaining_..., val_...: what it is",
     "own": "what it holds, e.g. local_store",
     "purchase": "cell",
+    "room": "space",
     "said": "what it holds, e.g. message",
     "told": "what it holds, e.g. error_message",
+    "wanted": "what it is",
     "wish": "control_signal",
 }
 """Whole names, and what to write; a leading underscore does not matter."""

@@ -44,8 +44,8 @@ def choose_ports(s3: int | None) -> dict[str, int]:
                     f"the embedded server cannot use port {s3}: {number} on 127.0.0.1: {problem}: "
                     "end what listens there, choose another port, or leave it out"
                 )
-    others = random.SystemRandom().sample(_PORTS, len(_PORTS))
-    free = (n for n in others if n != s3 and not (_why_not_free(n) or _why_not_free(n + _GRPC)))
+    candidates = random.SystemRandom().sample(_PORTS, len(_PORTS))
+    free = (n for n in candidates if n != s3 and not (_why_not_free(n) or _why_not_free(n + _GRPC)))
     chosen = list(islice(free, 4))
     if len(chosen) < 4:
         raise ServerError(f"no free ports in {_PORTS.start}-{_PORTS.stop} for the embedded server")

@@ -100,8 +100,8 @@ class RayJobs:
                     return _state(created), False
             except _Conflict:
                 there = self._find(name, namespace)
-                wanted = manifest["spec"]["entrypoint"]
-                if there is not None and there.live and there.entrypoint == wanted:
+                entrypoint = manifest["spec"]["entrypoint"]
+                if there is not None and there.live and there.entrypoint == entrypoint:
                     return there, True
         raise ClusterError(f"{_MOST} RayJobs named {base} in {namespace}: delete the ended ones")
 

@@ -78,8 +78,8 @@ def job_id(prefix: str, name: str, digest: str) -> str:
         name: Lower-case letters, digits and hyphens; cut where it is too long.
         digest: Hexadecimal; its first 12 digits keep ids apart.
     """
-    room = _LONGEST_ID - _SUFFIX_ROOM - len(prefix) - _HASH - 2
-    identifier = f"{prefix}-{name[:room].strip('-')}-{digest[:_HASH]}"
+    space = _LONGEST_ID - _SUFFIX_ROOM - len(prefix) - _HASH - 2
+    identifier = f"{prefix}-{name[:space].strip('-')}-{digest[:_HASH]}"
     if not _ID.fullmatch(identifier):
         raise ClusterError(
             f"'{identifier}' cannot be a job's id: expected lower-case letters, digits and hyphens"

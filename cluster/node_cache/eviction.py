@@ -110,7 +110,7 @@ def make_room(folder: Path, needed: int) -> Iterator[None]:
     cache_dir, max_bytes = folder.parent, cache_limit()
     with held_lock(cache_dir / "room", f"room in cache {cache_dir}", wait_seconds=600):
         _remove_leftovers(cache_dir, folder)
-        candidates = sorted(_others(cache_dir, folder), key=_last_opened)
+        candidates = sorted(_find_other_datasets(cache_dir, folder), key=_last_opened)
         for other in candidates:
             if _shortage(folder, needed, max_bytes) is None:
                 break
@@ -151,7 +151,11 @@ def _shortage(folder: Path, needed: int, max_bytes: int | None) -> str | None:
             f"the disk of cache folder {cache_dir} is full: {needed} bytes needed, {free} free; "
             "free some or use another folder"
         )
-    used = 0 if max_bytes is None else sum(map(_size, _others(cache_dir, folder, building=True)))
+    used = (
+        0
+        if max_bytes is None
+        else sum(map(_size, _find_other_datasets(cache_dir, folder, building=True)))
+    )
     if max_bytes is not None and used + needed > max_bytes:
         return (
             f"cache folder {cache_dir} is limited to {max_bytes} bytes: {needed} needed, {used} "
@@ -160,7 +164,7 @@ def _shortage(folder: Path, needed: int, max_bytes: int | None) -> str | None:
     return None
 
 
-def _others(cache_dir: Path, folder: Path, *, building: bool = False) -> list[Path]:
+def _find_other_datasets(cache_dir: Path, folder: Path, *, building: bool = False) -> list[Path]:
     """Cached datasets other than `folder`, with those being built where asked."""
     folders = []
     for path in cache_dir.iterdir():
@@ -173,7 +177,7 @@ def _others(cache_dir: Path, folder: Path, *, building: bool = False) -> list[Pa
 
 def _remove_leftovers(cache_dir: Path, folder: Path) -> None:
     """Remove what killed fetches of other datasets left."""
-    for path in _others(cache_dir, folder, building=True):
+    for path in _find_other_datasets(cache_dir, folder, building=True):
         if path.name.endswith(_TEMPORARY):
             with _open_lock(_lock_path(path.with_suffix(""))) as lock:
                 if lock.acquire():

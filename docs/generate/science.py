@@ -20,7 +20,8 @@ from spurious.config.method import EVERY, FirstModelOptions, Method
 from spurious.config.methods import METHODS
 from spurious.config.models import CLASSIFIERS, SEGMENTERS, Aggregation
 from spurious.config.options import RESTS, Prices
-from spurious.scoring.registry import METRICS, Metric
+from spurious.scoring.metric import Metric
+from spurious.scoring.registry import METRICS
 from sweeps.commands.phantom import PHANTOMS
 from sweeps.spec.schema import spec_schema
 

@@ -156,11 +156,11 @@ def _volumes(template: PodTemplate) -> Findings:
         )
         for _, container in template.containers()
     ]
-    room = sum((limit for limit in limits if limit is not None), Decimal(0))
-    if on_disk > room:
+    limit_sum = sum((limit for limit in limits if limit is not None), Decimal(0))
+    if on_disk > limit_sum:
         yield LintFinding(
             f"{template.path}.spec.volumes".removeprefix("."),
-            f"emptyDirs of {on_disk} bytes on disk with ephemeral-storage limits of {room}: "
+            f"emptyDirs of {on_disk} bytes on disk with ephemeral-storage limits of {limit_sum}: "
             "expected no more, or the pod is evicted before they are full",
         )
 

@@ -93,12 +93,12 @@ class BatchSampler:
         cut: Sequence[NDArray[np.int64]],
         epoch: int,
     ) -> Iterator[Batch]:
-        wanted = sum(len(positions) for positions in cut)
+        n_rows = sum(len(positions) for positions in cut)
         rng = generator("rest", self.seed, epoch)
-        rounds = -(-wanted // len(rest))
+        rounds = -(-n_rows // len(rest))
         order = np.concatenate([rng.permutation(len(rest)) for _ in range(rounds)])
         ends = np.cumsum([len(positions) for positions in cut])
-        parts = np.split(order[:wanted], ends[:-1])
+        parts = np.split(order[:n_rows], ends[:-1])
         companions = rest.batches(parts, epoch)
         if self.two_views:
             companions = _in_two_views(companions, rest.batches(parts, epoch, view=1))

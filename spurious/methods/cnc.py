@@ -96,11 +96,11 @@ class CorrectNContrast(Objective):
         return options.contrast_weight * contrast + (1 - options.contrast_weight) * supervised
 
 
-def equal_parts(sizes: list[int], wanted: int) -> list[int]:
-    """Split a number over cells, as equally as their sizes allow; in all `wanted` or all."""
+def equal_parts(sizes: list[int], total: int) -> list[int]:
+    """Split a number over cells, as equally as their sizes allow; in all `total` or all."""
     parts = [0] * len(sizes)
     for rank, cell in enumerate(sorted(range(len(sizes)), key=lambda cell: sizes[cell])):
-        parts[cell] = min(sizes[cell], (wanted - sum(parts)) // (len(sizes) - rank))
+        parts[cell] = min(sizes[cell], (total - sum(parts)) // (len(sizes) - rank))
     return parts
 
 

@@ -17,9 +17,9 @@ from spurious.training.supervision import Supervision
 
 def worst_share(losses: torch.Tensor, share: float) -> torch.Tensor:
     """Mean of the largest `share` of losses, (B,) float32; the last one in it counts partly."""
-    wanted = share * len(losses)
+    n_weighted = share * len(losses)
     ranks = torch.arange(len(losses), device=losses.device)
-    weights = (wanted - ranks).clamp(0.0, 1.0) / wanted
+    weights = (n_weighted - ranks).clamp(0.0, 1.0) / n_weighted
     return weights @ losses.sort(descending=True).values
 
 

@@ -154,9 +154,9 @@ def _exact_joint(options: GaussianSquares, specificity: Specificity) -> NDArray[
         spurious = spurious / places**2
         covered = _both_sides(in_abnormal.sum(axis=1)) / places**2
     area, rho = float(_both_sides(high - low).mean()), options.spurious_given_positive
-    inside = rho * float(covered.mean())
-    outside = rho * float(spurious.mean()) - inside
-    counts = [[area - a * a - outside, outside], [a * a - inside, inside]]
+    s_inside = rho * float(covered.mean())
+    s_outside = rho * float(spurious.mean()) - s_inside
+    counts = [[area - a * a - s_outside, s_outside], [a * a - s_inside, s_inside]]
     return np.array(counts) / area
 
 

@@ -20,8 +20,9 @@ from spurious.data.attributes import GroupCounts
 from spurious.data.dataset import Dataset
 from spurious.data.inputs import PackedTargets, normalise_images, pixel_classes
 from spurious.data.splits import EVALUATION_SPLITS
+from spurious.scoring.metric import Predictions
 from spurious.scoring.metrics import mean_dice, worst_mean
-from spurious.scoring.registry import Predictions, compute_metrics
+from spurious.scoring.registry import compute_metrics
 from spurious.training.models import Model
 from spurious.training.objective import Forward
 from spurious.training.supervision import Supervision

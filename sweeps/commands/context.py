@@ -125,6 +125,28 @@ def get_cache_folder() -> Path:
     return Path(chosen).expanduser().absolute() if chosen else get_home() / "cache"
 
 
+def check_cache_folder() -> None:
+    """Refuse a cache folder that this machine's workers cannot write, before anything runs.
+
+    Raises:
+        SweepError: the folder cannot be written.
+        ClusterError: SWEEPS_CACHE_MAX is not a size.
+    """
+    from cluster.jobs.session import on_cluster
+    from cluster.node_cache.eviction import cache_limit
+
+    cache_limit()
+    folder = get_cache_folder()
+    try:
+        if not on_cluster():  # whose nodes have folders of their own
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SweepError(
+            f"cannot keep decoded datasets in {folder} ({error.strerror}): set SWEEPS_CACHE or "
+            "SWEEPS_HOME to a folder that you can write"
+        ) from error
+
+
 def check_reachable(store_url: str | None) -> None:
     """Refuse the embedded server where workers run on other machines.
 

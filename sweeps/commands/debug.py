@@ -17,6 +17,7 @@ from cluster.common.redaction import redact
 from cluster.stores.base import Store
 from sweeps.commands.context import (
     SpecSource,
+    check_cache_folder,
     choose_store_url,
     get_cache_folder,
     plan_sweep,
@@ -63,6 +64,7 @@ def debug(
         spec = spec or read_spec(source, store)
         plan = plan_sweep(spec, store)
         chosen = find_trial(plan, trial)
+        check_cache_folder()
         ensure_staged(spec, store, in_process=True)
         if plan.unknown is not None:  # counts of a dataset staged just now may exclude the trial
             plan = plan_sweep(spec, store)
@@ -84,11 +86,12 @@ def find_trial(plan: Plan, text: str) -> Trial:
         matches = [trial for trial in plan.trials if trial.id.startswith(text)]
     if not matches:
         names = [trial.label for trial in plan.trials]
-        near = difflib.get_close_matches(text, names, n=3) or names[:1]
+        near = difflib.get_close_matches(text, names, n=3)
+        hint = f"nearest: {', '.join(near)}" if near else f"for example: {', '.join(names[:1])}"
         raise SweepError(
-            f"--debug {text}: none of the {len(names)} trials of sweep '{plan.name}' has this "
-            f"label or id{'; nearest: ' if near else ''}{', '.join(near)}; expected a label, or "
-            "the first digits of an id, which `sweeps plan --json` lists"
+            f"--debug '{text}': none of the {len(names)} trials of sweep '{plan.name}' has this "
+            f"label or id; {hint}; expected a label, or the first digits of an id, which "
+            "`sweeps plan --json` lists"
         )
     if len(matches) > 1:
         more = f" and {len(matches) - _MOST_LISTED} more" if len(matches) > _MOST_LISTED else ""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
+import shlex
+import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sweeps.commands.verbs import VERBS, Verb, list_verbs
 
@@ -28,9 +32,38 @@ _WIDTH = 80
 _SWEEP_BY_NAME = "the sweep's YAML, or the name of a sweep that was run"
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors name the nearest word, and the help of the verb in question."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage, the error and what to do, and exit with status 2."""
+        match = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message)
+        if match:
+            words = re.findall(r"'([^']*)'", match[2])
+            near = difflib.get_close_matches(match[1], words, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(words)}"
+            message = f"'{match[1]}' is unknown: {hint}"
+        self.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: error: {message}\nSee: {self.prog} --help\n")
+
+
+def parse_options(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
+) -> argparse.Namespace:
+    """Parse a command; what the verb does not take is its own parser's error, with a suggestion."""
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        leaf: argparse.ArgumentParser = options.leaf
+        flags = [flag for action in leaf._actions for flag in action.option_strings]
+        near = difflib.get_close_matches(unknown[0].partition("=")[0], flags, n=1)
+        hint = f": did you mean {near[0]}?" if near else ""
+        leaf.error(f"unrecognized arguments: {shlex.join(unknown)}{hint}")
+    return options
+
+
 def build_parser(verbs: Sequence[Verb] = VERBS) -> argparse.ArgumentParser:
     """Build the parser of all verbs; parsed options have the verb's name as `verb`."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="sweeps",
         usage="sweeps [--verbose] VERB ...",
         description=f"{_wrap(PURPOSE)}\n\n{list_verbs(verbs)}",
@@ -79,7 +112,7 @@ def _add_verbs(parser: argparse.ArgumentParser, verbs: Sequence[Verb], depth: in
             epilog=_describe_use(verb),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        leaf.set_defaults(verb=verb.name)
+        leaf.set_defaults(verb=verb.name, leaf=leaf)
         ARGUMENTS[verb.name](leaf)
         if verb.json_fields:
             leaf.add_argument("--json", action="store_true", help="print one JSON document")
@@ -118,7 +151,7 @@ def _add_stage(parser: argparse.ArgumentParser) -> None:
         "--name", dest="dataset_name", help="name in the store; default: the dataset's"
     )
     _add_set(parser, "an option of the dataset, e.g. image_size=256")
-    _add_store(parser)
+    _add_store(parser, "SWEEPS_STORE, else the embedded server")
     _add_keep_logs(parser)
 
 
@@ -139,7 +172,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--debug",
         metavar="TRIAL",
         help="run one trial in this process, without Ray: the first digits of its id, or its "
-        "label, e.g. mask-600-erm-s0",
+        "label, e.g. mask-600-erm-s0; not with --json or --keep-logs",
     )
     parser.add_argument("--pdb", action="store_true", help="with --debug: enter pdb where it fails")
 
@@ -221,11 +254,14 @@ def _add_set(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
 
 
-def _add_store(parser: argparse.ArgumentParser) -> None:
+def _add_store(
+    parser: argparse.ArgumentParser,
+    default: str = "the specification's, else SWEEPS_STORE, else the embedded server",
+) -> None:
     parser.add_argument(
         "--store",
         help="a folder or s3://BUCKET/PREFIX (endpoint and keys from AWS_* variables); "
-        "default: the specification's, else SWEEPS_STORE, else the embedded server",
+        f"default: {default}",
     )
 
 

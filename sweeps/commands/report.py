@@ -62,7 +62,7 @@ def report(
     for path in files.paths:
         print(path)
     note(files.answer)
-    note(f"next: open {files.page.absolute().as_uri()} in a browser")
+    note(f"page: {files.page.absolute().as_uri()}")
     note(f"next: {format_command('pull', source, store_url)}  # all tables, as Parquet files")
     return 0
 

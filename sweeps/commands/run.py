@@ -9,6 +9,7 @@ from typing import Any
 from cluster.stores.base import Store
 from sweeps.commands.context import (
     SpecSource,
+    check_cache_folder,
     check_reachable,
     choose_store_url,
     format_command,
@@ -19,7 +20,6 @@ from sweeps.commands.context import (
 )
 from sweeps.commands.output import keep_stdout_for_json, note, print_json
 from sweeps.commands.stage import ensure_staged
-from sweeps.errors import SweepError
 from sweeps.plan.archive import archive
 from sweeps.plan.plan import Plan, Trial
 from sweeps.results.tables import committed_ids, drop_checkpoints, read_failures
@@ -119,34 +119,12 @@ def _tidy(spec: Spec, store: Store, plan: Plan) -> None:
         drop_checkpoints(store, plan.done)
 
 
-def _check_cache_folder() -> None:
-    """Refuse a cache folder that this machine's workers cannot write, before Ray starts.
-
-    Raises:
-        SweepError: the folder cannot be written.
-        ClusterError: SWEEPS_CACHE_MAX is not a size.
-    """
-    from cluster.jobs.session import on_cluster
-    from cluster.node_cache.eviction import cache_limit
-
-    cache_limit()
-    folder = get_cache_folder()
-    try:
-        if not on_cluster():  # whose nodes have folders of their own
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SweepError(
-            f"cannot keep decoded datasets in {folder} ({error.strerror}): set SWEEPS_CACHE or "
-            "SWEEPS_HOME to a folder that you can write"
-        ) from error
-
-
 def _run_on_ray(
     spec: Spec, plan: Plan, store: Store, console: Any, *, keep_logs: bool
 ) -> tuple[int, Plan]:
     from cluster.jobs.session import ray_session
 
-    _check_cache_folder()
+    check_cache_folder()
     with ray_session(spec.name, keep_logs=keep_logs) as session:
         from sweeps.driver.runner import (
             run_plan,  # imports Ray, which the session must set up first

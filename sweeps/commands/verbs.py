@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-GROUPS = ("data", "run", "cluster", "results", "store & editor")
+GROUPS = ("data", "run", "cluster", "results", "more")
 """Headings that verbs are listed under, in this order."""
 
 
@@ -67,19 +67,6 @@ VERBS: Sequence[Verb] = (
         },
     ),
     Verb(
-        "phantom",
-        "data",
-        "write a synthetic release in the format of a real one",
-        "sweeps phantom isic phantom-release --set n_train=200 --set n_val=60 --set n_test=80",
-        "Draws images with spurious features and writes them in the folders and files of a real "
-        "release, to try the whole path from `stage` on.",
-        {
-            "name": "the format, which `sweeps stage` takes as the name",
-            "folder": "the folder written",
-            "paths": "files and folders in it",
-        },
-    ),
-    Verb(
         "plan",
         "run",
         "show cells, trials and dollars before anything runs",
@@ -120,7 +107,8 @@ VERBS: Sequence[Verb] = (
             **_SWEEP,
             **_STORE,
             **_JOB,
-            "attached": "true where the job existed already",
+            "attached": "true where the job existed already; with --dry-run the document is the "
+            "request or RayJob itself",
             "left": "trials left to run, null where the dataset is not staged; 0: no job is sent, "
             "and address, job_id, state and attached are null",
         },
@@ -187,15 +175,28 @@ VERBS: Sequence[Verb] = (
         },
     ),
     Verb(
+        "phantom",
+        "more",
+        "write a synthetic release in the format of a real one",
+        "sweeps phantom isic phantom-release --set n_train=200 --set n_val=60 --set n_test=80",
+        "Draws images with spurious features and writes them in the folders and files of a real "
+        "release, to try the whole path from `stage` on.",
+        {
+            "name": "the format, which `sweeps stage` takes as the name",
+            "folder": "the folder written",
+            "paths": "files and folders in it",
+        },
+    ),
+    Verb(
         "schema",
-        "store & editor",
+        "more",
         "print the JSON Schema of the sweep YAML, for editors",
         "sweeps schema > sweep.schema.json",
         "Editors complete and check a sweep's YAML with it. Standard output is the schema.",
     ),
     Verb(
         "serve",
-        "store & editor",
+        "more",
         "run the embedded S3 server until interrupted",
         "sweeps serve --port 8333",
         "Commands without a store start this server themselves and stop it; `serve` keeps it up, "

@@ -23,7 +23,7 @@ class LostWorkers(Watcher):
     def __init__(self, store: Store, thread: ThreadPoolExecutor) -> None:
         self.store, self.thread = store, thread
 
-    def lost_worker(self, loss: LostWorker) -> None:
+    def on_lost_worker(self, loss: LostWorker) -> None:
         """See `Watcher`."""
         self.thread.submit(self._record, loss)
 

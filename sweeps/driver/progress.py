@@ -43,32 +43,32 @@ class RunProgress(Watcher):
             self.bar.add_task("trials", total=self.total, running="starting workers")
             yield self
 
-    def started(self, task: TaskName) -> None:
+    def on_started(self, task: TaskName) -> None:
         """See `Watcher`."""
         self.running[task.trial_id] = task.label
         self._refresh()
 
-    def epoch(self, task: TaskName, epoch: int, epochs: int, values: dict[str, float]) -> None:
+    def on_epoch(self, task: TaskName, epoch: int, epochs: int, values: dict[str, float]) -> None:
         """See `Watcher`."""
         self.running[task.trial_id] = f"{task.label} {epoch}/{epochs}"
         self._refresh()
         if self.bar is None and time.monotonic() - self.last_line > _HEARTBEAT_S:
             self._line(f"running {', '.join(self.running.values())}")
 
-    def retried(self, task: TaskName, message: str) -> None:
+    def on_retried(self, task: TaskName, message: str) -> None:
         """See `Watcher`."""
         self.running.pop(task.trial_id, None)
         self._line(f"{task.trial_id[:8]} {task.label} tried again after {message}")
         self._refresh()
 
-    def stopping(self) -> None:
+    def on_stopping(self) -> None:
         """See `Watcher`."""
         self._line(
             "stopping: running trials save a checkpoint at the end of their epoch; "
             "the same signal again (Ctrl-C) stops at once"
         )
 
-    def ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
+    def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """See `Watcher`."""
         self.running.pop(task.trial_id, None)
         if outcome is not None and outcome.state == "stopped":

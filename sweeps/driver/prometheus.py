@@ -66,17 +66,17 @@ class SweepTelemetry(Watcher):
         waiting = len(self._trials) - ended.total() - running
         return {**dict.fromkeys(STATES, 0), **ended, "running": running, "waiting": waiting}
 
-    def started(self, task: TaskName) -> None:
+    def on_started(self, task: TaskName) -> None:
         """See `Watcher`."""
         self._running[task.trial_id] = time.monotonic()
 
-    def retried(self, task: TaskName, message: str) -> None:
+    def on_retried(self, task: TaskName, message: str) -> None:
         """See `Watcher`."""
         with harmless():
             self._spent(task, None)
             record(metrics.ATTEMPTS_LOST, 1, self._tags | {"failure_class": _class_in(message)})
 
-    def ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
+    def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """See `Watcher`."""
         with harmless():
             self._spent(task, outcome)

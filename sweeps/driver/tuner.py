@@ -68,13 +68,13 @@ class _Callback(tune.Callback):
 
     def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
         if self.stopping.is_newly_requested():
-            self.watcher.stopping()
+            self.watcher.on_stopping()
         if time.monotonic() - self._looked_at >= _LOOK_EVERY_S:
             self._looked_at = time.monotonic()
             self._expect_losses(trials)
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self.watcher.started(self.names[trial.config[_CONFIG_KEY]])
+        self.watcher.on_started(self.names[trial.config[_CONFIG_KEY]])
 
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
@@ -85,22 +85,22 @@ class _Callback(tune.Callback):
         elif "reason" in result:
             self.reasons[name.trial_id] = result["reason"]
         elif "epoch" in result:
-            self.watcher.epoch(name, result["epoch"], result["epochs"], result["values"])
+            self.watcher.on_epoch(name, result["epoch"], result["epochs"], result["values"])
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         name = self.names[trial.config[_CONFIG_KEY]]
         outcome = self.tally.outcomes.get(name.trial_id)
-        self.watcher.ended(name, outcome, "" if outcome is None else outcome.message)
+        self.watcher.on_ended(name, outcome, "" if outcome is None else outcome.message)
 
     def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self.stopping.notices.lost(trial.config[_CONFIG_KEY])
-        self.watcher.retried(self.names[trial.config[_CONFIG_KEY]], self._lost(trial))
+        self.watcher.on_retried(self.names[trial.config[_CONFIG_KEY]], self._lost(trial))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         name = self.names[trial.config[_CONFIG_KEY]]
         message = self._lost(trial)
         self.tally.lost[name.trial_id] = message
-        self.watcher.ended(name, None, message)
+        self.watcher.on_ended(name, None, message)
 
     def _lost(self, trial: Any) -> str:
         """Failure class and message of an attempt that raised or died; notes a dead worker."""
@@ -112,7 +112,7 @@ class _Callback(tune.Callback):
         log = Path(trial.error_file).read_text() if trial.error_file else ""
         details = log.rpartition("Failure # ")[2]  # the file has all of the trial's
         now = datetime.now(UTC)
-        self.watcher.lost_worker(LostWorker(trial_id, message, details, now, failure_class))
+        self.watcher.on_lost_worker(LostWorker(trial_id, message, details, now, failure_class))
         return f"{failure_class}: {message}"
 
     def _expect_losses(self, trials: Any) -> None:

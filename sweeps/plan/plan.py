@@ -119,10 +119,10 @@ def unfit_reason(cell: Cell, facts: DatasetFacts) -> str | None:
     """Return why every trial of a cell would fail on this dataset; None where nothing says so."""
     options, name = cell.method.options, cell.method.name
     split = options.spurious_labels
-    wanted = getattr(options, "attribute", None)
+    attribute_used = getattr(options, "attribute", None)
     missing = {} if split is None else facts.unlabelled.get(split, {})
     for attribute, unknown in missing.items():
-        if unknown and wanted in (None, attribute):
+        if unknown and attribute_used in (None, attribute):
             return (
                 f"{name} needs spurious labels of all {split} images, and {unknown} have none of "
                 f"{attribute}; annotate them, or use a method that does without"
@@ -264,16 +264,16 @@ def _on_negatives(facts: DatasetFacts, split: str) -> int:
 
 
 def _attribute_problem(cell: Cell, facts: DatasetFacts) -> str | None:
-    wanted = getattr(cell.method.options, "attribute", None)
+    attribute_used = getattr(cell.method.options, "attribute", None)
     if cell.method.options.spurious_labels is None:
         return None
-    if facts.attributes and (wanted is None or wanted in facts.attributes):
+    if facts.attributes and (attribute_used is None or attribute_used in facts.attributes):
         return None
     has = f"it has {', '.join(facts.attributes)}" if facts.attributes else "it has none"
     return (
         f"axes.method: {cell.method.name} needs spurious labels"
-        f"{f' of {wanted}' if wanted else ''}, and the dataset lacks them ({has}); use a method "
-        "that does without"
+        f"{f' of {attribute_used}' if attribute_used else ''}, and the dataset lacks them ({has}); "
+        "use a method that does without"
     )
 
 

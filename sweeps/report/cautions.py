@@ -35,10 +35,10 @@ def cautions(cells: pd.DataFrame, priced: pd.DataFrame, epochs: pd.DataFrame) ->
     events = events.merge(priced, on=["trial_id", "attempt"])
     notes = []
     for (metric, method), rows in events.groupby(["metric", "method"], sort=True):
-        wanted = set(cell_keys(rows))
+        undefined = set(cell_keys(rows))
         pairs = zip(cells["cell"], cell_keys(cells), strict=True)
         names = [
-            describe_cell(cell).rsplit(", trained", 1)[0] for cell, key in pairs if key in wanted
+            describe_cell(cell).rsplit(", trained", 1)[0] for cell, key in pairs if key in undefined
         ]
         rest = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
         trials = count(int((priced["method"] == method).sum()), "trial")

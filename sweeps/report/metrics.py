@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from spurious.scoring.metric import Metric
 from spurious.scoring.operating_point import OperatingPoint
-from spurious.scoring.registry import METRICS, Metric
+from spurious.scoring.registry import METRICS
 from sweeps.report.cells import CELL, cell_keys
 from sweeps.report.measures import BY_ATTRIBUTE
 from sweeps.report.statistics import summarize

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from spurious.data.attributes import UNKNOWN
 from spurious.data.splits import EVALUATION_SPLITS
+from spurious.scoring.metric import Predictions, Value
 from spurious.scoring.operating_point import OperatingPoint
-from spurious.scoring.registry import Predictions, Value, compute_metrics
+from spurious.scoring.registry import compute_metrics
 from sweeps.results.schemas import SCHEMA_VERSION, arrow_schema
 
 if TYPE_CHECKING:

@@ -253,8 +253,8 @@ def each_embeddings(store: Store, trials: pa.Table) -> Iterator[pa.Table]:
 
 def read_failures(store: Store, ids: Iterable[str]) -> pa.Table:
     """Return all recorded failures of some trials, also of those that succeeded later."""
-    wanted = set(ids)
-    keys = [key for key in store.list("results/failures/") if key.split("/")[2] in wanted]
+    trial_ids = set(ids)
+    keys = [key for key in store.list("results/failures/") if key.split("/")[2] in trial_ids]
     return _read(store, "failures", keys)
 
 

@@ -24,6 +24,7 @@ from spurious.config.methods import METHODS
 from spurious.config.models import CLASSIFIERS, SEGMENTERS, Aggregation
 from spurious.config.options import RESTS, Prices, Specificity, Train
 from spurious.scoring.operating_point import OperatingPoint, Sensitivity
+from spurious.scoring.registry import METRICS
 from sweeps.spec import sections
 from sweeps.spec.fields import describe, hint_parts, options_of
 from sweeps.spec.model import REQUIRED, Spec
@@ -61,7 +62,7 @@ def spec_schema() -> Schema:
         "name": schema_of_hint(NAME),
         "store": schema_of_hint(STORE | None),
         **{key: _of_field(Spec, key) for key in ("balance", "negatives", "embeddings")},
-        "resources": _mapping(_properties(Resources), doc=_doc(Resources)),
+        "resources": _resources(),
         "checkpoint": _mapping(_properties(Checkpoint), doc=_doc(Checkpoint)),
     }
     built: Mapping[str, Callable[[], Schema]] = {
@@ -213,7 +214,25 @@ def _train() -> Schema:
         key: _mapping(dict.fromkeys(allowed, changes), doc=docs[key])
         for key, allowed in names.items()
     }
+    of_kinds = nested["per_specificity"]["properties"]
+    for kind in of_kinds:
+        of_kinds[kind] = {**changes, **_keep_rules_of(kind)}
     return _mapping({**_training(), **nested})
+
+
+def _keep_rules_of(kind: str) -> Schema:
+    """Rules of kept checkpoints by metrics that models of this supervision have."""
+    fits = {name for name, metric in METRICS.items() if metric.fits(kind != "label")}
+    rules = [r for r in sections.KEEP_RULES if r.rpartition(".")[2] in fits or "." not in r]
+    return {"properties": {"keep": {"description": f"Rules of {kind} cells.", "enum": rules}}}
+
+
+def _resources() -> Schema:
+    """GPUs are a share of one, or whole ones."""
+    properties = _properties(Resources)
+    shares = {"anyOf": [{"maximum": 1}, {"multipleOf": 1}]}
+    properties["gpus"] = {**properties["gpus"], "allOf": [shares]}
+    return _mapping(properties, doc=_doc(Resources))
 
 
 def _select() -> Schema:

@@ -28,18 +28,18 @@ class Staging:
 
 def open_reader(name: str, folder: Path, options: Any) -> RecordSource:
     """Make the reader of a registered name, whose module has it as `Reader`."""
-    reader: RecordSource = _module("readers", name).Reader(folder, options)
+    reader: RecordSource = _import_from("readers", name).Reader(folder, options)
     return reader
 
 
 def open_generator(name: str, options: Any) -> RecordSource:
     """Make the generator of a registered name, whose module has it as `Generator`."""
-    generator: RecordSource = _module("generators", name).Generator(options)
+    generator: RecordSource = _import_from("generators", name).Generator(options)
     return generator
 
 
-def _module(room: str, name: str) -> Any:
-    return import_module(f"spurious.{room}.{name.replace('-', '_')}")
+def _import_from(package: str, name: str) -> Any:
+    return import_module(f"spurious.{package}.{name.replace('-', '_')}")
 
 
 def generator_staging(name: str, options: Any) -> Staging:

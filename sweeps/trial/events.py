@@ -85,22 +85,22 @@ class Control:
 class Watcher:
     """What wants to know how a run goes; every method does nothing by default."""
 
-    def started(self, task: TaskName) -> None:
+    def on_started(self, task: TaskName) -> None:
         """A trial was placed on a worker."""
 
-    def epoch(self, task: TaskName, epoch: int, epochs: int, values: dict[str, float]) -> None:
+    def on_epoch(self, task: TaskName, epoch: int, epochs: int, values: dict[str, float]) -> None:
         """A trial reached an epoch; told at most every two seconds a trial."""
 
-    def retried(self, task: TaskName, message: str) -> None:
+    def on_retried(self, task: TaskName, message: str) -> None:
         """An attempt was lost, another one follows."""
 
-    def lost_worker(self, loss: LostWorker) -> None:
+    def on_lost_worker(self, loss: LostWorker) -> None:
         """A worker died; its trial goes on elsewhere or has no attempt left."""
 
-    def stopping(self) -> None:
+    def on_stopping(self) -> None:
         """The user asked to stop: running trials save a checkpoint at the end of their epoch."""
 
-    def ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
+    def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """A trial ended; without an outcome no attempt came to an end of its own."""
 
 
@@ -110,32 +110,32 @@ class Watchers(Watcher):
     def __init__(self, *watchers: Watcher) -> None:
         self.watchers = watchers
 
-    def started(self, task: TaskName) -> None:
+    def on_started(self, task: TaskName) -> None:
         """See `Watcher`."""
         for watcher in self.watchers:
-            watcher.started(task)
+            watcher.on_started(task)
 
-    def epoch(self, task: TaskName, epoch: int, epochs: int, values: dict[str, float]) -> None:
+    def on_epoch(self, task: TaskName, epoch: int, epochs: int, values: dict[str, float]) -> None:
         """See `Watcher`."""
         for watcher in self.watchers:
-            watcher.epoch(task, epoch, epochs, values)
+            watcher.on_epoch(task, epoch, epochs, values)
 
-    def retried(self, task: TaskName, message: str) -> None:
+    def on_retried(self, task: TaskName, message: str) -> None:
         """See `Watcher`."""
         for watcher in self.watchers:
-            watcher.retried(task, message)
+            watcher.on_retried(task, message)
 
-    def lost_worker(self, loss: LostWorker) -> None:
+    def on_lost_worker(self, loss: LostWorker) -> None:
         """See `Watcher`."""
         for watcher in self.watchers:
-            watcher.lost_worker(loss)
+            watcher.on_lost_worker(loss)
 
-    def stopping(self) -> None:
+    def on_stopping(self) -> None:
         """See `Watcher`."""
         for watcher in self.watchers:
-            watcher.stopping()
+            watcher.on_stopping()
 
-    def ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
+    def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """See `Watcher`."""
         for watcher in self.watchers:
-            watcher.ended(task, outcome, message)
+            watcher.on_ended(task, outcome, message)

@@ -23,6 +23,7 @@ from spurious.generators.chest.chest_phantom import ChestPhantom
 from spurious.generators.chest.siim_writer import write_siim_acr
 from spurious.generators.skin.isic_writer import write_isic
 from spurious.generators.skin.skin_phantom import SkinPhantom
+from spurious.scoring import registry
 
 
 @dataclass(frozen=True)
@@ -121,10 +122,36 @@ AGGREGATION_VALUES: Mapping[str, Aggregation] = {
 }
 
 
+METRIC_LABELS = (1, 1, 1, 0, 0, 0)
+METRIC_SCORES = (0.9, 0.6, 0.2, 0.7, 0.3, 0.1)
+METRIC_ATTRIBUTE = (1, 1, 0, 1, 0, 1)
+METRIC_THRESHOLD = 0.6
+
+METRIC_VALUES: Mapping[str, Mapping[str | None, float]] = {
+    "auroc": {None: 6 / 9},
+    "robust_auroc": {None: 1 / 2, "tube": 1 / 2},
+    "auroc_gap": {"tube": 3 / 4 - 0 / 1},
+    "accuracy": {None: 4 / 6},
+    "worst_group_accuracy": {None: 0.0},
+    "average_precision": {None: (1 + 2 / 3 + 3 / 5) / 3},
+    "brier": {None: (0.01 + 0.16 + 0.64 + 0.49 + 0.09 + 0.01) / 6},
+    "calibration_error": {None: (0.1 + 0.4 + 0.8 + 0.7 + 0.3 + 0.1) / 6},
+    "threshold": {None: 0.6},
+    "sensitivity": {None: 2 / 3},
+    "specificity": {None: 2 / 3},
+    "sensitivity_s0": {"tube": 0.0},
+    "sensitivity_s1": {"tube": 1.0},
+    "specificity_s0": {"tube": 1.0},
+    "specificity_s1": {"tube": 1 / 2},
+}
+"""By metric of predictions: its values on the six images above, by hand, per attribute or None."""
+
+
 def registries() -> dict[str, tuple[set[str], set[str]]]:
     """What each registry holds now, and what has test values."""
     return {
         "METHODS": (set(methods.METHODS), set(METHOD_VALUES)),
+        "METRICS": ({n for n, m in registry.METRICS.items() if m.compute}, set(METRIC_VALUES)),
         "READERS": (set(datasets.READERS), set(READER_VALUES)),
         "GENERATORS": (set(datasets.GENERATORS), set(GENERATOR_VALUES)),
         "MODELS": ({*models.CLASSIFIERS, *models.SEGMENTERS}, set(MODEL_VALUES)),
@@ -135,13 +162,13 @@ def registries() -> dict[str, tuple[set[str], set[str]]]:
 def missing_values() -> list[str]:
     """A sentence for each entry without test values, and for test values of no entry."""
     issues = []
-    for registry, (entries, tested) in registries().items():
+    for kind, (entries, tested) in registries().items():
         issues += [
-            f"'{name}' of {registry} has no test values: add them to contract_values.py"
+            f"'{name}' of {kind} has no test values: add them to contract_values.py"
             for name in sorted(entries - tested)
         ]
         issues += [
-            f"test values of '{name}' are left, which is not in {registry}: remove them"
+            f"test values of '{name}' are left, which is not in {kind}: remove them"
             for name in sorted(tested - entries)
         ]
     untested = store_classes() - {cls.__name__ for cls in STORES.values()}

@@ -7,7 +7,7 @@ from contract_values import missing_values
 
 from cluster.stores import folder
 from spurious.config import datasets, methods, models
-from spurious.config.methods import Erm
+from spurious.scoring import registry as scoring_registry
 
 
 def test_every_entry_has_test_values() -> None:
@@ -21,6 +21,7 @@ def test_every_entry_has_test_values() -> None:
         (methods, "METHODS", "METHODS"),
         (datasets, "READERS", "READERS"),
         (datasets, "GENERATORS", "GENERATORS"),
+        (scoring_registry, "METRICS", "METRICS"),
         (models, "CLASSIFIERS", "MODELS"),
         (models, "SEGMENTERS", "MODELS"),
     ],
@@ -30,10 +31,10 @@ def test_an_entry_that_nobody_tests_is_seen(
 ) -> None:
     """By its name; and so is one whose values are left behind."""
     entries = dict(getattr(module, registry))
-    monkeypatch.setattr(module, registry, {**entries, "magic": Erm})
+    gone, entry = next(iter(entries.items()))
+    monkeypatch.setattr(module, registry, {**entries, "magic": entry})
     message = f"'magic' of {shown} has no test values: add them to contract_values.py"
     assert message in missing_values()
-    gone = next(iter(entries))
     monkeypatch.setattr(module, registry, {k: v for k, v in entries.items() if k != gone})
     message = f"test values of '{gone}' are left, which is not in {shown}: remove them"
     assert message in missing_values()

@@ -122,7 +122,7 @@ def draw_tube(rng: np.random.Generator, lung: Lung) -> Tube:
 
     place = rng.uniform(0.62, 0.82)
     skin = np.array([lung.side * rng.uniform(0.15, 0.2), rng.uniform(-0.01, 0.08)])
-    outside = inwards(place, 0.0) + skin
+    entry = inwards(place, 0.0) + skin
     inside = inwards(place, rng.uniform(0.10, 0.20))
     if rng.random() < 0.75:
         middle = inwards(rng.uniform(0.45, 0.60), rng.uniform(0.15, 0.40))
@@ -130,7 +130,7 @@ def draw_tube(rng: np.random.Generator, lung: Lung) -> Tube:
     else:
         middle = inwards(0.85, rng.uniform(0.25, 0.40))
         tip = inwards(rng.uniform(0.88, 0.95), rng.uniform(0.40, 0.60))
-    path = smooth(np.stack([outside, inside, middle, tip]), 120)
+    path = smooth(np.stack([entry, inside, middle, tip]), 120)
     width = rng.uniform(0.013, 0.019)
     stripe = offset(path, rng.choice([-1, 1]) * 0.22 * width)
     hole = int(rng.uniform(92, 106))

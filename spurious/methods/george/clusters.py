@@ -63,23 +63,23 @@ def cluster(
         random_state: 0 to 2**32 - 1.
     """
     assigned = np.zeros(len(training.labels), dtype=np.int64)
-    others = np.full(len(validation.labels), NOWHERE)
+    val_ids = np.full(len(validation.labels), NOWHERE)
     counts, scores = np.zeros(2, dtype=np.int64), np.full(2, math.nan)
     for label, name in enumerate(_CLASSES):
-        inside, outside = training.labels == label, validation.labels == label
-        size = int(inside.sum())
+        train_rows, val_rows = training.labels == label, validation.labels == label
+        size = int(train_rows.sum())
         if size == 0:
             continue
         first = counts[:label].sum()
         if size < SMALLEST or name == options.whole:
-            assigned[inside], others[outside], counts[label] = first, first, 1
+            assigned[train_rows], val_ids[val_rows], counts[label] = first, first, 1
             continue
-        ids, further, scores[label] = _of_class(
-            training.only(inside), validation.only(outside), direction, options, random_state
+        ids, ids_in_val, scores[label] = _of_class(
+            training.only(train_rows), validation.only(val_rows), direction, options, random_state
         )
-        assigned[inside], others[outside] = first + ids, first + further
+        assigned[train_rows], val_ids[val_rows] = first + ids, first + ids_in_val
         counts[label] = ids.max() + 1
-    return Clusters(assigned, others, counts, scores)
+    return Clusters(assigned, val_ids, counts, scores)
 
 
 def _of_class(
@@ -90,13 +90,13 @@ def _of_class(
     random_state: int,
 ) -> tuple[Ids, Ids, float]:
     """Clusters of one class's training and validation images, from 0, and their score."""
-    points, further = reduce_dimensions(
+    points, val_points = reduce_dimensions(
         training.vectors, validation.vectors, direction, options, random_state
     )
     partition = best_partition(points, options, random_state)
-    ids, others = partition.labels, partition(further)
+    ids, val_ids = partition.labels, partition(val_points)
     if options.overcluster:
-        ids, others = refine(
-            points, further, training.losses, partition, options.clusterer, random_state
+        ids, val_ids = refine(
+            points, val_points, training.losses, partition, options.clusterer, random_state
         )
-    return ids, others, score(points, ids)
+    return ids, val_ids, score(points, ids)

@@ -22,7 +22,7 @@ SHARE = 0.005
 
 def refine(
     points: Points,
-    further: Points,
+    val_points: Points,
     losses: Values,
     partition: Partition,
     clusterer: str,
@@ -32,7 +32,7 @@ def refine(
 
     Args:
         points: (n, d) of training images.
-        further: (m, d) of validation images.
+        val_points: (m, d) of validation images.
         losses: (n,) of training images.
         partition: The clusters of `points`. One of fewer than `FACTOR` points is not split.
         clusterer: As that of `partition`.
@@ -42,15 +42,15 @@ def refine(
         (n,) and (m,) int64 from 0, in the order of clusters: what is left of a cluster, then its
         kept sub-clusters. A cluster of which nothing is left has no id.
     """
-    parents, others = partition.labels, partition(further)
-    subs, other_subs = FACTOR * parents, FACTOR * others
+    parents, val_ids = partition.labels, partition(val_points)
+    subs, other_subs = FACTOR * parents, FACTOR * val_ids
     for parent in range(len(partition)):
-        inside, outside = parents == parent, others == parent
-        if inside.sum() < FACTOR:
+        train_rows, val_rows = parents == parent, val_ids == parent
+        if train_rows.sum() < FACTOR:
             continue
-        split = Partition(points[inside], FACTOR, clusterer, random_state)
-        subs[inside] += split.labels
-        other_subs[outside] += split(further[outside])
+        split = Partition(points[train_rows], FACTOR, clusterer, random_state)
+        subs[train_rows] += split.labels
+        other_subs[val_rows] += split(val_points[val_rows])
     before, after = silhouettes(points, parents), silhouettes(points, subs)
     kept = worth_keeping(subs, other_subs, before, after, losses)
     return merge(subs, other_subs, kept)

@@ -41,7 +41,7 @@ def _mixture(points: Points, count: int, random_state: int) -> Callable[[Points]
 
 def _means(points: Points, count: int, random_state: int) -> Callable[[Points], Any]:
     model = KMeans(count, n_init=_STARTS, random_state=random_state).fit(points)
-    return lambda further: -model.transform(further)
+    return lambda new: -model.transform(new)
 
 
 _FITTED = {"gmm": _mixture, "kmeans": _means}

@@ -62,8 +62,8 @@ def reduce_dimensions(
     model = (_umap if options.reduce == "umap" else _pca)(training.shape, options, random_state)
     points = model.fit_transform(pair[0])
     # neither library takes an empty array
-    others = model.transform(pair[1]) if len(validation) else np.zeros((0, points.shape[1]))
-    return points.astype(np.float64), others.astype(np.float64)
+    val_points = model.transform(pair[1]) if len(validation) else np.zeros((0, points.shape[1]))
+    return points.astype(np.float64), val_points.astype(np.float64)
 
 
 def _pca(shape: tuple[int, ...], options: George, random_state: int) -> Any:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import recall_score, roc_curve
 
+from spurious.scoring.metric import Predictions
 from spurious.scoring.operating_point import OperatingPoint, call_rate
-from spurious.scoring.registry import METRICS, Predictions, compute_metrics
+from spurious.scoring.registry import METRICS, compute_metrics
 
 SCORED = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 8)), min_size=1, max_size=30)
 """(y, score in eighths) per image; few values, so that ties are common."""

@@ -138,3 +138,26 @@ def test_options_that_do_not_go_together(
     """A whole sweep runs in other processes, which have no pdb; one trial has no logs of Ray."""
     assert main([*arguments, *options]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("SWEEPS_CACHE_MAX", "much", "SWEEPS_CACHE_MAX"),
+        ("SWEEPS_CACHE", "/dev/null/cache", "set SWEEPS_CACHE or SWEEPS_HOME"),
+    ],
+)
+def test_a_cache_that_cannot_be_is_refused_before_the_trial(
+    arguments: list[str],
+    folder_store: FolderStore,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+    variable: str,
+    value: str,
+    expected: str,
+) -> None:
+    """As `sweeps run` does: a wrong setting of this machine is not a failure of the trial."""
+    monkeypatch.setenv(variable, value)
+    assert main([*arguments, "--debug", LABEL]) == 2
+    assert expected in capsys.readouterr().err
+    assert list(folder_store.list("results/failures/")) == []

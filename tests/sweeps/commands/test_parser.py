@@ -143,3 +143,34 @@ def test_a_command_line_that_is_none_shows_its_usage(
         main(arguments)
     assert caught.value.code == 2
     assert "usage: sweeps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "error", "help_of"),
+    [
+        ("plna x.yaml", "sweeps: error: 'plna' is unknown: did you mean plan?", "sweeps"),
+        ("zzzzz", "sweeps: error: 'zzzzz' is unknown: expected one of ", "sweeps"),
+        (
+            "plan x.yaml --jsno",
+            "sweeps plan: error: unrecognized arguments: --jsno: did you mean --json?",
+            "sweeps plan",
+        ),
+        (
+            "schema --zzzzz",
+            "sweeps schema: error: unrecognized arguments: --zzzzz",
+            "sweeps schema",
+        ),
+        ("plan", "sweeps plan: error: the following arguments are required: spec", "sweeps plan"),
+    ],
+)
+def test_a_mistyped_command_names_the_nearest_and_its_help(
+    capsys: pytest.CaptureFixture[str], command: str, error: str, help_of: str
+) -> None:
+    """The help that the message names is printed by that command."""
+    with pytest.raises(SystemExit) as caught:
+        main(command.split())
+    assert caught.value.code == 2
+    first, second = capsys.readouterr().err.splitlines()[-2:]
+    assert first.startswith(error)
+    assert second == f"See: {help_of} --help"
+    assert printed_before_exit(capsys, *help_of.split()[1:], "--help").startswith("usage: ")

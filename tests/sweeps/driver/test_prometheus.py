@@ -133,17 +133,17 @@ def test_a_sweep_is_counted_and_priced(
     nothing = dict.fromkeys(states(), 0.0)
     with SweepTelemetry(spec, plan, store).shown() as shown:
         becomes(nothing | {"waiting": 2, "already_done": 2}, states)
-        shown.started(one)
-        shown.started(two)
+        shown.on_started(one)
+        shown.on_started(two)
         becomes(nothing | {"running": 2, "already_done": 2}, states)
-        shown.retried(one, "infrastructure: the worker process was lost")
+        shown.on_retried(one, "infrastructure: the worker process was lost")
         becomes(nothing | {"waiting": 1, "running": 1, "already_done": 2}, states)
-        shown.started(one)
-        shown.ended(one, Outcome(one.trial_id, "committed", 40.0), "")
-        shown.ended(two, None, "preempted: the node went away: for good")
+        shown.on_started(one)
+        shown.on_ended(one, Outcome(one.trial_id, "committed", 40.0), "")
+        shown.on_ended(two, None, "preempted: the node went away: for good")
         becomes(nothing | {"committed": 1, "failed": 1, "already_done": 2}, states)
-        shown.started(two)
-        shown.ended(two, Outcome(two.trial_id, "failed", 0.0, "numerical", "m"), "m")
+        shown.on_started(two)
+        shown.on_ended(two, Outcome(two.trial_id, "failed", 0.0, "numerical", "m"), "m")
         becomes([None, 1, 1], lambda: of_classes("sweeps_failures_total"))
         becomes([1, 1, None], lambda: of_classes("sweeps_attempts_lost_total"))
         frame = results.read_trials(store, [*plan.done, one.trial_id]).to_pandas()
@@ -172,9 +172,9 @@ def test_what_has_not_ended_was_stopped(
     spec, plan, store = half_done
     one, two = (TaskName(trial.id, trial.label) for trial in plan.missing)
     with SweepTelemetry(spec, plan, store).shown() as shown:
-        shown.started(one)
-        shown.ended(one, Outcome(one.trial_id, "stopped", 1.0), "")
-        shown.started(two)
+        shown.on_started(one)
+        shown.on_ended(one, Outcome(one.trial_id, "stopped", 1.0), "")
+        shown.on_started(two)
     counts = {state: count for state, count in shown.counts().items() if count}
     assert counts == {"already_done": 2, "stopped": 2}
 

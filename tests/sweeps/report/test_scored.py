@@ -11,7 +11,8 @@ import pytest
 
 from cluster.stores.folder import FolderStore
 from spurious.scoring import registry, selection
-from spurious.scoring.registry import METRICS, Metric, of_scores
+from spurious.scoring.metric import Metric
+from spurious.scoring.registry import METRICS, of_scores
 from spurious.scoring.selection import parse_rule, select_epoch
 from sweeps.commands.report import read_report_input
 from sweeps.plan.facts import plan_on

@@ -48,7 +48,6 @@ READER_ONLY: Mapping[str, tuple[str, ...]] = {
         *("squares that do not fit side by side", "ring without a hole"),
         *("r larger than the generator's image", "more threads than cpus", "odd budget"),
     ),
-    "whole numbers are asked for above 1 only": ("one and a half GPUs",),
     "two ways to write one value, of which uniqueItems sees two": (
         *("box per component twice", "method twice"),
     ),
@@ -59,7 +58,7 @@ READER_ONLY: Mapping[str, tuple[str, ...]] = {
     "two sections contradict each other": (
         *("filter without labels", "a third class beside labels of the rest"),
         *("a third class of a generator", "table of another dataset"),
-        *("keep rule that labels cannot have", "labels' keep rule that labels cannot have"),
+        *("keep rule that labels cannot have",),
         *("method's keep rule that labels cannot have", "keep rule that masks cannot have"),
         *("keep rule of a method that guesses no groups",),
         *("selection rule that masks cannot have", "selection rule that labels cannot have"),
