@@ -184,7 +184,6 @@ def _serve(options: argparse.Namespace) -> int:
 
 HANDLERS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "stage": _stage,
-    "phantom": _phantom,
     "plan": _plan,
     "run": _run,
     "submit": _submit,
@@ -193,6 +192,7 @@ HANDLERS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "stop": _stop,
     "report": _report,
     "pull": _pull,
+    "phantom": _phantom,
     "schema": _schema,
     "serve": _serve,
 }

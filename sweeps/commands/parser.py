@@ -267,7 +267,6 @@ def _add_store(
 
 ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "stage": _add_stage,
-    "phantom": _add_phantom,
     "plan": _add_plan,
     "run": _add_run,
     "submit": _add_submit,
@@ -276,6 +275,7 @@ ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "stop": _add_stop,
     "report": _add_report,
     "pull": _add_pull,
+    "phantom": _add_phantom,
     "schema": _add_schema,
     "serve": _add_serve,
 }
