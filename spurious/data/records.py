@@ -40,6 +40,21 @@ class Record:
     attributes: Mapping[str, bool | None]
 
 
+@dataclass(frozen=True, eq=False)
+class SplitTable:
+    """What is known of a split's images without their pixels, in ascending order of ids.
+
+    Attributes:
+        labels: (n,) int64 in {0, 1}.
+        abnormalities: (n,) int64, abnormalities per image.
+        attributes: (n, A) bool, spurious attributes in the order of their names.
+    """
+
+    labels: NDArray[np.int64]
+    abnormalities: NDArray[np.int64]
+    attributes: NDArray[np.bool_]
+
+
 class RecordSource(Protocol):
     """A reader of a native dataset, or a generator: a cheap index, then one record at a time.
 
@@ -61,4 +76,12 @@ class RecordSource(Protocol):
 
     def provenance(self) -> Mapping[str, str]:
         """Return where data came from: release, options, file hashes; goes into the manifest."""
+        ...
+
+
+class GeneratedSource(RecordSource, Protocol):
+    """A generator, whose labels follow from its options: a plan knows prices without pixels."""
+
+    def split_table(self, split: str) -> SplitTable:
+        """Return what the records of a split will say, without drawing their pixels."""
         ...

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spurious.config.datasets import GaussianSquares
 from spurious.config.fields import problems
 from spurious.data.randomness import generator
-from spurious.data.records import Record
+from spurious.data.records import Record, SplitTable
 from spurious.data.splits import SPLITS
 from spurious.errors import ConfigError, DataError
 
@@ -100,6 +100,15 @@ class GaussianSquaresSource:
         prevalence = config.test_prevalence
         y = int(rng.random() < (config.prevalence if prevalence is None else prevalence))
         return y, int(rng.random() < config.test_spurious)
+
+    def split_table(self, split: str) -> SplitTable:
+        """Draw the labels of a split alone, which every record draws before its pixels."""
+        drawn = [
+            self._draw_labels(split, generator("gaussian-squares", self.config.seed, split, number))
+            for number in range(self._size(split))
+        ]
+        labels, blocks = np.array(drawn, np.int64).T
+        return SplitTable(labels, labels.copy(), blocks[:, None] == 1)
 
     def load(self, sample_id: str) -> Record:
         """Draw one image: (n, n, 1) float32, mask (n, n).

@@ -10,6 +10,9 @@ from cluster.datasets.image_counts import ImageCounts, read_image_counts
 from cluster.datasets.manifest import Manifest, find_manifest
 from cluster.errors import NotFound
 from cluster.stores.base import Store
+from spurious.data.records import SplitTable
+from spurious.data.splits import SPLITS
+from spurious.generators import open_generator
 from spurious.scoring.annotations import COUNTED, ImageFacts
 from sweeps.plan.identity import generator_digest
 from sweeps.plan.plan import DatasetFacts, Plan, make_plan
@@ -52,15 +55,36 @@ def _image_facts(manifest: Manifest, images: Mapping[str, ImageCounts]) -> Image
 
 
 def generator_facts(dataset: GeneratorDataset) -> DatasetFacts:
-    """Return the facts of a generator's dataset before it is staged: digest and image side."""
+    """Return the facts of a generator's dataset before it is staged, as staging will find them."""
+    source = open_generator(dataset.name, dataset.options)
+    digest = generator_digest(dataset.name, dataset.options)
     side = getattr(dataset.options, "image_size", None)
+    tables = {split: source.split_table(split) for split in SPLITS}
     return DatasetFacts(
         name=dataset.name,
-        digest=generator_digest(dataset.name, dataset.options),
+        digest=digest,
         image_shape=None if side is None else (side, side, 1),
-        counts=None,
+        counts={split: _count(table) for split, table in tables.items()},
+        attributes=source.attribute_names,
+        unlabelled={split: dict.fromkeys(source.attribute_names, 0) for split in SPLITS},
         dtype=dataset.options.DTYPE,
+        images=ImageFacts(
+            digest=digest,
+            labels={split: tables[split].labels for split in COUNTED},
+            abnormalities={split: tables[split].abnormalities for split in COUNTED},
+            attributes=len(source.attribute_names),
+        ),
     )
+
+
+def _count(table: SplitTable) -> Mapping[str, int]:
+    positive = table.labels == 1
+    return {
+        "n": len(table.labels),
+        "positives": int(positive.sum()),
+        "abnormalities": int(table.abnormalities.sum()),
+        "negative_abnormalities": int(table.abnormalities[~positive].sum()),
+    }
 
 
 def plan_on(spec: Spec, store: Store) -> Plan:
@@ -71,7 +95,7 @@ def plan_on(spec: Spec, store: Store) -> Plan:
         try:
             facts = _staged_facts(store, dataset.name, digest)
         except NotFound:
-            unknown = f"'{dataset.name}' is not staged yet (`sweeps run` does it): counts unknown"
+            unknown = f"'{dataset.name}' is not staged yet; `sweeps run` does it"
             return make_plan(spec, generator_facts(dataset), committed_ids(store), unknown)
     else:
         facts = _staged_facts(store, dataset.name, dataset.digest_prefix)

@@ -11,6 +11,7 @@ from typing import Any
 
 from spurious.config.datasets import GENERATORS, READERS
 from spurious.data.records import RecordSource
+from spurious.generators import open_generator
 from sweeps.errors import SweepError
 from sweeps.plan.identity import generator_digest
 from sweeps.spec.fields import Field, Refused, SpecIssues, nearest
@@ -28,18 +29,9 @@ class Staging:
 
 def open_reader(name: str, folder: Path, options: Any) -> RecordSource:
     """Make the reader of a registered name, whose module has it as `Reader`."""
-    reader: RecordSource = _import_from("readers", name).Reader(folder, options)
+    module = import_module(f"spurious.readers.{name.replace('-', '_')}")
+    reader: RecordSource = module.Reader(folder, options)
     return reader
-
-
-def open_generator(name: str, options: Any) -> RecordSource:
-    """Make the generator of a registered name, whose module has it as `Generator`."""
-    generator: RecordSource = _import_from("generators", name).Generator(options)
-    return generator
-
-
-def _import_from(package: str, name: str) -> Any:
-    return import_module(f"spurious.{package}.{name.replace('-', '_')}")
 
 
 def generator_staging(name: str, options: Any) -> Staging:

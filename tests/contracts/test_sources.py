@@ -13,10 +13,11 @@ import pytest
 from contract_values import GENERATOR_VALUES, READER_VALUES
 
 from spurious.config.datasets import GENERATORS, READERS
-from spurious.data.records import Record, RecordSource
+from spurious.data.records import GeneratedSource, Record, RecordSource
 from spurious.data.splits import SPLITS
 from spurious.errors import DataError
-from sweeps.staging.sources import open_generator, open_reader
+from spurious.generators import open_generator
+from sweeps.staging.sources import open_reader
 
 
 def content(record: Record) -> bytes:
@@ -104,7 +105,7 @@ class TestReader:
 class TestGenerator:
     """One generator."""
 
-    def source(self, name: str, **changes: Any) -> RecordSource:
+    def source(self, name: str, **changes: Any) -> GeneratedSource:
         """The generator with its test values."""
         values = {**GENERATOR_VALUES[name].options, **changes}
         return open_generator(name, GENERATORS[name](**values))
@@ -118,6 +119,19 @@ class TestGenerator:
         assert {record.image.dtype.name for record in every(source)} == {options.DTYPE}
         others = every(self.source(name, seed=1))
         assert not {content(record) for record in every(source)} & {content(r) for r in others}
+
+    def test_knows_labels_without_pixels(self, name: str) -> None:
+        """What a plan prices before staging is what staging finds, image by image."""
+        source = self.source(name)
+        for split in SPLITS:
+            table = source.split_table(split)
+            records = [record for record in every(source) if record.split == split]
+            assert table.labels.tolist() == [record.label for record in records]
+            assert table.abnormalities.tolist() == [record.abnormalities for record in records]
+            assert table.attributes.tolist() == [
+                [record.attributes[attribute] for attribute in source.attribute_names]
+                for record in records
+            ]
 
     def test_version_pins_its_pixels(self, name: str) -> None:
         """Where this fails, pixels moved: raise the generator's `VERSION`, and give it a digest."""

@@ -320,3 +320,15 @@ def test_dollars_are_told_before_anything_runs(
         **{"dollars": found.dollars, "low": found.low, "high": found.high},
         **{"exact": found.is_exact, "validation": found.cost.validation},
     }
+
+
+def test_a_budget_that_a_generator_cannot_meet_is_refused_before_it_is_staged() -> None:
+    """Its labels follow from its options, so planning knows how many there are of each."""
+    spec = parse_spec(TEXT, overrides={"axes.budget": [4000]})
+    assert isinstance(spec.dataset, GeneratorDataset)
+    facts = generator_facts(spec.dataset)
+    assert facts.counts is not None
+    n, positives = facts.counts["train"]["n"], facts.counts["train"]["positives"]
+    most = 2 * min(positives, n - positives)
+    with pytest.raises(PlanError, match=f"4000 .* is more than .* expected at most {most}"):
+        make_plan(spec, facts)
