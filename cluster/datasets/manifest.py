@@ -100,6 +100,13 @@ class Manifest:
         return manifest_key(self.name, self.digest)
 
     @property
+    def synthetic(self) -> str | None:
+        """What drew the images, where they are not of patients; None for a release."""
+        if self.generator is not None:
+            return f"generator {self.provenance.get('generator', self.name)}"
+        return self.provenance.get("synthetic")
+
+    @property
     def rows(self) -> int:
         """Images in all splits."""
         return sum(entry.rows for entry in self.shards)

@@ -13,6 +13,7 @@ from typing import ClassVar, Generic, TypeVar
 from spurious.data.records import Record
 from spurious.errors import DataError
 from spurious.readers.issues import ReaderIssues
+from spurious.readers.origin import find_synthetic_origin
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +87,12 @@ class FolderReader(ABC, Generic[OptionsT, IndexT]):
         """Return release, options, hashes of tables, and how many images and rows were left out."""
         contents = self.contents
         counts = {"images": len(contents.images), **contents.left_out}
-        return {**contents.origin, **{what: str(count) for what, count in counts.items()}}
+        synthetic = find_synthetic_origin(sorted(contents.images.values()))
+        return {
+            **contents.origin,
+            **{what: str(count) for what, count in counts.items()},
+            **({} if synthetic is None else {"synthetic": synthetic}),
+        }
 
     @property
     def contents(self) -> IndexT:

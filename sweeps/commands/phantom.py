@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cluster.datasets.keys import check_name
+from cluster.errors import ClusterError
+from spurious.config.datasets import GENERATORS, READERS
 from spurious.generators.chest.chest_phantom import ChestPhantom
 from spurious.generators.chest.siim_writer import write_siim_acr
 from spurious.generators.skin.isic_writer import write_isic
@@ -39,5 +42,15 @@ def write_phantom(
         paths = [str(path) for path in sorted(folder.iterdir())]
         print_json({"name": name, "folder": str(folder), "paths": paths})
     else:
-        print(f"wrote {folder}; next: {shlex.join(['sweeps', 'stage', name, str(folder)])}")
+        command = ["sweeps", "stage", name, str(folder), "--name", _choose_name(name, folder)]
+        print(f"wrote {folder}; next: {shlex.join(command)}")
     return 0
+
+
+def _choose_name(name: str, folder: Path) -> str:
+    """Choose the name to stage a phantom under: the folder's, never that of a release."""
+    try:
+        chosen = check_name(folder.absolute().name, "dataset")
+    except ClusterError:
+        return f"{name}-phantom"
+    return f"{name}-phantom" if chosen in {*READERS, *GENERATORS} else chosen

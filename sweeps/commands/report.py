@@ -62,6 +62,8 @@ def report(
     for path in files.paths:
         print(path)
     note(files.answer)
+    if report_input.provenance.synthetic is not None:
+        note(files.caveats[0])
     note(f"page: {files.page.absolute().as_uri()}")
     note(f"next: {format_command('pull', source, store_url)}  # all tables, as Parquet files")
     return 0
@@ -101,6 +103,7 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
             },
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             directions=directions,
+            synthetic=manifest.synthetic,
         ),
         rule=spec.select_rule,
         include_validation=spec.cost.include_validation,

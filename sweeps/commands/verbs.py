@@ -75,7 +75,7 @@ VERBS: Sequence[Verb] = (
         "is done already. Works without a cluster, and without a store that can be reached.",
         {
             **_SWEEP,
-            "dataset": "name and digest, or null",
+            "dataset": "name, digest and synthetic (what drew the images, or null), or null",
             "unknown": "why ids or counts are missing, or null",
             "cells": "list of specificity, budget, method and cost (dollars, low, high, exact, "
             "validation; null before the dataset is staged)",

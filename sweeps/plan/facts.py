@@ -42,6 +42,7 @@ def facts_of(manifest: Manifest, images: Mapping[str, ImageCounts] | None = None
         },
         dtype=manifest.dtype,
         images=None if images is None else _image_facts(manifest, images),
+        synthetic=manifest.synthetic,
     )
 
 
@@ -74,6 +75,7 @@ def generator_facts(dataset: GeneratorDataset) -> DatasetFacts:
             abnormalities={split: tables[split].abnormalities for split in COUNTED},
             attributes=len(source.attribute_names),
         ),
+        synthetic=f"generator {dataset.name}",
     )
 
 

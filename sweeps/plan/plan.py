@@ -34,6 +34,7 @@ class DatasetFacts:
         unlabelled: Per split and attribute, images that nobody annotated it on.
         dtype: Of the images; None where unknown.
         images: What each image costs to annotate; None where only `counts` are known.
+        synthetic: What drew the images; None where they are a release's.
     """
 
     name: str
@@ -44,6 +45,7 @@ class DatasetFacts:
     unlabelled: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     dtype: str | None = None
     images: ImageFacts | None = None
+    synthetic: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from spurious.config.datasets import GENERATORS
 from sweeps.plan.cell import Cell
 from sweeps.plan.plan import Plan
 from sweeps.plan.prices import cell_price
@@ -17,7 +18,9 @@ def as_dict(plan: Plan, spec: Spec) -> dict[str, Any]:
     facts = plan.facts
     return {
         "sweep": plan.name,
-        "dataset": None if facts is None else {"name": facts.name, "digest": facts.digest},
+        "dataset": None
+        if facts is None
+        else {"name": facts.name, "digest": facts.digest, "synthetic": facts.synthetic},
         "unknown": plan.unknown,
         "cells": [{**cell_dict(cell), "cost": _cost(plan, spec, cell)} for cell in plan.cells],
         "seeds": list(plan.seeds),
@@ -64,6 +67,8 @@ def as_text(plan: Plan, spec: Spec, seconds: Mapping[str, float]) -> str:
     """
     facts = plan.facts
     name = "dataset unknown" if facts is None else f"dataset {facts.name}@{facts.digest[:12]}"
+    if facts is not None and facts.synthetic is not None:
+        name += f" (synthetic: {facts.synthetic})"
     planned = len(plan.cells) * len(plan.seeds)
     names = _short_names(spec)
     wide = max([16, *(len(name) for name in names.values())])
@@ -87,7 +92,7 @@ def as_text(plan: Plan, spec: Spec, seconds: Mapping[str, float]) -> str:
         f"skipped: {cell.specificity} / {cell.budget} / {names[cell.method]}: {reason}"
         for cell, reason in plan.skipped
     ]
-    lines += [f"note: {line}" for line in _older(plan)]
+    lines += [f"note: {line}" for line in [*_synthetic(plan, spec), *_older(plan)]]
     if plan.unknown is not None:
         lines.append(f"note: {plan.unknown}")
     return "\n".join(lines)
@@ -110,6 +115,19 @@ def _dollars(plan: Plan, spec: Spec, cell: Cell) -> str:
     if not price.is_exact:
         dollars = f"about {dollars}, {price.low:,.2f} to {price.high:,.2f}"
     return f"{dollars} (+ {price.cost.validation:,.2f} validation)"
+
+
+def _synthetic(plan: Plan, spec: Spec) -> list[str]:
+    """Note that published numbers of real images will stand next to a phantom's."""
+    facts = plan.facts
+    is_phantom = facts is not None and facts.synthetic is not None and facts.name not in GENERATORS
+    if facts is None or not is_phantom or not spec.published:
+        return []
+    return [
+        f"dataset '{facts.name}' is not the release but images of the {facts.synthetic}: its "
+        f"results say nothing about the published tables ({', '.join(spec.published)}); stage a "
+        "phantom under a name of its own, with --name"
+    ]
 
 
 def _older(plan: Plan) -> list[str]:

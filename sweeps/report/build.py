@@ -132,7 +132,8 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
         (files.text, render_markdown(context).encode()),
         (files.page, render_page(context).encode()),
     ]
-    files = replace(files, answer=context["answer"], caveats=tuple(context["caveats"]))
+    limits = tuple(filter(None, (context["origin"], *context["caveats"])))
+    files = replace(files, answer=context["answer"], caveats=limits)
     return files, [(path, data) for path, data in contents if path and data is not None]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 
+from spurious.config.datasets import GENERATORS
 from spurious.config.options import Prices
 from spurious.scoring.selection import SelectionRule
 from sweeps.report.answer import CHANCE, answer, caveats
@@ -83,6 +84,7 @@ def page_context(
     without = find_unfinished(priced, source.planned, source.failures)
     return {
         "provenance": source.provenance,
+        "origin": _describe_origin(source),
         "answer": answer(cells, priced),
         "caveats": caveats(cells, priced) + cautions(cells, priced, source.epochs),
         "status": _status(cells),
@@ -135,6 +137,22 @@ def _in_markdown(value: Any) -> str:
     """Return text that neither ends a table's cell nor becomes markup."""
     text = " ".join(str(value).split()) if "\n" in str(value) else str(value)
     return re.sub(r"[|<>`\\]", lambda match: f"\\{match[0]}", text)
+
+
+def _describe_origin(source: ReportInput) -> str:
+    """Say that images are synthetic; empty for a release."""
+    synthetic = source.provenance.synthetic
+    if synthetic is None:
+        return ""
+    text = f"Synthetic images ({synthetic}): no number here is about patients."
+    real = [
+        table.where
+        for table in source.published
+        if not GENERATORS.keys() & set(table.datasets) and synthetic
+    ]
+    if real:
+        text += f" {' and '.join(real)} is of real images and is no comparison."
+    return text
 
 
 def _status(cells: pd.DataFrame) -> str:

@@ -60,6 +60,7 @@ class Provenance:
         created_at: When the report is made, ISO 8601 in UTC.
         directions: Per spurious attribute +1 where it goes with the label in training and -1
             where against, from the manifest; empty where unknown.
+        synthetic: What drew the images; None where they are a release's.
     """
 
     sweep: str
@@ -70,6 +71,7 @@ class Provenance:
     versions: Mapping[str, str]
     created_at: str
     directions: Mapping[str, int] = field(default_factory=dict)
+    synthetic: str | None = None
 
 
 @dataclass(frozen=True)

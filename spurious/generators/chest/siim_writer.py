@@ -18,6 +18,7 @@ from scipy import ndimage
 from spurious.data.splits import EVALUATION_SPLITS, SPLITS
 from spurious.errors import DataError
 from spurious.generators.chest.chest_phantom import Case, ChestPhantom, draw_cases, render_case
+from spurious.readers.origin import MARK
 from spurious.readers.siim_acr import rle
 from spurious.readers.siim_acr.tube_labels import TubeLabels, write_tube_csv
 
@@ -126,7 +127,7 @@ def _header(film: NDArray[np.uint8], case: Case) -> dict[str, object]:
         "AccessionNumber": "",
         "Modality": "CR",
         "ConversionType": "WSD",
-        "Manufacturer": "spurious-sweeps chest phantom",
+        "Manufacturer": f"{MARK} chest phantom",
         "ReferringPhysicianName": "",
         "SeriesDescription": "view: PA",
         "PatientName": case.patient_id,

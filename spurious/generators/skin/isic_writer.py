@@ -13,6 +13,7 @@ from spurious.data.splits import EVALUATION_SPLITS
 from spurious.errors import DataError
 from spurious.generators.skin.skin_phantom import Case, SkinPhantom, draw_cases, render_case
 from spurious.readers.isic.isic_files import IMAGE_FOLDER, MASK_FOLDER, MASK_SUFFIX, table_name
+from spurious.readers.origin import MARK
 
 JPEG_QUALITY = 92
 TRAP = 1
@@ -49,7 +50,8 @@ def write_isic(
     for done, case in enumerate(cases, start=1):
         image, mask = render_case(config, case)
         name = image_id(case)
-        Image.fromarray(image).save(folder / IMAGE_FOLDER / f"{name}.jpg", quality=JPEG_QUALITY)
+        path = folder / IMAGE_FOLDER / f"{name}.jpg"
+        Image.fromarray(image).save(path, quality=JPEG_QUALITY, comment=f"{MARK} skin phantom")
         lesion = Image.fromarray(mask.astype(np.uint8) * 255)
         lesion.save(folder / MASK_FOLDER / f"{name}{MASK_SUFFIX}.png")
         if progress is not None:

@@ -200,6 +200,7 @@ def test_the_phantom_path_as_a_user_goes_it(ray_here: RayHere, tmp_path: Path) -
         place.spec.write_text(PHANTOM_SPEC)
         plan = place.sweeps("plan", "tiny.yaml", *store).stdout
         assert "3 trials = 3 cells x 1 seeds; 0 done, 3 to run" in plan
+        assert "(synthetic: spurious-sweeps chest phantom)" in plan
         place.sweeps("run", "tiny.yaml", *store)
         told = place.sweeps("report", "films", *store).stdout
         assert (place.folder / "films-report" / "report.html").stat().st_size > 10_000
@@ -212,6 +213,10 @@ def test_the_phantom_path_as_a_user_goes_it(ray_here: RayHere, tmp_path: Path) -
         assert (staged["name"], staged["digest"]) == ("siim-acr", manifest.digest)
         assert manifest.image_shape == (64, 64, 1)
         assert manifest.provenance["images"] == "48"
+        assert manifest.synthetic == "spurious-sweeps chest phantom"
+        place.spec.write_text(PHANTOM_SPEC + "published: saab2022/table1\n")
+        planned = place.sweeps("plan", "tiny.yaml", *store).stdout
+        assert "is not the release but images of the spurious-sweeps chest phantom" in planned
 
 
 PHANTOM_SPEC = """
@@ -231,20 +236,25 @@ def test_the_dermoscopy_phantom_path(ray_here: RayHere, tmp_path: Path) -> None:
         wrote = place.sweeps("phantom", "isic", "moles", *options).stdout
         sweeps, *following = wrote.partition("; next: ")[2].split()
         assert (sweeps, following[0]) == ("sweeps", "stage")
+        assert following[-2:] == ["--name", "moles"]
         store = ("--store", str(place.store))
         told = place.sweeps(*following, "--set", "image_size=32", *store).stdout
         assert "train: 24 images, 12 positive" in told
-        manifest = find_manifest(FolderStore(place.store), "isic")
+        manifest = find_manifest(FolderStore(place.store), "moles")
         assert manifest.image_shape == (32, 32, 3)
         directions = {a.name: (a.direction, a.source) for a in manifest.attributes}
         assert directions == {name: (sign, "measured") for name, (sign, _) in DRAWN.items()}
         for counts in manifest.splits.values():
             assert counts.abnormalities >= counts.n
             assert counts.negative_abnormalities >= counts.n - counts.positives
-        spec = PHANTOM_SPEC.replace("siim-acr", "isic")
+        spec = PHANTOM_SPEC.replace("siim-acr", "moles")
         place.spec.write_text(spec + "negatives: lesion\n")
         place.sweeps("run", "tiny.yaml", *store)
         place.sweeps("report", "films", *store)
+        page = (place.folder / "films-report" / "report.md").read_text().splitlines()
+        assert page[2] == (
+            "**Synthetic images (spurious-sweeps skin phantom): no number here is about patients.**"
+        )
         cells = pq.read_table(place.folder / "films-report" / "cells.parquet").to_pydict()
         dollars = dict(zip(cells["specificity"], cells["dollars_mean"], strict=True))
         assert dollars["label"] == pytest.approx(12 * 100 / 3600)
