@@ -23,6 +23,10 @@ class Unavailable(ClusterError):
     """The store or server could not be reached, or kept failing until the retry bound."""
 
 
+class StoreAway(Unavailable):
+    """The store did not answer until the retry bound: every other call would wait as long."""
+
+
 class Corrupt(ClusterError):
     """Stored bytes differ from their recorded hash, size or schema."""
 

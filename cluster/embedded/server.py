@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +30,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cluster.common.atomic import write_atomic
 from cluster.common.locks import FileLock
 from cluster.embedded.inner_tls import find_open_ports, is_own_listener
+from cluster.embedded.keeper import keep_running
 from cluster.embedded.seaweed import choose_ports, find_binary, inner_ports, server_command, sockets
 from cluster.errors import ServerError
 from cluster.stores.s3 import make_client
@@ -57,6 +58,11 @@ class Endpoint:
     access_key: str
     secret_key: str = field(repr=False)
     region: str = "us-east-1"
+
+    @property
+    def port(self) -> int:
+        """The S3 port."""
+        return int(self.url.rpartition(":")[2])
 
     def environment(self) -> dict[str, str]:
         """The variables by which boto3, and so `open_store("s3://...")`, finds this server."""
@@ -114,6 +120,8 @@ def embedded_server(
                 f"the embedded server cannot use its folder {home}: {error}: set SWEEPS_HOME to a "
                 "folder on a disk of this machine that you can write"
             ) from error
+        again = _Server(home, endpoint.port, binary, grace_s)
+        held.enter_context(keep_running(home, lambda: again.ensure(time.monotonic() + timeout_s)))
         yield endpoint
 
 
@@ -140,6 +148,8 @@ class _Server:
 
     def __init__(self, home: Path, port: int | None, binary: Path | None, grace_s: float) -> None:
         self._home = home
+        with FileLock(home / "users.lock") as users:
+            self._is_used = not users.acquire()  # by commands that know the port of now
         self._port = port
         self._binary = binary
         self._grace_s = grace_s
@@ -236,7 +246,7 @@ class _Server:
     def _spawn(self, lock: int) -> dict[str, int]:
         """Start a supervisor that takes over the lock; returns the server's ports."""
         binary = self._binary or find_binary()
-        ports = choose_ports(self._port)
+        ports = self._choose_ports()
         if self._state.exists() and self._last_version() < KEYS_VERSION:
             (self._home / "keys.json").unlink(missing_ok=True)  # it has used them since
         self._keys()
@@ -262,6 +272,13 @@ class _Server:
         if detaching.returncode:
             raise self._error("could not be supervised")
         return ports
+
+    def _choose_ports(self) -> dict[str, int]:
+        """Choose the port asked for; without one the last, where it is free and still in use."""
+        if self._port is None and self._is_used:
+            with suppress(ServerError, ValueError, KeyError, TypeError):
+                return choose_ports(int(json.loads(self._state.read_text())["port"]))
+        return choose_ports(self._port)
 
     def _keys(self) -> dict[str, str]:
         """The key pair, in a file that only its owner can read; replaces an older version's."""
@@ -314,7 +331,7 @@ def _prove(endpoint: Endpoint) -> bool:
 
     SeaweedFS calls itself healthy before it has found its volumes, and fails requests until then.
     """
-    if not is_own_listener(int(endpoint.url.rpartition(":")[2])):
+    if not is_own_listener(endpoint.port):
         return False
     client = _client(endpoint)
     health = {"Bucket": endpoint.bucket, "Key": _HEALTH_KEY}

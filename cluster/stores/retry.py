@@ -12,7 +12,7 @@ from typing import TypeVar
 import stamina
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-from cluster.errors import ClusterError, Unavailable
+from cluster.errors import ClusterError, StoreAway, Unavailable
 
 TIMEOUT_VARIABLE = "SWEEPS_STORE_TIMEOUT_S"
 """Seconds for which an unavailable store is tried again; 0 means a single try. Default 90."""
@@ -42,7 +42,7 @@ def call_with_retries(call: Callable[[], T]) -> T:
     """Call, and call again after Unavailable with growing, jittered waits (0.2 s up to 5 s).
 
     Raises:
-        Unavailable: at the bound, with the last cause, how often and for how long it was tried.
+        StoreAway: at the bound, with the last cause, how often and for how long it was tried.
         Anything else that `call` raises, at once.
     """
     bound = retry_timeout_s()
@@ -62,7 +62,7 @@ def call_with_retries(call: Callable[[], T]) -> T:
                 return call()
     except Unavailable as error:
         spent = time.monotonic() - start
-        raise Unavailable(
+        raise StoreAway(
             f"{error} (tried {tries} times in {spent:.0f} s). Check that the store runs and can be "
             "reached (AWS_ENDPOINT_URL_S3), then start again: what was stored stays. "
             f"{TIMEOUT_VARIABLE} (now {bound:g}) sets for how long it is tried"

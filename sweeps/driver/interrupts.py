@@ -42,6 +42,11 @@ class Stopping:
         finally:
             signal.signal(signal.SIGINT, before)
 
+    def request(self) -> None:
+        """Ask for a stop from the driver's own loop, and tell the trials at once."""
+        self.is_requested = self._is_announced = True
+        self.notices.ask_to_stop()
+
     def is_newly_requested(self) -> bool:
         """Return whether a stop was asked for since the last call; the trials are then told."""
         if not self.is_requested or self._is_announced:

@@ -68,6 +68,10 @@ class RunProgress(Watcher):
             "the same signal again (Ctrl-C) stops at once"
         )
 
+    def on_store_away(self, message: str) -> None:
+        """See `Watcher`."""
+        self._line(message)
+
     def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """See `Watcher`."""
         self.running.pop(task.trial_id, None)

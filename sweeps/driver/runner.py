@@ -12,7 +12,9 @@ from cluster.stores.base import Store
 from sweeps.driver.lost_workers import read_lost_workers
 from sweeps.driver.progress import RunProgress
 from sweeps.driver.prometheus import SweepTelemetry
+from sweeps.driver.store_watch import StoreWatch
 from sweeps.driver.tuner import how_many_at_once, run_tasks
+from sweeps.errors import SweepError
 from sweeps.plan.plan import Plan
 from sweeps.results.tables import checkpointed_ids, committed_ids
 from sweeps.spec.model import Spec
@@ -44,6 +46,9 @@ def run_plan(
 
     Returns:
         0 where all have a result, 1 where some failed, 130 where the user interrupted it.
+
+    Raises:
+        SweepError: Ray gave up, or the store was away for longer than its bound.
     """
     saved = checkpointed_ids(store)
     tasks = [task_for(t, spec, store.url, cache, t.id in saved) for t in plan.missing]
@@ -52,6 +57,7 @@ def run_plan(
         resources.cpus, resources.gpus, session.nodes, may_grow=session.may_grow
     )
     _print_start(spec, plan, len(tasks), concurrent, console)
+    watch = StoreWatch(store)
     with (
         RunProgress(len(tasks), console).shown() as progress,
         SweepTelemetry(spec, plan, store).shown() as metrics,
@@ -63,8 +69,15 @@ def run_plan(
             cpus=resources.cpus,
             gpus=resources.gpus,
             watcher=Watchers(progress, metrics, losses),
+            store=watch,
             scratch=session.folder if os.access(session.folder, os.W_OK) else None,
             fit_function=fit_function,
+        )
+    if watch.error is not None:
+        committed = sum(outcome.state == "committed" for outcome in tally.outcomes.values())
+        raise SweepError(
+            f"sweep '{spec.name}' stopped: {committed} trials finished, {len(tasks) - committed} "
+            f"are not done; {watch.error}"
         )
     return _conclude(spec, tasks, tally, committed_ids(store), console)
 

@@ -23,9 +23,11 @@ import ray
 from ray import tune
 from ray.exceptions import RayActorError, RayError
 
+from cluster.errors import StoreAway
 from cluster.jobs.notices import Notices
 from cluster.jobs.ray_internals import keep_environment_out_of_actors
 from sweeps.driver.interrupts import Stopping, WorkerControl
+from sweeps.driver.store_watch import StoreWatch
 from sweeps.errors import SweepError
 from sweeps.trial.events import LostWorker, Outcome, Tally, TaskName, Watcher
 from sweeps.trial.result_rows import Task
@@ -55,16 +57,22 @@ class _Callback(tune.Callback):
     """Turns Tune's events into a watcher's, keeps the tally, and passes a wish to stop on."""
 
     def __init__(
-        self, names: Mapping[str, TaskName], watcher: Watcher, tally: Tally, stopping: Stopping
+        self,
+        names: Mapping[str, TaskName],
+        watcher: Watcher,
+        tally: Tally,
+        stopping: Stopping,
+        store: StoreWatch | None,
     ) -> None:
         self.names, self.watcher, self.tally, self.stopping = names, watcher, tally, stopping
+        self.store = store
         self.reasons: dict[str, str] = {}
         self.expected: set[str] = set()
         self._looked_at = -float("inf")
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Tune pickles its callbacks for a restore that is never asked for; a console has locks
-        return _Callback, ({}, Watcher(), Tally(), Stopping(Notices("")))
+        return _Callback, ({}, Watcher(), Tally(), Stopping(Notices("")), None)
 
     def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
         if self.stopping.is_newly_requested():
@@ -72,6 +80,9 @@ class _Callback(tune.Callback):
         if time.monotonic() - self._looked_at >= _LOOK_EVERY_S:
             self._looked_at = time.monotonic()
             self._expect_losses(trials)
+        if self.store is not None and self.store.error and not self.stopping.is_requested:
+            self.stopping.request()
+            self.watcher.on_store_away("the store did not come back: the sweep stops")
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         self.watcher.on_started(self.names[trial.config[_CONFIG_KEY]])
@@ -84,6 +95,9 @@ class _Callback(tune.Callback):
             self.tally.outcomes[name.trial_id] = Outcome(**result["outcome"])
         elif "reason" in result:
             self.reasons[name.trial_id] = result["reason"]
+            watch = self.store if result.get("store_away") else None
+            if watch is not None and (message := watch.start()):
+                self.watcher.on_store_away(message)
         elif "epoch" in result:
             self.watcher.on_epoch(name, result["epoch"], result["epochs"], result["values"])
 
@@ -190,7 +204,8 @@ def _trainable(
         except Exception as error:
             failure_class = classify(error)
             if failure_class in RETRIED:
-                tune.report({"reason": f"{failure_class}: {describe_error(error)}"})
+                reason = f"{failure_class}: {describe_error(error)}"
+                tune.report({"reason": reason, "store_away": isinstance(error, StoreAway)})
                 raise
             outcome = Outcome(task.trial_id, "failed", 0.0, failure_class, describe_error(error))
         finally:
@@ -230,6 +245,7 @@ def run_tasks(
     cpus: float,
     gpus: float,
     watcher: Watcher,
+    store: StoreWatch | None = None,
     scratch: Path | None = None,
     fit_function: FitFunction = fit_for_real,
 ) -> Tally:
@@ -241,6 +257,7 @@ def run_tasks(
         cpus: CPUs per trial.
         gpus: GPUs per trial, may be a fraction.
         watcher: Receives progress.
+        store: Waits for a store that is away; where it gives up, the run stops.
         scratch: Existing folder for Tune's own files, which nothing reads; a temporary one else.
         fit_function: What trains; a benchmark passes another.
 
@@ -259,7 +276,7 @@ def run_tasks(
                 names = {key: TaskName(key, task.label) for key, task in by_id.items()}
                 trainable = _trainable(name, by_id, fit_function, stopping.notices)
                 trainable = tune.with_resources(trainable, resources)
-                callback = _Callback(names, watcher, tally, stopping)
+                callback = _Callback(names, watcher, tally, stopping, store)
                 _fit(f"{name}-{start // WAVE}", trainable, names, folder, callback)
                 if stopping.is_requested:
                     break

@@ -100,6 +100,9 @@ class Watcher:
     def on_stopping(self) -> None:
         """The user asked to stop: running trials save a checkpoint at the end of their epoch."""
 
+    def on_store_away(self, message: str) -> None:
+        """The store does not answer, or the sweep stops since it did not."""
+
     def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """A trial ended; without an outcome no attempt came to an end of its own."""
 
@@ -134,6 +137,11 @@ class Watchers(Watcher):
         """See `Watcher`."""
         for watcher in self.watchers:
             watcher.on_stopping()
+
+    def on_store_away(self, message: str) -> None:
+        """See `Watcher`."""
+        for watcher in self.watchers:
+            watcher.on_store_away(message)
 
     def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """See `Watcher`."""

@@ -17,7 +17,14 @@ import torch
 
 from cluster.common.redaction import RedactingFormatter, redact
 from cluster.datasets.manifest import Manifest, find_manifest
-from cluster.errors import AlreadyExists, ClusterError, Corrupt, NotFound, Unavailable
+from cluster.errors import (
+    AlreadyExists,
+    ClusterError,
+    Corrupt,
+    NotFound,
+    StoreAway,
+    Unavailable,
+)
 from cluster.node_cache.open import open_dataset
 from cluster.stores import open_store
 from cluster.stores.base import Store
@@ -216,7 +223,8 @@ def _record_failure(store: Store, task: Task, attempt: str) -> Iterator[None]:
                 "failed_at": datetime.now(UTC),
             }
             try:
-                results.record_failure(store, failure)
+                if not isinstance(error, StoreAway):  # it would wait once more for nothing
+                    results.record_failure(store, failure)
             except ClusterError as unrecorded:
                 _log.error("this failure could not be recorded: %s", unrecorded)
             raise

@@ -208,3 +208,45 @@ def test_what_no_node_can_run_is_refused(cpus: float, gpus: float) -> None:
         SweepError, match=r"no node of the Ray session has them \(2 CPUs and 0 GPUs"
     ):
         how_many_at_once(cpus, gpus, [(2, 0), (2, 0)])
+
+
+def test_a_store_that_stays_away_costs_one_wait_for_the_whole_sweep(
+    ray_here: RayHere,
+    s3_environment: Endpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The driver says that it waits, then ends: trials that never began are not lost.
+
+    No failure is written for an outage, and the same command continues when the store is back.
+    """
+    around = S3Store.open(f"s3://{s3_environment.bucket}/{tmp_path.name}")
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.setenv(name, ray_here.gate.url)
+    monkeypatch.setenv("SWEEPS_STORE_TIMEOUT_S", "1")
+    store = S3Store.open(f"s3://{s3_environment.bucket}/{tmp_path.name}")
+    spec = tiny(axes__seed=[0, 1, 2, 3], train__epochs=30, checkpoint__every_epochs=5)
+    stage_here(store, spec)
+    plan, cache, console = plan_on(spec, store), tmp_path / "cache", quiet_console()
+
+    def cut() -> None:
+        wait_until(lambda: any(True for _ in around.list("checkpoints/")))
+        ray_here.gate.shut()
+
+    thread = threading.Thread(target=cut)
+    thread.start()
+    try:
+        with pytest.raises(SweepError, match=r"stopped: \d trials finished, [5-8] are not done; "):
+            run_plan(spec, plan, store, ray_here.session, cache, console, fit_and_tell)
+    finally:
+        thread.join()
+        ray_here.gate.reopen()
+    text = printed(console)
+    assert text.count("does not answer: waiting for it, for up to") == 1
+    assert text.count("the store did not come back: the sweep stops") == 1
+    assert " lost: " not in text
+    ids = [trial.id for trial in plan.trials]
+    assert results.read_failures(store, ids).num_rows == 0
+    again = plan_on(spec, store)
+    assert run_plan(spec, again, store, ray_here.session, cache, quiet_console()) == 0
+    assert not plan_on(spec, store).missing
