@@ -18,6 +18,7 @@ from typing import Any
 
 from cluster.common.atomic import write_atomic
 from cluster.errors import Unavailable
+from cluster.jobs.control_store import end_without_control_store
 from cluster.jobs.ray_internals import (
     LOOPBACK_VARIABLE,
     TEMPORARY_FOLDER,
@@ -141,6 +142,8 @@ def ray_session(
         ending.callback(ray.shutdown)  # before the start: an interrupted one leaves no process
         context = _connect(address, job_name, cpus, folder)
         ending.enter_context(_terminate_as_interrupt())
+        control_store = ray.get_runtime_context().gcs_address
+        ending.enter_context(end_without_control_store(control_store, is_local=folder is not None))
         yield Session(
             dashboard=f"http://{context.dashboard_url}" if context.dashboard_url else "",
             token_file=token,
