@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
+from spurious.config.encoders import ENCODERS
 from spurious.config.fields import Probability, Sha256, problems
 
 
@@ -41,6 +43,17 @@ class Unet:
     """SHA-256 of the encoder's state dict in the store, or None for random."""
 
     side_multiple: ClassVar[int] = 32
+
+
+@problems.register(Unet)
+def _(options: Unet) -> list[str]:
+    if options.encoder in ENCODERS:
+        return []
+    near = difflib.get_close_matches(options.encoder, sorted(ENCODERS), n=3)
+    return [
+        f"encoder '{options.encoder}' is not one of segmentation-models-pytorch's own"
+        f"{'; did you mean ' + ' or '.join(near) + '?' if near else ', such as resnet50'}"
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -192,10 +192,11 @@ def _load(module: nn.Module, weights: str | None, load: LoadWeights, drop: tuple
     """Load a released state dict, leaving out its own classifier (keys that start with `drop`)."""
     if weights is None:
         return
-    state = {key: value for key, value in load(weights).items() if not key.startswith(drop)}
     expected = {
         key: value for key, value in module.state_dict().items() if not key.startswith(drop)
     }
+    state = _strip_wrapper(load(weights), expected)
+    state = {key: value for key, value in state.items() if not key.startswith(drop)}
     # files from before torch 0.4.1 do not count batches
     missing = [
         key for key in expected.keys() - state.keys() if not key.endswith("num_batches_tracked")
@@ -212,6 +213,20 @@ def _load(module: nn.Module, weights: str | None, load: LoadWeights, drop: tuple
         )
     # the encoders of segmentation-models-pytorch override `load_state_dict` with other signatures
     nn.Module.load_state_dict(module, state, strict=False)
+
+
+def _strip_wrapper(
+    state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]
+) -> Mapping[str, torch.Tensor]:
+    """Strip what wrappers put before every name (`module.`, `model.encoder.`), where that fits."""
+    best = stripped = state
+    while stripped and len({key.partition(".")[0] for key in stripped}) == 1:
+        stripped = {key.partition(".")[2]: value for key, value in stripped.items()}
+        if len(stripped.keys() & expected.keys()) > len(best.keys() & expected.keys()):
+            best = stripped
+        if "" in stripped:
+            break
+    return best
 
 
 def _resnet50(in_channels: int, options: ResNet50, classes: int, load: LoadWeights) -> Model:

@@ -14,10 +14,12 @@ from spurious.data.records import SplitTable
 from spurious.data.splits import SPLITS
 from spurious.generators import open_generator
 from spurious.scoring.annotations import COUNTED, ImageFacts
+from sweeps.errors import PlanError
 from sweeps.plan.identity import generator_digest
 from sweeps.plan.plan import DatasetFacts, Plan, make_plan
 from sweeps.results.tables import committed_ids
 from sweeps.spec.model import GeneratorDataset, Spec
+from sweeps.spec.stored import weights_key
 
 
 def facts_of(manifest: Manifest, images: Mapping[str, ImageCounts] | None = None) -> DatasetFacts:
@@ -98,10 +100,29 @@ def plan_on(spec: Spec, store: Store) -> Plan:
             facts = _staged_facts(store, dataset.name, digest)
         except NotFound:
             unknown = f"'{dataset.name}' is not staged yet; `sweeps run` does it"
-            return make_plan(spec, generator_facts(dataset), committed_ids(store), unknown)
+            plan = make_plan(spec, generator_facts(dataset), committed_ids(store), unknown)
+            _check_weights(plan, store)
+            return plan
     else:
         facts = _staged_facts(store, dataset.name, dataset.digest_prefix)
-    return make_plan(spec, facts, committed_ids(store))
+    plan = make_plan(spec, facts, committed_ids(store))
+    _check_weights(plan, store)
+    return plan
+
+
+def _check_weights(plan: Plan, store: Store) -> None:
+    """Refuse a plan whose missing trials begin from weights that the store lacks.
+
+    Raises:
+        PlanError: they are not there.
+    """
+    named = (getattr(trial.config.model, "weights", None) for trial in plan.missing)
+    for digest in sorted({digest for digest in named if digest is not None}):
+        if not store.exists(weights_key(digest)):
+            raise PlanError(
+                f"weights {digest} are not in {store.url}: stage them first, "
+                "`sweeps stage weights FILE` or `sweeps stage weights hub:NAME`"
+            )
 
 
 def _staged_facts(store: Store, name: str, digest_prefix: str | None) -> DatasetFacts:

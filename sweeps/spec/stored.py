@@ -26,6 +26,11 @@ def stored_spec_key(digest: str) -> str:
     return f"specs/{digest}.yaml"
 
 
+def weights_key(digest: str) -> str:
+    """Return the key of the pretrained weights of a hash."""
+    return f"weights/{digest}"
+
+
 def put_spec(store: Store, text: str) -> str:
     """Write a YAML under its hash, which is returned."""
     digest = digest_of(text)

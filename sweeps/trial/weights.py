@@ -13,11 +13,10 @@ from cluster.errors import NotFound
 from cluster.stores.base import Store
 from spurious.errors import DataError
 from spurious.training.models import LoadWeights
+from sweeps.spec.stored import weights_key
 
-
-def weights_key(digest: str) -> str:
-    """Return the key of a state dict."""
-    return f"weights/{digest}"
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+"""Names under which checkpoints of trainers hold a model's state dict."""
 
 
 def read_state_dict(data: bytes, origin: str) -> Mapping[str, torch.Tensor]:
@@ -38,10 +37,15 @@ def read_state_dict(data: bytes, origin: str) -> Mapping[str, torch.Tensor]:
             f"{origin} is no PyTorch state dict or safetensors file "
             f"({type(error).__name__}: {str(error).partition(chr(10))[0]})"
         ) from None
-    if isinstance(state, dict) and "state_dict" in state:
-        state = state["state_dict"]
+    wrapper = next((key for key in _WRAPPERS if isinstance(state, dict) and key in state), None)
+    if wrapper is not None:
+        state = state[wrapper]
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise DataError(f"{origin} holds no flat mapping of names to tensors")
+        keys = ", ".join(map(str, list(state)[:5])) if isinstance(state, dict) else "no names"
+        raise DataError(
+            f"{origin} holds no flat mapping of names to tensors (it has {keys}); save the state "
+            "dict of one model alone"
+        )
     return state
 
 

@@ -9,6 +9,8 @@ import pytest
 import torch
 from small_data import no_weights
 
+from spurious.config.encoders import ENCODERS
+from spurious.config.fields import problems
 from spurious.config.models import CLASSIFIERS, SEGMENTERS, ResNet50, SmallCnn, SmallUnet, Unet
 from spurious.errors import ConfigError
 from spurious.training.models import FcnModel, build
@@ -174,3 +176,26 @@ def test_embeddings_are_what_the_last_layer_takes(
             size = {"size": (64, 64), "mode": "bilinear", "align_corners": False}
             again = torch.nn.functional.interpolate(again, **size)
         assert torch.equal(again, logits)
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model.encoder.", "module.net."])
+def test_weights_of_wrapped_models_load(prefix: str) -> None:
+    """DataParallel and Lightning put a prefix before every name; the tensors are the same."""
+    options = Unet(encoder="resnet18", weights="ab" * 32)
+    source = build("unet", Unet(encoder="resnet18"), (32, 32, 1), 1, no_weights)
+    encoder = source.get_submodule("encoder").state_dict()
+    wrapped = {prefix + key: value for key, value in encoder.items()}
+    loaded = build("unet", options, (32, 32, 1), 2, lambda digest: wrapped)
+    state = loaded.get_submodule("encoder").state_dict()
+    assert all(torch.equal(state[key], encoder[key]) for key in encoder)
+
+
+def test_encoders_that_a_plan_knows_are_the_librarys() -> None:
+    """A misspelt one is refused with the nearest, before anything runs."""
+    from segmentation_models_pytorch.encoders import get_encoder_names
+
+    assert set(get_encoder_names()) == ENCODERS
+    assert problems(Unet(encoder="resnet50")) == []
+    [message] = problems(Unet(encoder="resnet500"))
+    assert "encoder 'resnet500' is not one of" in message
+    assert "did you mean resnet50" in message

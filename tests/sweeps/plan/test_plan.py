@@ -9,16 +9,18 @@ import pytest
 from tiny_sweeps import FACTS, FILMS, TEXT
 
 from cluster.datasets.manifest import Attribute, Manifest, SplitCounts
+from cluster.stores.folder import FolderStore
 from spurious.data.attributes import GroupCounts
 from spurious.scoring.cost import Cost
 from sweeps.errors import PlanError
 from sweeps.plan.cell import Cell
-from sweeps.plan.facts import facts_of, generator_facts
+from sweeps.plan.facts import facts_of, generator_facts, plan_on
 from sweeps.plan.identity import trial_id
 from sweeps.plan.plan import DatasetFacts, fit_config, make_plan
 from sweeps.plan.prices import cell_price
 from sweeps.plan.render import as_dict, as_text
 from sweeps.spec.model import GeneratorDataset, Spec, parse_spec
+from sweeps.spec.stored import weights_key
 
 
 def test_a_plan_has_a_trial_per_cell_and_seed() -> None:
@@ -332,3 +334,18 @@ def test_a_budget_that_a_generator_cannot_meet_is_refused_before_it_is_staged() 
     most = 2 * min(positives, n - positives)
     with pytest.raises(PlanError, match=f"4000 .* is more than .* expected at most {most}"):
         make_plan(spec, facts)
+
+
+def test_weights_that_are_not_in_the_store_are_refused(folder_store: FolderStore) -> None:
+    """With how to stage them; a sweep that has all its results needs none."""
+    spec = parse_spec(
+        TEXT,
+        overrides={
+            "axes.specificity": ["label"],
+            "model.classifier": {"name": "resnet50", "weights": "ab" * 32},
+        },
+    )
+    with pytest.raises(PlanError, match=r"weights abab.* are not in .*: stage them first, "):
+        plan_on(spec, folder_store)
+    folder_store.put(weights_key("ab" * 32), b"any")
+    assert plan_on(spec, folder_store).missing

@@ -13,7 +13,8 @@ from safetensors.torch import save
 
 from cluster.stores.base import Store
 from spurious.errors import DataError
-from sweeps.trial.weights import load_weights, stage_weights, weights_key
+from sweeps.spec.stored import weights_key
+from sweeps.trial.weights import load_weights, stage_weights
 
 STATE = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.zeros(2)}
 
@@ -27,8 +28,8 @@ def pth(state: object) -> bytes:
 
 @pytest.mark.parametrize(
     "data",
-    [pth(STATE), pth({"epoch": 3, "state_dict": STATE}), save(STATE)],
-    ids=["pth", "nested", "safetensors"],
+    [pth(STATE), pth({"epoch": 3, "state_dict": STATE}), pth({"model": STATE}), save(STATE)],
+    ids=["pth", "of Lightning", "of a trainer", "safetensors"],
 )
 def test_weights_come_back_under_their_hash(store: Store, tmp_path: Path, data: bytes) -> None:
     """Either format, on either store; staging again is no change."""
@@ -51,8 +52,11 @@ class Boom:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"text", pth([1, 2]), pth({"layer": "text"}), pickle.dumps(Boom()), pth(Boom())],
-    ids=["empty", "text", "list", "no tensors", "code", "code in a zip"],
+    [
+        *(b"", b"text", pth([1, 2]), pth({"layer": "text"}), pickle.dumps(Boom()), pth(Boom())),
+        pth({"teacher": STATE, "student": STATE}),
+    ],
+    ids=["empty", "text", "list", "no tensors", "code", "code in a zip", "two models"],
 )
 def test_what_is_no_state_dict_is_refused(store: Store, tmp_path: Path, data: bytes) -> None:
     """One line that names the file; nothing is stored, nothing of it is run."""
