@@ -8,6 +8,7 @@ holder. Lock files are never removed while they may be waited for: two processes
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -15,6 +16,34 @@ from pathlib import Path
 from typing import IO
 
 _POLL_S = 0.1
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+
+
+class NoLocks(OSError):
+    """The file system of a file has no locks, so that nothing here may rely on it."""
+
+    def __init__(self, number: int, path: str) -> None:
+        super().__init__(
+            number,
+            f"its file system has no locks ({os.strerror(number)}); use a folder on a disk of this "
+            "machine (SWEEPS_HOME, SWEEPS_CACHE and RAY_TMPDIR say where)",
+            path,
+        )
+
+
+def _flock(file: IO[bytes] | int, kind: int) -> None:
+    """Call flock; raises BlockingIOError where another holds it, NoLocks where there are none."""
+    try:
+        fcntl.flock(file, kind)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        number = file if isinstance(file, int) else file.fileno()
+        try:
+            path = os.readlink(f"/proc/self/fd/{number}")
+        except OSError:  # not on Linux
+            path = str(getattr(file, "name", number))
+        raise NoLocks(error.errno or errno.ENOLCK, path) from error
 
 
 def try_lock(file: IO[bytes] | int, *, shared: bool = False) -> bool:
@@ -25,7 +54,7 @@ def try_lock(file: IO[bytes] | int, *, shared: bool = False) -> bool:
     """
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
+        _flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -36,7 +65,7 @@ def lock_shared(file: IO[bytes]) -> None:
 
     Waits for a holder of the exclusive lock.
     """
-    fcntl.flock(file, fcntl.LOCK_SH)
+    _flock(file, fcntl.LOCK_SH)
 
 
 class FileLock:
@@ -69,7 +98,7 @@ class FileLock:
         """
         unfinished = path.with_name(f"{path.name}.new")
         lock = cls(unfinished)
-        fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
+        _flock(lock.fileno(), fcntl.LOCK_EX)
         unfinished.rename(path)
         return lock
 
@@ -77,8 +106,10 @@ class FileLock:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.unlock()  # closing is not enough: a forked child may have a copy of the descriptor
-        self.close()
+        try:
+            self.unlock()  # closing is not enough: a forked child may have a copy
+        finally:
+            self.close()
 
     def acquire(self, timeout_s: float = 0.0, *, shared: bool = False) -> bool:
         """Take the lock, waiting at most `timeout_s` seconds; return whether it is held now."""
@@ -91,7 +122,7 @@ class FileLock:
 
     def unlock(self) -> None:
         """Release the lock, also where a child process has a copy of the descriptor."""
-        fcntl.flock(self._file, fcntl.LOCK_UN)
+        _flock(self._file, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Close the file; a child process that was passed the descriptor keeps the lock."""

@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -191,10 +192,29 @@ def _evict(folder: Path) -> None:
         if not lock.acquire():
             return
         for path in folder.glob("*.npy"):
-            if not try_lock(stack.enter_context(path.open("rb"))):
+            if not _lock_alone(path, stack):
                 return
         _log.info("evicting cached dataset %s", folder)
         remove_folder(folder)
+
+
+def _lock_alone(path: Path, stack: ExitStack) -> bool:
+    """Lock a data file for as long as the stack lives; return whether nobody else has it open.
+
+    NFSv4 gives an exclusive lock to a file that is open for writing alone, and data files are
+    read-only: the mode is changed only there, and put back where the file is in use.
+    """
+    try:
+        return try_lock(stack.enter_context(path.open("rb")))
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
+    mode = path.stat().st_mode
+    path.chmod(mode | stat.S_IWUSR)
+    is_locked = try_lock(stack.enter_context(path.open("r+b")))
+    if not is_locked:
+        path.chmod(mode)
+    return is_locked
 
 
 def _last_opened(folder: Path) -> float:

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cluster.common.locks import FileLock
 from cluster.errors import NotFound
 from cluster.stores import open_store
 from cluster.stores.base import Store
@@ -140,6 +141,8 @@ def check_cache_folder() -> None:
     try:
         if not on_cluster():  # whose nodes have folders of their own
             folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / "check.lock", mode=0o666) as lock:
+                lock.acquire()
     except OSError as error:
         raise SweepError(
             f"cannot keep decoded datasets in {folder} ({error.strerror}): set SWEEPS_CACHE or "

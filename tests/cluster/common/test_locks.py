@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.common.locks import FileLock, lock_shared, try_lock
+from cluster.common.locks import FileLock, NoLocks, lock_shared, try_lock
 
 HOLDER = """
 import sys, pathlib
@@ -92,3 +94,23 @@ def test_a_lock_file_appears_locked_or_is_missing(tmp_path: Path) -> None:
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match=r"owner\.lock"):
         FileLock(path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """With the file and the settings that lead elsewhere; no lock is pretended."""
+
+    def refuse(file: object, kind: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    path = tmp_path / "a.lock"
+    lock = FileLock(path)
+    with pytest.raises(NoLocks, match=r"has no locks .*SWEEPS_HOME, SWEEPS_CACHE") as caught:
+        lock.acquire()
+    assert caught.value.filename == str(path)
+    lock.close()
+    with path.open("rb") as file, pytest.raises(NoLocks):
+        lock_shared(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import subprocess
 from collections import namedtuple
@@ -89,8 +90,22 @@ def test_eviction_spares_what_is_in_use_and_what_was_used_last(folder_store, tmp
     assert view.sum() == make_records(seed=0)[2].image.sum()
 
 
-def test_the_limit_counts_datasets_in_use(folder_store, tmp_path, monkeypatch):
+def flock_of_nfs(file, kind):
+    """As Linux does on NFSv4: exclusive asks for a file open for writing, shared for reading."""
+    number = file if isinstance(file, int) else file.fileno()
+    access = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
+    if access == {fcntl.LOCK_EX: os.O_RDONLY, fcntl.LOCK_SH: os.O_WRONLY}.get(kind & 3):
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return FLOCK(file, kind)
+
+
+FLOCK = fcntl.flock
+
+
+@pytest.mark.parametrize("rule", [FLOCK, flock_of_nfs])
+def test_the_limit_counts_datasets_in_use(folder_store, tmp_path, monkeypatch, rule):
     """Where everything is in use the limit is an error; once the arrays are gone there is room."""
+    monkeypatch.setattr(fcntl, "flock", rule)
     one, two = (stage(folder_store, make_records(seed=seed), name=f"d{seed}") for seed in (0, 1))
     view = open_dataset(folder_store, one, tmp_path / "cache").dataset.images[:1]
     monkeypatch.setenv("SWEEPS_CACHE_MAX", "20kB")
