@@ -15,17 +15,17 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from cluster.common.locks import FileLock, try_lock
 from cluster.errors import ClusterError, Denied, Unavailable
 
-CACHE_VERSION: Final = 2
+CACHE_VERSION: Final = 3
 """Names the folders, so that a cache of another layout is never read; it is evicted when unused.
 
-1 held a byte per pixel of a mask, 2 holds the packed bits.
+1 held a byte per pixel of a mask, 2 packed bits without checksums, 3 has a SHA-256 of each file.
 """
 _TEMPORARY: Final = ".tmp"
 _FOLDER = re.compile(r"v\d+-[0-9a-f]{64}")
@@ -138,9 +138,23 @@ def disk_errors(cache_dir: Path, needed: int) -> Iterator[None]:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder of the cache if it is there; the caller holds its lock."""
-    if folder.exists():
-        shutil.rmtree(folder)
+    """Remove a folder of the cache, or what took its place; the caller holds its lock.
+
+    Raises:
+        Denied: it cannot be removed; names it.
+    """
+    try:
+        if folder.is_dir() and not folder.is_symlink():
+            with suppress(PermissionError):  # another user's, whose group may remove it
+                folder.chmod(0o700)  # a folder that lost its permissions cannot be emptied
+            shutil.rmtree(folder)
+        else:
+            folder.unlink(missing_ok=True)
+    except OSError as error:
+        raise Denied(
+            f"cannot remove cached dataset {folder}: {error}; remove it, or use another cache "
+            "folder"
+        ) from error
 
 
 def _shortage(folder: Path, needed: int, max_bytes: int | None) -> str | None:

@@ -20,6 +20,7 @@ from cluster.datasets.keys import shard_key
 from cluster.datasets.manifest import Manifest, ShardEntry
 from cluster.datasets.shard_reader import read_shard
 from cluster.errors import Corrupt, NotFound
+from cluster.node_cache.checksums import hash_new_files, protect
 from cluster.node_cache.eviction import disk_errors, make_room, remove_folder, temporary_folder
 from cluster.stores.base import Store
 from spurious.data.dataset import COLUMNS
@@ -69,7 +70,7 @@ def fetch_dataset(
                 for name, (shape, dtype) in shapes.items():
                     _allocate(temporary / f"{name}.npy", shape, dtype)
             fetched = _decode_shards(store, manifest, temporary, progress)
-            _seal(temporary)
+            _seal(temporary, manifest)
             temporary.rename(folder)
             sync(folder.parent)
     except BaseException:
@@ -173,12 +174,17 @@ def _permute_rows(array: NDArray[Any], order: NDArray[np.int64]) -> None:
         moved[row] = True
 
 
-def _seal(folder: Path) -> None:
+def _seal(folder: Path, manifest: Manifest) -> None:
     """Write the index last, everything before it on disk: a power cut leaves no believed half."""
     names = [f"{name}.npy" for name in ARRAYS]
     for name in names:
+        protect(folder / name)
         sync(folder / name)
-    index = {"files": {name: (folder / name).stat().st_size for name in names}}
+    index = {
+        "content_digest": manifest.content_digest,
+        "files": hash_new_files(folder, names),
+    }
     (folder / INDEX).write_text(json.dumps(index))
+    protect(folder / INDEX)
     sync(folder / INDEX)
     sync(folder)

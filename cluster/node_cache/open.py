@@ -2,17 +2,22 @@
 
 A cached dataset is a folder of `.npy` files that every trial maps read-only, so the node holds
 each page once. The folder is built under a lock beside its place and renamed into it when whole.
+Its files have checksums (`checksums`); a copy that does not match them is fetched again.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import logging
 import os
 import time
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.lib import format as npy
@@ -20,7 +25,8 @@ from numpy.typing import NDArray
 
 from cluster.common.locks import lock_shared
 from cluster.datasets.manifest import Manifest
-from cluster.errors import Corrupt, Denied
+from cluster.errors import ClusterError, Corrupt, Denied, Unavailable
+from cluster.node_cache.checksums import Identity, identify, verify_files
 from cluster.node_cache.eviction import dataset_folder, held_lock
 from cluster.node_cache.fill import ARRAYS, INDEX, Progress, fetch_dataset, pixel_arrays
 from cluster.stores.base import Store
@@ -28,6 +34,42 @@ from spurious.data.dataset import Dataset
 from spurious.data.masks import PackedMasks
 
 _log = logging.getLogger(__name__)
+
+
+_OF_THIS_PROCESS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What a process or node runs out of while the cached files are sound."""
+_FILES: Final = tuple(f"{name}.npy" for name in ARRAYS)
+
+
+class CacheChanged(Unavailable):
+    """A cached file was damaged while a trial had it mapped; another attempt fetches it again."""
+
+
+@dataclass(frozen=True)
+class CachedFile:
+    """A verified file of a cached dataset, and the array that maps it."""
+
+    path: Path
+    sha256: str
+    identity: Identity
+    array: NDArray[Any]
+
+    def check(self) -> None:
+        """Raise CacheChanged where the file has another identity now and the map other bytes.
+
+        The map is hashed only then: a file may be replaced, or its permissions changed, without
+        harm to those who have it open.
+        """
+        try:
+            if identify(self.path) == self.identity:
+                return
+        except OSError:
+            pass  # evicted or replaced
+        if hashlib.sha256(self.array.base).hexdigest() != self.sha256:  # type: ignore[arg-type]
+            raise CacheChanged(f"cached file {self.path} changed while it was in use")
+
+
+_Mapped = tuple[Dataset, tuple[CachedFile, ...]]
 
 
 @dataclass(frozen=True)
@@ -41,6 +83,8 @@ class CachedDataset:
         bytes_fetched: Bytes that this call downloaded.
         seconds_waited: Wall time until no other process or thread was at the dataset, seconds.
         seconds_fetching: Wall time of fetching and decoding, 0 on a hit, seconds.
+        discarded: Why the cached copy was discarded and fetched again; else empty.
+        files: The mapped files.
     """
 
     dataset: Dataset
@@ -48,6 +92,18 @@ class CachedDataset:
     bytes_fetched: int
     seconds_waited: float
     seconds_fetching: float
+    discarded: str = ""
+    files: tuple[CachedFile, ...] = ()
+
+    def check_unchanged(self) -> None:
+        """Verify that what was mapped is what was verified; takes microseconds if nothing changed.
+
+        Raises:
+            CacheChanged: a file's content was changed in place; what was computed from it may be
+                wrong.
+        """
+        for file in self.files:
+            file.check()
 
 
 def open_dataset(
@@ -84,19 +140,23 @@ def open_dataset(
     with held_lock(folder, f"dataset {manifest.name} being fetched", wait_seconds):
         free = time.monotonic()
         fetched, fetching = 0, 0.0
-        dataset = _map_if_sound(folder, manifest)
-        hit = dataset is not None
-        if dataset is None:
+        mapped, discarded = _map_if_sound(folder, manifest)
+        hit = mapped is not None
+        if mapped is None:
             fetched = fetch_dataset(store, manifest, folder, progress)
             fetching = time.monotonic() - free
-            dataset = _map(folder, manifest)
-        os.utime(folder / INDEX)  # eviction goes by the time of the last opening
+            mapped = _map(folder, manifest)
+        with suppress(PermissionError):  # another user's
+            os.utime(folder / INDEX)  # eviction goes by the time of the last opening
+    dataset, files = mapped
     return CachedDataset(
         dataset,
         hit=hit,
         bytes_fetched=fetched,
         seconds_waited=free - began,
         seconds_fetching=fetching,
+        discarded=discarded,
+        files=files,
     )
 
 
@@ -107,29 +167,55 @@ def _make_cache_folder(cache_dir: Path) -> None:
         raise Denied(f"cannot use {cache_dir} as cache folder: {error}") from error
 
 
-def _map_if_sound(folder: Path, manifest: Manifest) -> Dataset | None:
+def _map_if_sound(folder: Path, manifest: Manifest) -> tuple[_Mapped | None, str]:
+    """Map a cached dataset; None with the reason where it must be fetched again."""
     if not folder.exists():
-        return None
+        return None, ""
     try:
-        return _map(folder, manifest)
+        return _map(folder, manifest), ""
     except Corrupt as error:
         _log.warning("%s: fetching dataset %s again", error, manifest.name)
-        return None
+        return None, str(error)
 
 
-def _map(folder: Path, manifest: Manifest) -> Dataset:
+def _map(folder: Path, manifest: Manifest) -> _Mapped:
     """Map every array of a cached dataset; raises Corrupt where a file is not as recorded."""
     try:
-        sizes = json.loads((folder / INDEX).read_bytes())["files"]
-        for name, size in sizes.items():
-            size_on_disk = (folder / name).stat().st_size
-            if size_on_disk != size:
-                raise Corrupt(
-                    f"cached file {folder / name} has {size_on_disk} bytes; expected {size}"
-                )
-        arrays = {name: _map_array(folder / f"{name}.npy") for name in ARRAYS}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Corrupt(f"cached dataset {folder} cannot be opened: {error}") from error
+        index = json.loads((folder / INDEX).read_bytes())
+        if index["content_digest"] != manifest.content_digest:
+            raise Corrupt(f"cached dataset {folder} holds content {index['content_digest']}")
+        entries = index["files"]
+        with ExitStack() as stack:
+            files = {name: stack.enter_context((folder / name).open("rb")) for name in _FILES}
+            for file in files.values():
+                lock_shared(file)
+            identities = verify_files(folder, files, entries)
+            arrays = {name: _map_array(files[f"{name}.npy"]) for name in ARRAYS}
+    except (ClusterError, ImportError, MemoryError):
+        raise
+    except Exception as error:  # a damaged header or index may raise anything in its parser
+        if isinstance(error, OSError) and error.errno in _OF_THIS_PROCESS:
+            raise
+        raise Corrupt(f"cached dataset {folder} cannot be opened: {error!r}") from error
+    _check_shapes(arrays, folder, manifest)
+    cached_files = tuple(
+        CachedFile(folder / f"{name}.npy", entries[f"{name}.npy"]["sha256"], identity, array)
+        for (name, array), identity in zip(arrays.items(), identities.values(), strict=True)
+    )
+    height, width, _ = manifest.image_shape
+    masks = PackedMasks(arrays.pop("masks"), height, width)
+    dataset = Dataset(
+        **arrays,
+        masks=masks,
+        attribute_names=manifest.attribute_names,
+        directions=manifest.directions,
+        digest=manifest.digest,
+    )
+    return dataset, cached_files
+
+
+def _check_shapes(arrays: dict[str, NDArray[Any]], folder: Path, manifest: Manifest) -> None:
+    """Raise Corrupt where arrays are not of the manifest's shapes and types."""
     for name, (shape, dtype) in pixel_arrays(manifest).items():
         if (arrays[name].shape, arrays[name].dtype) != (shape, dtype):
             raise Corrupt(
@@ -138,27 +224,17 @@ def _map(folder: Path, manifest: Manifest) -> Dataset:
             )
     if any(len(array) != manifest.rows for array in arrays.values()):
         raise Corrupt(f"cached columns in {folder} do not have {manifest.rows} rows")
-    height, width, _ = manifest.image_shape
-    masks = PackedMasks(arrays.pop("masks"), height, width)
-    return Dataset(
-        **arrays,
-        masks=masks,
-        attribute_names=manifest.attribute_names,
-        directions=manifest.directions,
-        digest=manifest.digest,
-    )
 
 
-def _map_array(path: Path) -> NDArray[Any]:
-    """Map one `.npy` file and hold a shared lock on it for as long as the map lives.
+def _map_array(file: BufferedReader) -> NDArray[Any]:
+    """Map one `.npy` file, whose shared lock holds for as long as the map lives.
 
     The lock belongs to the open file, which `mmap` duplicates and closes when it goes; so the lock
     ends with the last view of the array, or with the process, however that ends.
     """
-    with path.open("rb") as file:
-        lock_shared(file)
-        npy.read_magic(file)
-        shape, fortran, dtype = npy.read_array_header_1_0(file)
-        if fortran:
-            raise ValueError(f"{path} is in Fortran order")
-        return np.memmap(file, dtype=dtype, mode="r", offset=file.tell(), shape=shape)
+    file.seek(0)
+    npy.read_magic(file)
+    shape, fortran, dtype = npy.read_array_header_1_0(file)
+    if fortran:
+        raise ValueError(f"{file.name} is in Fortran order")
+    return np.memmap(file, dtype=dtype, mode="r", offset=file.tell(), shape=shape)

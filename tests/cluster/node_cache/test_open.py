@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import subprocess
@@ -129,7 +130,8 @@ def test_a_cache_with_a_byte_per_pixel_is_not_misread(folder_store, tmp_path, ve
     folder.rename(before)
     np.save(before / "masks.npy", np.array([r.mask for r in records]))
     index = json.loads((before / "index.json").read_text())
-    index["files"]["masks.npy"] = (before / "masks.npy").stat().st_size
+    data = (before / "masks.npy").read_bytes()
+    index["files"]["masks.npy"] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     (before / "index.json").write_text(json.dumps(index))
     cached = open_dataset(folder_store, manifest, cache)
     assert cached.hit is False
