@@ -75,6 +75,8 @@ class RunProgress(Watcher):
     def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """See `Watcher`."""
         self.running.pop(task.trial_id, None)
+        for warning in () if outcome is None else outcome.warnings:
+            self._line(f"warning: {warning}")
         if outcome is not None and outcome.state == "stopped":
             self._refresh()
             return

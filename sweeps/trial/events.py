@@ -17,7 +17,10 @@ class TaskName:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended: `committed`, `already done`, `lost the race`, `failed` or `stopped`."""
+    """How an attempt ended: `committed`, `already done`, `lost the race`, `failed` or `stopped`.
+
+    `warnings` are for the user of `sweeps run`, who does not see the worker's log.
+    """
 
     trial_id: str
     state: str
@@ -26,6 +29,7 @@ class Outcome:
     message: str = ""
     images: int = 0
     robust_auroc: float = float("nan")
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from cluster.errors import (
     StoreAway,
     Unavailable,
 )
-from cluster.node_cache.open import open_dataset
+from cluster.node_cache.open import CachedDataset, open_dataset
 from cluster.stores import open_store
 from cluster.stores.base import Store
 from spurious.data.dataset import Dataset
@@ -105,14 +105,17 @@ def run_trial(
             return Outcome(task.trial_id, "already done", clock.attempt())
         began = datetime.now(UTC)
         _log.info("attempt %s begins", attempt)
-        dataset = _open(store, task, shown)
+        cached = _open(store, task, shown)
+        dataset, warnings = cached.dataset, _describe_discarded(cached)
         state = TrainingState(store, task, clock, control)
         try:
-            hooks = _make_hooks(store, task, state, shown.telling(progress))
+            on_epoch = _after_check(cached, shown.telling(progress))
+            hooks = _make_hooks(store, task, state, on_epoch)
             fitted = fit_function(dataset, task, hooks, store)
         except Stopped as stopped:
             _log.info("attempt %s %s", attempt, stopped)
-            return Outcome(task.trial_id, "stopped", clock.attempt())
+            return Outcome(task.trial_id, "stopped", clock.attempt(), warnings=warnings)
+        cached.check_unchanged()
         rows = Rows(dataset, task, attempt, fitted)
         trial = rows.trial(began, clock.trial())
         won = _commit(store, rows, trial)
@@ -124,7 +127,18 @@ def run_trial(
         clock.attempt(),
         images=fitted.images_trained,
         robust_auroc=trial["test_robust_auroc"],
+        warnings=warnings,
     )
+
+
+def _after_check(cached: CachedDataset, on_epoch: Progress) -> Progress:
+    """Check the mapped files after every epoch, before it is saved in a checkpoint."""
+
+    def check(epoch: int, epochs: int, values: Mapping[str, float]) -> None:
+        cached.check_unchanged()
+        on_epoch(epoch, epochs, values)
+
+    return check
 
 
 def _make_hooks(store: Store, task: Task, state: TrainingState, on_epoch: Progress) -> Hooks:
@@ -162,11 +176,22 @@ def _manifest(url: str, name: str, digest: str) -> Manifest:
     return find_manifest(_open_store(url), name, digest)
 
 
-def _open(store: Store, task: Task, shown: TrialTelemetry) -> Dataset:
+def _open(store: Store, task: Task, shown: TrialTelemetry) -> CachedDataset:
     manifest = _manifest(task.store_url, task.dataset, task.dataset_digest)
     cached = open_dataset(store, manifest, Path(task.cache_dir), progress=shown.fetching)
     shown.opened(cached)
-    return cached.dataset
+    return cached
+
+
+def _describe_discarded(cached: CachedDataset) -> tuple[str, ...]:
+    """Return a warning where this node's copy of the dataset was damaged."""
+    if not cached.discarded:
+        return ()
+    node = socket.gethostname()
+    return (
+        f"node {node}: {cached.discarded}; the dataset was fetched again from the store "
+        "(check the node's disk and memory)",
+    )
 
 
 class _Tail(logging.Handler):

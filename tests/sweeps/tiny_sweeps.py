@@ -93,6 +93,15 @@ def run_here(store: Store, spec: Spec, cache: Path) -> Plan:
     return plan_on(spec, store)
 
 
+def zero_half(cache: Path) -> None:
+    """Damage the only dataset of a node cache: half of its images become zeros."""
+    [path] = cache.glob("v*/images.npy")
+    with path.open("r+b") as file:  # root may, for all that it is read-only
+        half = path.stat().st_size // 2
+        file.seek(half)
+        file.write(bytes(half))
+
+
 def tables(store: Store, plan: Plan) -> dict[str, pd.DataFrame]:
     """The committed tables of a sweep, ordered, without the columns of `PROVENANCE`."""
     trials = results.read_trials(store, plan.done)

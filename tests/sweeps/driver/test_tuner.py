@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 from pathlib import Path
@@ -26,6 +27,7 @@ from tiny_sweeps import (
     tables,
     tiny,
     wait_until,
+    zero_half,
 )
 
 from cluster.embedded.server import Endpoint
@@ -45,7 +47,8 @@ def test_sweeps_share_trials_and_numbers_do_not_depend_on_where_they_run(
 ) -> None:
     """A second sweep runs only what the first has not, and S3 on Ray equals a folder without it.
 
-    Its workers are reused, keep nothing of the trial before, and give what fresh ones give.
+    Its workers are reused, keep nothing of the trial before, and give what fresh ones give. The
+    node's copy of the dataset is damaged in between: that is printed, and changes no number.
     """
     store = S3Store.open(f"s3://{s3_environment.bucket}/{tmp_path.name}")
     first, second = tiny(axes__seed=[0]), tiny(name="second")
@@ -54,10 +57,13 @@ def test_sweeps_share_trials_and_numbers_do_not_depend_on_where_they_run(
     for spec in (first, second):
         if spec is second:
             before = {key: store.get(key) for key in store.list("results/trials/")}
+            zero_half(cache)
         console = quiet_console()
         plan = plan_on(spec, store)
         assert run_plan(spec, plan, store, session, cache, console, fit_and_tell) == 0
     assert "4 trials, 2 done, 2 to run" in printed(console)
+    warning = r"warning: node \S+: cached file \S+/images.npy is damaged: .* was fetched again"
+    assert len(re.findall(warning, printed(console))) == 1
     assert len(before) == 2
     assert {key: store.get(key) for key in before} == before
 

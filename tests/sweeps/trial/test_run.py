@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny_sweeps import DIVERGES, assert_same, run_here, stage_here, tables, tiny
+from tiny_sweeps import DIVERGES, assert_same, run_here, stage_here, tables, tiny, zero_half
 
 from cluster.errors import AlreadyExists, Corrupt, Denied, NotFound, Unavailable
+from cluster.node_cache.open import CacheChanged
 from cluster.stores.base import Store
 from cluster.stores.folder import FolderStore
 from spurious.errors import ConfigError, DataError, NumericalError
@@ -182,6 +184,30 @@ def test_a_damaged_checkpoint_is_told_and_not_used(
     [row] = results.read_trials(folder_store, [task.trial_id]).to_pylist()
     assert row["resumed_from_epoch"] == 0
     assert f"{key} is not used; the trial starts from the beginning" in caplog.text
+
+
+def test_a_cache_damaged_between_and_within_attempts_changes_no_number(
+    folder_store: FolderStore, tmp_path: Path
+) -> None:
+    """Before an attempt it is fetched again, with a warning; within one it ends the attempt.
+
+    That saves no epoch which saw the damage, so that the next attempt does not go on from there.
+    """
+    spec = one(train__epochs=6)
+    _, task = prepared(folder_store, spec, tmp_path / "cache")
+    with pytest.raises(CacheChanged, match=r"images.npy changed while it was in use") as error:
+        run_trial(task, "first", lambda epoch, *_: epoch == 3 and zero_half(tmp_path / "cache"))
+    assert classify(error.value) == "infrastructure"
+    task = replace(task, has_checkpoint=True)
+    outcome = run_trial(task, "second", lambda *_: None)
+    assert outcome.state == "committed"
+    [warning] = outcome.warnings
+    assert f"node {socket.gethostname()}: cached file {tmp_path}/cache/" in warning
+    [row] = results.read_trials(folder_store, [task.trial_id]).to_pylist()
+    assert row["resumed_from_epoch"] == 3
+    undisturbed = FolderStore(tmp_path / "undisturbed")
+    expected = tables(undisturbed, run_here(undisturbed, spec, tmp_path))
+    assert_same(tables(folder_store, plan_on(spec, folder_store)), expected)
 
 
 class Told(Control):
