@@ -19,6 +19,10 @@ class ResultError(SweepError):
     """A result table that is missing, of an unknown schema, or contradicts its trial."""
 
 
+class DamagedResult(ResultError):
+    """A result whose bytes or content are not what was written; its trial counts as not done."""
+
+
 class UnknownSweep(SweepError):
     """A store knows no sweep of the name that was given.
 

@@ -19,10 +19,12 @@ from cluster.common.locks import FileLock
 from cluster.errors import NotFound
 from cluster.stores import open_store
 from cluster.stores.base import Store
+from sweeps.commands.output import note
 from sweeps.errors import PlanError, SweepError, UnknownSweep
 from sweeps.plan.archive import read_archive
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan
+from sweeps.plan.render import damaged_lines
 from sweeps.spec.model import Spec, StagedDataset, load_spec, parse_override, parse_spec
 from sweeps.spec.stored import STORED, get_spec
 
@@ -227,3 +229,10 @@ def format_command(
         target, settings = name, []
     store = [] if store_url is None else ["--store", store_url]
     return shlex.join(["sweeps", *verb.split(), target, *options, *settings, *store])
+
+
+def note_damaged(plan: Plan, source: SpecSource, store_url: str | None) -> None:
+    """Print which results are damaged and left out, and the command that computes them again."""
+    command = format_command("run", source, store_url)
+    for line in damaged_lines(plan, f"left out here; computed again by: {command}"):
+        note(line)

@@ -13,12 +13,14 @@ from sweeps.commands.context import (
     SpecSource,
     choose_store_url_of,
     format_command,
+    note_damaged,
     read_spec_and_plan,
     store_session,
 )
 from sweeps.commands.output import print_json
 from sweeps.errors import ResultError
 from sweeps.plan.plan import Plan
+from sweeps.plan.render import damaged_dicts
 from sweeps.results import tables as results
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ def pull(
 
     with store_session(choose_store_url_of(source, store_url)) as store:
         spec, plan = read_spec_and_plan(source, store)
+        note_damaged(plan, source, store_url)
         tables = dict(read_tables(store, plan))
         if not tables["trials"].num_rows and not tables["failures"].num_rows:
             command = format_command("run", source, store_url)
@@ -68,7 +71,10 @@ def pull(
         with_embeddings = results.with_embeddings(store, tables["trials"])
         write(folder, "embeddings", results.each_embeddings(store, with_embeddings))
         if as_json:
-            print_json({"sweep": spec.name, "store": store.url, "tables": pulled})
+            damaged = damaged_dicts(plan)
+            print_json(
+                {"sweep": spec.name, "store": store.url, "tables": pulled, "damaged": damaged}
+            )
     return 0
 
 

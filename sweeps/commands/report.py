@@ -16,6 +16,7 @@ from sweeps.commands.context import (
     SpecSource,
     choose_store_url_of,
     format_command,
+    note_damaged,
     read_spec_and_plan,
     store_session,
 )
@@ -43,6 +44,7 @@ def report(
 
     with store_session(choose_store_url_of(source, store_url)) as store:
         spec, plan = read_spec_and_plan(source, store)
+        note_damaged(plan, source, store_url)
         report_input = read_report_input(spec, plan, store)
         files = build_report(report_input, out or Path(f"{spec.name}-report"))
         for path in files.paths:
@@ -115,6 +117,8 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
         published=_find_published(spec, facts.name),
         scored=_score_predictions(spec, store, stored["trials"], directions),
         point=spec.select.operating_point,
+        damaged={trial.label: reason for trial, reason in plan.list_damaged()},
+        unverified=len(plan.unverified),
     )
 
 

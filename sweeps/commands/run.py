@@ -21,8 +21,9 @@ from sweeps.commands.context import (
 from sweeps.commands.output import keep_stdout_for_json, note, print_json
 from sweeps.commands.stage import ensure_staged
 from sweeps.plan.archive import archive
+from sweeps.plan.facts import refresh_plan
 from sweeps.plan.plan import Plan, Trial
-from sweeps.results.tables import committed_ids, drop_checkpoints, read_failures
+from sweeps.results.tables import drop_checkpoints, read_failures
 from sweeps.spec.model import Spec
 
 
@@ -138,10 +139,10 @@ def _run_on_ray(
         ensure_staged(spec, store)
         # counts of a dataset that was staged just now can exclude cells
         is_final = plan.unknown is None
-        plan = plan.refreshed(committed_ids(store)) if is_final else plan_sweep(spec, store)
+        plan = refresh_plan(plan, store) if is_final else plan_sweep(spec, store)
         archive(store, spec, plan)
         status = run_plan(spec, plan, store, session, get_cache_folder(), console)
-        plan = plan.refreshed(committed_ids(store))
+        plan = refresh_plan(plan, store)
         _tidy(spec, store, plan)
         if keep_logs:
             console.print(f"Ray's logs: {session.folder}/logs", highlight=False, markup=False)

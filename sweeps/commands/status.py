@@ -10,6 +10,7 @@ from cluster.jobs.requests import Job, api_address
 from sweeps.commands.context import (
     SpecSource,
     choose_store_url_of,
+    note_damaged,
     read_spec_and_plan,
     store_session,
 )
@@ -33,6 +34,7 @@ def status(source: SpecSource, store_url: str | None, address: str | None, *, as
     """
     with store_session(choose_store_url_of(source, store_url)) as store:
         spec, plan = read_spec_and_plan(source, store)
+        note_damaged(plan, source, store_url)
         done = results.read_trials(store, plan.done)
         failures = results.read_failures(store, [trial.id for trial in plan.trials])
     summary = count_trials(plan, done, failures)

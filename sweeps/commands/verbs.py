@@ -42,6 +42,7 @@ _COUNTS = {
     "failed": "trials without a result of which an attempt failed",
     "missing": "all other trials: still to run",
 }
+_DAMAGED = {"damaged": "trials whose result is damaged and does not count: id, label, reason"}
 _JOB = {
     "address": "URL of the cluster's dashboard, or of the Kubernetes API",
     "job_id": "id of the job, or name of the RayJob",
@@ -83,6 +84,8 @@ VERBS: Sequence[Verb] = (
             "skipped": "cells that cannot run, each with its reason",
             "trials": "list of id, specificity, budget, method, seed, done",
             "older": "trials with a result of an older revision: id, older_id, subject, reason",
+            **_DAMAGED,
+            "unverified": "trials with a result from before results had checksums",
         },
     ),
     Verb(
@@ -172,6 +175,7 @@ VERBS: Sequence[Verb] = (
             **_SWEEP,
             **_STORE,
             "tables": "by table: path and rows",
+            **_DAMAGED,
         },
     ),
     Verb(

@@ -16,9 +16,10 @@ from sweeps.driver.store_watch import StoreWatch
 from sweeps.driver.tuner import how_many_at_once, run_tasks
 from sweeps.errors import SweepError
 from sweeps.plan.plan import Plan
+from sweeps.plan.render import damaged_lines
 from sweeps.results.tables import checkpointed_ids, committed_ids
 from sweeps.spec.model import Spec
-from sweeps.trial.events import Tally, Watchers
+from sweeps.trial.events import HAS_RESULT, Tally, Watchers
 from sweeps.trial.result_rows import Task
 from sweeps.trial.run import FitFunction, fit_for_real
 from sweeps.trial.tasks import task_for
@@ -79,7 +80,9 @@ def run_plan(
             f"sweep '{spec.name}' stopped: {committed} trials finished, {len(tasks) - committed} "
             f"are not done; {watch.error}"
         )
-    return _conclude(spec, tasks, tally, committed_ids(store), console)
+    rerun = {key for key, outcome in tally.outcomes.items() if outcome.state in HAS_RESULT}
+    done = (committed_ids(store) - plan.damaged.keys()) | rerun
+    return _conclude(spec, tasks, tally, done, console)
 
 
 def _print_start(spec: Spec, plan: Plan, to_run: int, concurrent: int, console: Any) -> None:
@@ -89,6 +92,8 @@ def _print_start(spec: Spec, plan: Plan, to_run: int, concurrent: int, console: 
         f"{to_run} to run, {min(concurrent, to_run)} at once",
         highlight=False,
     )
+    for line in damaged_lines(plan, "they are computed again"):
+        console.print(line, highlight=False, markup=False)
     if not concurrent:
         resources = spec.resources
         console.print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from spurious.scoring.annotations import COUNTED, ImageFacts
 from sweeps.errors import PlanError
 from sweeps.plan.identity import generator_digest
 from sweeps.plan.plan import DatasetFacts, Plan, make_plan
+from sweeps.results.checking import check_results
 from sweeps.results.tables import committed_ids
 from sweeps.spec.model import GeneratorDataset, Spec
 from sweeps.spec.stored import weights_key
@@ -101,11 +103,15 @@ def plan_on(spec: Spec, store: Store) -> Plan:
         except NotFound:
             unknown = f"'{dataset.name}' is not staged yet; `sweeps run` does it"
             plan = make_plan(spec, generator_facts(dataset), committed_ids(store), unknown)
-            _check_weights(plan, store)
-            return plan
+            return _check(plan, store)
     else:
         facts = _staged_facts(store, dataset.name, dataset.digest_prefix)
-    plan = make_plan(spec, facts, committed_ids(store))
+    return _check(make_plan(spec, facts, committed_ids(store)), store)
+
+
+def _check(plan: Plan, store: Store) -> Plan:
+    """Return the plan without damaged results; refuse one whose weights are not in the store."""
+    plan = _check_done(plan, store)
     _check_weights(plan, store)
     return plan
 
@@ -123,6 +129,29 @@ def _check_weights(plan: Plan, store: Store) -> None:
                 f"weights {digest} are not in {store.url}: stage them first, "
                 "`sweeps stage weights FILE` or `sweeps stage weights hub:NAME`"
             )
+
+
+def refresh_plan(plan: Plan, store: Store) -> Plan:
+    """Return the plan with results that were committed or removed since it was made.
+
+    Results that it counted as done were checked then and are not read again.
+    """
+    committed = committed_ids(store)
+    checked = check_results(store, {trial.id for trial in plan.missing} & committed)
+    still_done = plan.done & committed
+    return replace(
+        plan.refreshed(still_done | checked.done),
+        damaged=checked.damaged,
+        unverified=(plan.unverified & still_done) | checked.unverified,
+    )
+
+
+def _check_done(plan: Plan, store: Store) -> Plan:
+    """Take those trials out of the plan's done ones whose result is damaged."""
+    checked = check_results(store, plan.done)
+    return replace(
+        plan.refreshed(checked.done), damaged=checked.damaged, unverified=checked.unverified
+    )
 
 
 def _staged_facts(store: Store, name: str, digest_prefix: str | None) -> DatasetFacts:

@@ -78,6 +78,8 @@ class Plan:
         done: Ids of trials with a committed result.
         unknown: Why ids or counts are missing, or None.
         older: Trials with a result under an earlier id, from before their numbers were changed.
+        damaged: Why trials whose result misses objects or is damaged count as not done, by id.
+        unverified: Those of `done` that are from before results had hashes.
     """
 
     name: str
@@ -89,6 +91,8 @@ class Plan:
     facts: DatasetFacts | None
     unknown: str | None
     older: tuple[tuple[Trial, EarlierId], ...] = ()
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    unverified: frozenset[str] = frozenset()
 
     @property
     def missing(self) -> tuple[Trial, ...]:
@@ -98,6 +102,12 @@ class Plan:
     def refreshed(self, done: Collection[str]) -> Plan:
         """The same plan where these ids have a committed result, of this sweep or any other."""
         return replace(self, done=frozenset(trial.id for trial in self.trials) & set(done))
+
+    def list_damaged(self) -> list[tuple[Trial, str]]:
+        """List the trials whose result is damaged, each with the reason, in the plan's order."""
+        return [
+            (trial, self.damaged[trial.id]) for trial in self.trials if trial.id in self.damaged
+        ]
 
 
 def skip_reason(

@@ -12,6 +12,9 @@ from sweeps.plan.plan import Plan
 from sweeps.plan.prices import cell_price
 from sweeps.spec.model import MethodChoice, Spec
 
+_MOST_LISTED = 10
+"""Damaged results that are named one by one."""
+
 
 def as_dict(plan: Plan, spec: Spec) -> dict[str, Any]:
     """Return the plan as plain JSON values, with the prices that its spec gives each cell."""
@@ -38,7 +41,36 @@ def as_dict(plan: Plan, spec: Spec) -> dict[str, Any]:
             {"id": trial.id, "older_id": old.id, "subject": old.subject, "reason": old.reason}
             for trial, old in plan.older
         ],
+        "damaged": damaged_dicts(plan),
+        "unverified": len(plan.unverified),
     }
+
+
+def damaged_dicts(plan: Plan) -> list[dict[str, str]]:
+    """Return the trials whose result is damaged as plain JSON values."""
+    return [
+        {"id": trial.id, "label": trial.label, "reason": reason}
+        for trial, reason in plan.list_damaged()
+    ]
+
+
+def damaged_lines(plan: Plan, consequence: str) -> list[str]:
+    """Return a line that counts the damaged results, and one for each of the first ten.
+
+    Args:
+        plan: The plan.
+        consequence: What becomes of them, such as `they run again`.
+    """
+    damaged = plan.list_damaged()
+    if not damaged:
+        return []
+    results = "result is" if len(damaged) == 1 else "results are"
+    more = len(damaged) - _MOST_LISTED
+    return [
+        f"{len(damaged)} {results} damaged; {consequence}",
+        *(f"damaged: {trial.label} {trial.id}: {why}" for trial, why in damaged[:_MOST_LISTED]),
+        *([f"damaged: {more} more"] if more > 0 else []),
+    ]
 
 
 def cell_dict(cell: Cell) -> dict[str, str]:
@@ -93,6 +125,8 @@ def as_text(plan: Plan, spec: Spec, seconds: Mapping[str, float]) -> str:
         for cell, reason in plan.skipped
     ]
     lines += [f"note: {line}" for line in [*_synthetic(plan, spec), *_older(plan)]]
+    again = "`sweeps run` computes them again"
+    lines += [f"note: {line}" for line in damaged_lines(plan, again)]
     if plan.unknown is not None:
         lines.append(f"note: {plan.unknown}")
     return "\n".join(lines)

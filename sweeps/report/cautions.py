@@ -1,10 +1,11 @@
-"""What trials noted about their own training, and a reader of their cells must know."""
+"""What a reader must know of trials: what they noted themselves, and results without proof."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from sweeps.report.cells import cell_keys
+from sweeps.report.tables import ReportInput
 from sweeps.report.wording import count, describe_cell
 
 MEANINGS = {
@@ -45,5 +46,24 @@ def cautions(cells: pd.DataFrame, priced: pd.DataFrame, epochs: pd.DataFrame) ->
         notes.append(
             f"{method}, {len(rows)} of {trials} ({'; '.join(names[:_NAMED] + rest)}): "
             f"{MEANINGS[str(metric)]}."
+        )
+    return notes
+
+
+def integrity_notes(source: ReportInput) -> list[str]:
+    """Return a sentence on results that are damaged and one on those that cannot be verified."""
+    notes = []
+    if source.damaged:
+        named = [f"{label} ({reason})" for label, reason in source.damaged.items()][:_NAMED]
+        more = len(source.damaged) - _NAMED
+        notes.append(
+            f"{count(len(source.damaged), 'result')} {'is' if len(source.damaged) == 1 else 'are'} "
+            f"damaged and left out: {'; '.join(named)}{f'; {more} more' if more > 0 else ''}. "
+            "`sweeps run` computes them again."
+        )
+    if source.unverified:
+        notes.append(
+            f"{source.unverified} of {count(len(source.trials), 'result')} cannot be verified: "
+            "written before results had checksums, so damage to their numbers would not be seen."
         )
     return notes

@@ -19,7 +19,7 @@ from spurious.config.datasets import GENERATORS
 from spurious.config.options import Prices
 from spurious.scoring.selection import SelectionRule
 from sweeps.report.answer import CHANCE, answer, caveats
-from sweeps.report.cautions import cautions
+from sweeps.report.cautions import cautions, integrity_notes
 from sweeps.report.cells import find_unfinished
 from sweeps.report.figure import CAPTION
 from sweeps.report.measures import measure_context
@@ -86,7 +86,11 @@ def page_context(
         "provenance": source.provenance,
         "origin": _describe_origin(source),
         "answer": answer(cells, priced),
-        "caveats": caveats(cells, priced) + cautions(cells, priced, source.epochs),
+        "caveats": [
+            *caveats(cells, priced),
+            *cautions(cells, priced, source.epochs),
+            *integrity_notes(source),
+        ],
         "status": _status(cells),
         "figure": base64.b64encode(figures.frontier).decode(),
         "alt": _alternative_text(cells),

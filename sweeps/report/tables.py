@@ -92,6 +92,8 @@ class ReportInput:
         embeddings: Trial id to its rows of `schemas.EMBEDDINGS`, of one trial a cell.
         scored: What stored predictions say, as further rows of `epochs`; None without any.
         point: How the threshold of sensitivity and specificity was fixed there.
+        damaged: Labels of planned trials whose result is damaged and left out, with the reason.
+        unverified: How many of `trials` are from before results had checksums.
     """
 
     trials: pd.DataFrame
@@ -107,6 +109,8 @@ class ReportInput:
     embeddings: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     scored: pd.DataFrame | None = None
     point: OperatingPoint = field(default_factory=OperatingPoint)
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    unverified: int = 0
 
 
 def _columns(text: str) -> tuple[Column, ...]:

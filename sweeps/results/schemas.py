@@ -13,7 +13,7 @@ from spurious.scoring.registry import METRICS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 ColumnType = Literal["string", "int64", "float64", "bool", "timestamp", "list<float32>"]
 
@@ -82,7 +82,12 @@ TRIALS = _columns(f"""
     device | string | | cpu or the GPU's name
     threads | int64 | | torch threads
     versions | string | | JSON: versions of this project, Python, torch, CUDA and numpy
+    epochs_sha256 | string | | SHA-256 of the attempt's object of epochs; null before version 3
+    predictions_sha256 | string | | of its object of predictions
+    embeddings_sha256 | string | | of its object of embeddings; null where it wrote none
 """)
+SISTERS = ("epochs", "predictions", "embeddings")
+"""Tables of an attempt whose objects the row of `trials` names by SHA-256."""
 
 _STORED = ", ".join(m.name for m in METRICS.values() if m.per_epoch or m.once)
 
@@ -168,17 +173,22 @@ def arrow_schema(table: str, attributes: tuple[str, ...] = ()) -> pa.Schema:
 
 
 def migrate(table: pa.Table) -> pa.Table:
-    """Return a table of version 1 as one of this version.
+    """Return a table of an earlier version as one of this version.
 
-    Version 2 added two counts to `trials`, both 0 for every trial from before.
+    Version 2 added two counts to `trials`, both 0 for every trial from before. Version 3 added the
+    hashes of the other tables' objects, null for every trial from before.
     """
     import pyarrow as pa
 
     if "train_spurious_labels" in table.column_names:
         place = table.column_names.index("train_spurious_labels") + 1
         zeros = pa.array([0] * len(table), pa.int64())
-        for name in ("val_spurious_labels", "train_rest_labels"):
-            table = table.add_column(place, pa.field(name, pa.int64()), zeros)
+        if "val_spurious_labels" not in table.column_names:
+            for name in ("val_spurious_labels", "train_rest_labels"):
+                table = table.add_column(place, pa.field(name, pa.int64()), zeros)
+        for name in SISTERS:
+            unknown = pa.nulls(len(table), pa.string())
+            table = table.append_column(pa.field(f"{name}_sha256", pa.string()), unknown)
     place = table.column_names.index("schema_version")
     now = pa.array([SCHEMA_VERSION] * len(table), pa.int64())
     return table.set_column(place, pa.field("schema_version", pa.int64()), now)

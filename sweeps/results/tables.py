@@ -1,19 +1,27 @@
 """Result tables in the store: written once per trial, believed only when committed.
 
 A trial's other tables are written under its attempt's id first; the commit is one conditional put
-of `results/trials/<id>.parquet`, whose row names the attempt.
+of `results/trials/<id>.parquet`, whose row names the attempt and the SHA-256 of its tables.
 """
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
+import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sweeps.errors import ResultError
-from sweeps.results.schemas import SCHEMA_VERSION, arrow_schema, migrate
+from sweeps.errors import DamagedResult, ResultError
+from sweeps.results.checking import check_result
+from sweeps.results.codec import decode as decode
+from sweeps.results.codec import encode as encode
+from sweeps.results.keys import CHECKPOINTS, READERS, SUFFIX, TRIALS
+from sweeps.results.keys import attempt_key as attempt_key
+from sweeps.results.keys import checkpoint_key as checkpoint_key
+from sweeps.results.keys import trial_key as trial_key
+from sweeps.results.schemas import arrow_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,84 +30,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CHECKPOINT_FORMAT = 1
-_TRIALS = "results/trials/"
-_CHECKPOINTS = "checkpoints/"
-_SUFFIX = ".parquet"
-_LARGE = 100
-"""Rows from which on compressing a column saves more than setting up its encoder costs."""
-
-_READERS = 16
-"""Concurrent reads: result objects are small, so latency decides."""
-
-
-def trial_key(trial_id: str) -> str:
-    """Return the commit object of a trial."""
-    return f"{_TRIALS}{trial_id}{_SUFFIX}"
-
-
-def attempt_key(table: str, trial_id: str, attempt: str) -> str:
-    """Return an attempt's object of `epochs`, `predictions`, `embeddings` or `failures`."""
-    return f"results/{table}/{trial_id}/{attempt}{_SUFFIX}"
-
-
-def checkpoint_key(trial_id: str) -> str:
-    """Return a trial's training state."""
-    return f"{_CHECKPOINTS}{trial_id}/state.pt"
+_log = logging.getLogger(__name__)
 
 
 def committed_ids(store: Store) -> set[str]:
     """Return the ids of all trials with a result, from one listing."""
     return {
-        key.removeprefix(_TRIALS).removesuffix(_SUFFIX)
-        for key in store.list(_TRIALS)
-        if key.endswith(_SUFFIX)
+        key.removeprefix(TRIALS).removesuffix(SUFFIX)
+        for key in store.list(TRIALS)
+        if key.endswith(SUFFIX)
     }
-
-
-def encode(
-    table: str, rows: Sequence[Mapping[str, Any]], attributes: tuple[str, ...] = ()
-) -> bytes:
-    """Return rows as one Parquet object of the table's schema; `schema_version` is filled in."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    full = [{"schema_version": SCHEMA_VERSION, **row} for row in rows]
-    buffer = io.BytesIO()
-    large = len(full) >= _LARGE
-    pq.write_table(
-        pa.Table.from_pylist(full, schema=arrow_schema(table, attributes)),
-        buffer,
-        compression="zstd" if large else "none",
-        use_dictionary=large,
-    )
-    return buffer.getvalue()
-
-
-def decode(data: bytes, key: str) -> pa.Table:
-    """Read one result object.
-
-    Raises:
-        ResultError: not a result table, or of a newer schema than this version knows.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(io.BytesIO(data))
-        versions = set(table.column("schema_version").to_pylist())
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise ResultError(
-            f"{key} is not a readable result table ({error}); delete {_TRIALS}ID{_SUFFIX} of that "
-            "trial, and run the sweep again"
-        ) from None
-    if versions == {1}:
-        return migrate(table)
-    if not versions <= {SCHEMA_VERSION}:
-        raise ResultError(
-            f"{key} has schema version {sorted(versions)}, this program knows {SCHEMA_VERSION}: "
-            "use a program at least as new as the one that wrote it"
-        )
-    return table
 
 
 def commit(
@@ -127,26 +67,40 @@ def commit(
     """
     trial_id, attempt = trial["trial_id"], trial["attempt"]
     written = {
-        attempt_key("epochs", trial_id, attempt): encode("epochs", epochs),
-        attempt_key("predictions", trial_id, attempt): encode(
-            "predictions", predictions, attributes
-        ),
+        "epochs": encode("epochs", epochs),
+        "predictions": encode("predictions", predictions, attributes),
     }
     if embeddings:
-        key = attempt_key("embeddings", trial_id, attempt)
-        written[key] = encode("embeddings", embeddings, attributes)
+        written["embeddings"] = encode("embeddings", embeddings, attributes)
+    keys = [attempt_key(table, trial_id, attempt) for table in written]
     with ThreadPoolExecutor(len(written)) as pool:  # a distant store's latency is paid once
-        list(pool.map(store.put, *zip(*written.items(), strict=True)))
-    try:
-        store.create(trial_key(trial_id), encode("trials", [trial]))
+        list(pool.map(store.put, keys, written.values()))
+    hashes = {f"{name}_sha256": hashlib.sha256(data).hexdigest() for name, data in written.items()}
+    if _claim(store, trial_id, attempt, encode("trials", [{**trial, **hashes}]), lost):
         return True
-    except lost:  # perhaps against an own put whose answer was lost on the way
-        winner = decode(store.get(trial_key(trial_id)), trial_key(trial_id))
-        if winner.column("attempt").to_pylist() == [attempt]:
-            return True
-    for key in written:
+    for key in keys:
         store.delete(key)
     return False
+
+
+def _claim(store: Store, trial_id: str, attempt: str, row: bytes, lost: type[Exception]) -> bool:
+    """Write the row that commits an attempt; return whether it is the trial's result.
+
+    A result that is missing objects or damaged is replaced: nobody counts it as done.
+    """
+    key = trial_key(trial_id)
+    try:
+        store.create(key, row)
+        return True
+    except lost:  # perhaps against an own put whose answer was lost on the way
+        try:
+            check_result(store, trial_id)
+            winner = decode(store.get(key), key)
+        except DamagedResult as error:
+            _log.warning("the damaged result of trial %s is replaced: %s", trial_id, error)
+            store.put(key, row)
+            return True
+    return bool(winner.column("attempt").to_pylist() == [attempt])
 
 
 def pack_checkpoint(state: bytes, seconds: float) -> bytes:
@@ -177,7 +131,7 @@ def unpack_checkpoint(data: bytes) -> tuple[bytes, float]:
 
 def checkpointed_ids(store: Store) -> set[str]:
     """Return the ids of all trials with a checkpoint, from one listing."""
-    return {key.split("/")[1] for key in store.list(_CHECKPOINTS)}
+    return {key.split("/")[1] for key in store.list(CHECKPOINTS)}
 
 
 def drop_checkpoints(store: Store, ids: Collection[str]) -> None:
@@ -227,9 +181,9 @@ def reduce_attempts(
     pairs = zip(trials.to_pylist(), attempt_keys(table, trials), strict=True)
     having = [(trial, key) for trial, key in pairs if key in there]
     reduced: list[T] = []
-    with ThreadPoolExecutor(_READERS) as pool:
-        for start in range(0, len(having), _READERS):  # no more objects than these in memory
-            part = having[start : start + _READERS]
+    with ThreadPoolExecutor(READERS) as pool:
+        for start in range(0, len(having), READERS):  # no more objects than these in memory
+            part = having[start : start + READERS]
             objects = pool.map(store.get, [key for _, key in part])
             for (trial, key), data in zip(part, objects, strict=True):
                 reduced.append(reduce(trial, decode(data, key)))
@@ -252,18 +206,34 @@ def each_embeddings(store: Store, trials: pa.Table) -> Iterator[pa.Table]:
 
 
 def read_failures(store: Store, ids: Iterable[str]) -> pa.Table:
-    """Return all recorded failures of some trials, also of those that succeeded later."""
+    """Return all recorded failures of some trials, also of those that succeeded later.
+
+    A record that is damaged is left out with a warning: it decides nothing.
+    """
     trial_ids = set(ids)
     keys = [key for key in store.list("results/failures/") if key.split("/")[2] in trial_ids]
-    return _read(store, "failures", keys)
+
+    def read(key: str) -> pa.Table | None:
+        try:
+            return decode(store.get(key), key)
+        except DamagedResult as error:
+            _log.warning("a failure's record is left out: %s", error)
+            return None
+
+    with ThreadPoolExecutor(READERS) as pool:
+        tables = [table for table in pool.map(read, keys) if table is not None]
+    return _concatenate("failures", tables)
 
 
 def _read(store: Store, table: str, keys: Sequence[str]) -> pa.Table:
+    read: Callable[[str], pa.Table] = lambda key: decode(store.get(key), key)  # noqa: E731
+    with ThreadPoolExecutor(READERS) as pool:
+        return _concatenate(table, list(pool.map(read, keys)))
+
+
+def _concatenate(name: str, tables: Sequence[pa.Table]) -> pa.Table:
     import pyarrow as pa
 
-    read: Callable[[str], pa.Table] = lambda key: decode(store.get(key), key)  # noqa: E731
-    with ThreadPoolExecutor(_READERS) as pool:
-        tables = list(pool.map(read, keys))
     if not tables:
-        return arrow_schema(table).empty_table()
+        return arrow_schema(name).empty_table()
     return pa.concat_tables(tables, promote_options="default")

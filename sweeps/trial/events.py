@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass, field
 from datetime import datetime
 
+HAS_RESULT = frozenset({"committed", "already done", "lost the race"})
+"""States of an `Outcome` after which the store has the trial's result."""
+
 
 @dataclass(frozen=True)
 class TaskName:

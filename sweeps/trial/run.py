@@ -32,7 +32,9 @@ from spurious.data.dataset import Dataset
 from spurious.errors import ConfigError, DataError, NumericalError, SpuriousError, Stopped
 from spurious.fit import fit
 from spurious.training.loop import Fit, Hooks
+from sweeps.errors import DamagedResult
 from sweeps.results import tables as results
+from sweeps.results.checking import check_result
 from sweeps.trial.checkpoint import Clock, TrainingState
 from sweeps.trial.events import Control, Outcome
 from sweeps.trial.prometheus import TrialTelemetry
@@ -101,7 +103,7 @@ def run_trial(
     store = _open_store(task.store_url)
     shown = TrialTelemetry(task.sweep, task.label, task.trial_id, task.dataset)
     with _record_failure(store, task, attempt), shown:
-        if store.exists(results.trial_key(task.trial_id)):
+        if _has_result(store, task.trial_id):
             return Outcome(task.trial_id, "already done", clock.attempt())
         began = datetime.now(UTC)
         _log.info("attempt %s begins", attempt)
@@ -129,6 +131,15 @@ def run_trial(
         robust_auroc=trial["test_robust_auroc"],
         warnings=warnings,
     )
+
+
+def _has_result(store: Store, trial_id: str) -> bool:
+    """Return whether the trial has a result that is whole; a damaged one is replaced at commit."""
+    try:
+        return check_result(store, trial_id) is not None
+    except DamagedResult as error:
+        _log.warning("the result is damaged, and the trial runs again: %s", error)
+        return False
 
 
 def _after_check(cached: CachedDataset, on_epoch: Progress) -> Progress:

@@ -39,6 +39,7 @@ SUBMIT = ("submit", "sweep.yaml", "--store", STORE)
 PROVENANCE = (
     *("attempt", "seconds_total", "seconds_training", "images_per_second", "resumed_from_epoch"),
     *("started_at", "finished_at", "node", "versions"),
+    *("epochs_sha256", "predictions_sha256", "embeddings_sha256"),  # of objects with attempt ids
 )
 EVERY = 25
 """Epochs between checkpoints in sweep.yaml; a trial waits until each is saved."""

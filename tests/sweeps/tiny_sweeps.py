@@ -61,7 +61,8 @@ FILMS = TEXT.replace(TEXT[TEXT.index("dataset:") : TEXT.index("axes:")], "datase
 
 PROVENANCE = (
     *("attempt", "seconds_total", "seconds_training", "images_per_second", "resumed_from_epoch"),
-    *("started_at", "finished_at", "node"),
+    *("started_at", "finished_at", "node", "schema_version"),
+    *("epochs_sha256", "predictions_sha256", "embeddings_sha256"),  # of objects with attempt ids
 )
 """Columns that say how a result came about: they differ between runs that agree."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +17,9 @@ from cluster.stores.base import Store
 from cluster.stores.folder import FolderStore
 from sweeps.errors import ResultError
 from sweeps.results import tables as results
-from sweeps.results.schemas import SCHEMA_VERSION, TRIALS, arrow_schema
+from sweeps.results.codec import CONTENT_KEY
+from sweeps.results.content_hash import content_sha256
+from sweeps.results.schemas import SCHEMA_VERSION, SISTERS, TRIALS, arrow_schema
 
 TRIAL = "00112233445566ff"
 
@@ -94,6 +97,9 @@ def test_what_is_committed_is_read_back(store: Store) -> None:
     trials = results.read_trials(store, [TRIAL, "another"])
     expected = row("a", started_at=datetime(2026, 1, 2, tzinfo=UTC))
     expected["finished_at"] = expected["started_at"]
+    for name in SISTERS:
+        data = store.get(results.attempt_key(name, TRIAL, "a"))
+        expected[f"{name}_sha256"] = hashlib.sha256(data).hexdigest()
     assert trials.to_pylist() == [expected]
     [epoch] = results.read_attempts(store, "epochs", trials).to_pylist()
     assert math.isnan(epoch["value"])
@@ -139,6 +145,7 @@ def test_a_table_of_the_first_version_is_read(folder_store: FolderStore) -> None
     """Its trials needed neither labels of the rest nor spurious labels of validation images."""
     now = pq.read_table(pa.BufferReader(results.encode("trials", [row("a")])))
     old = now.drop_columns(["train_rest_labels", "val_spurious_labels"])
+    old = old.drop_columns([f"{name}_sha256" for name in SISTERS]).replace_schema_metadata(None)
     old = old.set_column(0, "schema_version", pa.array([1], pa.int64()))
     sink = pa.BufferOutputStream()
     pq.write_table(old, sink)
@@ -146,7 +153,9 @@ def test_a_table_of_the_first_version_is_read(folder_store: FolderStore) -> None
     read = results.read_trials(folder_store, [TRIAL])
     assert read.schema == arrow_schema("trials")
     [found] = read.to_pylist()
-    assert found == {**now.to_pylist()[0], "train_rest_labels": 0, "val_spurious_labels": 0}
+    hashes = {f"{name}_sha256": None for name in SISTERS}
+    counts = {"train_rest_labels": 0, "val_spurious_labels": 0}
+    assert found == now.to_pylist()[0] | counts | hashes
 
 
 def test_a_newer_schema_is_refused(folder_store: FolderStore) -> None:
@@ -154,10 +163,11 @@ def test_a_newer_schema_is_refused(folder_store: FolderStore) -> None:
     later = pq.read_table(pa.BufferReader(results.encode("trials", [row("a")])))
     column = pa.array([SCHEMA_VERSION + 1], pa.int64())
     later = later.set_column(0, "schema_version", column)
+    later = later.replace_schema_metadata({CONTENT_KEY: content_sha256(later)})
     sink = pa.BufferOutputStream()
     pq.write_table(later, sink)
     folder_store.put(results.trial_key(TRIAL), sink.getvalue().to_pybytes())
-    with pytest.raises(ResultError, match=f"{TRIAL}.parquet has schema version .3., .*knows 2"):
+    with pytest.raises(ResultError, match=f"{TRIAL}.parquet has schema version .4., .*knows 3"):
         results.read_trials(folder_store, [TRIAL])
 
 
