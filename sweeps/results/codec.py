@@ -63,7 +63,8 @@ def decode_verified(data: bytes, key: str) -> tuple[pa.Table, bool]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(io.BytesIO(data))
+        # not `read_table`, which takes three times as long for a row
+        table = pq.ParquetFile(io.BytesIO(data)).read(use_threads=False)
         expected = (table.schema.metadata or {}).get(CONTENT_KEY)
         is_hashed = expected is not None
         table = table.replace_schema_metadata(None)

@@ -7,72 +7,18 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from committed_results import TRIAL, commit, epochs, row
 
-from cluster.errors import AlreadyExists
 from cluster.stores.base import Store
 from cluster.stores.folder import FolderStore
 from sweeps.errors import ResultError
 from sweeps.results import tables as results
 from sweeps.results.codec import CONTENT_KEY
 from sweeps.results.content_hash import content_sha256
-from sweeps.results.schemas import SCHEMA_VERSION, SISTERS, TRIALS, arrow_schema
-
-TRIAL = "00112233445566ff"
-
-
-def row(attempt: str, **values: Any) -> dict[str, Any]:
-    """A row of `trials` with something of the right type everywhere."""
-    samples = {"string": "x", "int64": 1, "float64": 0.5, "timestamp": datetime(2026, 1, 2)}
-    full = {column.name: samples[column.type] for column in TRIALS}
-    return {
-        **full,
-        "schema_version": SCHEMA_VERSION,
-        "trial_id": TRIAL,
-        "attempt": attempt,
-    } | values
-
-
-def epochs(attempt: str) -> list[dict[str, Any]]:
-    """One row of `epochs`, undefined."""
-    return [
-        {"trial_id": TRIAL, "attempt": attempt, "epoch": 1, "split": "val", "metric": "auroc"}
-        | {"value": math.nan}
-    ]
-
-
-def predictions(attempt: str) -> list[dict[str, Any]]:
-    """One row of `predictions`, of an image whose attribute nobody labelled."""
-    return [
-        {"trial_id": TRIAL, "attempt": attempt, "epoch": 1, "kept": True, "last": True}
-        | {"sample_id": "i", "patient_id": "p", "split": "val", "label": 1, "score": 0.25}
-        | {"spurious_tube": None}
-    ]
-
-
-def embeddings(attempt: str) -> list[dict[str, Any]]:
-    """One row of `embeddings`."""
-    return [
-        {"trial_id": TRIAL, "attempt": attempt, "sample_id": "i", "patient_id": "p"}
-        | {"split": "test", "label": 1, "embedding": np.array([0.5, -1.0], np.float32)}
-        | {"spurious_tube": None}
-    ]
-
-
-def commit(store: Store, attempt: str) -> bool:
-    """Commit an attempt of `TRIAL`."""
-    return results.commit(
-        store,
-        row(attempt),
-        epochs(attempt),
-        predictions(attempt),
-        ("tube",),
-        AlreadyExists,
-        embeddings(attempt),
-    )
+from sweeps.results.schemas import SCHEMA_VERSION, SISTERS, arrow_schema
 
 
 class AnswerLost:
