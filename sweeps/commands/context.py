@@ -234,5 +234,5 @@ def format_command(
 def note_damaged(plan: Plan, source: SpecSource, store_url: str | None) -> None:
     """Print which results are damaged and left out, and the command that computes them again."""
     command = format_command("run", source, store_url)
-    for line in damaged_lines(plan, f"left out here; computed again by: {command}"):
+    for line in damaged_lines(plan, f"computed again by: {command}"):
         note(line)

@@ -92,7 +92,7 @@ def _print_start(spec: Spec, plan: Plan, to_run: int, concurrent: int, console: 
         f"{to_run} to run, {min(concurrent, to_run)} at once",
         highlight=False,
     )
-    for line in damaged_lines(plan, "they are computed again"):
+    for line in damaged_lines(plan, "computed again by this run"):
         console.print(line, highlight=False, markup=False)
     if not concurrent:
         resources = spec.resources

@@ -59,7 +59,7 @@ def damaged_lines(plan: Plan, consequence: str) -> list[str]:
 
     Args:
         plan: The plan.
-        consequence: What becomes of them, such as `they run again`.
+        consequence: What becomes of them, such as `computed again by this run`.
     """
     damaged = plan.list_damaged()
     if not damaged:
@@ -67,7 +67,8 @@ def damaged_lines(plan: Plan, consequence: str) -> list[str]:
     results = "result is" if len(damaged) == 1 else "results are"
     more = len(damaged) - _MOST_LISTED
     return [
-        f"{len(damaged)} {results} damaged; {consequence}",
+        f"{len(damaged)} {results} damaged and {'does' if len(damaged) == 1 else 'do'} not count; "
+        f"{consequence}",
         *(f"damaged: {trial.label} {trial.id}: {why}" for trial, why in damaged[:_MOST_LISTED]),
         *([f"damaged: {more} more"] if more > 0 else []),
     ]
@@ -125,8 +126,7 @@ def as_text(plan: Plan, spec: Spec, seconds: Mapping[str, float]) -> str:
         for cell, reason in plan.skipped
     ]
     lines += [f"note: {line}" for line in [*_synthetic(plan, spec), *_older(plan)]]
-    again = "`sweeps run` computes them again"
-    lines += [f"note: {line}" for line in damaged_lines(plan, again)]
+    lines += [f"note: {line}" for line in damaged_lines(plan, "computed again by `sweeps run`")]
     if plan.unknown is not None:
         lines.append(f"note: {plan.unknown}")
     return "\n".join(lines)

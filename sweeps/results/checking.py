@@ -23,7 +23,8 @@ from sweeps.results.schemas import SISTERS
 if TYPE_CHECKING:
     from cluster.stores.base import Store
 
-_OPTIONAL: Final = ("embeddings",)
+_REQUIRED_BEFORE: Final = ("epochs",)
+"""What a result without hashes needs: a report says so of absent predictions, and goes on."""
 
 
 @dataclass(frozen=True)
@@ -117,13 +118,13 @@ def _check_config(row: Mapping[str, Any], key: str) -> None:
 def _check_sister(store: Store, row: Mapping[str, Any], name: str, *, is_hashed: bool) -> None:
     """Check an attempt's object: by SHA-256, or without one whether it can be read."""
     expected = row[f"{name}_sha256"]
-    if is_hashed and expected is None and name in _OPTIONAL:
+    if is_hashed and expected is None and name == "embeddings":
         return
     key = attempt_key(name, row["trial_id"], row["attempt"])
     try:
         data = _get(store, key)
     except NotFound:
-        if name in _OPTIONAL and not is_hashed:
+        if name not in _REQUIRED_BEFORE and not is_hashed:
             return
         raise DamagedResult(f"{key} is missing from {store.url}") from None
     if is_hashed:

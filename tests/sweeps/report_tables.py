@@ -18,7 +18,7 @@ from sweeps.plan.cell import Cell
 from sweeps.report.cells import cells
 from sweeps.report.tables import PlannedTrial, Provenance, ReportInput
 from sweeps.report.trials import price_trials, select_trials
-from sweeps.results.schemas import EPOCHS, FAILURES, TRIALS
+from sweeps.results.schemas import EPOCHS, FAILURES, SISTERS, TRIALS
 from sweeps.spec.model import MethodChoice
 
 DIGEST = "9b1c4f7e0a2d5c88" * 4
@@ -91,7 +91,7 @@ def make(planned: Sequence[PlannedTrial], attributes: Sequence[str] = ("tube",))
         trials.append(row)
         epochs += _epochs(row, curves)
     return Made(
-        pd.DataFrame(trials)[[column.name for column in TRIALS]],
+        pd.DataFrame(trials).assign(**dict.fromkeys(_HASHES))[[column.name for column in TRIALS]],
         pd.DataFrame(epochs)[[column.name for column in EPOCHS]],
         failures([]),
         tuple(planned),
@@ -130,6 +130,7 @@ def report_input(made: Made, **changes: Any) -> ReportInput:
     return replace(given, **changes)
 
 
+_HASHES = [f"{table}_sha256" for table in SISTERS]
 PLANTED = {
     ("label", "600", "erm"): [0.48, 0.50, 0.52],
     ("box", "600", "erm"): [0.78, 0.80, 0.79],

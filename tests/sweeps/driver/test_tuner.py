@@ -48,7 +48,8 @@ def test_sweeps_share_trials_and_numbers_do_not_depend_on_where_they_run(
     """A second sweep runs only what the first has not, and S3 on Ray equals a folder without it.
 
     Its workers are reused, keep nothing of the trial before, and give what fresh ones give. The
-    node's copy of the dataset is damaged in between: that is printed, and changes no number.
+    node's copy of the dataset and one result are damaged in between: that is printed, the result
+    is computed again, and no number changes.
     """
     store = S3Store.open(f"s3://{s3_environment.bucket}/{tmp_path.name}")
     first, second = tiny(axes__seed=[0]), tiny(name="second")
@@ -58,20 +59,26 @@ def test_sweeps_share_trials_and_numbers_do_not_depend_on_where_they_run(
         if spec is second:
             before = {key: store.get(key) for key in store.list("results/trials/")}
             zero_half(cache)
+            lost = next(store.list("results/predictions/"))
+            store.delete(lost)
+            replaced = before.pop(results.trial_key(lost.split("/")[2]))
         console = quiet_console()
         plan = plan_on(spec, store)
         assert run_plan(spec, plan, store, session, cache, console, fit_and_tell) == 0
-    assert "4 trials, 2 done, 2 to run" in printed(console)
+    assert "4 trials, 1 done, 3 to run" in printed(console)
+    assert "1 result is damaged and does not count; computed again by this run" in printed(console)
+    assert re.search(rf"damaged: label-20-erm-s0 \w+: {lost} is missing", printed(console))
     warning = r"warning: node \S+: cached file \S+/images.npy is damaged: .* was fetched again"
     assert len(re.findall(warning, printed(console))) == 1
-    assert len(before) == 2
+    assert len(before) == 1
     assert {key: store.get(key) for key in before} == before
+    assert store.get(results.trial_key(lost.split("/")[2])) != replaced
 
     folder = FolderStore(tmp_path / "folder")
     expected = tables(folder, run_here(folder, second, tmp_path / "other-cache"))
     assert_same(tables(store, plan_on(second, store)), expected)
     notes = [json.loads(note.read_text()) for note in cache.glob("note-*")]
-    assert len(notes) == 4
+    assert len(notes) == 5
     assert {(note["datasets"], note["maps"]) for note in notes} == {(1, 1)}
     assert os.getpid() not in {note["pid"] for note in notes}
 
