@@ -80,6 +80,8 @@ def read_image_counts(store: Store, manifest: Manifest) -> dict[str, ImageCounts
         KeyError,
         TypeError,
         AttributeError,
+        OverflowError,
+        RecursionError,
     ) as error:
         _log.warning("%s cannot be read (%s): stage the dataset again to replace it", key, error)
         return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -20,15 +19,22 @@ from cluster.datasets.keys import (
     check_sha256,
     manifest_key,
     parse_manifest_key,
-    shard_key,
 )
-from cluster.errors import AlreadyExists, ClusterError, Corrupt, NotFound
+from cluster.errors import ClusterError, Corrupt, NotFound
 from cluster.stores.base import Store
 from spurious.data.attributes import GroupCounts
 from spurious.data.splits import SPLITS
 
 SCHEMA_VERSION: Final = 1
-_log = logging.getLogger(__name__)
+_PARSE_ERRORS = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+"""What text that is not a manifest raises, whatever is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -137,46 +143,17 @@ class Manifest:
         try:
             fields = json.loads(text)
             version = fields["schema_version"]
-            if version != SCHEMA_VERSION:
-                raise ClusterError(
-                    f"manifest has schema version {version!r}; this program reads "
-                    f"{SCHEMA_VERSION}: use the version of the program that staged it"
-                )
-            return _parse(fields)
-        except ClusterError:
-            raise
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if version == SCHEMA_VERSION:
+                return _parse(fields)
+            if type(version) is not int or version < SCHEMA_VERSION:
+                raise ValueError(f"schema version {version!r}")  # there never was one
+        except (*_PARSE_ERRORS, ClusterError) as error:
             raise Corrupt(f"manifest cannot be read: {type(error).__name__}: {error}") from error
-
-
-def commit_manifest(store: Store, manifest: Manifest) -> bool:
-    """Make a staged dataset visible; the last step of staging.
-
-    Returns:
-        True where it was committed; False where the same content was staged before, in which case
-        nothing is written, unless a shard of the earlier manifest is gone: then this one replaces
-        it (so that deleting a damaged shard and staging again always mends a dataset).
-
-    Raises:
-        NotFound: a shard that the manifest names is not in the store.
-        ClusterError: this digest is staged with other content or other attribute directions.
-        Denied, Unavailable: from the store.
-    """
-    if missing := _missing_shards(store, manifest):
-        raise NotFound(f"cannot commit {manifest.key}: {missing[0]} is not in {store.url}")
-    data = manifest.to_json().encode()
-    try:
-        store.create(manifest.key, data)
-    except AlreadyExists:
-        staged = _load(store, manifest.key)
-        _refuse_difference(staged, manifest, store.url)
-        if lost := _missing_shards(store, staged):
-            _log.warning("%s names lost shard %s: manifest replaced", manifest.key, lost[0])
-            store.put(manifest.key, data)
-            return True
-        _log.info("%s@%s is already staged: nothing written", manifest.name, manifest.digest)
-        return False
-    return True
+        raise ClusterError(
+            f"manifest has schema version {version!r}; this program reads {SCHEMA_VERSION}: use a "
+            "program at least as new as the one that staged it, or, where it is damaged, delete it "
+            "and stage the dataset again"
+        )
 
 
 def list_datasets(store: Store) -> dict[str, tuple[str, ...]]:
@@ -214,7 +191,7 @@ def find_manifest(store: Store, name: str, digest_prefix: str | None = None) -> 
             f"dataset '{name}' has {len(matching)} versions in {store.url} that match: "
             f"{', '.join(matching)}; write '{name}@DIGEST' with enough digits to name one"
         )
-    return _load(store, manifest_key(name, matching[0]))
+    return load_manifest(store, manifest_key(name, matching[0]))
 
 
 def _not_staged(store: Store, name: str) -> str:
@@ -225,37 +202,23 @@ def _not_staged(store: Store, name: str) -> str:
     return f"dataset '{name}' is not staged in {store.url}{hint} (staged: {there})"
 
 
-def _load(store: Store, key: str) -> Manifest:
+def load_manifest(store: Store, key: str) -> Manifest:
+    """Read the manifest at a key.
+
+    Raises:
+        NotFound: there is none.
+        Corrupt: it cannot be read, or belongs to another key.
+        ClusterError: it has a schema version that this code does not know.
+    """
     try:
         manifest = Manifest.from_json(store.get(key))
     except Corrupt as error:
         raise Corrupt(f"{key} in {store.url}: {error}; stage the dataset again") from error
     if manifest.key != key:
-        raise Corrupt(f"{key} in {store.url} holds the manifest of {manifest.key}")
+        raise Corrupt(
+            f"{key} in {store.url} holds the manifest of {manifest.key}; stage the dataset again"
+        )
     return manifest
-
-
-def _missing_shards(store: Store, manifest: Manifest) -> list[str]:
-    keys = [shard_key(manifest.name, entry.sha256) for entry in manifest.shards]
-    return [key for key in keys if not store.exists(key)]
-
-
-def _refuse_difference(staged: Manifest, new: Manifest, url: str) -> None:
-    what = f"dataset {new.name}@{new.digest} is already staged in {url}"
-    if staged.content_digest != new.content_digest:
-        raise ClusterError(
-            f"{what} with other content ({staged.content_digest}, now {new.content_digest}): "
-            "the generator's output changed without a new version; raise its version"
-        )
-    if staged.attributes != new.attributes:
-        raise ClusterError(
-            f"{what} with other attribute directions ({_describe(staged)}, now {_describe(new)}): "
-            f"results of both would mix; stage it under another name, or delete {new.key} first"
-        )
-
-
-def _describe(manifest: Manifest) -> str:
-    return ", ".join(f"{a.name} {a.direction:+d} {a.source}" for a in manifest.attributes)
 
 
 def _parse(fields: dict[str, Any]) -> Manifest:
@@ -280,17 +243,21 @@ def _parse(fields: dict[str, Any]) -> Manifest:
             raise ValueError(f"direction of {attribute.name} is {attribute.direction!r}")
     for shard in manifest.shards:
         check_sha256(shard.sha256, "shard")
+        _check_counts(shard.rows, shard.size_bytes)
     if manifest.dtype not in DTYPES or min(manifest.image_shape) < 1 or not manifest.shards:
         raise ValueError(f"{manifest.image_shape} {manifest.dtype}, {len(manifest.shards)} shards")
     if manifest.rows != sum(counts.n for counts in manifest.splits.values()):
         raise ValueError(f"{manifest.rows} rows in shards, another number in splits")
     if any(tuple(c.cells) != manifest.attribute_names for c in manifest.splits.values()):
         raise ValueError(f"cells of other attributes than {manifest.attribute_names}")
+    if generator is None and manifest.digest != manifest.content_digest:
+        raise ValueError("its digest is not that of its content")
     return manifest
 
 
 def _parse_split(fields: dict[str, Any]) -> SplitCounts:
     cells = {name: GroupCounts(**cell) for name, cell in fields["cells"].items()}
+    _check_counts(*(fields[name] for name in ("n", "positives", "abnormalities")))
     return SplitCounts(
         n=fields["n"],
         positives=fields["positives"],
@@ -298,3 +265,9 @@ def _parse_split(fields: dict[str, Any]) -> SplitCounts:
         cells=cells,
         negative_abnormalities=fields.get("negative_abnormalities", 0),
     )
+
+
+def _check_counts(*counts: object) -> None:
+    for count in counts:
+        if type(count) is not int or count < 0:
+            raise ValueError(f"{count!r} is not a count")

@@ -64,23 +64,28 @@ def encode_record(record: Record, attribute_names: Sequence[str]) -> EncodedReco
     image = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
     mask = np.packbits(record.mask).tobytes()
     label, abnormalities = int(record.label), int(record.abnormalities)
-    header = json.dumps(
-        [record.sample_id, record.patient_id, record.split, label, abnormalities, attributes],
-        separators=(",", ":"),
-    ).encode()
+    columns = (record.sample_id, record.patient_id, record.split, label, abnormalities, attributes)
+    row = summarize_row(*columns, image, mask)
+    return EncodedRecord(row, (height, width, channels), pixels.dtype.name, image, mask)
+
+
+def summarize_row(
+    sample_id: str,
+    patient_id: str,
+    split: str,
+    label: int,
+    abnormalities: int,
+    attributes: tuple[bool | None, ...],
+    image: bytes,
+    mask: bytes,
+) -> RowSummary:
+    """Return a row's summary with the digest over all of it, from the bytes that a shard holds."""
+    columns = (sample_id, patient_id, split, label, abnormalities, attributes)
+    header = json.dumps(columns, separators=(",", ":")).encode()
     sha = hashlib.sha256(len(header).to_bytes(8, "little") + header)
     sha.update(image)
     sha.update(mask)
-    row = RowSummary(
-        sample_id=record.sample_id,
-        patient_id=record.patient_id,
-        split=record.split,
-        label=label,
-        abnormalities=abnormalities,
-        attributes=attributes,
-        digest=sha.digest(),
-    )
-    return EncodedRecord(row, (height, width, channels), pixels.dtype.name, image, mask)
+    return RowSummary(*columns, digest=sha.digest())
 
 
 def content_digest(

@@ -32,7 +32,10 @@ def read_shard(path: Path, manifest: Manifest, entry: ShardEntry) -> Iterator[Da
     """
     key = shard_key(manifest.name, entry.sha256)
     _verify_bytes(path, key, entry)
-    file = pq.ParquetFile(path, memory_map=True)
+    try:
+        file = pq.ParquetFile(path, memory_map=True)
+    except (pa.ArrowException, OSError) as error:  # the manifest names another kind of object
+        raise Corrupt(f"shard {key} is not Parquet ({error}): stage the dataset again") from error
     schema, expected = file.schema_arrow, shard_schema(manifest.attribute_names, manifest.dtype)
     if not schema.equals(expected) or schema.metadata != expected.metadata:
         raise Corrupt(
@@ -54,7 +57,7 @@ def _verify_bytes(path: Path, key: str, entry: ShardEntry) -> None:
     if (sha256, size) != (entry.sha256, entry.size_bytes):
         raise Corrupt(
             f"shard {key} is corrupt: expected sha256 {entry.sha256} ({entry.size_bytes} bytes), "
-            f"found {sha256} ({size} bytes); delete that object and stage the dataset again"
+            f"found {sha256} ({size} bytes); stage the dataset again"
         )
 
 
@@ -69,7 +72,9 @@ def _decode(batch: Any, manifest: Manifest, key: str) -> Dataset:
     height, width, channels = manifest.image_shape
     for side, size in zip(("height", "width", "channels"), manifest.image_shape, strict=True):
         if not (batch.column(side).to_numpy() == size).all():
-            raise Corrupt(f"shard {key}: a {side} differs from the manifest's {size}")
+            raise Corrupt(
+                f"shard {key}: a {side} differs from the manifest's {size}: stage the dataset again"
+            )
     n = batch.num_rows
     dtype = np.dtype(manifest.dtype).newbyteorder("<")
     image_bytes = height * width * channels * dtype.itemsize

@@ -7,6 +7,7 @@ INT32 and read about thirty times slower), masks are bit-packed, everything else
 from __future__ import annotations
 
 import hashlib
+import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 
 from cluster.datasets.keys import check_name, shard_key
 from cluster.datasets.records import EncodedRecord, RowSummary, encode_record
-from cluster.errors import ClusterError
+from cluster.errors import ClusterError, NotFound
 from cluster.stores.base import Store
 from spurious.data.records import Record
 
@@ -28,6 +29,8 @@ ROW_GROUP_BYTES: Final = 24 * 2**20
 ATTRIBUTE_PREFIX: Final = "spurious_"
 FORMAT_KEY: Final = b"shard_format"
 DTYPE_KEY: Final = b"image_dtype"
+
+_log = logging.getLogger(__name__)
 
 Compression = Literal["none", "lz4"]
 
@@ -86,8 +89,9 @@ def write_shards(
     """Stream records into shards of dataset `name`; one staging task calls this once.
 
     Holds one row group in memory and one shard in `scratch` (default: the system's temporary
-    folder). A shard that is already in the store is not uploaded again. Nothing reads the shards
-    until a manifest names them: a task that dies half-way is run again.
+    folder), and a second one where the store holds it already: a stored shard is read back, and
+    replaced where its bytes are not the ones of its name. Nothing reads the shards until a
+    manifest names them: a task that dies half-way is run again.
 
     Args:
         store: Where the shards go.
@@ -207,7 +211,7 @@ def _publish(
     with shard.path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     key = shard_key(name, sha256)
-    if not store.exists(key):
+    if not _is_stored_whole(store, key, sha256, shard.path.with_name("stored.parquet")):
         store.upload(shard.path, key)
     return StagedShard(
         sha256=sha256,
@@ -217,6 +221,25 @@ def _publish(
         attribute_names=names,
         records=tuple(shard.rows),
     )
+
+
+def _is_stored_whole(store: Store, key: str, sha256: str, copy: Path) -> bool:
+    """Return whether the store holds a shard with the bytes of its name.
+
+    It is read, since nothing cheaper tells: a server records size and ETag when it takes an object,
+    so both stay right where the bytes rot afterwards. That is the cost of a download, which whoever
+    stages has just exceeded by decoding the images; a first staging, with nothing there, pays none.
+    """
+    try:
+        store.download(key, copy)
+    except NotFound:
+        return False
+    with copy.open("rb") as file:
+        is_whole = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    copy.unlink()
+    if not is_whole:
+        _log.warning("shard %s in %s is damaged: it is replaced", key, store.url)
+    return is_whole
 
 
 def _check_attribute_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from spurious.generators.chest.siim_writer import write_siim_acr
 from spurious.generators.skin.isic_writer import write_isic
 from spurious.generators.skin.skin_phantom import SkinPhantom
 from sweeps.commands.output import print_json
-from sweeps.driver.progress import make_console, staging_progress
+from sweeps.driver.progress import count_progress, make_console
 from sweeps.errors import SweepError
 from sweeps.staging.sources import options_from_command
 
@@ -36,7 +36,8 @@ def write_phantom(
     config = options_from_command(cls, options)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SweepError(f"{folder} is not empty; expected a new or empty folder")
-    with staging_progress(f"{name} phantom", make_console()) as progress:
+    text = f"staging {name} phantom"
+    with count_progress(text, "images", make_console(), shows_end=True) as progress:
         write(folder, config, progress)
     if as_json:
         paths = [str(path) for path in sorted(folder.iterdir())]

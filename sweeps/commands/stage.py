@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.datasets.keys import shard_key
+from cluster.datasets.image_counts import read_image_counts
 from cluster.datasets.manifest import Manifest, find_manifest
-from cluster.errors import NotFound
+from cluster.errors import Corrupt, NotFound
 from cluster.stores.base import Store
 from sweeps.commands.context import check_reachable, choose_store_url, store_session
 from sweeps.commands.output import keep_stdout_for_json, note, print_json
 from sweeps.spec.model import GeneratorDataset, Spec
 
 if TYPE_CHECKING:
+    from cluster.datasets.verify import DatasetDamage
     from sweeps.staging.sources import Staging
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,6 @@ def stage(
 
     Its index is read first, so that a broken folder is reported before Ray starts.
     """
-    from cluster.datasets.image_counts import read_image_counts
     from cluster.datasets.keys import check_name
     from cluster.jobs.session import ray_session
     from sweeps.staging.sources import staging_from_command
@@ -58,8 +61,8 @@ def stage(
     check_reachable(url)
     staging.source.index()
     with store_session(url) as store, keep_stdout_for_json(as_json):
-        manifest = find_complete_manifest(store, name, staging.digest)
-        if manifest is None or read_image_counts(store, manifest) is None:
+        manifest = find_whole_dataset(store, name, staging.digest)
+        if manifest is None:
             with ray_session(f"stage-{name}", keep_logs=keep_logs) as session:
                 manifest = stage_into(store, name, staging)
             if keep_logs:
@@ -105,35 +108,53 @@ def stage_weights(origin: str, store_url: str | None, *, as_json: bool = False) 
 
 
 def ensure_staged(spec: Spec, store: Store, *, in_process: bool = False) -> None:
-    """Stage a generator's dataset where it is not staged yet; with Ray, or in this process."""
+    """Stage a generator's dataset unless it is staged and whole; with Ray, or in this process."""
     from sweeps.staging.sources import generator_staging
 
     dataset = spec.dataset
     if not isinstance(dataset, GeneratorDataset):
         return
     staging = generator_staging(dataset.name, dataset.options)
-    if find_complete_manifest(store, dataset.name, staging.digest) is None:
+    if find_whole_dataset(store, dataset.name, staging.digest) is None:
         stage_into(store, dataset.name, staging, in_process=in_process)
 
 
-def find_complete_manifest(store: Store, name: str, digest: str | None) -> Manifest | None:
-    """Find the manifest of a generator's dataset; None where it or one of its shards is missing."""
+def find_whole_dataset(store: Store, name: str, digest: str | None) -> Manifest | None:
+    """Find the manifest of a generator's dataset; None where any part is missing or damaged.
+
+    Every shard is read. That costs a download, as much as each node pays to fill its cache, and is
+    the only way to see damaged bytes; a release, which has no digest before it is read, is read
+    and written again anyway, see `cluster.datasets.shards.write_shards`.
+    """
     if digest is None:
         return None
     try:
         manifest = find_manifest(store, name, digest)
     except NotFound:
         return None
-    keys = [shard_key(name, entry.sha256) for entry in manifest.shards]
-    return manifest if all(store.exists(key) for key in keys) else None
+    except Corrupt as error:
+        _log.warning("%s: it is staged again", error)
+        return None
+    if damage := _verify(store, manifest):
+        _log.warning("dataset %s@%s is staged again: %s", name, digest, damage)
+        return None
+    return manifest if read_image_counts(store, manifest) is not None else None
+
+
+def _verify(store: Store, manifest: Manifest) -> DatasetDamage:
+    from cluster.datasets.verify import verify_dataset
+    from sweeps.driver.progress import count_progress, make_console
+
+    with count_progress(f"checking {manifest.name}", "images", make_console()) as progress:
+        return verify_dataset(store, manifest, progress)
 
 
 def stage_into(store: Store, name: str, staging: Staging, *, in_process: bool = False) -> Manifest:
     """Stage with progress on standard error; needs a Ray session unless in this process."""
-    from sweeps.driver.progress import make_console, staging_progress
+    from sweeps.driver.progress import count_progress, make_console
     from sweeps.staging.stage import stage
 
-    with staging_progress(name, make_console()) as progress:
+    with count_progress(f"staging {name}", "images", make_console(), shows_end=True) as progress:
         return stage(
             store,
             staging.source,

@@ -105,20 +105,35 @@ class RunProgress(Watcher):
 
 
 @contextmanager
-def staging_progress(name: str, console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A callback of images done and total, shown as a bar or as lines."""
+def count_progress(
+    text: str, unit: str, console: Console, *, shows_end: bool = False
+) -> Iterator[Callable[[int, int], None]]:
+    """A callback of units done and their total, shown as a bar or, in long work, as lines.
+
+    Args:
+        text: What is done, e.g. `staging films`.
+        unit: What is counted, e.g. `images`.
+        console: Where to.
+        shows_end: Print a line at the end also of work that took no time.
+    """
     if console.is_terminal:
-        columns = (TextColumn(f"staging {name}"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
-            shown = bar.add_task(name, total=None)
+        with Progress(
+            TextColumn(text),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+        ) as bar:
+            shown = bar.add_task(text, total=None)
             yield lambda done, total: bar.update(shown, completed=done, total=total)
         return
-    last = [0.0]
+    last = [time.monotonic() if not shows_end else 0.0]
 
     def line(done: int, total: int) -> None:
-        if done == total or time.monotonic() - last[0] > _HEARTBEAT_S:
+        is_end = shows_end and done == total
+        if is_end or time.monotonic() - last[0] > _HEARTBEAT_S:
             last[0] = time.monotonic()
-            console.print(f"staging {name}: {done} of {total} images", highlight=False)
+            console.print(f"{text}: {done} of {total} {unit}", highlight=False)
 
     yield line
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from cluster.datasets.image_counts import ImageCounts, read_image_counts
 from cluster.datasets.manifest import Manifest, find_manifest
-from cluster.errors import NotFound
+from cluster.errors import Corrupt, NotFound
 from cluster.stores.base import Store
 from spurious.data.records import SplitTable
 from spurious.data.splits import SPLITS
@@ -100,8 +100,9 @@ def plan_on(spec: Spec, store: Store) -> Plan:
         digest = generator_digest(dataset.name, dataset.options)
         try:
             facts = _staged_facts(store, dataset.name, digest)
-        except NotFound:
-            unknown = f"'{dataset.name}' is not staged yet; `sweeps run` does it"
+        except (NotFound, Corrupt) as error:
+            state = "not staged yet" if isinstance(error, NotFound) else "damaged in the store"
+            unknown = f"'{dataset.name}' is {state}; `sweeps run` stages it"
             plan = make_plan(spec, generator_facts(dataset), committed_ids(store), unknown)
             return _check(plan, store)
     else:

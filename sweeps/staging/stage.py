@@ -9,12 +9,13 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from cluster.datasets.commit import commit_manifest
 from cluster.datasets.image_counts import write_image_counts
 from cluster.datasets.keys import shard_key
-from cluster.datasets.manifest import Manifest, commit_manifest, find_manifest, list_datasets
+from cluster.datasets.manifest import Manifest, find_manifest, list_datasets
 from cluster.datasets.manifest_build import build_manifest
 from cluster.datasets.shards import StagedShard
-from cluster.errors import ClusterError
+from cluster.errors import ClusterError, Corrupt
 from cluster.stores.base import Store
 from spurious.data.records import RecordSource
 from spurious.errors import DataError
@@ -157,11 +158,17 @@ def _take_back_on_failure(store: Store, name: str, before: set[str]) -> Iterator
 
 
 def _remove_new_shards(store: Store, name: str, before: set[str]) -> None:
-    """Take back what a failed staging wrote, unless another staging has named it meanwhile."""
-    named = {
-        shard_key(name, entry.sha256)
-        for digest in list_datasets(store).get(name, ())
-        for entry in find_manifest(store, name, digest).shards
-    }
+    """Take back what a failed staging wrote, unless another staging has named it meanwhile.
+
+    Where a manifest of the dataset cannot be read, all shards stay: it may name any of them.
+    """
+    named: set[str] = set()
+    for digest in list_datasets(store).get(name, ()):
+        try:
+            manifest = find_manifest(store, name, digest)
+        except Corrupt as error:
+            _log.warning("shards that no manifest names may be left: %s", error)
+            return
+        named |= {shard_key(name, entry.sha256) for entry in manifest.shards}
     for key in _shards_in(store, name) - before - named:
         store.delete(key)

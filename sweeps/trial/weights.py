@@ -98,7 +98,11 @@ def stage_weights(store: Store, origin: str) -> str:
             ) from None
     read_state_dict(data, origin)
     digest = hashlib.sha256(data).hexdigest()
-    if not store.exists(weights_key(digest)):
+    try:
+        is_stored = store.get(weights_key(digest)) == data  # else damaged: it is replaced
+    except NotFound:
+        is_stored = False
+    if not is_stored:
         store.put(weights_key(digest), data)
     return digest
 

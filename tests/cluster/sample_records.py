@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from cluster.datasets.commit import commit_manifest
 from cluster.datasets.keys import shard_key
-from cluster.datasets.manifest import Manifest, commit_manifest
+from cluster.datasets.manifest import Manifest
 from cluster.datasets.manifest_build import build_manifest
 from cluster.datasets.shard_reader import read_shard
 from cluster.datasets.shards import StagedShard, write_shards

@@ -10,8 +10,9 @@ import sys
 import pytest
 from sample_records import make_records, read_back, stage, write
 
+from cluster.datasets.commit import commit_manifest
 from cluster.datasets.keys import shard_key
-from cluster.datasets.manifest import Manifest, commit_manifest, find_manifest, list_datasets
+from cluster.datasets.manifest import Manifest, find_manifest, list_datasets
 from cluster.datasets.manifest_build import build_manifest
 from cluster.errors import ClusterError, Corrupt, NotFound
 from cluster.stores.folder import FolderStore

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from tiny_sweeps import FILMS
 
+from cluster.datasets.commit import commit_manifest
 from cluster.datasets.image_counts import read_image_counts, write_image_counts
 from cluster.datasets.keys import image_counts_key
-from cluster.datasets.manifest import commit_manifest
 from cluster.datasets.manifest_build import build_manifest
 from cluster.datasets.shards import write_shards
 from cluster.stores.folder import FolderStore

@@ -20,14 +20,14 @@ from cluster.datasets.manifest import find_manifest
 from cluster.errors import ClusterError
 from cluster.stores.base import Store
 from cluster.stores.folder import FolderStore
-from spurious.config.datasets import SiimAcrOptions
+from spurious.config.datasets import GaussianSquares, SiimAcrOptions
 from spurious.data.records import Record
 from spurious.errors import DataError
 from spurious.generators.chest.chest_phantom import ChestPhantom
 from spurious.generators.chest.siim_writer import write_siim_acr
 from spurious.generators.skin.skin_phantom import DRAWN
 from spurious.readers.siim_acr.siim_acr import SiimAcr
-from sweeps.commands.stage import DatasetRequest, ensure_staged, find_complete_manifest, stage_into
+from sweeps.commands.stage import DatasetRequest, ensure_staged, find_whole_dataset, stage_into
 from sweeps.commands.stage import stage as stage_verb
 from sweeps.plan.facts import plan_on
 from sweeps.spec.model import GeneratorDataset
@@ -109,7 +109,7 @@ def test_a_lost_shard_is_staged_again(ray_here: RayHere, folder_store: FolderSto
     [shard] = folder_store.list("datasets/gaussian-squares/shards/")
     folder_store.delete(shard)
     digest = plan_on(spec, folder_store).trials[0].dataset_digest
-    assert find_complete_manifest(folder_store, "gaussian-squares", digest) is None
+    assert find_whole_dataset(folder_store, "gaussian-squares", digest) is None
     ensure_staged(spec, folder_store)
     assert contents(folder_store)[shard] == before[shard]
 
@@ -168,21 +168,29 @@ class Empty:
         raise DataError(f"no {sample_id}")
 
 
-def test_a_worker_that_is_lost_is_told(ray_here: RayHere, folder_store: FolderStore) -> None:
-    """One clear error after Ray's retries, and nothing staged."""
+def test_a_worker_that_is_lost_is_told(
+    ray_here: RayHere, folder_store: FolderStore, tmp_path: Path
+) -> None:
+    """One clear error after Ray's retries, and nothing staged; the command again stages all."""
+    made = generator_staging("gaussian-squares", GaussianSquares(n_train=2, n_val=2, n_test=2))
+    (short := tmp_path / "short-of-memory").touch()
 
-    class Crashing(Empty):  # here, so that workers get its code
-        def index(self) -> Sequence[str]:
-            return ["a"]
+    class Crashing:  # here, so that workers get its code
+        attribute_names = made.source.attribute_names
+        declared_directions = made.source.declared_directions
+        index, provenance = made.source.index, made.source.provenance
 
         def load(self, sample_id: str) -> Record:
-            if ray.is_initialized() and ray.get_runtime_context().get_task_id():
+            in_task = ray.is_initialized() and ray.get_runtime_context().get_task_id()
+            if in_task and short.exists():
                 os._exit(1)
-            return super().load(sample_id)
+            return made.source.load(sample_id)
 
-    with pytest.raises(ClusterError, match="a worker that staged images was lost"):
+    with pytest.raises(ClusterError, match=r"staged images was lost.*command again"):
         staging.stage(folder_store, Crashing(), "crashing")
     assert contents(folder_store) == {}
+    short.unlink()
+    assert staging.stage(folder_store, Crashing(), "crashing").rows == 6
 
 
 def test_the_phantom_path_as_a_user_goes_it(ray_here: RayHere, tmp_path: Path) -> None:
