@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from cluster.datasets.keys import check_name, shard_key
 from cluster.datasets.records import EncodedRecord, RowSummary, encode_record
-from cluster.errors import ClusterError, NotFound
+from cluster.errors import ClusterError, Corrupt, NotFound
 from cluster.stores.base import Store
 from spurious.data.records import Record
 
@@ -232,11 +232,13 @@ def _is_stored_whole(store: Store, key: str, sha256: str, copy: Path) -> bool:
     """
     try:
         store.download(key, copy)
+        with copy.open("rb") as file:
+            is_whole = hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        copy.unlink()
     except NotFound:
         return False
-    with copy.open("rb") as file:
-        is_whole = hashlib.file_digest(file, "sha256").hexdigest() == sha256
-    copy.unlink()
+    except Corrupt:
+        is_whole = False
     if not is_whole:
         _log.warning("shard %s in %s is damaged: it is replaced", key, store.url)
     return is_whole

@@ -64,8 +64,12 @@ class Store(Protocol):
         """Return whether the key holds an object."""
         ...
 
-    def delete(self, key: str) -> None:
-        """Remove an object; a missing one is fine."""
+    def delete(self, key: str) -> bool:
+        """Remove an object; a missing one is fine.
+
+        Returns:
+            False where the store refuses, which is logged once: no run depends on it.
+        """
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from cluster.common.atomic import make_folder_durable, open_atomic
 from cluster.errors import AlreadyExists, ClusterError, Denied, NotFound, Unavailable
 from cluster.stores.base import check_key, check_prefix, is_key
 
+_log = logging.getLogger(__name__)
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_HARD_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV}
@@ -99,14 +101,18 @@ class FolderStore:
         with self._reading(key):
             return self._path(key).is_file()
 
-    def delete(self, key: str) -> None:
-        """Remove an object; a missing one is fine."""
+    def delete(self, key: str) -> bool:
+        """Remove an object; a missing one is fine. False where this user may not."""
         with self._writing(key):
             try:
                 self._path(key).unlink()
             except OSError as error:
+                if error.errno in _DENIED:
+                    _log.warning("%s; it stays", self._denied(key, "remove", error))
+                    return False
                 if error.errno not in _ABSENT:
                     raise
+        return True
 
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)
@@ -147,7 +153,7 @@ class FolderStore:
     def _denied(self, key: str, verb: str, error: OSError) -> Denied:
         return Denied(
             f"cannot {verb} '{key}' in {self.url}: {error.strerror}: give this user the folder's "
-            f"{verb} permission, or choose another store"
+            f"{'read' if verb == 'read' else 'write'} permission, or choose another store"
         )
 
     def _unavailable(self, key: str, verb: str, error: OSError) -> Unavailable:

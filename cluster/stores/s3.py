@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import threading
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -14,12 +13,20 @@ import boto3
 from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ChecksumError,
+    ClientError,
+    FlexibleChecksumError,
+)
 
-from cluster.errors import AlreadyExists, ClusterError, NotFound, Unavailable
+from cluster.common.redaction import redact
+from cluster.errors import AlreadyExists, ClusterError, Corrupt, Denied, NotFound, Unavailable
 from cluster.stores.base import check_key, check_prefix, check_url, is_key
+from cluster.stores.probe import check_bytes, probe_store
 from cluster.stores.retry import call_with_retries, retry_timeout_s
-from cluster.stores.s3_errors import translate
+from cluster.stores.s3_errors import CHECKSUMS, OLD_CHECKSUMS, ForeignAnswer, status_of, translate
+from cluster.stores.s3_settings import check_settings
 
 _MIB = 1 << 20
 _TRANSFER = TransferConfig(
@@ -29,6 +36,9 @@ _TRANSFER = TransferConfig(
     num_download_attempts=1,  # retries are cluster.stores.retry's alone
     preferred_transfer_client="classic",
 )
+_MISMATCHES = 3
+"""Reads that differ from their checksum before it is the object, not the way, that is damaged."""
+_log = logging.getLogger(__name__)
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 T = TypeVar("T")
@@ -37,39 +47,52 @@ T = TypeVar("T")
 class S3Store:
     """Objects below `s3://BUCKET[/PREFIX]`; safe for threads, opened in every process."""
 
+    _puts = frozenset({"put", "upload"})
+    """Requests whose refusal may be due to checksums, which their message then says."""
+
     def __init__(self, client: Any, bucket: str, prefix: str) -> None:
         """Wrap a boto3 S3 client; `prefix` is empty or ends in '/'. Use `open` instead."""
         self._client = client
         self._bucket = bucket
         self._prefix = prefix
-        self._commits = False  # whether the server is known to honour If-None-Match
-        self._commits_lock = threading.Lock()
+        self._refuses_deletes = False
 
     @classmethod
-    def open(cls, url: str) -> S3Store:
+    def open(cls, url: str, *, probe: bool = True) -> S3Store:
         """Open a bucket with the endpoint, region and credentials of the AWS_* variables and files.
 
+        Args:
+            url: `s3://BUCKET[/PREFIX]`.
+            probe: Store a small object, read it back and try conditional puts: seven requests.
+                A run's workers leave that to the command that started them.
+
         Raises:
-            ClusterError: the URL or the configuration is invalid.
+            ClusterError: the URL or the configuration is invalid, or the server does not store what
+                it is given, or has no conditional puts.
             NotFound, Denied, Unavailable: no such bucket, not for these keys, or out of reach.
         """
         bucket, _, prefix = check_url(url).removeprefix("s3://").partition("/")
         prefix = prefix.rstrip("/")
         if not bucket or (prefix and not is_key(prefix)):
             raise ClusterError(f"bad store '{url}': expected s3://BUCKET or s3://BUCKET/PREFIX")
+        check_settings()
         try:
             client = make_client()
         except (BotoCoreError, ValueError) as error:
-            raise ClusterError(f"cannot open '{url}': {error}: check the AWS_* settings") from error
-        store = cls(client, bucket, f"{prefix}/" if prefix else "")
-        try:
-            store._call("open", "", lambda: client.head_bucket(Bucket=bucket))
-        except NotFound:
-            raise NotFound(
-                f"no bucket '{bucket}' at {store._endpoint}: create it, or correct the store's URL "
-                "or AWS_ENDPOINT_URL_S3"
-            ) from None
-        return store
+            raise ClusterError(
+                f"cannot open '{url}': {redact(str(error))}: check the AWS_* settings"
+            ) from error
+        place = (bucket, f"{prefix}/" if prefix else "")
+        if probe:
+            opening = _Opening(client, *place)
+            try:
+                probe_store(opening, opening.measure_cure)
+            except NotFound:
+                raise NotFound(
+                    f"no bucket '{bucket}' at {opening.endpoint}: create it, or correct the "
+                    "store's URL or AWS_ENDPOINT_URL_S3"
+                ) from None
+        return cls(client, *place)
 
     @property
     def url(self) -> str:
@@ -81,10 +104,11 @@ class S3Store:
         name = self._name(key)
 
         def call() -> bytes:
-            body: bytes = self._client.get_object(Bucket=self._bucket, Key=name)["Body"].read()
+            answer = self._client.get_object(Bucket=self._bucket, Key=name)
+            body: bytes = answer["Body"].read()
             return body
 
-        return self._call("get", key, call)
+        return self._read("get", key, call)
 
     def put(self, key: str, data: bytes) -> None:
         """Write or replace an object, atomically."""
@@ -94,11 +118,20 @@ class S3Store:
     def create(self, key: str, data: bytes) -> None:
         """Write an object only where there is none; raises AlreadyExists.
 
-        The first call asks the server whether it can do that, and raises ClusterError if it cannot.
+        Opening the store has shown that the server can do that.
         """
         name = self._name(key)
-        self._check_conditional_puts()
-        self._call("create", key, lambda: self._put(name, data, IfNoneMatch="*"))
+
+        def call() -> None:
+            try:
+                self._put(name, data, IfNoneMatch="*")
+            except ClientError as error:
+                # Amazon's answer to two at once, to be tried again; other servers' to any object.
+                if status_of(error) == 409 and self.exists(key):
+                    raise AlreadyExists(f"{self._where('create', key)}: it is there") from error
+                raise
+
+        self._call("create", key, call)
 
     def download(self, key: str, path: Path) -> None:
         """Stream an object to a local file, put in place at the end; raises NotFound, OSError."""
@@ -108,11 +141,11 @@ class S3Store:
             try:
                 self._client.download_file(self._bucket, name, str(path), Config=_TRANSFER)
             except ClientError as error:
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] == 412:  # If-Match
+                if status_of(error) == 412:  # If-Match
                     raise Unavailable(f"'{key}' in {self.url} changed while it was read") from error
                 raise
 
-        self._call("download", key, call)
+        self._read("download", key, call)
 
     def upload(self, path: Path, key: str) -> None:
         """Stream a local file into an object, atomically; OSError where it cannot be read."""
@@ -130,81 +163,161 @@ class S3Store:
         Sorted here, since servers that keep folders (SeaweedFS) list `a/b` before `a.b`.
         """
         keys: set[str] = set()
-        query = {"Bucket": self._bucket, "Prefix": self._prefix + check_prefix(prefix)}
+        start = self._prefix + check_prefix(prefix)
+        query = {"Bucket": self._bucket, "Prefix": start}
+        tokens: set[str] = set()
         while True:
-            page = self._call("list", prefix, lambda: self._client.list_objects_v2(**query))
-            names = (item["Key"].removeprefix(self._prefix) for item in page.get("Contents", ()))
-            keys.update(name for name in names if is_key(name))
-            if not page.get("IsTruncated"):
+            page = self._call("list", prefix, lambda: self._list_page(query))
+            names = [item["Key"] for item in page.get("Contents", ())]
+            below = (n.removeprefix(self._prefix) for n in names if n.startswith(start))
+            keys.update(key for key in below if is_key(key))
+            if not page["IsTruncated"]:
                 return iter(sorted(keys))
-            query["ContinuationToken"] = page["NextContinuationToken"]
+            token = page.get("NextContinuationToken")
+            if not token or token in tokens:  # else the list would be short, or never end
+                raise ClusterError(
+                    f"{self._where('list', prefix)}: the server ends its list after "
+                    f"{len(keys)} keys, says that there are more and gives no (new) token to go "
+                    "on with: use a server with ListObjectsV2, or a folder as the store"
+                )
+            tokens.add(token)
+            query["ContinuationToken"] = token
 
     def exists(self, key: str) -> bool:
         """Return whether the key holds an object."""
         name = self._name(key)
+
+        def call() -> Any:
+            return self._client.head_object(Bucket=self._bucket, Key=name)
+
         try:
-            self._call("find", key, lambda: self._client.head_object(Bucket=self._bucket, Key=name))
+            answer = self._read("find", key, call)
         except NotFound:
+            return False
+        if "ETag" not in answer:
+            raise ForeignAnswer(self._where("find", key))
+        return True
+
+    def delete(self, key: str) -> bool:
+        """Remove an object; a missing one is fine. False where the server refuses to."""
+        name = self._name(key)
+        try:
+            self._call(
+                "delete", key, lambda: self._client.delete_object(Bucket=self._bucket, Key=name)
+            )
+        except (NotFound, Unavailable) as error:
+            if isinstance(error, Unavailable):
+                raise
+        except ClusterError as error:  # keys without this right, or a bucket that keeps all
+            if not self._refuses_deletes:
+                _log.warning("%s; what a run no longer needs stays there", error)
+            self._refuses_deletes = True
             return False
         return True
 
-    def delete(self, key: str) -> None:
-        """Remove an object; a missing one is fine."""
-        self._delete(self._name(key))
-
     @property
-    def _endpoint(self) -> str:
-        return str(self._client.meta.endpoint_url)
+    def endpoint(self) -> str:
+        """The server's address, without any password."""
+        return redact(str(self._client.meta.endpoint_url))
+
+    def measure_cure(self, error: ClusterError) -> str:
+        """Say whether the store keeps bytes once boto3 sends no checksums with them.
+
+        Args:
+            error: Why it does not now.
+        """
+        if isinstance(error, ForeignAnswer):
+            return ""
+        setting = f"{CHECKSUMS}={OLD_CHECKSUMS}"
+        if self._client.meta.config.request_checksum_calculation == OLD_CHECKSUMS:
+            return f" ({setting}, as for servers without checksums, is set and does not help)"
+        other = type(self)(make_client(checksums=OLD_CHECKSUMS), self._bucket, self._prefix)
+        try:
+            check_bytes(other)
+        except ClusterError:
+            return f" ({setting}, as for servers without checksums, was tried and does not help)"
+        return (
+            f"; the server does not know the checksums that boto3 sends: set {setting}, with which "
+            "it was tried and works"
+        )
 
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)
 
-    def _put(self, name: str, data: bytes, **condition: str) -> None:
-        self._client.put_object(Bucket=self._bucket, Key=name, Body=data, **condition)
+    def _where(self, verb: str, key: str) -> str:
+        what = f"{verb} '{key}' in {self.url}" if key else f"{verb} {self.url}"
+        return f"cannot {what} at {self.endpoint}"
 
-    def _delete(self, name: str) -> None:
-        self._call(
-            "delete", name, lambda: self._client.delete_object(Bucket=self._bucket, Key=name)
-        )
+    def _put(self, name: str, data: bytes, **condition: str) -> None:
+        answer = self._client.put_object(Bucket=self._bucket, Key=name, Body=data, **condition)
+        if "ETag" not in answer:  # a login page's 200, say
+            raise ForeignAnswer(self._where("put", name.removeprefix(self._prefix)))
+
+    def _list_page(self, query: Mapping[str, Any]) -> Any:
+        page = self._client.list_objects_v2(**query)
+        if "IsTruncated" not in page:
+            raise ForeignAnswer(self._where("list", query["Prefix"].removeprefix(self._prefix)))
+        return page
+
+    def _read(self, verb: str, key: str, call: Callable[[], T]) -> T:
+        """Run a request on one object.
+
+        Amazon answers 403 rather than 404 for a missing object to keys that may list a prefix only,
+        so a list of the object's own name decides.
+        """
+        try:
+            return self._call(verb, key, call)
+        except Denied:
+            name = self._name(key)
+            query = {"Bucket": self._bucket, "Prefix": name, "MaxKeys": 1}
+            try:
+                page = self._call(verb, key, lambda: self._list_page(query))
+            except Denied:
+                page = None
+            if page is None or any(item["Key"] == name for item in page.get("Contents", ())):
+                raise
+            raise NotFound(f"{self._where(verb, key)}: it is not there") from None
 
     def _call(self, verb: str, key: str, call: Callable[[], T]) -> T:
-        """Run one request under the retry policy, with errors in this package's terms."""
-        what = f"{verb} '{key}' in {self.url}" if key else f"{verb} {self.url}"
-        where = f"cannot {what} at {self._endpoint}"
+        """Run one request under the retry policy, with errors in this package's terms.
+
+        Raises:
+            Corrupt: what is stored differs from its stored checksum, each time that it is read.
+        """
+        where = self._where(verb, key)
+        mismatches = 0
 
         def attempt() -> T:
+            nonlocal mismatches
             try:
                 return call()
-            except (ClientError, BotoCoreError, Boto3Error) as error:
+            except (ChecksumError, FlexibleChecksumError) as error:
+                mismatches += 1
+                if mismatches == _MISMATCHES:
+                    raise Corrupt(f"{where}: {error}: the stored object is damaged") from error
                 raise translate(error, where) from error
+            except (ClientError, BotoCoreError, Boto3Error) as error:
+                raise translate(error, where, is_put=verb in self._puts) from error
+            except KeyError as error:  # boto3's own look at a part of the answer
+                raise ForeignAnswer(where) from error
 
         return call_with_retries(attempt)
 
-    def _check_conditional_puts(self) -> None:
-        """Write one probe object twice: a server that lets the second pass would lose results."""
-        with self._commits_lock:
-            if self._commits:
-                return
-            name = f"{self._prefix}.probe-{uuid.uuid4().hex}"  # hidden: `list` leaves it out
-            try:
-                for _ in range(2):
-                    self._call("probe", name, lambda: self._put(name, b"", IfNoneMatch="*"))
-            except AlreadyExists:
-                self._commits = True
-            finally:
-                self._delete(name)
-            if not self._commits:
-                raise ClusterError(
-                    f"the S3 server at {self._endpoint} ignores conditional puts (If-None-Match), "
-                    "so results there could overwrite each other: use a server that honours them, "
-                    "or a folder as the store"
-                )
+
+class _Opening(S3Store):
+    """The store while it is opened: whatever fails, opening does; checksums are tried then."""
+
+    _puts = frozenset()
+
+    def _where(self, verb: str, key: str) -> str:
+        return f"cannot open {self.url} at {self.endpoint}"
 
 
-def make_client(**options: str) -> Any:
+def make_client(*, checksums: str | None = None, **options: str) -> Any:
     """A boto3 S3 client without retries of its own; `options` as boto3's (endpoint_url, keys).
 
-    Where no region is set boto3 takes us-east-1. A server on loopback is never sought by a proxy.
+    `checksums` is boto3's `request_checksum_calculation`, by default that of the environment. Where
+    no region is set boto3 takes us-east-1. A server on loopback is never sought by a proxy.
     """
     session = boto3.Session()  # boto3's default one keeps the first credentials it found
     region = os.environ.get("AWS_REGION") or session.region_name
@@ -216,6 +329,7 @@ def make_client(**options: str) -> Any:
         retries={"total_max_attempts": 1, "mode": "standard"},
         max_pool_connections=32,
         tcp_keepalive=True,
+        request_checksum_calculation=checksums,
         **({"proxies": {}} if loopback else {}),
     )
     return session.client("s3", **{"region_name": region, **options}, config=config)

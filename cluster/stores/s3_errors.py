@@ -18,7 +18,16 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
+from cluster.common.redaction import redact
 from cluster.errors import AlreadyExists, ClusterError, Denied, NotFound, Unavailable
+
+CHECKSUMS = "AWS_REQUEST_CHECKSUM_CALCULATION"
+"""boto3's variable for the checksums that it sends with what it puts."""
+OLD_CHECKSUMS = "when_required"
+"""Its value for servers from before them."""
+
+_MOST_TEXT = 300
+"""Characters quoted of an error, which may hold a page of HTML."""
 
 _NO_KEYS = (
     NoCredentialsError,
@@ -36,40 +45,66 @@ _TRANSIENT = (
 )
 _DENIED_CODES = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired"}  # sent with status 400
 _TRANSIENT_CODES = {"RequestTimeout", "SlowDown", "Throttling", "InternalError"}
+_NO_CHECKSUMS_STATUS = {400, 411, 501}
 _TRANSIENT_STATUS = {408, 409, 425, 429, 500, 502, 503, 504, 507}
 
 
-def translate(error: Exception, where: str) -> ClusterError:
+class ForeignAnswer(ClusterError):
+    """A success that is not S3's."""
+
+    def __init__(self, where: str) -> None:
+        """Say what failed, and at which store."""
+        super().__init__(
+            f"{where}: what answered is not an S3 server, though it reported success: perhaps a "
+            "login page or a proxy; open its address in a browser, or correct AWS_ENDPOINT_URL_S3"
+        )
+
+
+def status_of(error: ClientError) -> int:
+    """Return the HTTP status of a server's answer; 0 where it had none."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def translate(error: Exception, where: str, *, is_put: bool = False) -> ClusterError:
     """Translate an error of boto3 into one of this package.
 
     Args:
         error: a ClientError (the server's answer), BotoCoreError (the client's) or Boto3Error.
         where: the start of the message: what failed, and at which store.
+        is_put: whether bytes were sent, which some servers refuse for their checksums.
     """
     if isinstance(error, ClientError):
-        return _answer(error, where)
+        return _answer(error, where, is_put=is_put)
     cause = getattr(error, "last_exception", None) or error.__context__  # a transfer's own wrapper
     if isinstance(cause, ClientError):
-        return _answer(cause, where)
+        return _answer(cause, where, is_put=is_put)
     if not isinstance(error, BotoCoreError) and isinstance(cause, Exception):
         error = cause
+    text = _quote(error)
     if isinstance(error, SSLError):
-        return ClusterError(f"{where}: {error}: check the server's certificate (AWS_CA_BUNDLE)")
+        return ClusterError(f"{where}: {text}: check the server's certificate (AWS_CA_BUNDLE)")
     if isinstance(error, _NO_KEYS):
         return Denied(
-            f"{where}: {error}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile; on "
+            f"{where}: {text}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile; on "
             "a Ray cluster on every node, since keys do not travel with the driver"
         )
     if isinstance(error, _TRANSIENT) or not isinstance(error, BotoCoreError):
-        return Unavailable(f"{where}: {error}")
-    return ClusterError(f"{where}: {error}: check the store's URL and the AWS_* settings")
+        return Unavailable(f"{where}: {text}")
+    return ClusterError(f"{where}: {text}: check the store's URL and the AWS_* settings")
 
 
-def _answer(error: ClientError, where: str) -> ClusterError:
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    answer = f"the server answered {status} {error.response.get('Error', {}).get('Message', '')}"
-    text = f"{where}: {answer.strip()}" + ("" if code in {"", str(status)} else f" ({code})")
+def _quote(text: object) -> str:
+    """Quote what a library or a server said: in one line, not at length, without keys."""
+    line = " ".join(redact(str(text)).split())
+    return line if len(line) <= _MOST_TEXT else f"{line[:_MOST_TEXT]}..."
+
+
+def _answer(error: ClientError, where: str, *, is_put: bool) -> ClusterError:
+    status = status_of(error)
+    code = _quote(error.response.get("Error", {}).get("Code", ""))
+    message = _quote(error.response.get("Error", {}).get("Message", ""))
+    text = f"{where}: {f'the server answered {status} {message}'.strip()}"
+    text += "" if code in {"", str(status)} else f" ({code})"
     if code == "NoSuchBucket":
         return NotFound(f"{text}: create the bucket, or correct the store's URL")
     if status == 412:
@@ -79,8 +114,13 @@ def _answer(error: ClientError, where: str) -> ClusterError:
     if status in {401, 403} or code in _DENIED_CODES:
         return Denied(
             f"{text}: check the keys (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), their rights on "
-            "this bucket, and this machine's clock"
+            "this bucket (docs/cluster.md lists them), and this machine's clock"
         )
     if status == 404:
         return NotFound(f"{text}")
+    if is_put and status in _NO_CHECKSUMS_STATUS:
+        return ClusterError(
+            f"{text}: a server that does not know the checksums that boto3 sends answers so; then "
+            f"set {CHECKSUMS}={OLD_CHECKSUMS}"
+        )
     return ClusterError(f"{text}: check the store's URL and the AWS_* settings")

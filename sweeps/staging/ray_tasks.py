@@ -19,7 +19,7 @@ _END_S = 60.0
 def _stage_chunk(
     store_url: str, source: RecordSource, name: str, ids: Sequence[str]
 ) -> StagedChunk:
-    return stage_chunk(open_store(store_url), source, name, ids)
+    return stage_chunk(open_store(store_url, probe=False), source, name, ids)
 
 
 def run_chunks(

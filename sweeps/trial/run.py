@@ -179,7 +179,7 @@ def _commit(store: Store, rows: Rows, trial: Mapping[str, Any]) -> bool:
 @lru_cache(maxsize=4)
 def _open_store(url: str) -> Store:
     """Return one client per worker process: a reused worker pays for it once."""
-    return open_store(url)
+    return open_store(url, probe=False)  # the driver has tried what it can
 
 
 @lru_cache(maxsize=4)

@@ -30,6 +30,9 @@ STALE = 120.0
 POLL = 3.0
 """Seconds between two looks of a trial that waits."""
 
+_NOBODY = b"null"
+"""What is stored as the claim where it cannot be deleted."""
+
 _log = logging.getLogger("sweeps.trial.shared_models")
 
 
@@ -92,19 +95,34 @@ class StoredSharedModels:
         try:
             self.store.create(f"{folder}/claim.json", self._claim(0))
         except AlreadyExists:
+            if self._is_given_back(folder):
+                self.store.put(f"{folder}/claim.json", self._claim(0))
             holder = self._holder(folder)
             return holder is not None and holder["trial"] == self.task.trial_id
         return True
+
+    def _give_back(self, folder: str) -> None:
+        """Remove a claim; where deletes are refused, leave one of nobody, which others replace."""
+        if not self.store.delete(f"{folder}/claim.json"):
+            self.store.put(f"{folder}/claim.json", _NOBODY)
+
+    def _is_given_back(self, folder: str) -> bool:
+        """Return whether a claim is there that nobody holds, or that cannot be read."""
+        return self._holder(folder) is None and self.store.exists(f"{folder}/claim.json")
 
     def _claim(self, beat: int) -> bytes:
         return json.dumps({"trial": self.task.trial_id, "beat": beat}).encode()
 
     def _holder(self, folder: str) -> Mapping[str, object] | None:
+        """Return the claim; None where nobody holds one, or a damaged one."""
         try:
-            claim: Mapping[str, object] = json.loads(self.store.get(f"{folder}/claim.json"))
+            claim = json.loads(self.store.get(f"{folder}/claim.json"))
+            return {"trial": str(claim["trial"]), "beat": claim["beat"]} if claim else None
         except NotFound:
             return None
-        return claim
+        except (ValueError, KeyError, TypeError) as error:
+            _log.warning("%s/claim.json is damaged and not heeded: %r", folder, error)
+            return None
 
     def _wait(self, folder: str) -> None:
         """Until the holder is done or gone; a claim without sign of life is removed."""
@@ -118,7 +136,7 @@ class StoredSharedModels:
                 seen, since = now, time.monotonic()
             elif time.monotonic() - since > STALE:
                 _log.warning("trial %s left %s; it is taken over", seen["trial"], folder)
-                self.store.delete(f"{folder}/claim.json")
+                self._give_back(folder)
                 return
 
     def _train_or_resume(
@@ -160,4 +178,4 @@ class StoredSharedModels:
         finally:
             ended.set()
             thread.join()
-            self.store.delete(f"{folder}/claim.json")
+            self._give_back(folder)

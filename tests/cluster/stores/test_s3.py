@@ -84,37 +84,6 @@ def test_proxy_is_not_for_loopback(s3_store: S3Store, monkeypatch: pytest.Monkey
     assert not open_store(s3_store.url).exists("x")
 
 
-def test_server_that_ignores_conditions(s3_store: S3Store) -> None:
-    """A server that drops If-None-Match is refused before anything could be overwritten."""
-    client = make_client()
-    client.meta.events.register(
-        "before-sign.s3.PutObject",
-        lambda request, **_: request.headers.__delitem__("If-None-Match"),
-    )
-    prefix = s3_store.url.removeprefix("s3://sweeps/")
-    simple = S3Store(client, "sweeps", f"{prefix}/")
-    s3_store.create("a", b"first")
-    with pytest.raises(ClusterError, match=r"ignores conditional puts.*a folder as the store"):
-        simple.create("a", b"second")
-    assert s3_store.get("a") == b"first"
-    left = make_client().list_objects_v2(Bucket="sweeps", Prefix=prefix)["Contents"]
-    assert [item["Key"] for item in left] == [f"{prefix}/a"]
-
-
-def test_probe_only_once(s3_store: S3Store) -> None:
-    """The server's support is asked for by the first create alone: two puts more, then none."""
-    puts: list[str] = []
-    client = make_client()
-    client.meta.events.register(
-        "before-sign.s3.PutObject", lambda request, **_: puts.append(request.url)
-    )
-    store = S3Store(client, "sweeps", s3_store.url.removeprefix("s3://sweeps/") + "/")
-    for name in ("a", "b", "c"):
-        store.create(name, b"")
-    assert [url.rpartition("/")[2][:7] for url in puts] == [".probe-", ".probe-", "a", "b", "c"]
-    assert list(store.list("")) == ["a", "b", "c"]
-
-
 def test_refused_connection(
     s3_environment: Endpoint, monkeypatch: pytest.MonkeyPatch, unused_port: int
 ) -> None:
