@@ -25,7 +25,15 @@ from cluster.errors import AlreadyExists, ClusterError, Corrupt, Denied, NotFoun
 from cluster.stores.base import check_key, check_prefix, check_url, is_key
 from cluster.stores.probe import check_bytes, probe_store
 from cluster.stores.retry import call_with_retries, retry_timeout_s
-from cluster.stores.s3_errors import CHECKSUMS, OLD_CHECKSUMS, ForeignAnswer, status_of, translate
+from cluster.stores.s3_errors import (
+    CHECKSUM_HINT,
+    CHECKSUM_VARIABLES,
+    MULTIPART_HINT,
+    OLD_CHECKSUMS,
+    ForeignAnswer,
+    status_of,
+    translate,
+)
 from cluster.stores.s3_settings import check_settings
 
 _MIB = 1 << 20
@@ -47,8 +55,11 @@ T = TypeVar("T")
 class S3Store:
     """Objects below `s3://BUCKET[/PREFIX]`; safe for threads, opened in every process."""
 
-    _puts = frozenset({"put", "upload"})
-    """Requests whose refusal may be due to checksums, which their message then says."""
+    _hints: Mapping[str, str] = {
+        "put": CHECKSUM_HINT,
+        "upload": f"{MULTIPART_HINT}, or {CHECKSUM_HINT}",
+    }
+    """What the message of a refused request adds, by verb."""
 
     def __init__(self, client: Any, bucket: str, prefix: str) -> None:
         """Wrap a boto3 S3 client; `prefix` is empty or ends in '/'. Use `open` instead."""
@@ -138,12 +149,20 @@ class S3Store:
         name = self._name(key)
 
         def call() -> None:
+            received: list[int] = []
             try:
-                self._client.download_file(self._bucket, name, str(path), Config=_TRANSFER)
+                self._client.download_file(
+                    self._bucket, name, str(path), Config=_TRANSFER, Callback=received.append
+                )
             except ClientError as error:
                 if status_of(error) == 412:  # If-Match
                     raise Unavailable(f"'{key}' in {self.url} changed while it was read") from error
                 raise
+            if sum(received) != path.stat().st_size:  # whole objects in place of parts
+                raise ClusterError(
+                    f"{self._where('download', key)}: the server does not honour ranges of bytes, "
+                    "in which large objects are read: use another server, or a folder as the store"
+                )
 
         self._read("download", key, call)
 
@@ -221,25 +240,26 @@ class S3Store:
         return redact(str(self._client.meta.endpoint_url))
 
     def measure_cure(self, error: ClusterError) -> str:
-        """Say whether the store keeps bytes once boto3 sends no checksums with them.
+        """Say whether the store keeps bytes once boto3 sends and asks for no checksums.
 
         Args:
             error: Why it does not now.
         """
         if isinstance(error, ForeignAnswer):
             return ""
-        setting = f"{CHECKSUMS}={OLD_CHECKSUMS}"
-        if self._client.meta.config.request_checksum_calculation == OLD_CHECKSUMS:
-            return f" ({setting}, as for servers without checksums, is set and does not help)"
-        other = type(self)(make_client(checksums=OLD_CHECKSUMS), self._bucket, self._prefix)
-        try:
-            check_bytes(other)
-        except ClusterError:
-            return f" ({setting}, as for servers without checksums, was tried and does not help)"
-        return (
-            f"; the server does not know the checksums that boto3 sends: set {setting}, with which "
-            "it was tried and works"
-        )
+        for count in range(1, len(CHECKSUM_VARIABLES) + 1):
+            chosen = dict(list(CHECKSUM_VARIABLES.items())[:count])
+            client = make_client(dict.fromkeys(chosen, OLD_CHECKSUMS))
+            setting = " and ".join(f"{name}={OLD_CHECKSUMS}" for name in chosen.values())
+            try:
+                check_bytes(type(self)(client, self._bucket, self._prefix))
+            except ClusterError:
+                continue
+            return (
+                f"; the server does not know boto3's checksums: set {setting}, with which it was "
+                "tried and works"
+            )
+        return f" ({setting}, as for servers without checksums, was tried and does not help)"
 
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)
@@ -297,7 +317,7 @@ class S3Store:
                     raise Corrupt(f"{where}: {error}: the stored object is damaged") from error
                 raise translate(error, where) from error
             except (ClientError, BotoCoreError, Boto3Error) as error:
-                raise translate(error, where, is_put=verb in self._puts) from error
+                raise translate(error, where, self._hints.get(verb, "")) from error
             except KeyError as error:  # boto3's own look at a part of the answer
                 raise ForeignAnswer(where) from error
 
@@ -307,32 +327,32 @@ class S3Store:
 class _Opening(S3Store):
     """The store while it is opened: whatever fails, opening does; checksums are tried then."""
 
-    _puts = frozenset()
+    _hints: Mapping[str, str] = {}
 
     def _where(self, verb: str, key: str) -> str:
         return f"cannot open {self.url} at {self.endpoint}"
 
 
-def make_client(*, checksums: str | None = None, **options: str) -> Any:
+def make_client(config: Mapping[str, str] | None = None, **options: str) -> Any:
     """A boto3 S3 client without retries of its own; `options` as boto3's (endpoint_url, keys).
 
-    `checksums` is boto3's `request_checksum_calculation`, by default that of the environment. Where
-    no region is set boto3 takes us-east-1. A server on loopback is never sought by a proxy.
+    `config` are further options of botocore's Config. Where no region is set boto3 takes us-east-1.
+    A server on loopback is never sought by a proxy.
     """
     session = boto3.Session()  # boto3's default one keeps the first credentials it found
     region = os.environ.get("AWS_REGION") or session.region_name
     endpoint = options.get("endpoint_url") or _configured_endpoint()
     loopback = urlsplit(endpoint).hostname in _LOOPBACK
-    config = Config(
+    settings = Config(
         connect_timeout=3,
         read_timeout=min(30.0, max(5.0, retry_timeout_s())),
         retries={"total_max_attempts": 1, "mode": "standard"},
         max_pool_connections=32,
         tcp_keepalive=True,
-        request_checksum_calculation=checksums,
+        **(config or {}),
         **({"proxies": {}} if loopback else {}),
     )
-    return session.client("s3", **{"region_name": region, **options}, config=config)
+    return session.client("s3", **{"region_name": region, **options}, config=settings)
 
 
 def _configured_endpoint() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from botocore.exceptions import (
     BotoCoreError,
     ChecksumError,
@@ -18,16 +20,28 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from cluster.common.redaction import redact
+from cluster.common.redaction import REDACTED, redact
 from cluster.errors import AlreadyExists, ClusterError, Denied, NotFound, Unavailable
 
-CHECKSUMS = "AWS_REQUEST_CHECKSUM_CALCULATION"
-"""boto3's variable for the checksums that it sends with what it puts."""
+CHECKSUM_VARIABLES = {
+    "request_checksum_calculation": "AWS_REQUEST_CHECKSUM_CALCULATION",
+    "response_checksum_validation": "AWS_RESPONSE_CHECKSUM_VALIDATION",
+}
+"""boto3's options for the checksums that it sends and asks for, and their variables."""
 OLD_CHECKSUMS = "when_required"
-"""Its value for servers from before them."""
+"""Their value for servers from before them."""
+
+CHECKSUM_HINT = (
+    "a server that does not know the checksums that boto3 sends answers so; then set "
+    f"AWS_REQUEST_CHECKSUM_CALCULATION={OLD_CHECKSUMS}"
+)
+MULTIPART_HINT = "a server without multipart uploads refuses large files"
 
 _MOST_TEXT = 300
 """Characters quoted of an error, which may hold a page of HTML."""
+
+_SIGNED = re.compile(r"(Credential|Signature|AWSAccessKeyId)=[^,&\s]+")
+"""What an answer may repeat of a request's authorisation."""
 
 _NO_KEYS = (
     NoCredentialsError,
@@ -45,7 +59,7 @@ _TRANSIENT = (
 )
 _DENIED_CODES = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired"}  # sent with status 400
 _TRANSIENT_CODES = {"RequestTimeout", "SlowDown", "Throttling", "InternalError"}
-_NO_CHECKSUMS_STATUS = {400, 411, 501}
+_REFUSED_STATUS = {400, 411, 501}
 _TRANSIENT_STATUS = {408, 409, 425, 429, 500, 502, 503, 504, 507}
 
 
@@ -65,19 +79,19 @@ def status_of(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def translate(error: Exception, where: str, *, is_put: bool = False) -> ClusterError:
+def translate(error: Exception, where: str, hint: str = "") -> ClusterError:
     """Translate an error of boto3 into one of this package.
 
     Args:
         error: a ClientError (the server's answer), BotoCoreError (the client's) or Boto3Error.
         where: the start of the message: what failed, and at which store.
-        is_put: whether bytes were sent, which some servers refuse for their checksums.
+        hint: what a refusal of the request as such may be due to.
     """
     if isinstance(error, ClientError):
-        return _answer(error, where, is_put=is_put)
+        return _answer(error, where, hint)
     cause = getattr(error, "last_exception", None) or error.__context__  # a transfer's own wrapper
     if isinstance(cause, ClientError):
-        return _answer(cause, where, is_put=is_put)
+        return _answer(cause, where, hint)
     if not isinstance(error, BotoCoreError) and isinstance(cause, Exception):
         error = cause
     text = _quote(error)
@@ -95,11 +109,11 @@ def translate(error: Exception, where: str, *, is_put: bool = False) -> ClusterE
 
 def _quote(text: object) -> str:
     """Quote what a library or a server said: in one line, not at length, without keys."""
-    line = " ".join(redact(str(text)).split())
+    line = " ".join(redact(_SIGNED.sub(rf"\1={REDACTED}", str(text))).split())
     return line if len(line) <= _MOST_TEXT else f"{line[:_MOST_TEXT]}..."
 
 
-def _answer(error: ClientError, where: str, *, is_put: bool) -> ClusterError:
+def _answer(error: ClientError, where: str, hint: str) -> ClusterError:
     status = status_of(error)
     code = _quote(error.response.get("Error", {}).get("Code", ""))
     message = _quote(error.response.get("Error", {}).get("Message", ""))
@@ -118,9 +132,6 @@ def _answer(error: ClientError, where: str, *, is_put: bool) -> ClusterError:
         )
     if status == 404:
         return NotFound(f"{text}")
-    if is_put and status in _NO_CHECKSUMS_STATUS:
-        return ClusterError(
-            f"{text}: a server that does not know the checksums that boto3 sends answers so; then "
-            f"set {CHECKSUMS}={OLD_CHECKSUMS}"
-        )
+    if hint and status in _REFUSED_STATUS:
+        return ClusterError(f"{text}: {hint}")
     return ClusterError(f"{text}: check the store's URL and the AWS_* settings")

@@ -139,6 +139,8 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(204, b"")
 
     def _get(self) -> None:
+        if "modes-501" in self.server.faults and "x-amz-checksum-mode" in self.headers:
+            return self._fail(501, "NotImplemented")
         body = self.server.objects.get(self.key)
         if body is None:
             is_hidden = "prefix-only" in self.server.faults or "no-list" in self.server.faults
@@ -146,6 +148,11 @@ class _Handler(BaseHTTPRequestHandler):
         extra = {}
         if "rotten" in self.server.faults and self.key.endswith("rotten"):
             extra = {"x-amz-checksum-crc32": "AAAAAA=="}
+        if (part := self.headers.get("Range")) and "no-range" not in self.server.faults:
+            first, _, last = part.removeprefix("bytes=").partition("-")
+            end = min(int(last or len(body)), len(body) - 1)
+            extra["Content-Range"] = f"bytes {first}-{end}/{len(body)}"
+            return self._send(206, body[int(first) : end + 1], ETag=_etag(body), **extra)
         return self._send(200, body, ETag=_etag(body), **extra)
 
     def _list(self) -> None:

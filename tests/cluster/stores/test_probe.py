@@ -66,25 +66,29 @@ def use(store: Store) -> None:
     store.delete("a/x")
 
 
-CURE = "set AWS_REQUEST_CHECKSUM_CALCULATION=when_required, with which it was tried and works"
+SENT = "AWS_REQUEST_CHECKSUM_CALCULATION"
+ASKED = "AWS_RESPONSE_CHECKSUM_VALIDATION"
 CURED = {
-    "framing is stored": (["tls", "framing-kept"], "more around them"),
-    "framing is refused": (["tls", "framing-400"], "answered 400"),
-    "framing without length": (["tls", "framing-411"], "answered 411"),
-    "checksums are refused": (["checksums-501"], "answered 501"),
+    "framing is stored": (["tls", "framing-kept"], "more around them", [SENT]),
+    "framing is refused": (["tls", "framing-400"], "answered 400", [SENT]),
+    "framing without length": (["tls", "framing-411"], "answered 411", [SENT]),
+    "checksums are refused": (["checksums-501"], "answered 501", [SENT]),
+    "reading with them, too": (["checksums-501", "modes-501"], "answered 501", [SENT, ASKED]),
 }
 
 
-@pytest.mark.parametrize(("faults", "words"), CURED.values(), ids=CURED)
+@pytest.mark.parametrize(("faults", "words", "cure"), CURED.values(), ids=CURED)
 def test_a_server_without_checksums_is_told_with_the_cure(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, faults: list[str], words: str
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, faults: list[str], words: str, cure: list[str]
 ) -> None:
     """Opening fails and names the setting; with it the store opens and works."""
+    setting = " and ".join(f"{name}=when_required" for name in cure)
     with serve(*faults):
         with pytest.raises(ClusterError, match=words) as caught:
             open_store("s3://bucket/lab")
-        assert CURE in str(caught.value)
-        monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+        assert f"set {setting}, with which it was tried and works" in str(caught.value)
+        for name in cure:
+            monkeypatch.setenv(name, "when_required")
         use(open_store("s3://bucket/lab"))
 
 
@@ -99,7 +103,7 @@ def test_the_cure_is_not_promised_where_it_does_not_help(
         with pytest.raises(ClusterError, match="AWS_REQUEST_CHECKSUM_CALCULATION=when_required"):
             open_store("s3://bucket/lab", probe=False).put("x", b"")
         monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
-        with pytest.raises(ClusterError, match="is set and does not help"):
+        with pytest.raises(ClusterError, match="was tried and does not help"):
             open_store("s3://bucket/lab")
 
 
@@ -246,6 +250,24 @@ def test_a_list_of_many_pages_has_keys_of_the_prefix_alone(serve: Serve) -> None
         for number in range(5):
             server.objects[f"lab/a/{number}"] = b""
         assert list(store.list("a/")) == [f"a/{number}" for number in range(5)]
+
+
+def test_a_server_without_ranges_is_named(serve: Serve, tmp_path: Path) -> None:
+    """Where it sends whole objects for parts of one, they are not put together to a file."""
+    with serve("no-range") as server:
+        server.objects["lab/large"] = bytes(17 * 2**20)
+        with pytest.raises(ClusterError, match="does not honour ranges"):
+            open_store("s3://bucket/lab", probe=False).download("large", tmp_path / "large")
+        server.faults.clear()
+        open_store("s3://bucket/lab", probe=False).download("large", tmp_path / "large")
+        assert (tmp_path / "large").read_bytes() == bytes(17 * 2**20)
+
+
+def test_an_upload_in_parts_that_is_refused_says_so(serve: Serve, tmp_path: Path) -> None:
+    """Not only that checksums may be why."""
+    (tmp_path / "large").write_bytes(bytes(17 * 2**20))
+    with serve(), pytest.raises(ClusterError, match="without multipart uploads refuses large"):
+        open_store("s3://bucket/lab", probe=False).upload(tmp_path / "large", "large")
 
 
 def test_an_object_that_differs_from_its_checksum_is_corrupt(
