@@ -10,8 +10,8 @@ import hashlib
 import ipaddress
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+
+ACCESS_KEY, SECRET_KEY = "AKIAFAULTSERVERKEY", "secretoffaultserver"
+Serve = Callable[..., AbstractContextManager["FaultServer"]]
+"""What the fixture `serve` is: called with faults, it serves S3 with them."""
 
 PAGE = b"<html><body>Sign in to the network</body></html>"
 

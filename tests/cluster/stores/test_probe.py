@@ -4,51 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-from fault_server import FaultServer, serve_faults, write_certificate
+from fault_server import ACCESS_KEY, SECRET_KEY, Serve
 
 from cluster.errors import AlreadyExists, ClusterError, Corrupt, Denied, NotFound
 from cluster.stores import open_store
 from cluster.stores.base import Store
 from cluster.stores.s3 import S3Store
-
-ACCESS_KEY, SECRET_KEY = "AKIAFAULTSERVERKEY", "secretoffaultserver"  # pragma: allowlist secret
-Serve = Callable[..., AbstractContextManager[FaultServer]]
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Serve:
-    """Serve faults, with AWS_* variables that lead there; over TLS where `tls` is one of them."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, os.devnull)
-    settings = {
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "SWEEPS_STORE_TIMEOUT_S": "1",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-
-    @contextmanager
-    def start(*faults: str, page_size: int = 1000) -> Iterator[FaultServer]:
-        certificate = None
-        if "tls" in faults:
-            write_certificate(certificate := tmp_path / "server.pem")
-            monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
-        with serve_faults(*faults, page_size=page_size, certificate=certificate) as server:
-            scheme = "http" if certificate is None else "https"
-            address = f"{scheme}://127.0.0.1:{server.server_address[1]}"
-            monkeypatch.setenv("AWS_ENDPOINT_URL_S3", address)
-            yield server
-
-    return start
 
 
 def use(store: Store) -> None:
