@@ -170,6 +170,12 @@ def _pull(options: argparse.Namespace) -> int:
     return pull(_read_source(options), options.store, options.out, as_json=options.json)
 
 
+def _store_check(options: argparse.Namespace) -> int:
+    from sweeps.commands.store_check import check
+
+    return check(options.store, repair=options.repair, as_json=options.json)
+
+
 def _schema(options: argparse.Namespace) -> int:
     from sweeps.commands.schema import schema
 
@@ -192,6 +198,7 @@ HANDLERS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "stop": _stop,
     "report": _report,
     "pull": _pull,
+    "store check": _store_check,
     "phantom": _phantom,
     "schema": _schema,
     "serve": _serve,

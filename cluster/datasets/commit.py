@@ -56,7 +56,7 @@ def _find_problem(store: Store, new: Manifest) -> str | None:
         if damage := verify_dataset(store, staged):
             return str(damage)
         _refuse_difference(staged, new, store.url)
-        if staged.generator != new.generator:
+        if staged.generator is not None and staged.generator != new.generator:
             return f"{staged.key} has other options than its digest stands for"
     return None
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cluster.datasets.keys import image_counts_key
 from cluster.datasets.manifest import Manifest
-from cluster.errors import NotFound
+from cluster.errors import Corrupt, NotFound
 from cluster.stores.base import Store
 from spurious.data.splits import SPLITS
 
@@ -73,6 +73,7 @@ def read_image_counts(store: Store, manifest: Manifest) -> dict[str, ImageCounts
     except NotFound:
         return None
     except (
+        Corrupt,
         OSError,
         EOFError,
         zlib.error,

@@ -122,7 +122,7 @@ def _contradiction(manifest: Manifest, staged: list[StagedShard]) -> str | None:
             declared_directions=declared,
             provenance=manifest.provenance,
             generator=manifest.generator,
-            digest=manifest.digest if manifest.generator is not None else None,
+            digest=manifest.digest,
         )
     except ClusterError as error:
         return f"{manifest.key} contradicts its shards: {error}"

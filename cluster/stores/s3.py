@@ -61,8 +61,12 @@ class S3Store:
     }
     """What the message of a refused request adds, by verb."""
 
-    def __init__(self, client: Any, bucket: str, prefix: str) -> None:
+    def __init__(
+        self, client: Any, bucket: str, prefix: str, *, transfer: Any = None, page_size: int = 1000
+    ) -> None:
         """Wrap a boto3 S3 client; `prefix` is empty or ends in '/'. Use `open` instead."""
+        self._transfer = transfer or _TRANSFER
+        self._page_size = page_size
         self._client = client
         self._bucket = bucket
         self._prefix = prefix
@@ -104,6 +108,17 @@ class S3Store:
                     "store's URL or AWS_ENDPOINT_URL_S3"
                 ) from None
         return cls(client, *place)
+
+    def in_small_parts(self) -> S3Store:
+        """Return the same store, with files in parts and lists of a key a page: to try these."""
+        transfer = TransferConfig(
+            multipart_threshold=1,
+            multipart_chunksize=64,  # of what is downloaded; a part that is uploaded may be larger
+            num_download_attempts=1,
+            preferred_transfer_client="classic",
+        )
+        place = (self._client, self._bucket, self._prefix)
+        return S3Store(*place, transfer=transfer, page_size=1)
 
     @property
     def url(self) -> str:
@@ -152,7 +167,7 @@ class S3Store:
             received: list[int] = []
             try:
                 self._client.download_file(
-                    self._bucket, name, str(path), Config=_TRANSFER, Callback=received.append
+                    self._bucket, name, str(path), Config=self._transfer, Callback=received.append
                 )
             except ClientError as error:
                 if status_of(error) == 412:  # If-Match
@@ -172,7 +187,7 @@ class S3Store:
 
         def call() -> None:
             with path.open("rb") as file:
-                self._client.upload_fileobj(file, self._bucket, name, Config=_TRANSFER)
+                self._client.upload_fileobj(file, self._bucket, name, Config=self._transfer)
 
         self._call("upload", key, call)
 
@@ -183,7 +198,7 @@ class S3Store:
         """
         keys: set[str] = set()
         start = self._prefix + check_prefix(prefix)
-        query = {"Bucket": self._bucket, "Prefix": start}
+        query = {"Bucket": self._bucket, "Prefix": start, "MaxKeys": self._page_size}
         tokens: set[str] = set()
         while True:
             page = self._call("list", prefix, lambda: self._list_page(query))

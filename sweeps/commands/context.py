@@ -90,24 +90,28 @@ def choose_store_url_of(source: SpecSource, option: str | None) -> str | None:
 
 
 @contextmanager
-def store_session(url: str | None) -> Iterator[Store]:
+def store_session(url: str | None, *, probe: bool = True) -> Iterator[Store]:
     """Open the store at a URL; without one the embedded server, started if needed.
 
     Its address and keys go into the environment, where workers on this machine find them.
+
+    Args:
+        url: URL of the store, or None.
+        probe: See `cluster.stores.open_store`.
 
     Raises:
         UnknownSweep: as in the block; the embedded server is named by that word, since its URL may
             well be that of a cluster's store.
     """
     if url is not None:
-        yield open_store(url)
+        yield open_store(url, probe=probe)
         return
     from cluster.embedded.server import embedded_server
 
     with embedded_server() as endpoint:
         os.environ.update(endpoint.environment())
         try:
-            yield open_store(f"s3://{endpoint.bucket}")
+            yield open_store(f"s3://{endpoint.bucket}", probe=probe)
         except UnknownSweep as error:
             raise UnknownSweep(error.name, _EMBEDDED) from None
 

@@ -220,6 +220,13 @@ def _add_pull(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="folder; default: NAME-tables")
 
 
+def _add_store_check(parser: argparse.ArgumentParser) -> None:
+    _add_store(parser)
+    parser.add_argument(
+        "--repair", action="store_true", help="remove what must be staged or run again"
+    )
+
+
 def _add_schema(parser: argparse.ArgumentParser) -> None:
     """Add nothing: `schema` has no arguments."""
 
@@ -275,6 +282,7 @@ ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "stop": _add_stop,
     "report": _add_report,
     "pull": _add_pull,
+    "store check": _add_store_check,
     "phantom": _add_phantom,
     "schema": _add_schema,
     "serve": _add_serve,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-GROUPS = ("data", "run", "cluster", "results", "more")
+GROUPS = ("data", "run", "cluster", "results", "store", "more")
 """Headings that verbs are listed under, in this order."""
 
 
@@ -176,6 +176,23 @@ VERBS: Sequence[Verb] = (
             **_STORE,
             "tables": "by table: path and rows",
             **_DAMAGED,
+        },
+    ),
+    Verb(
+        "store check",
+        "store",
+        "verify every object of a store, and what its server can",
+        "sweeps store check --store quickstart-store",
+        "Reads all datasets, results, weights, shared models and checkpoints, compares them with "
+        "their hashes, and lists what is damaged with what it costs. With --repair it removes "
+        "what must be staged or run again, and says so before. Exit status 1 says that damage was "
+        "found, or that the server lacks what a run needs.",
+        {
+            **_STORE,
+            "abilities": "list of what the server can and lacks: name, works, needed, detail",
+            "checked": "by kind: objects or trials that were checked",
+            "unverified": "results from before they had hashes, which could only be read",
+            "damage": "list of kind, name, problem, cost, keys that --repair removes, removed",
         },
     ),
     Verb(

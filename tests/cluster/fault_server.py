@@ -45,6 +45,7 @@ class FaultServer(ThreadingHTTPServer):
     def __init__(self, faults: set[str], page_size: int = 1000) -> None:
         self.faults, self.page_size = faults, page_size
         self.objects: dict[str, bytes] = {}
+        self.part = b""
         self.requests: list[tuple[str, str, Mapping[str, str]]] = []
         self.lock = threading.Lock()
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -89,8 +90,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, PAGE, content_type="text/html")
         if "portal-etag" in faults:
             return self._send(200, PAGE, content_type="text/html", ETag='"abc"')
-        if self.command == "PUT" and "uploadId" in self.query:
-            return self._send(200, b"", ETag='"part"')
+        if "parts" in faults and ("uploads" in self.query or "uploadId" in self.query):
+            return self._upload_in_parts()
         if self.command == "PUT":
             return self._put()
         if self.command == "DELETE":
@@ -135,6 +136,18 @@ class _Handler(BaseHTTPRequestHandler):
         if "drops" not in faults:
             objects[self.key] = body
         return self._send(200, b"", ETag=_etag(body))
+
+    def _upload_in_parts(self) -> None:
+        """Take an upload of one part, which `parts` allows."""
+        if self.command == "PUT":
+            self.server.part = self.body
+            return self._send(200, b"", ETag=_etag(self.body))
+        kind = "Initiate" if "uploads" in self.query else "Complete"
+        if kind == "Complete":
+            self.server.objects[self.key] = self.server.part
+        return self._send(
+            200, f"<{kind}Result><UploadId>u</UploadId><ETag>e</ETag></{kind}Result>".encode()
+        )
 
     def _delete(self) -> None:
         if "no-delete" in self.server.faults:

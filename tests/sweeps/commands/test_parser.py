@@ -37,7 +37,7 @@ def test_help_lists_all_verbs_under_their_headings(capsys: pytest.CaptureFixture
     text = printed_before_exit(capsys, "--help")
     assert text.startswith("usage: sweeps")
     sections = dict(section.split(":\n", 1) for section in text.split("\n\n") if ":\n" in section)
-    listed = {group: re.findall("^  (\\S+) ", sections[group], re.M) for group in GROUPS}
+    listed = {group: re.findall("^  (.+?)  ", sections[group], re.M) for group in GROUPS}
     assert listed == {
         group: [verb.name for verb in VERBS if verb.group == group] for group in GROUPS
     }

@@ -55,7 +55,7 @@ def test_a_generator_has_ids_before_it_is_staged(
     store = ("--store", folder_store.url)
     document = json.loads(told(capsys, files[1], "--json", *store))
     assert len(document["trials"]) == 4
-    assert document["unknown"] == "'gaussian-squares' is not staged yet; `sweeps run` does it"
+    assert document["unknown"] == "'gaussian-squares' is not staged yet; `sweeps run` stages it"
     assert "validation)" in told(capsys, files[1], *store)
     stage_here(folder_store, tiny())
     staged = read_json("plan", told(capsys, files[1], "--json", *store))
