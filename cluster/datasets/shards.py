@@ -88,10 +88,9 @@ def write_shards(
 ) -> list[StagedShard]:
     """Stream records into shards of dataset `name`; one staging task calls this once.
 
-    Holds one row group in memory and one shard in `scratch` (default: the system's temporary
-    folder), and a second one where the store holds it already: a stored shard is read back, and
-    replaced where its bytes are not the ones of its name. Nothing reads the shards until a
-    manifest names them: a task that dies half-way is run again.
+    Holds one row group in memory and two shards in `scratch` (default: the system's temporary
+    folder). A shard that is stored already is read back, and replaced where it is damaged. Nothing
+    reads the shards until a manifest names them: a task that dies half-way is run again.
 
     Args:
         store: Where the shards go.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from botocore.exceptions import (
@@ -40,6 +41,7 @@ MULTIPART_HINT = "a server without multipart uploads refuses large files"
 _MOST_TEXT = 300
 """Characters quoted of an error, which may hold a page of HTML."""
 
+_SHORTEST_KEY = 8
 _SIGNED = re.compile(r"(Credential|Signature|AWSAccessKeyId)=[^,&\s]+")
 """What an answer may repeat of a request's authorisation."""
 
@@ -109,7 +111,11 @@ def translate(error: Exception, where: str, hint: str = "") -> ClusterError:
 
 def _quote(text: object) -> str:
     """Quote what a library or a server said: in one line, not at length, without keys."""
-    line = " ".join(redact(_SIGNED.sub(rf"\1={REDACTED}", str(text))).split())
+    clean = _SIGNED.sub(rf"\1={REDACTED}", str(text))
+    access_key = os.environ.get("AWS_ACCESS_KEY_ID", "").strip()
+    if len(access_key) >= _SHORTEST_KEY:  # `redact` leaves it, since it opens nothing by itself
+        clean = clean.replace(access_key, REDACTED)
+    line = " ".join(redact(clean).split())
     return line if len(line) <= _MOST_TEXT else f"{line[:_MOST_TEXT]}..."
 
 
