@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt, Le
 
 from spurious.config.fields import SupervisionKind
-from spurious.config.options import WeakLabels
+from spurious.config.options import Budget, Train, WeakLabels
 
 EVERY: tuple[SupervisionKind, ...] = ("label", "box", "mask", "r")
 SEGMENTED: tuple[SupervisionKind, ...] = ("box", "mask", "r")
@@ -57,6 +57,18 @@ class Method:
         """
         return rest
 
+    def repeats_annotated(self, budget: Budget, train: Train) -> bool:
+        """Return whether an epoch, of a first model or the last, may draw an annotated image twice.
+
+        Only what a plan knows counts: what depends on the images or on a first model is taken to
+        repeat.
+        """
+        return False
+
+    def augments_rest(self, rest: WeakLabels | None, train: Train) -> bool:
+        """Return whether it trains on augmented images of the rest."""
+        return rest is not None and train.augment != "none"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FirstModelOptions(Method):
@@ -77,6 +89,19 @@ class FirstModelOptions(Method):
     first_learning_rate: Rate | None = None
     first_weight_decay: Annotated[float, Ge(0.0), Le(100.0)] | None = None
     first_batch_size: Annotated[int, Ge(1), Le(65_536)] | None = None
+
+    def first_model_repeats(self, budget: Budget) -> bool:
+        """Return whether an epoch of the first model may draw an image twice.
+
+        Classes of equal size are drawn once each.
+        """
+        images = budget.images
+        is_even = budget.balance == "equal" and images is not None and images % 2 == 0
+        return self.first_balance == "classes" and not is_even
+
+    def repeats_annotated(self, budget: Budget, train: Train) -> bool:
+        """Return whether the first model's epochs do."""
+        return self.first_model_repeats(budget)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ from spurious.config.method import (
     Share,
     unread,
 )
-from spurious.config.options import WeakLabels
+from spurious.config.options import Budget, Train, WeakLabels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,10 @@ class Reweight(KnownGroups):
 @dataclass(frozen=True, kw_only=True)
 class Resample(KnownGroups):
     """ERM on images drawn with replacement, every group equally often."""
+
+    def repeats_annotated(self, budget: Budget, train: Train) -> bool:
+        """Always."""
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,10 @@ class GroupWeights(Method):
     greedy_floor: Probability = 0.0
     greedy_memory: Share = 0.1
     draw: GroupDraw = "groups"
+
+    def repeats_annotated(self, budget: Budget, train: Train) -> bool:
+        """Return whether groups are drawn with replacement, or what else trains repeats."""
+        return self.draw == "groups" or super().repeats_annotated(budget, train)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +119,12 @@ class Jtt(FirstModelOptions):
     errors: Literal["evaluation", "training"] = "evaluation"
     upsample: Literal["groups", "append", "weight", "balance"] = "groups"
     factor: Annotated[int, Ge(1), Le(100_000)] = 50
+
+    def repeats_annotated(self, budget: Budget, train: Train) -> bool:
+        """Return whether errors are drawn again; a weight of 1 counts each once."""
+        return not (self.upsample == "weight" and self.factor == 1) or super().repeats_annotated(
+            budget, train
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +224,11 @@ class Cnc(FirstModelOptions):
     negatives: Annotated[int, Ge(1), Le(4096)] = 64
     first_keep: FirstKeep = "best val.loss"
 
+    def repeats_annotated(self, budget: Budget, train: Train) -> bool:
+        """Return whether an epoch has two batches, each drawn from all images."""
+        one_batch = budget.images is not None and budget.images <= train.batch_size
+        return not one_batch or super().repeats_annotated(budget, train)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ssl(Method):
@@ -233,6 +252,10 @@ class Ssl(Method):
     def rest_read(self, rest: WeakLabels) -> WeakLabels | None:
         """Labels for the filter alone; no loss reads the weight of `rest`."""
         return WeakLabels() if self.filter_by_label else None
+
+    def augments_rest(self, rest: WeakLabels | None, train: Train) -> bool:
+        """Always: it compares views."""
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -167,3 +167,18 @@ class FitConfig:
     rest: WeakLabels | None = None
     negatives: Negatives = "background"
     science_version: int = field(default=SCIENCE_VERSION)
+
+    def augments_copies(self, training_images: int | None) -> bool:
+        """Return whether an epoch may hold augmented copies of one image.
+
+        Args:
+            training_images: Of the dataset's training split: each annotated image comes with one
+                of the rest, which begins again where it is smaller. None where unknown.
+        """
+        budget, train = self.budget, self.train
+        if train.augment != "none" and self.method.repeats_annotated(budget, train):
+            return True
+        if training_images is None or budget.images is None:
+            return False
+        rest = training_images - budget.images
+        return 0 < rest < budget.images and self.method.augments_rest(self.rest, train)

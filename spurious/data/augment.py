@@ -1,4 +1,4 @@
-"""Augmentations whose draws depend on (seed, epoch, sample) alone, through albumentations."""
+"""Augmentations whose draws depend on (seed, epoch, sample, occurrence) alone (albumentations)."""
 
 from __future__ import annotations
 
@@ -83,6 +83,7 @@ def augment_batch(
     epoch: int,
     sample: int,
     view: int = 0,
+    occurrence: int = 0,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
     """Augment one image and, alike, its target.
 
@@ -94,6 +95,7 @@ def augment_batch(
         epoch: From 1.
         sample: The image's row in the dataset.
         view: Another number gives other draws, for methods that compare two views.
+        occurrence: How often the epoch has drawn the image before: every copy is another draw.
 
     Returns:
         Image and target of the same shapes; targets are warped with nearest-neighbour sampling.
@@ -103,6 +105,7 @@ def augment_batch(
     # and rotations came together
     purpose: tuple[int | str, ...] = ("augment", seed, epoch, sample)
     purpose += (view,) if view else ()
+    purpose += ("occurrence", occurrence) if occurrence else ()
     pipeline.set_random_state(generator(*purpose), random.Random(derive(*purpose)))
     if target is None:
         out = pipeline(image=image)

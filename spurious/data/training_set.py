@@ -5,7 +5,7 @@ Shape legend: B batch, H height, W width, C channels.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
@@ -118,15 +118,24 @@ class TrainingSet:
     def batches(
         self, order: Sequence[NDArray[np.int64]], epoch: int, view: int = 0
     ) -> Iterator[Batch]:
-        """Yield a batch for each array of positions; another `view` is augmented by other draws."""
+        """Yield a batch for each array of positions of an epoch.
+
+        Copies of an image within the epoch are augmented by other draws each, and so is another
+        `view`.
+        """
         if self.config.augment == "none":
             for positions in order:
                 yield Batch(*self._plain(positions), torch.from_numpy(positions))
             return
         with ThreadPoolExecutor(self.workers) as pool:
             pending: deque[tuple[NDArray[np.int64], list[Future[Pair]]]] = deque()
+            drawn: Counter[int] = Counter()
             for positions in order:
-                items = [pool.submit(self._augmented, int(p), epoch, view) for p in positions]
+                items = []
+                for position in map(int, positions):
+                    occurrence = drawn[position]
+                    items.append(pool.submit(self._augmented, position, epoch, view, occurrence))
+                    drawn[position] += 1
                 pending.append((positions, items))
                 if len(pending) > _AHEAD:
                     yield _stack(*pending.popleft())
@@ -145,7 +154,7 @@ class TrainingSet:
             return x, torch.from_numpy(self.labels[positions])
         return x, torch.from_numpy(self.targets.pixels(positions))
 
-    def _augmented(self, position: int, epoch: int, view: int) -> Pair:
+    def _augmented(self, position: int, epoch: int, view: int, occurrence: int) -> Pair:
         row = int(self.rows[position])
         stored = np.asarray(self.images[row])
         target = None if self.targets is None else self.targets[np.array([position])][0]
@@ -157,6 +166,7 @@ class TrainingSet:
             epoch=epoch,
             sample=row,
             view=view,
+            occurrence=occurrence,
         )
         if np.issubdtype(stored.dtype, np.integer):
             image = standardise(image, self.config.normalise)

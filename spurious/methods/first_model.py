@@ -71,11 +71,18 @@ def first_config(config: FitConfig, options: FirstModelOptions) -> FitConfig:
     return replace(config, method_name="erm", method=Erm(), train=train)
 
 
+def first_model_copies(config: FitConfig, options: FirstModelOptions) -> bool:
+    """Return whether an epoch of the first model may hold augmented copies of one image."""
+    return config.train.augment != "none" and options.first_model_repeats(config.budget)
+
+
 def first_model(problem: TrainingProblem, options: FirstModelOptions, hooks: Hooks) -> FirstModel:
     """Take up the first model where one is stored, else train it."""
     config = first_config(problem.config, options)
     balanced = options.first_balance == "classes"
-    model_key = SharedModel(BALANCED_KIND if balanced else KIND, config)
+    model_key = SharedModel(
+        BALANCED_KIND if balanced else KIND, config, first_model_copies(problem.config, options)
+    )
     sampler = oversample_to_largest_group(problem.training.labels) if balanced else None
     state = checkpoint.unpack(
         hooks.shared_models(

@@ -133,8 +133,9 @@ def teacher(
     def make(model_hooks: Hooks) -> bytes:
         return checkpoint.pack({"kept": run(problem, options, rest, False, model_hooks).kept_state})
 
+    copies = config.augments_copies(len(problem.training) + len(rest))
     state: dict[str, torch.Tensor] = checkpoint.unpack(
-        hooks.shared_models(SharedModel(KIND, config), make)
+        hooks.shared_models(SharedModel(KIND, config, copies), make)
     )["kept"]
     return state
 

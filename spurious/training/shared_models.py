@@ -19,10 +19,12 @@ class SharedModel:
     Attributes:
         kind: What is trained, e.g. `erm`; part of the identity.
         config: The fully resolved configuration that it is trained by.
+        augments_copies: Whether an epoch of it may hold augmented copies of one image.
     """
 
     kind: str
     config: FitConfig
+    augments_copies: bool = False
 
 
 SharedModels = Callable[[SharedModel, Callable[["Hooks"], bytes]], bytes]

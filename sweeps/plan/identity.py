@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -36,13 +36,39 @@ NOT_HASHED = (
 SCIENCE_CHANGES: Mapping[int, str] = {}
 """Version of the science to why it was raised, from 2 on."""
 
-REVISIONS: Mapping[tuple[int, str, str], Mapping[int, str]] = {
-    (1, "spl", "fcn-resnet50"): {2: "it compares pixels before dropout, not after it"},
-}
-"""(version of the science, method, model) to its revisions, each with what changed its numbers.
 
-Part of the ids of these trials alone, so that all others stay. The first revision is 1 and is not
-listed; entries stay when `SCIENCE_VERSION` is raised, so that older results are recognised.
+@dataclass(frozen=True)
+class Change:
+    """A change of some trials' numbers.
+
+    Attributes:
+        science_version: The version of the science that it was made under.
+        reason: What changed.
+        applies: Takes a configuration, and whether an epoch may hold augmented copies of one image
+            (`FitConfig.augments_copies`); returns whether the numbers moved.
+    """
+
+    science_version: int
+    reason: str
+    applies: Callable[[FitConfig, bool], bool]
+
+
+REVISIONS: tuple[Change, ...] = (
+    Change(
+        1,
+        "it compares pixels before dropout, not after it",
+        lambda config, copies: (config.method_name, config.model_name) == ("spl", "fcn-resnet50"),
+    ),
+    Change(
+        1,
+        "copies of an image within an epoch are augmented apart",
+        lambda config, copies: copies,
+    ),
+)
+"""In the order they were made; a trial's revision is 1 and one more for each that applies.
+
+Part of the ids of these trials alone, so that all others stay. Entries stay when `SCIENCE_VERSION`
+is raised, so that older results are recognised.
 """
 
 ADDED_LATER: Mapping[str, Any] = {
@@ -71,24 +97,28 @@ def canonical(value: Any) -> str:
     )
 
 
-def revision_of(config: FitConfig) -> int:
-    """Return the revision of a method's numbers on a model, from 1."""
-    return max(_changes(config), default=1)
+def revision_of(config: FitConfig, training_images: int | None) -> int:
+    """Return the revision of a trial's numbers, from 1; arguments as of `trial_id`."""
+    return 1 + len(_reasons(config, config.augments_copies(training_images)))
 
 
-def _changes(config: FitConfig) -> Mapping[int, str]:
-    return REVISIONS.get((config.science_version, config.method_name, config.model_name), {})
+def _reasons(config: FitConfig, augments_copies: bool) -> list[str]:
+    """Return what changed a trial's numbers under its version of the science, oldest first."""
+    return [
+        change.reason
+        for change in REVISIONS
+        if change.science_version == config.science_version
+        and change.applies(config, augments_copies)
+    ]
 
 
-def resolve_config(
-    config: FitConfig, dataset_digest: str, revision: int | None = None
-) -> dict[str, Any]:
+def resolve_config(config: FitConfig, dataset_digest: str, revision: int) -> dict[str, Any]:
     """Return the configuration as a plain dict, defaults included.
 
     Args:
         config: The configuration.
         dataset_digest: The manifest's digest.
-        revision: An earlier revision; None is today's.
+        revision: Of the numbers, see `revision_of`.
     """
     return {
         "dataset": dataset_digest,
@@ -102,7 +132,7 @@ def resolve_config(
         "negatives": config.negatives,
         "seed": config.seed,
         "science_version": config.science_version,
-        "revision": revision_of(config) if revision is None else revision,
+        "revision": revision,
     }
 
 
@@ -119,9 +149,23 @@ def hashed_text(config: Mapping[str, Any], added_later: Mapping[str, Any] = ADDE
     return canonical(kept)
 
 
-def trial_id(config: FitConfig, dataset_digest: str, revision: int | None = None) -> str:
-    """Return the first 16 hex digits; among 100,000 trials two collide with probability 3e-10."""
-    text = hashed_text(resolve_config(config, dataset_digest, revision))
+def trial_id(
+    config: FitConfig, dataset_digest: str, training_images: int | None, revision: int | None = None
+) -> str:
+    """Return the first 16 hex digits; among 100,000 trials two collide with probability 3e-10.
+
+    Args:
+        config: The configuration.
+        dataset_digest: The manifest's digest.
+        training_images: Of its training split; None where unknown.
+        revision: An earlier revision; None is today's.
+    """
+    if revision is None:
+        revision = revision_of(config, training_images)
+    return _digits(hashed_text(resolve_config(config, dataset_digest, revision)))
+
+
+def _digits(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
 
 
@@ -140,25 +184,32 @@ class EarlierId:
     reason: str
 
 
-def earlier_ids(config: FitConfig, dataset_digest: str) -> list[EarlierId]:
-    """Return every id under a lower revision or an earlier version of the science, oldest first."""
+def earlier_ids(
+    config: FitConfig, dataset_digest: str, training_images: int | None
+) -> list[EarlierId]:
+    """Return every id under a lower revision or an earlier version of the science, oldest first.
+
+    Arguments as of `trial_id`.
+    """
     earlier = []
     for version in range(1, config.science_version + 1):
         older = replace(config, science_version=version)
-        subject, changes = f"{config.method_name} with {config.model_name}", _changes(older)
-        for revision in range(1, revision_of(older)):
-            old_id = trial_id(older, dataset_digest, revision)
-            earlier.append(EarlierId(old_id, subject, changes[revision + 1]))
+        subject = f"{config.method_name} with {config.model_name}"
+        reasons = _reasons(older, older.augments_copies(training_images))
+        for revision, reason in enumerate(reasons, start=1):
+            old_id = trial_id(older, dataset_digest, training_images, revision)
+            earlier.append(EarlierId(old_id, subject, reason))
         if version < config.science_version:
-            reason = SCIENCE_CHANGES[version + 1]
-            earlier.append(EarlierId(trial_id(older, dataset_digest), "the science", reason))
+            old_id = trial_id(older, dataset_digest, training_images)
+            earlier.append(EarlierId(old_id, "the science", SCIENCE_CHANGES[version + 1]))
     return earlier
 
 
 def shared_model_id(stage: SharedModel, dataset_digest: str) -> str:
     """Return the id of a model that several trials may begin with: its kind, and as a trial's."""
-    text = hashed_text({"stage": stage.kind, **resolve_config(stage.config, dataset_digest)})
-    return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
+    revision = 1 + len(_reasons(stage.config, stage.augments_copies))
+    resolved = resolve_config(stage.config, dataset_digest, revision)
+    return _digits(hashed_text({"stage": stage.kind, **resolved}))
 
 
 def generator_digest(name: str, options: Any) -> str:

@@ -35,6 +35,7 @@ class DatasetFacts:
         dtype: Of the images; None where unknown.
         images: What each image costs to annotate; None where only `counts` are known.
         synthetic: What drew the images; None where they are a release's.
+        n_train: Training images where `counts` are None: a generator's options say how many.
     """
 
     name: str
@@ -46,6 +47,12 @@ class DatasetFacts:
     dtype: str | None = None
     images: ImageFacts | None = None
     synthetic: str | None = None
+    n_train: int | None = None
+
+    @property
+    def training_images(self) -> int | None:
+        """Images of the training split; None where unknown."""
+        return self.n_train if self.counts is None else self.counts["train"]["n"]
 
 
 @dataclass(frozen=True)
@@ -215,24 +222,27 @@ def make_plan(
         done=frozenset(ids & set(done)),
         facts=facts,
         unknown=unknown,
-        older=_older(trials, done),
+        older=_older(trials, done, None if facts is None else facts.training_images),
     )
 
 
-def _older(trials: tuple[Trial, ...], done: Collection[str]) -> tuple[tuple[Trial, EarlierId], ...]:
+def _older(
+    trials: tuple[Trial, ...], done: Collection[str], training_images: int | None
+) -> tuple[tuple[Trial, EarlierId], ...]:
     """Pair trials with the earlier ids that have a committed result."""
     committed = set(done)
     return tuple(
         (trial, earlier)
         for trial in trials
-        for earlier in earlier_ids(trial.config, trial.dataset_digest)
+        for earlier in earlier_ids(trial.config, trial.dataset_digest, training_images)
         if earlier.id in committed
     )
 
 
 def _trial(spec: Spec, cell: Cell, seed: int, facts: DatasetFacts) -> Trial:
     config = fit_config(spec, cell, seed)
-    return Trial(trial_id(config, facts.digest), cell, config, facts.name, facts.digest)
+    number = trial_id(config, facts.digest, facts.training_images)
+    return Trial(number, cell, config, facts.name, facts.digest)
 
 
 def _check(spec: Spec, cells: list[Cell], facts: DatasetFacts) -> None:

@@ -22,7 +22,7 @@ from spurious.fit import Machine
 from spurious.scoring.annotations import count_annotations, image_facts
 from spurious.scoring.registry import METRICS
 from spurious.training.loop import Fit
-from sweeps.plan.identity import canonical, resolve_config
+from sweeps.plan.identity import canonical, resolve_config, revision_of
 from sweeps.results.counts import count_columns
 from sweeps.spec.model import MethodChoice
 
@@ -84,6 +84,7 @@ class Rows:
             for metric in METRICS.values()
             if metric.in_trials
         }
+        revision = revision_of(config, len(self.dataset.rows("train")))
         speed = fitted.images_trained / fitted.seconds_training if fitted.seconds_training else 0.0
         device = torch.cuda.get_device_name() if task.machine.device == "cuda" else "cpu"
         return {
@@ -97,7 +98,7 @@ class Rows:
             "model": config.model_name,
             "seed": config.seed,
             "science_version": config.science_version,
-            "config": canonical(resolve_config(config, task.dataset_digest)),
+            "config": canonical(resolve_config(config, task.dataset_digest, revision)),
             "keep_rule": config.train.keep,
             "kept_epoch": fitted.kept_epoch,
             "epochs": config.train.epochs,

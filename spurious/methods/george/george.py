@@ -16,7 +16,7 @@ from spurious.data.randomness import derive
 from spurious.errors import ConfigError, DataError
 from spurious.methods.base import TrainingProblem
 from spurious.methods.features import features, linear_head
-from spurious.methods.first_model import first_model, load_first_model
+from spurious.methods.first_model import first_model, first_model_copies, load_first_model
 from spurious.methods.george.clusters import Clusters, cluster
 from spurious.methods.group_weights import GroupObjective, sampler_of
 from spurious.training import checkpoint
@@ -36,7 +36,7 @@ def fit(problem: TrainingProblem, options: George, hooks: Hooks) -> Fit:
     Raises:
         ConfigError: `groups: pairs` while a class has no training image.
     """
-    model_key = SharedModel(KIND, problem.config)
+    model_key = SharedModel(KIND, problem.config, first_model_copies(problem.config, options))
     stored = hooks.shared_models(
         model_key, lambda _: _pack(_find_clusters(problem, options, hooks))
     )

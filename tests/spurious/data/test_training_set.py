@@ -86,6 +86,27 @@ def test_an_image_s_augmentation_does_not_depend_on_its_batch() -> None:
         assert torch.equal(small.targets[here], large.targets[there])
 
 
+@pytest.mark.parametrize("view", [0, 1])
+def test_copies_of_an_image_within_an_epoch_are_augmented_apart(view: int) -> None:
+    """The first copy is what an epoch without others shows; no thread or batch changes a copy."""
+    dataset = grey_squares()
+    config = fit_config("label", augment="paper")
+    order = [np.array([3, 5, 3, 3, 7]), np.array([5, 3, 7, 3])]
+    (single,) = training_set(dataset, config).batches([np.array([3, 5, 7])], 1, view)
+    drawn: dict[int, list[bytes]] = {3: [], 5: [], 7: []}
+    for workers in (1, 3):
+        for batch in training_set(dataset, config, workers=workers).batches(order, 1, view):
+            for position, image in zip(batch.positions.tolist(), batch.x, strict=True):
+                drawn[position].append(image.numpy().tobytes())
+    for position, first in zip((3, 5, 7), single.x, strict=True):
+        copies, again = np.split(np.array(drawn[position]), 2)
+        assert (copies == again).all()
+        assert copies[0] == first.numpy().tobytes()
+    assert len(set(drawn[3])) > 3  # of 5; the pipeline leaves one in eight as it is
+    everything = [image for images in drawn.values() for image in images[: len(images) // 2]]
+    assert len(set(everything)) > 6
+
+
 def test_epochs_and_seeds_differ() -> None:
     """Each epoch and each seed augments anew."""
     dataset = grey_squares()

@@ -10,15 +10,12 @@ import pytest
 from tiny_sweeps import TEXT, tiny
 
 from spurious.config.methods import METHODS
-from spurious.config.options import SCIENCE_VERSION, Train
-from sweeps.plan import identity
+from spurious.config.options import Train
 from sweeps.plan.facts import generator_facts
 from sweeps.plan.identity import (
     ADDED_LATER,
     HASHED,
     NOT_HASHED,
-    EarlierId,
-    earlier_ids,
     hashed_text,
     resolve_config,
     trial_id,
@@ -63,7 +60,7 @@ def test_an_id_is_the_hash_of_the_resolved_configuration() -> None:
     assert isinstance(spec.dataset, GeneratorDataset)
     plan = make_plan(spec, generator_facts(spec.dataset))
     [trial] = [trial for trial in plan.trials if trial.label == "mask-20-erm-s0"]
-    text = hashed_text(resolve_config(trial.config, trial.dataset_digest))
+    text = hashed_text(resolve_config(trial.config, trial.dataset_digest, 1))
     assert text == GOLDEN_TEXT
     assert trial.id == hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -196,7 +193,8 @@ def test_the_science_version_is_in_the_id() -> None:
     cell = make_plan(spec, facts).cells[0]
     config = fit_config(spec, cell, 0)
     raised = dataclasses.replace(config, science_version=config.science_version + 1)
-    assert trial_id(raised, facts.digest) != trial_id(config, facts.digest)
+    of = facts.digest, facts.training_images
+    assert trial_id(raised, *of) != trial_id(config, *of)
 
 
 def test_a_key_added_later_is_left_out_at_its_old_value() -> None:
@@ -239,43 +237,6 @@ def test_what_was_added_has_its_old_value_by_default() -> None:
         first = METHODS[name]()
         assert first.first_balance == ADDED_LATER["method.first_balance"]
         assert first.first_keep == ADDED_LATER["method.first_keep"]
-
-
-def test_ids_from_before_a_change_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every revision below today's, and those of earlier versions of the science; each says why."""
-    assert {*identity.SCIENCE_CHANGES} == {*range(2, SCIENCE_VERSION + 1)}
-    for changes in identity.REVISIONS.values():
-        assert {*changes} == {*range(2, len(changes) + 2)}
-    spec = parse_spec(TEXT, overrides={"axes.method": ["spl"], "model.segmenter": "fcn-resnet50"})
-    assert isinstance(spec.dataset, GeneratorDataset)
-    facts = generator_facts(spec.dataset)
-    [config] = {fit_config(spec, cell, 0) for cell in make_plan(spec, facts).cells}
-    [older] = earlier_ids(config, facts.digest)
-    assert older.id == trial_id(config, facts.digest, revision=1) != trial_id(config, facts.digest)
-    monkeypatch.setattr(identity, "SCIENCE_CHANGES", {2: "other seeds"})
-    raised = dataclasses.replace(config, science_version=2)
-    assert earlier_ids(raised, facts.digest) == [
-        older,
-        EarlierId(trial_id(config, facts.digest), "the science", "other seeds"),
-    ]
-
-
-@pytest.mark.parametrize("method", ["erm", "spl"])
-@pytest.mark.parametrize("model", ["fcn-resnet50", "small-unet"])
-def test_changed_numbers_of_one_combination_are_in_its_ids_alone(method: str, model: str) -> None:
-    """Golden: SPL on an FCN took its pixels after dropout before; nothing else has changed."""
-    spec = parse_spec(TEXT, overrides={"axes.method": [method], "model.segmenter": model})
-    assert isinstance(spec.dataset, GeneratorDataset)
-    plan = make_plan(spec, generator_facts(spec.dataset))
-    texts = [
-        hashed_text(resolve_config(trial.config, trial.dataset_digest))
-        for trial in plan.trials
-        if trial.cell.specificity.kind == "mask"
-    ]
-    assert texts
-    for text in texts:
-        assert ('"revision":2' in text) == ((method, model) == ("spl", "fcn-resnet50"))
-        assert '"revision":1' not in text
 
 
 def test_a_number_that_is_none_has_no_id() -> None:

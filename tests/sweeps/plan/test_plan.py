@@ -33,7 +33,7 @@ def test_a_plan_has_a_trial_per_cell_and_seed() -> None:
     ]
     for trial in plan.trials:
         config = fit_config(spec, trial.cell, trial.config.seed)
-        assert trial.id == trial_id(config, FACTS.digest)
+        assert trial.id == trial_id(config, FACTS.digest, FACTS.training_images)
     done = [plan.trials[1].id, "of another sweep"]
     again = make_plan(spec, FACTS, done)
     assert again.done == {plan.trials[1].id}

@@ -119,7 +119,7 @@ def reported(spec: Spec, trials: list[Trial], dataset: Dataset) -> pd.DataFrame:
     """What a report says of the dollars of trials, from the columns that they store."""
     rows = []
     for trial in trials:
-        config = canonical(resolve_config(trial.config, dataset.digest))
+        config = canonical(resolve_config(trial.config, dataset.digest, 1))
         counts = count_annotations(image_facts(dataset), trial.config)
         row = {"trial_id": trial.id, "config": config, "keep_rule": trial.config.train.keep}
         rows.append({**row, "cell": cell_of(config), **count_columns(counts)})
