@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -18,7 +19,9 @@ from spurious.data.dataset import Dataset
 from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
 from spurious.methods.base import Method, TrainingProblem
-from spurious.scoring.groups import known_groups, number_groups
+from spurious.scoring.choices import SplitFacts, find_obstacle
+from spurious.scoring.groups import count_groups, known_groups, number_groups
+from spurious.scoring.selection import parse_rule
 from spurious.training.evaluate import Evaluator, MetricRow
 from spurious.training.loop import Fit, Hooks
 from spurious.training.models import CLASSES, LoadWeights, build
@@ -126,7 +129,8 @@ def fit(
         load_weights: Gives the state dict for the SHA-256 of stored weights.
 
     Raises:
-        ConfigError: the budget, specificity, method or model does not fit the dataset.
+        ConfigError: the budget, specificity, method or model does not fit the dataset, or the rule
+            of the kept checkpoint could choose no epoch.
         NumericalError: the loss became NaN or infinite.
     """
     torch.set_num_threads(machine.threads)
@@ -134,12 +138,59 @@ def fit(
     # some CUDA kernels have no deterministic form; on the CPU a missing one is an error
     torch.use_deterministic_algorithms(config.train.deterministic, warn_only=device.type != "cpu")
     method = implementation(config.method_name)
+    check_choices(dataset, config)
     problem = _problem(dataset, config, machine, load_weights)
     fitted = method(problem, config.method, hooks)
+    _require_choice(fitted, config)
     measure(problem, fitted)
     if problem.groups is not None:
         fitted.rows.append(absent_groups(dataset, config, problem.groups))
     return fitted
+
+
+def check_choices(dataset: Dataset, config: FitConfig) -> None:
+    """Refuse rules that cannot choose an epoch on this dataset, before anything trains.
+
+    Raises:
+        ConfigError: the metric of a rule is undefined, or judges one class alone.
+    """
+    for option, text in config.method.choices(config.train.keep).items():
+        rule = parse_rule(text)
+        if rule.split is None:
+            continue
+        rows = dataset.rows(rule.split)
+        drawn = dataset.abnormalities[rows][
+            (dataset.labels[rows] == 1) | (config.negatives == "lesion")
+        ]
+        facts = SplitFacts(
+            n=len(rows),
+            positives=int((dataset.labels[rows] == 1).sum()),
+            drawn=int(drawn.sum()),
+            groups={
+                name: count_groups(dataset.labels[rows], dataset.attributes[rows, column])
+                for column, name in enumerate(dataset.attribute_names)
+            },
+            directions=dict(zip(dataset.attribute_names, dataset.directions, strict=True)),
+        )
+        if obstacle := find_obstacle(rule, facts):
+            raise ConfigError(
+                f"{option}: '{rule}' cannot choose an epoch: {obstacle}; use {option}: last"
+            )
+
+
+def _require_choice(fitted: Fit, config: FitConfig) -> None:
+    """Refuse the first epoch where the rule has chosen none.
+
+    Raises:
+        ConfigError: the rule's metric was undefined in every epoch.
+    """
+    rule = parse_rule(config.train.keep)
+    chooses = "train.keep" in config.method.choices(config.train.keep)
+    if chooses and rule.metric is not None and math.isnan(fitted.kept_value):
+        raise ConfigError(
+            f"train.keep: '{rule}' cannot choose an epoch: its metric is undefined in all of them; "
+            "use 'last', or a rule that reads another metric"
+        )
 
 
 def _check_negatives(dataset: Dataset, rows: NDArray[np.int64], config: FitConfig) -> None:

@@ -57,6 +57,14 @@ class Method:
         """
         return rest
 
+    def choices(self, keep: str) -> Mapping[str, str]:
+        """Return the rules that choose an epoch for it, by the option that names each.
+
+        Args:
+            keep: The trial's rule.
+        """
+        return {"train.keep": keep}
+
     def repeats_annotated(self, budget: Budget, train: Train) -> bool:
         """Return whether an epoch, of a first model or the last, may draw an annotated image twice.
 
@@ -89,6 +97,10 @@ class FirstModelOptions(Method):
     first_learning_rate: Rate | None = None
     first_weight_decay: Annotated[float, Ge(0.0), Le(100.0)] | None = None
     first_batch_size: Annotated[int, Ge(1), Le(65_536)] | None = None
+
+    def choices(self, keep: str) -> Mapping[str, str]:
+        """Return the trial's rule, and the first model's."""
+        return {"train.keep": keep, "first_keep": self.first_keep}
 
     def first_model_repeats(self, budget: Budget) -> bool:
         """Return whether an epoch of the first model may draw an image twice.

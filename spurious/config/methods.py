@@ -120,6 +120,10 @@ class Jtt(FirstModelOptions):
     upsample: Literal["groups", "append", "weight", "balance"] = "groups"
     factor: Annotated[int, Ge(1), Le(100_000)] = 50
 
+    def choices(self, keep: str) -> Mapping[str, str]:
+        """Return the trial's rule: errors are those of the first model's last epoch."""
+        return {"train.keep": keep}
+
     def repeats_annotated(self, budget: Budget, train: Train) -> bool:
         """Return whether errors are drawn again; a weight of 1 counts each once."""
         return not (self.upsample == "weight" and self.factor == 1) or super().repeats_annotated(
@@ -181,6 +185,10 @@ class Dfr(FirstModelOptions):
     refits: Annotated[int, Ge(1), Le(1000)] = 20
 
     trains_on_validation: ClassVar[bool] = True
+
+    def choices(self, keep: str) -> Mapping[str, str]:
+        """Return the first model's rule: the last layer is fitted once."""
+        return {"first_keep": self.first_keep}
 
     @property
     def spurious_labels(self) -> LabelledSplit | None:

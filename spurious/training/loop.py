@@ -22,6 +22,7 @@ from spurious.data.randomness import derive
 from spurious.data.sampling import BatchSampler
 from spurious.data.training_set import Batch
 from spurious.errors import DataError, NumericalError, Stopped
+from spurious.scoring.events import UNMOVED_WEIGHTS
 from spurious.scoring.registry import METRICS
 from spurious.scoring.selection import SelectionRule, parse_rule
 from spurious.training import checkpoint
@@ -36,6 +37,9 @@ from spurious.training.evaluate import (
 from spurious.training.models import Model, compile_model
 from spurious.training.objective import Forward, Objective
 from spurious.training.shared_models import SharedModel, SharedModels
+
+_UNMOVED = 1e-6
+"""Distance of weights from where they began, over their length, that counts as none."""
 
 
 class ControlSignal(Enum):
@@ -116,6 +120,11 @@ def make_optimizer(
     return kind(parameters, **arguments)
 
 
+def _weights(model: torch.nn.Module) -> torch.Tensor:
+    """What training moves, without the statistics of layers; a copy on the CPU, float32."""
+    return torch.cat([p.detach().float().cpu().flatten() for p in model.parameters()])
+
+
 class Loop:
     """Model, objective, optimizer and bookkeeping of one fit."""
 
@@ -133,6 +142,7 @@ class Loop:
         self.rule: SelectionRule = parse_rule(config.keep)
         self.fit = Fit()
         self.epoch = 0
+        self.start = _weights(model)
         if config.compile:
             compile_model(self.model)
 
@@ -162,6 +172,8 @@ class Loop:
                 hooks.on_epoch(self.epoch, self.config.epochs, values)
             if not last:
                 self._between_epochs(hooks)
+        if (_weights(self.model) - self.start).norm() <= _UNMOVED * self.start.norm():
+            self.fit.rows.append(MetricRow(self.epoch, "train", UNMOVED_WEIGHTS, None, 1.0))
         return self.fit
 
     def _between_epochs(self, hooks: Hooks) -> None:

@@ -10,6 +10,7 @@ from cluster.errors import ClusterError
 from sweeps.commands.context import SpecSource, choose_store_url, store_session
 from sweeps.commands.output import print_json
 from sweeps.plan.archive import read_archive
+from sweeps.plan.choices import refuse_impossible_choices
 from sweeps.plan.facts import generator_facts, plan_on
 from sweeps.plan.plan import Plan, make_plan
 from sweeps.plan.render import as_dict, as_text
@@ -24,6 +25,7 @@ def plan(source: SpecSource, store_url: str | None, *, as_json: bool) -> int:
     spec = source.file_spec
     with _short_store_timeout():
         planned, seconds = plan_without_fail(spec, store_url)
+    refuse_impossible_choices(planned)
     if as_json:
         print_json(as_dict(planned, spec))
     else:

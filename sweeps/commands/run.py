@@ -22,6 +22,7 @@ from sweeps.commands.output import keep_stdout_for_json, note, print_json
 from sweeps.commands.stage import ensure_staged
 from sweeps.plan.archive import archive
 from sweeps.plan.facts import refresh_plan
+from sweeps.plan.choices import refuse_impossible_choices
 from sweeps.plan.plan import Plan, Trial
 from sweeps.results.tables import drop_checkpoints, read_failures
 from sweeps.spec.model import Spec
@@ -103,6 +104,7 @@ def _run_missing(spec: Spec, store: Store, *, keep_logs: bool) -> tuple[int, Pla
 
     console = make_console()
     plan = plan_sweep(spec, store)
+    refuse_impossible_choices(plan)
     if plan.unknown is not None or plan.missing:
         return _run_on_ray(spec, plan, store, console, keep_logs=keep_logs)
     _tidy(spec, store, plan)
@@ -140,6 +142,7 @@ def _run_on_ray(
         # counts of a dataset that was staged just now can exclude cells
         is_final = plan.unknown is None
         plan = refresh_plan(plan, store) if is_final else plan_sweep(spec, store)
+        refuse_impossible_choices(plan)
         archive(store, spec, plan)
         status = run_plan(spec, plan, store, session, get_cache_folder(), console)
         plan = refresh_plan(plan, store)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.errors import ClusterError
 from cluster.jobs.requests import Job, api_address
+from cluster.stores.base import Store
+from spurious.scoring.operating_point import OperatingPoint
 from sweeps.commands.context import (
     SpecSource,
     choose_store_url_of,
@@ -16,6 +18,7 @@ from sweeps.commands.context import (
 )
 from sweeps.commands.output import note, print_json
 from sweeps.commands.ray_job import connect
+from sweeps.errors import ResultError
 from sweeps.plan.plan import Plan
 from sweeps.plan.render import cell_dict
 from sweeps.results import tables as results
@@ -23,6 +26,8 @@ from sweeps.results import tables as results
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_SHOWN = 4
+"""Trials that a caution names."""
 _COLUMNS = ("specificity", "budget", "method", "done", "failed", "missing")
 _HEADER = {name: name for name in _COLUMNS}
 
@@ -36,8 +41,10 @@ def status(source: SpecSource, store_url: str | None, address: str | None, *, as
         spec, plan = read_spec_and_plan(source, store)
         note_damaged(plan, source, store_url)
         done = results.read_trials(store, plan.done)
+        cautions = _find_cautions(store, plan, done)
         failures = results.read_failures(store, [trial.id for trial in plan.trials])
     summary = count_trials(plan, done, failures)
+    summary["cautions"] = cautions
     summary["job"] = _find_job(spec.name, address)
     if as_json:
         print_json(summary)
@@ -87,7 +94,56 @@ def format_summary(summary: dict[str, Any]) -> str:
     if summary["failures"]:
         by_class = ", ".join(f"{number} {kind}" for kind, number in summary["failures"].items())
         lines += ["", f"failed attempts so far: {by_class}"]
+    if summary["cautions"]:
+        lines.append("")
+    for caution in summary["cautions"]:
+        shown = caution["trials"][:_SHOWN]
+        more = len(caution["trials"]) - len(shown)
+        names = ", ".join([*shown, *([f"{more} more"] if more else [])])
+        lines.append(f"caution: {names}: {caution['meaning']}")
     return "\n".join(lines)
+
+
+def _find_cautions(store: Store, plan: Plan, done: pa.Table) -> list[dict[str, Any]]:
+    """Find finished trials whose numbers say little; none where a table cannot be read."""
+    try:
+        return list_cautions(store, plan, done) if done.num_rows else []
+    except (ClusterError, ResultError) as error:
+        note(f"note: whether trials trained as they should is unknown: {error}")
+        return []
+
+
+def list_cautions(store: Store, plan: Plan, done: pa.Table) -> list[dict[str, Any]]:
+    """List finished trials whose numbers say little, by what happened to them.
+
+    Predictions are read where they may all be the same, which an AUROC of one half may come from.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from sweeps.report.scored import score_epochs
+    from sweeps.report.soundness import MEANINGS, find_events
+
+    auroc = done.column("test_auroc")
+    suspects = done.filter(pc.or_(pc.equal(auroc, 0.5), pc.is_nan(auroc)))
+    tables = [results.read_attempts(store, "epochs", done)]
+    tables += results.reduce_attempts(
+        store,
+        "predictions",
+        suspects,
+        lambda trial, table: score_epochs(table, False, {}, OperatingPoint()),
+    )
+    events = find_events(done.to_pandas(), pa.concat_tables(tables).to_pandas())
+    labels = {trial.id: trial.label for trial in plan.trials}
+    return [
+        {
+            "kind": kind,
+            "meaning": meaning,
+            "trials": sorted(events["trial_id"][events["metric"] == kind].map(labels)),
+        }
+        for kind, meaning in MEANINGS.items()
+        if (events["metric"] == kind).any()
+    ]
 
 
 def _find_job(name: str, address: str | None) -> dict[str, Any] | None:

@@ -129,6 +129,7 @@ VERBS: Sequence[Verb] = (
             "last_result_at": "time of the newest result, ISO 8601, or null",
             "failures": "failed attempts by class",
             "cells": "the same counts by specificity, budget, method",
+            "cautions": "kind, meaning, trials: finished trials whose numbers say little",
             "job": "id, state, exit_code, message of the newest job, or null",
         },
     ),

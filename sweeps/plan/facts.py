@@ -47,6 +47,8 @@ def facts_of(manifest: Manifest, images: Mapping[str, ImageCounts] | None = None
         dtype=manifest.dtype,
         images=None if images is None else _image_facts(manifest, images),
         synthetic=manifest.synthetic,
+        groups={split: c.cells for split, c in manifest.splits.items()},
+        directions={attribute.name: attribute.direction for attribute in manifest.attributes},
     )
 
 

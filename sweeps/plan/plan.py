@@ -12,6 +12,7 @@ from itertools import product
 from spurious.config.fields import Negatives
 from spurious.config.methods import Ssl
 from spurious.config.options import Budget, FitConfig, Specificity
+from spurious.data.attributes import GroupCounts
 from spurious.data.budget import maximum
 from spurious.scoring.annotations import ImageFacts
 from sweeps.errors import PlanError
@@ -35,6 +36,8 @@ class DatasetFacts:
         dtype: Of the images; None where unknown.
         images: What each image costs to annotate; None where only `counts` are known.
         synthetic: What drew the images; None where they are a release's.
+        groups: Per split and attribute, images per label and attribute; empty before staging.
+        directions: Per attribute +1 where it goes with the label in training, else -1.
         n_train: Training images where `counts` are None: a generator's options say how many.
     """
 
@@ -48,6 +51,8 @@ class DatasetFacts:
     images: ImageFacts | None = None
     synthetic: str | None = None
     n_train: int | None = None
+    groups: Mapping[str, Mapping[str, GroupCounts]] = field(default_factory=dict)
+    directions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def training_images(self) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from sweeps.report import soundness
 from sweeps.report.cells import cell_keys
 from sweeps.report.tables import ReportInput
 from sweeps.report.wording import count, describe_cell
@@ -19,12 +20,15 @@ MEANINGS = {
     ),
 }
 """Metrics that are above 0 in the epochs of a trial which has this to say."""
+_ALL = {**MEANINGS, **soundness.MEANINGS}
 
 _NAMED = 4
 
 
 def cautions(cells: pd.DataFrame, priced: pd.DataFrame, epochs: pd.DataFrame) -> list[str]:
-    """Return one sentence per method and metric of `MEANINGS`, with the purchases that it is about.
+    """Return one sentence per method and what happened, with the purchases that it is about.
+
+    What happens is in `MEANINGS` here and of `sweeps.report.soundness`.
 
     Args:
         cells: The result of `cells`.
@@ -33,6 +37,7 @@ def cautions(cells: pd.DataFrame, priced: pd.DataFrame, epochs: pd.DataFrame) ->
     """
     events = epochs[epochs["metric"].isin(MEANINGS) & (epochs["value"] > 0)]
     events = events[["trial_id", "attempt", "metric"]].drop_duplicates()
+    events = pd.concat([events, soundness.find_events(priced, epochs)])
     events = events.merge(priced, on=["trial_id", "attempt"])
     notes = []
     for (metric, method), rows in events.groupby(["metric", "method"], sort=True):
@@ -45,7 +50,7 @@ def cautions(cells: pd.DataFrame, priced: pd.DataFrame, epochs: pd.DataFrame) ->
         trials = count(int((priced["method"] == method).sum()), "trial")
         notes.append(
             f"{method}, {len(rows)} of {trials} ({'; '.join(names[:_NAMED] + rest)}): "
-            f"{MEANINGS[str(metric)]}."
+            f"{_ALL[str(metric)]}."
         )
     return notes
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from spurious.data.attributes import UNKNOWN
 from spurious.data.splits import EVALUATION_SPLITS
+from spurious.scoring.events import CONSTANT_SCORES
 from spurious.scoring.metric import Predictions, Value
 from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.registry import compute_metrics
@@ -39,7 +40,8 @@ def score_epochs(
         point: How the threshold is fixed on validation.
 
     Returns:
-        Rows of `epochs` for the splits val and test. Where predictions are the same at both
+        Rows of `epochs` for the splits val and test, and `constant_scores` where all images have
+        one. Where predictions are the same at both
         epochs, which a kept last epoch is, they are stored once and so are these rows.
     """
     import pyarrow as pa
@@ -52,6 +54,8 @@ def score_epochs(
     rows = []
     for epoch in dict.fromkeys(columns["epoch"].tolist()):
         threshold = float("nan")
+        if np.ptp(columns["score"][columns["epoch"] == epoch]) == 0:
+            rows.append(_event(first, epoch, CONSTANT_SCORES))
         for split in EVALUATION_SPLITS:  # validation first: it fixes the threshold
             mine = (columns["epoch"] == epoch) & (columns["split"] == split)
             labels, scores = columns["label"][mine], columns["score"][mine]
@@ -64,6 +68,11 @@ def score_epochs(
                 for name, value in compute_metrics(predictions, segments)
             ]
     return pa.Table.from_pylist(rows, schema=arrow_schema("epochs"))
+
+
+def _event(first: Mapping[str, Any], epoch: int, name: str) -> dict[str, Any]:
+    where = {"epoch": epoch, "split": "test", "metric": name}
+    return {**first, **where, **_columns(Value(1.0))}
 
 
 def merge_scored(epochs: pd.DataFrame, scored: pd.DataFrame | None) -> pd.DataFrame:
