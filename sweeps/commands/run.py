@@ -21,8 +21,8 @@ from sweeps.commands.context import (
 from sweeps.commands.output import keep_stdout_for_json, note, print_json
 from sweeps.commands.stage import ensure_staged
 from sweeps.plan.archive import archive
-from sweeps.plan.facts import refresh_plan
 from sweeps.plan.choices import refuse_impossible_choices
+from sweeps.plan.facts import refresh_plan
 from sweeps.plan.plan import Plan, Trial
 from sweeps.results.tables import drop_checkpoints, read_failures
 from sweeps.spec.model import Spec
