@@ -11,10 +11,12 @@ from cluster.datasets.image_counts import ImageCounts, read_image_counts
 from cluster.datasets.manifest import Manifest, find_manifest
 from cluster.errors import Corrupt, NotFound
 from cluster.stores.base import Store
+from spurious.data.attributes import measure_direction
 from spurious.data.records import SplitTable
 from spurious.data.splits import SPLITS
 from spurious.generators import open_generator
 from spurious.scoring.annotations import COUNTED, ImageFacts
+from spurious.scoring.groups import count_groups
 from sweeps.errors import PlanError
 from sweeps.plan.identity import generator_digest
 from sweeps.plan.plan import DatasetFacts, Plan, make_plan
@@ -67,6 +69,13 @@ def generator_facts(dataset: GeneratorDataset) -> DatasetFacts:
     digest = generator_digest(dataset.name, dataset.options)
     side = getattr(dataset.options, "image_size", None)
     tables = {split: source.split_table(split) for split in SPLITS}
+    groups = {
+        split: {
+            name: count_groups(table.labels, table.attributes[:, column].astype(np.int8))
+            for column, name in enumerate(source.attribute_names)
+        }
+        for split, table in tables.items()
+    }
     return DatasetFacts(
         name=dataset.name,
         digest=digest,
@@ -82,6 +91,11 @@ def generator_facts(dataset: GeneratorDataset) -> DatasetFacts:
             attributes=len(source.attribute_names),
         ),
         synthetic=f"generator {dataset.name}",
+        groups=groups,
+        directions={
+            name: measure_direction(cells) or source.declared_directions[name]
+            for name, cells in groups["train"].items()
+        },
     )
 
 
