@@ -16,9 +16,10 @@ their label; overall AUROC: all test images):
     interval = expit(logit(A) -+ t(df) se / (A (1 - A)))    delta method: never outside [0, 1]
 
 A difference of two cells uses A_2s - A_1s and the DeLong covariance of the differences in the same
-formulas, paired by seed, without the logit. Where a patient has several images, V10 and V01 are
-summed by patient, and patients are what varies (Obuchowski 1997, Biometrics 53, eq. 3-8). Orders of
-a table are judged together by Holm's step-down rule (Holm 1979).
+formulas, paired by seed, without the logit; MS in its df is at least the mean variance minus the
+mean covariance of C, which is what images alone make seeds differ by. Where a patient has several
+images, V10 and V01 are summed by patient, and patients are what varies (Obuchowski 1997, Biometrics
+53, eq. 3-8). Orders of a table are judged together by Holm's step-down rule (Holm 1979).
 
 `components` turns scores into vectors whose inner products are these covariances; `intervals` has
 the intervals and when none is printed; `joint` the draws of all cells; `orders` Holm's rule.

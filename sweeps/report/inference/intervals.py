@@ -54,23 +54,32 @@ class Interval:
         return self.high - self.low
 
 
-def standard_error(values: Floats, components: Floats) -> tuple[Floats, Floats, Floats]:
+def standard_error(
+    values: Floats, components: Floats, paired: bool = False
+) -> tuple[Floats, Floats, Floats]:
     """Return mean, standard error and degrees of freedom over readers and cases.
 
     Args:
         values: (..., S) AUROCs, or their differences.
         components: (..., S, L) of the same.
+        paired: Whether they are differences. Few seeds may differ less, by chance, than their
+            images alone make them differ, which would give too many degrees of freedom: there MS
+            in df is at least the mean variance minus the mean covariance of C. Without that, 30
+            instead of 35 of the benchmark's 44 settings have a coverage from 0.93 to 0.97.
 
     Returns:
-        Three arrays (...): A, se and df of the module's formulas.
+        Three arrays (...): A, se and df of the package's formulas.
     """
     seeds = values.shape[-1]
     ms = values.var(axis=-1, ddof=1)
+    variances = np.square(components).sum(axis=(-2, -1))
     total = np.square(components.sum(axis=-2)).sum(axis=-1)
-    off_diagonal = total - np.square(components).sum(axis=(-2, -1))
-    cov2 = np.maximum(off_diagonal / (seeds * (seeds - 1)), 0.0)
+    covariance = (total - variances) / (seeds * (seeds - 1))
+    cov2 = np.maximum(covariance, 0.0)
+    spread = np.maximum(ms, variances / seeds - covariance) if paired else ms
     with np.errstate(divide="ignore", invalid="ignore"):
-        df = np.where(ms > 0, (seeds - 1) * np.square(1.0 + seeds * cov2 / ms), np.inf)
+        ratio = np.square(1.0 + seeds * cov2 / spread)
+    df = np.where(spread > 0, (seeds - 1) * ratio, np.inf)
     return values.mean(axis=-1), np.sqrt(ms / seeds + cov2), df
 
 
@@ -128,8 +137,8 @@ def cell_interval(values: ArrayLike, components: ArrayLike | None, cases: int) -
     if se == 0.0:
         return replace(plain, reason="neither seeds nor images differ")
     low, high = logit_limits(mean, se, df)
-    limits = {"low": float(low), "high": float(high)}
-    return Interval(plain.seeds, plain.mean, **limits, se=float(se), df=float(df), kind="two-sided")
+    ends = float(low), float(high)
+    return Interval(plain.seeds, plain.mean, *ends, float(se), float(df), "two-sided")
 
 
 def difference_interval(
@@ -165,7 +174,7 @@ def difference_interval(
     if reason or first_components is None or second_components is None:
         return replace(plain, reason=reason)
     parts = np.asarray(second_components, np.float64) - np.asarray(first_components, np.float64)
-    mean, se, df = standard_error(*_ordered(difference, parts))
+    mean, se, df = standard_error(*_ordered(difference, parts), paired=True)
     if se == 0.0:
         if not all(side.min() == side.max() and side[0] in (0.0, 1.0) for side in (one, other)):
             return replace(plain, reason="neither seeds nor images differ")

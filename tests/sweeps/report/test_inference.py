@@ -140,7 +140,9 @@ def test_difference_is_the_same_on_differences() -> None:
     off = (covariance.sum() - np.trace(covariance)) / 12
     se = math.sqrt(differences.var(ddof=1) / 4 + max(off, 0.0))
     result = difference_interval(sides[0][0], sides[1][0], sides[0][1], sides[1][1], 30)
-    assert (result.mean, result.se) == pytest.approx((differences.mean(), se))
+    ms = max(differences.var(ddof=1), np.trace(covariance) / 4 - off)
+    df = (ms + 4 * max(off, 0.0)) ** 2 / (ms**2 / 3)
+    assert (result.mean, result.se, result.df) == pytest.approx((differences.mean(), se, df))
     half = stats.t.ppf(0.975, min(result.df, 1e6)) * se
     assert (result.low, result.high) == pytest.approx((result.mean - half, result.mean + half))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from sweeps.report.inference.joint import (
 )
 
 Floats = NDArray[np.float64]
+SEEDS = np.array([3, 3])
 
 
 def cells(levels: tuple[float, ...], seeds: int = 4) -> tuple[Floats, Floats]:
@@ -72,19 +74,21 @@ def test_missing_seeds_are_left_out() -> None:
 def test_plain_draws_have_the_moments_and_stay_inside() -> None:
     """Mean and covariance where no logit is needed; t widens; nothing leaves [0, 1]."""
     covariance = np.array([[4e-4, 2e-4], [2e-4, 9e-4]])
-    joint = Joint(np.array([0.6, 0.7]), covariance, np.array([3.0, 3.0]), 40)
+    joint = Joint(np.array([0.6, 0.7]), covariance, np.array([3.0, 3.0]), SEEDS, 40)
     plain = draw(joint, 40000, scaled=False)
     np.testing.assert_allclose(plain.mean(axis=0), joint.mean, atol=1e-3)
     np.testing.assert_allclose(np.cov(plain.T), covariance, atol=2e-5)
     assert draw(joint, 40000).std() > plain.std()
-    edge = Joint(np.array([0.97, 0.04]), np.diag([4e-3, 4e-3]), np.array([2.0, 2.0]), 40)
+    many = replace(joint, seeds=np.array([6, 6]))
+    assert draw(many, 40000).std() == pytest.approx(plain.std(), rel=0.02)
+    edge = Joint(np.array([0.97, 0.04]), np.diag([4e-3, 4e-3]), np.array([2.0, 2.0]), SEEDS, 40)
     assert ((draw(edge) >= 0.0) & (draw(edge) <= 1.0)).all()
     np.testing.assert_array_equal(draw(joint), draw(joint))
 
 
 def test_exact_cells_are_drawn_from_their_bound() -> None:
     """5 % of the draws lie beyond the one-sided bound."""
-    joint = Joint(np.array([1.0, 0.0]), np.zeros((2, 2)), np.array([np.inf] * 2), 30)
+    joint = Joint(np.array([1.0, 0.0]), np.zeros((2, 2)), np.array([np.inf] * 2), SEEDS, 30)
     draws = draw(joint, 40000)
     assert np.mean(draws[:, 0] < exact_bound(30)) == pytest.approx(0.05, abs=0.004)
     assert np.mean(draws[:, 1] > 1 - exact_bound(30)) == pytest.approx(0.05, abs=0.004)
