@@ -41,7 +41,7 @@ def methods() -> str:
 
 def _traits(cls: type[Method]) -> Iterator[str]:
     if cls.oracle:
-        yield "an oracle"
+        yield "given the groups"
     if issubclass(cls, FirstModelOptions):
         yield "begins with a pretrained ERM model"
     if cls.trains_on_validation:

@@ -32,7 +32,7 @@ class Method:
     Attributes:
         takes: Supervision it can train on.
         spurious_labels: The split whose images it needs spurious labels of, which are priced.
-        oracle: Whether it is an upper bound for methods without those labels.
+        oracle: Whether it is given the groups of the training images, which others guess.
         trains_on_validation: Whether it fits parameters on the validation images, too: their
             annotation is then training annotation, and priced as such.
         trains_by_keep: Whether training goes on from what the trial's rule `keep` chose, so that

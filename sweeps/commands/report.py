@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from sweeps.report.inference.components import Reading
+    from sweeps.report.readings import Readings
     from sweeps.report.tables import ReportInput
 
 
@@ -82,6 +84,7 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
     tables = {name: _to_pandas(table) for name, table in stored.items()}
     manifest = find_manifest(store, facts.name, facts.digest)
     directions = {a.name: a.direction for a in manifest.attributes}
+    scored, readings = _score_predictions(spec, store, stored["trials"], directions)
     return ReportInput(
         trials=tables["trials"],
         epochs=tables["epochs"],
@@ -115,28 +118,34 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
             for part in results.each_embeddings(store, _select_first_seeds(store, stored["trials"]))
         },
         published=_find_published(spec, facts.name),
-        scored=_score_predictions(spec, store, stored["trials"], directions),
+        scored=scored,
         point=spec.select.operating_point,
         damaged={trial.label: reason for trial, reason in plan.list_damaged()},
         unverified=len(plan.unverified),
+        readings=readings,
+        margin=spec.select.margin,
     )
 
 
 def _score_predictions(
     spec: Spec, store: Store, trials: pa.Table, directions: Mapping[str, int]
-) -> pd.DataFrame | None:
-    """Score all stored predictions; None where no trial has any."""
+) -> tuple[pd.DataFrame | None, Readings]:
+    """Score all stored predictions, and read their AUROCs; None where no trial has any."""
     import pyarrow as pa
 
+    from sweeps.report.readings import read_epochs
     from sweeps.report.scored import score_epochs
+
+    readings: dict[tuple[str, int], Mapping[str, Reading]] = {}
 
     def reduce(trial: Mapping[str, Any], table: pa.Table) -> pa.Table:
         segments = cell_of(trial["config"]).specificity.kind != "label"
+        readings.update(read_epochs(table, directions))
         return score_epochs(table, segments, directions, spec.select.operating_point)
 
     parts = results.reduce_attempts(store, "predictions", trials, reduce)
     frame: pd.DataFrame | None = _to_pandas(pa.concat_tables(parts)) if parts else None
-    return frame
+    return frame, readings
 
 
 def _get_square_options(spec: Spec) -> GaussianSquares | None:

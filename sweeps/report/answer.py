@@ -1,4 +1,4 @@
-"""The report's answer in plain words, and what limits it. Computed from the table of cells."""
+"""The report's answer in plain words. Computed from the table of cells and their evidence."""
 
 from __future__ import annotations
 
@@ -7,142 +7,145 @@ from typing import Any
 
 import pandas as pd
 
-from sweeps.report.cells import by_seed, cell_keys
-from sweeps.report.statistics import paired_difference
-from sweeps.report.wording import count, describe_cell, dollars, interval, number, sentence
+from sweeps.report.evidence import Evidence, Key
+from sweeps.report.inference.intervals import Interval
+from sweeps.report.wording import (
+    count,
+    describe_cell,
+    dollars,
+    interval,
+    limits,
+    number,
+    seed_values,
+    sentence,
+)
 
-CHANCE = 0.5
-FEW_SEEDS = 5
+WIDEST = 0.5
+"""Width of the best cell's interval above which no cheaper alternative is named."""
 
 Cell = Mapping[Any, Any]
 
 
 def best_cell(cells: pd.DataFrame) -> Cell | None:
-    """The cell with the highest mean robust AUROC, the cheapest of equals; None if all are NaN."""
-    defined = cells[cells["robust_auroc_mean"].notna()]
-    ranked = defined.sort_values(
+    """The cell with the highest mean robust AUROC among those whose models learned something.
+
+    The cheapest of equals; None where there is none with a defined robust AUROC.
+    """
+    ranked = learned_cells(cells).sort_values(
         ["robust_auroc_mean", "dollars_mean"], ascending=[False, True], kind="stable"
     )
     return ranked.iloc[0].to_dict() if len(ranked) else None
 
 
-def cheapest_within(cells: pd.DataFrame, best: Cell) -> Cell | None:
-    """The cheapest cell whose mean is inside the best cell's 95 % interval; None if that is best.
+def learned_cells(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells that may be named: a defined robust AUROC, and models that learned."""
+    return cells[cells["robust_auroc_mean"].notna() & cells["unlearned"].isna()]
 
-    Of equally cheap cells the one with the higher mean, so it is always on the frontier.
+
+def cheapest_non_inferior(
+    cells: pd.DataFrame, best: Cell, evidence: Evidence, margin: float
+) -> tuple[Cell, Interval] | None:
+    """Return the cheapest cell that is not inferior to the best one, with its paired difference.
+
+    Not inferior: the lower 95 % limit of cheaper minus best, paired by seed on the same images, is
+    above -margin. None where no cheaper cell is, or where the best cell's own interval is missing
+    or wider than `WIDEST`, which says that it may be anything itself.
     """
-    inside = cells[cells["robust_auroc_mean"] >= best["robust_auroc_low"]]
-    cheaper = inside[inside["dollars_mean"] < best["dollars_mean"]].sort_values(
+    if not best["robust"].width <= WIDEST:
+        return None
+    cheaper = learned_cells(cells)
+    cheaper = cheaper[cheaper["dollars_mean"] < best["dollars_mean"]].sort_values(
         ["dollars_mean", "robust_auroc_mean"], ascending=[True, False], kind="stable"
     )
-    return cheaper.iloc[0].to_dict() if len(cheaper) else None
+    for cell in cheaper.to_dict("records"):
+        difference = evidence.difference(key_of(best), key_of(cell), "robust_auroc")
+        if difference.low > -margin:
+            return cell, difference
+    return None
 
 
-def answer(cells: pd.DataFrame, priced: pd.DataFrame) -> str:
-    """Return which purchase reaches the best robust AUROC, and which cheaper one is close to it."""
+def key_of(cell: Cell) -> Key:
+    """Return specificity, budget and method."""
+    return cell["specificity"], cell["budget"], cell["method"]
+
+
+def answer(cells: pd.DataFrame, evidence: Evidence, margin: float) -> str:
+    """Return which purchase reaches the best robust AUROC, and which cheaper one is as good.
+
+    Args:
+        cells: The result of `cells`.
+        evidence: What they rest on.
+        margin: How far below the best one a purchase may be that is called not inferior.
+    """
     best = best_cell(cells)
     if best is None:
-        return (
-            "No purchase has a defined robust AUROC yet, so nothing can be recommended; the "
-            "reasons are listed below."
-        )
-    compared = int(cells["robust_auroc_mean"].notna().sum())
+        return _nothing(cells)
+    compared = len(learned_cells(cells))
     reached = f"the highest mean robust AUROC of the {compared} purchases compared"
     text = (
         f"{sentence(describe_cell(best['cell']))}, reached "
         f"{reached if compared > 1 else 'the only result so far, a robust AUROC of'}: "
-        f"{number(best['robust_auroc_mean'], 2)} over {_seeds(best)}"
+        f"{_figures(best)}, for {dollars(best['dollars_mean'])} of annotation."
     )
-    money = f"for {dollars(best['dollars_mean'])} of annotation"
-    if best["robust_auroc_n"] < 2:
-        return f"{text}, {money}. One seed gives no interval, so any difference may be chance."
-    text += f" (95 % interval {_interval(best)}), {money}."
-    cheaper = cheapest_within(cells, best)
+    robust: Interval = best["robust"]
+    if len(robust.seeds) < 2:
+        return f"{text} One seed gives no interval, so any difference may be chance."
+    if compared == 1:
+        return text
+    if robust.kind == "none":
+        return f"{text} Without an interval no cheaper alternative is named."
+    if robust.width > WIDEST:
+        return f"{text} That interval is wider than {WIDEST}: no cheaper alternative is named."
+    cheaper = cheapest_non_inferior(cells, best, evidence, margin)
     if cheaper is None:
-        return text if compared == 1 else f"{text} No cheaper one has its mean in that interval."
-    return f"{text} {_cheaper_sentence(cheaper, best, priced)}"
+        return f"{text} No cheaper one is shown to be at most {margin:g} lower."
+    return f"{text} {_cheaper_sentence(*cheaper, margin)}"
 
 
-def caveats(cells: pd.DataFrame, priced: pd.DataFrame) -> list[str]:
-    """Return what a reader must know before trusting the answer, most serious first."""
-    notes = []
-    oracles = sorted(rule for rule in set(priced["rule"]) if rule.startswith("best test."))
-    if oracles:
-        notes.append(
-            f"ORACLE: the epochs were chosen with the rule '{', '.join(oracles)}', which reads the "
-            f"test split. These numbers are an upper bound that no deployed model can claim."
+def _nothing(cells: pd.DataFrame) -> str:
+    """Return why nothing is recommended."""
+    if cells["robust_auroc_mean"].notna().any():
+        return (
+            "No purchase has a model that learned something, so nothing can be recommended; the "
+            "reasons are marked below."
         )
-    oracle_methods = sorted(set(cells.loc[cells["oracle"], "method"]))
-    if oracle_methods:
-        notes.append(
-            f"ORACLE: {', '.join(oracle_methods)} "
-            f"{'is' if len(oracle_methods) == 1 else 'are'} given the groups of the training "
-            f"images, whose spurious labels are in the price: an upper bound for "
-            f"methods that have to guess them."
-        )
-    planned, done = int(cells["seeds_planned"].sum()), int(cells["seeds_done"].sum())
-    if done < planned:
-        notes.append(
-            f"Provisional: {planned - done} of {count(planned, 'planned trial')} "
-            f"{'has' if planned - done == 1 else 'have'} no result, so purchases rest on unequal "
-            f"numbers of seeds."
-        )
-    undefined = int(cells["robust_auroc_undefined"].sum())
-    if undefined:
-        notes.append(
-            f"{count(undefined, 'finished trial')} {'has' if undefined == 1 else 'have'} no "
-            f"defined robust AUROC; left out of every mean, never counted as 0."
-        )
-    best = best_cell(cells)
-    if best is not None:
-        notes += _about_best(cells, best)
-    if priced["versions"].nunique() > 1:
-        notes.append("The trials ran with different software versions; see the provenance.")
-    return notes
+    return (
+        "No purchase has a defined robust AUROC yet, so nothing can be recommended; the "
+        "reasons are listed below."
+    )
 
 
-def _about_best(cells: pd.DataFrame, best: Cell) -> list[str]:
-    notes = []
-    if best["robust_auroc_mean"] <= CHANCE:
-        notes.append("No purchase does better than chance (0.5) on average.")
-    elif best["robust_auroc_low"] <= CHANCE:
-        notes.append("The best purchase's interval includes 0.5, which is chance.")
-    compared = int(cells["robust_auroc_mean"].notna().sum())
-    if compared > 1:
-        notes.append(
-            f"The best of {compared} is picked by the numbers that are shown, so it tends to look "
-            f"better than it will be; confirm it with new seeds before spending."
-        )
-    most = int(cells["robust_auroc_n"].max())
-    if 1 < most < FEW_SEEDS:
-        notes.append(
-            f"With {count(most, 'seed')} per purchase the intervals are wide; a difference smaller "
-            f"than they are is not established."
-        )
-    return notes
+def _figures(cell: Cell) -> str:
+    """Return robust and overall AUROC of a cell, each with its interval, and its seeds."""
+    text = f"{number(cell['robust_auroc_mean'], 2)} over {_seeds(cell)} ({_limits(cell['robust'])})"
+    overall = cell["overall"]
+    spread = f" ({limits(overall, 2)})" if overall.kind != "none" else ""
+    return f"{text}, with an overall AUROC of {number(cell['auroc_mean'], 2)}{spread}"
 
 
-def _interval(cell: Cell) -> str:
-    return interval(cell["robust_auroc_low"], cell["robust_auroc_high"], 2)
+def _limits(of: Interval) -> str:
+    if of.kind == "none":
+        return f"{seed_values(of.seeds, 2)}; no interval: {of.reason}"
+    if of.kind == "two-sided":
+        return f"95 % interval {limits(of, 2)}"
+    return f"one-sided 95 % bound: {limits(of, 2)}"
 
 
 def _seeds(cell: Cell) -> str:
+    """Return the number of seeds; of an incomplete cell which ones are missing, too."""
     done, planned = int(cell["robust_auroc_n"]), int(cell["seeds_planned"])
-    return count(done, "seed") if done == planned else f"{done} of {planned} planned seeds"
+    if done == planned:
+        return count(done, "seed")
+    holes = ", ".join(str(seed) for seed in cell["holes"])
+    name = "seed" if len(cell["holes"]) == 1 else "seeds"
+    return f"{done} of {planned} planned seeds, without {name} {holes}"
 
 
-def _cheaper_sentence(cheaper: Cell, best: Cell, priced: pd.DataFrame) -> str:
-    keys = cell_keys(pd.DataFrame([best, cheaper]))
-    of_best, of_cheaper = by_seed(priced, keys, "test_robust_auroc")
-    lower = paired_difference(of_cheaper, of_best)
-    text = (
-        f"The cheapest purchase whose mean lies inside that interval is "
-        f"{describe_cell(cheaper['cell'])}, for {dollars(cheaper['dollars_mean'])}: "
-        f"{number(cheaper['robust_auroc_mean'], 2)} over {_seeds(cheaper)}"
-    )
-    if lower.n < 2:
-        return f"{text}."
+def _cheaper_sentence(cheaper: Cell, difference: Interval, margin: float) -> str:
     return (
-        f"{text}. Compared seed by seed it is {number(lower.mean, 2)} lower (95 % interval "
-        f"{interval(lower.low, lower.high, 2)})."
+        f"The cheapest purchase that is not inferior to it by more than {margin:g} is "
+        f"{describe_cell(cheaper['cell'])}, for {dollars(cheaper['dollars_mean'])}: "
+        f"{_figures(cheaper)}. Paired by seed on the same images it differs by "
+        f"{number(difference.mean, 3)} (95 % interval "
+        f"{interval(difference.low, difference.high)})."
     )

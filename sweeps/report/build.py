@@ -95,6 +95,7 @@ def build_report(source: ReportInput, out: Path) -> ReportFiles:
 def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[Path, bytes]]]:
     """Return the files and their bytes, the page last."""
     from sweeps.report.cells import cells
+    from sweeps.report.evidence import Evidence
     from sweeps.report.figure import frontier_png
     from sweeps.report.measures import measures
     from sweeps.report.metrics import metric_frame
@@ -110,7 +111,8 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
         source.rule,
         source.include_validation,
     )
-    table = cells(priced, source.planned, source.failures)
+    evidence = Evidence(priced, source.readings)
+    table = cells(priced, source.planned, source.failures, evidence)
     measured, metrics = measures(priced, source.epochs), metric_frame(priced, source.epochs)
     figures = Figures(
         frontier_png(table, priced),
@@ -118,9 +120,13 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
         resolution_png(table, priced, measured, source.squares),
     )
     files = _files(out, figures, bool(source.published))
-    published = published_frame(source.published, table, priced, source.epochs, source.squares)
+    published = published_frame(
+        source.published, table, priced, source.epochs, evidence, source.squares
+    )
     names = [path.name for path in files.paths if path != files.page]
-    context = page_context(source, priced, table, published, measured, metrics, figures, names)
+    context = page_context(
+        source, priced, table, evidence, published, measured, metrics, figures, names
+    )
     contents: list[tuple[Path | None, bytes | None]] = [
         (files.cells, _parquet(table, REPORT_CELLS)),
         (files.trials, _parquet(priced, REPORT_TRIALS, attribute_columns(priced))),

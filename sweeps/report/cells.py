@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from sweeps.errors import ResultError
 from sweeps.plan.cell import Cell
+from sweeps.report.evidence import Evidence
 from sweeps.report.frontier import frontier_share, on_frontier
+from sweeps.report.gate import find_unlearned
+from sweeps.report.inference.intervals import Interval
+from sweeps.report.inference.joint import (
+    best_probability,
+    draw,
+    expected_regret,
+    frontier_probability,
+)
 from sweeps.report.statistics import Summary, summarize
 from sweeps.report.tables import (
     REPORT_CELLS,
@@ -24,11 +33,17 @@ from sweeps.report.tables import (
 
 CELL = ["specificity", "budget", "method"]
 SECONDS_PER_HOUR = 3600.0
-_STATISTICS = ("mean", "sd", "low", "high", "min", "max")
+OBJECTS = ["cell", "robust", "overall", "holes"]
+"""Columns that are not written: objects that sentences are made from."""
+_STATISTICS = ("mean", "sd", "min", "max")
+_INTERVALS = ("robust_auroc", "auroc")
 
 
 def cells(
-    priced: pd.DataFrame, planned: Sequence[PlannedTrial], failures: pd.DataFrame
+    priced: pd.DataFrame,
+    planned: Sequence[PlannedTrial],
+    failures: pd.DataFrame,
+    evidence: Evidence,
 ) -> pd.DataFrame:
     """Return one row per planned cell with its statistics over seeds and its place on the frontier.
 
@@ -36,10 +51,12 @@ def cells(
         priced: The result of `price_trials`: one dataset, trials of the plan only.
         planned: Every trial of the plan.
         failures: Columns of `sweeps.results.schemas.FAILURES`.
+        evidence: The same trials with their readings.
 
     Returns:
-        Columns of `REPORT_CELLS` and `cell` as a `Cell`, from coarse to fine specificity, small to
-        large budget.
+        Columns of `REPORT_CELLS`, `cell` as a `Cell`, `robust` and `overall` as an `Interval` and
+        `holes`, the planned seeds without a defined robust AUROC; from coarse to fine
+        specificity, small to large budget.
 
     Raises:
         ResultError: a trial that is not planned, two trials of one seed in a cell, or trials of
@@ -51,6 +68,9 @@ def cells(
     seeds_failed = Counter(
         trial.key for trial in _missing(priced, planned) if trial.trial_id in failed
     )
+    seeds_of: dict[Any, list[int]] = {}
+    for trial in planned:
+        seeds_of.setdefault(trial.key, []).append(trial.seed)
     by_cell = dict(list(priced.sort_values("seed").groupby(CELL, sort=False)))
     rows = []
     for cell in _order(planned):
@@ -67,16 +87,26 @@ def cells(
             "seeds_done": len(trials),
             "seeds_failed": seeds_failed[cell.key],
         }
-        rows.append(identity | _measures(trials))
+        robust, overall = (evidence.interval(cell.key, name) for name in _INTERVALS)
+        known = evidence.values(cell.key, "robust_auroc")
+        rows.append(
+            identity
+            | _measures(trials, robust, overall)
+            | {"unlearned": find_unlearned(trials, overall, cell.specificity.kind != "label")}
+            | {"robust": robust, "overall": overall}
+            | {"holes": tuple(sorted(set(seeds_of[cell.key]) - set(known)))}
+        )
     table = pd.DataFrame(rows)
     table["complete"] = table["robust_auroc_n"] == table["seeds_planned"]
-    table["on_frontier"] = on_frontier(table["dollars_mean"], table["robust_auroc_mean"])
+    learned = table["unlearned"].isna()
+    scores = table["robust_auroc_mean"].where(learned)
+    table["on_frontier"] = on_frontier(table["dollars_mean"], scores)
     keys = cell_keys(table)
     table["frontier_share"] = frontier_share(
         by_seed(priced, keys, "dollars"), by_seed(priced, keys, "test_robust_auroc")
     )
-    table["schema_version"] = REPORT_SCHEMA_VERSION
-    return table[[*(column.name for column in REPORT_CELLS), "cell"]]
+    table = table.assign(**_probabilities(table, evidence), schema_version=REPORT_SCHEMA_VERSION)
+    return table[[*(column.name for column in REPORT_CELLS), *OBJECTS]]
 
 
 def cell_keys(table: pd.DataFrame) -> list[tuple[str, str, str]]:
@@ -130,7 +160,25 @@ def _order(planned: Sequence[PlannedTrial]) -> list[Cell]:
     )
 
 
-def _measures(trials: pd.DataFrame) -> dict[str, Any]:
+def _probabilities(table: pd.DataFrame, evidence: Evidence) -> dict[str, NDArray[np.float64]]:
+    """Return what the draws of all cells that learned say; NaN for the others."""
+    names = ("frontier_probability", "best_probability", "expected_regret")
+    columns = {name: np.full(len(table), np.nan) for name in names}
+    learned = np.flatnonzero(table["unlearned"].isna() & table["dollars_mean"].notna())
+    printed = table["robust_auroc_interval"].ne("none").to_numpy()
+    keys = cell_keys(table)
+    joint = evidence.joint([keys[row] for row in learned], "robust_auroc")
+    if joint is None:
+        return columns
+    draws = draw(joint)
+    dollars = table["dollars_mean"].to_numpy(dtype=np.float64)[learned]
+    columns[names[0]][learned] = frontier_probability(dollars, draws)
+    columns[names[1]][learned] = best_probability(draws)
+    columns[names[2]][learned] = expected_regret(draws)
+    return {name: np.where(printed, column, np.nan) for name, column in columns.items()}
+
+
+def _measures(trials: pd.DataFrame, of_robust: Interval, of_overall: Interval) -> dict[str, Any]:
     """Return everything in a cell's row that is computed from its finished trials, one per seed."""
     robust = summarize(trials["test_robust_auroc"])
     dollars = summarize(trials["dollars"])
@@ -144,9 +192,9 @@ def _measures(trials: pd.DataFrame) -> dict[str, Any]:
         **{item: summarize(trials[item]).mean for item in items},
         "robust_auroc_n": robust.n,
         "robust_auroc_undefined": robust.undefined,
-        **_named("robust_auroc", robust),
+        **_named("robust_auroc", robust, of_robust),
         "auroc_n": summarize(trials["test_auroc"]).n,
-        **_named("auroc", summarize(trials["test_auroc"])),
+        **_named("auroc", summarize(trials["test_auroc"]), of_overall),
         "dice_mean": summarize(trials["test_dice"]).mean,
         "gap_mean": summarize(trials["test_auroc"] - trials["test_robust_auroc"]).mean,
         "gpu_hours": float(hours[~on_cpu].sum()),
@@ -154,8 +202,13 @@ def _measures(trials: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _named(metric: str, summary: Summary) -> dict[str, float]:
-    return {f"{metric}_{name}": getattr(summary, name) for name in _STATISTICS}
+def _named(metric: str, summary: Summary, interval: Interval) -> dict[str, Any]:
+    return {
+        **{f"{metric}_{name}": getattr(summary, name) for name in _STATISTICS},
+        **{f"{metric}_low": interval.low, f"{metric}_high": interval.high},
+        f"{metric}_interval": interval.kind,
+        f"{metric}_reason": interval.reason or None,
+    }
 
 
 def _check(priced: pd.DataFrame, planned: Sequence[PlannedTrial]) -> None:

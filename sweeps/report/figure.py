@@ -56,11 +56,11 @@ STYLE: dict[str, Any] = {
 
 CAPTION = (
     "Each marker is one purchase: the mean over seeds. Faint dots are the single seeds, bars the "
-    "95 % t-interval of the mean over seeds, cut off at 0 and 1. A number tells how many training "
-    "images were annotated, where there is room for it. Ringed markers on the line are the "
-    "frontier: no other purchase costs no more and scores no less, one of the two strictly. Hollow "
-    "markers lack a planned seed. The grey line at 0.5 is chance. Purchases at one price are drawn "
-    "side by side; the table has the exact dollars."
+    "95 % interval for new seeds and new patients, where there is one. A number tells how many "
+    "training images were annotated, where there is room for it. Ringed markers on the line are "
+    "the frontier: no other purchase that learned something costs no more and scores no less. "
+    "Hollow markers lack a planned seed. The grey line at 0.5 is chance. Purchases at one price "
+    "are drawn side by side; the table has the exact dollars."
 )
 
 

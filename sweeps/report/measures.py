@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from spurious.config.datasets import GaussianSquares
+from spurious.scoring.registry import METRICS
 from spurious.squares.images import MeasuredSquares
 from spurious.squares.images import measure_squares as measured_squares
 from spurious.squares.model import (
@@ -24,7 +25,7 @@ from spurious.squares.model import (
 )
 from sweeps.plan.cell import Cell
 from sweeps.report.cells import CELL, cell_keys
-from sweeps.report.statistics import Summary, summarize, summarize_images
+from sweeps.report.statistics import Summary, summarize, summarize_images, within
 from sweeps.report.wording import annotation, images, interval, number
 
 VARIANCE = "variance_measure"
@@ -92,7 +93,7 @@ def measure_rows(cells: pd.DataFrame, measured: pd.DataFrame) -> list[dict[str, 
             "seeds": len(group),
             "means": [
                 _summarise(summarize_images(group[VARIANCE])),
-                *(_summarise(summarize(group[name])) for name in BY_ATTRIBUTE),
+                *(_summarise(summarize(group[name]), name) for name in BY_ATTRIBUTE),
             ],
         }
         for of_cell, key in zip(cells["cell"], cell_keys(cells), strict=True)
@@ -175,8 +176,9 @@ def _bought(cell: Cell) -> dict[str, Any]:
     return {"annotation": annotation(cell.specificity), "images": images(cell.budget)}
 
 
-def _summarise(summary: Summary) -> tuple[str, str]:
+def _summarise(summary: Summary, metric: str = VARIANCE) -> tuple[str, str]:
     """Return the mean and interval over seeds in words; empty without an interval."""
+    summary = within(summary, METRICS[metric])
     if math.isnan(summary.low):
         return number(summary.mean), ""
     return number(summary.mean), interval(summary.low, summary.high)

@@ -13,7 +13,7 @@ from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.registry import METRICS
 from sweeps.report.cells import CELL, cell_keys
 from sweeps.report.measures import BY_ATTRIBUTE
-from sweeps.report.statistics import summarize
+from sweeps.report.statistics import summarize, within
 from sweeps.report.tables import REPORT_METRICS, REPORT_SCHEMA_VERSION
 from sweeps.report.wording import NONE, annotation, count, images, interval, number, sentence
 
@@ -103,7 +103,8 @@ def _table(
                     "method": key[2],
                     "attribute": attribute,
                     "means": [
-                        _in_words(mine[m.name]) if m.fits(segments) else (NONE, "") for m in metrics
+                        _in_words(mine[m.name], m) if m.fits(segments) else (NONE, "")
+                        for m in metrics
                     ],
                     "seeds": len(mine),
                 }
@@ -112,9 +113,9 @@ def _table(
     return {"columns": headings, "rows": rows}
 
 
-def _in_words(values: pd.Series[Any]) -> tuple[str, str]:
+def _in_words(values: pd.Series[Any], metric: Metric) -> tuple[str, str]:
     """Return the mean over seeds; its interval, and how many are undefined."""
-    summary = summarize(values)
+    summary = within(summarize(values), metric)
     spread = "" if math.isnan(summary.low) else interval(summary.low, summary.high)
     undefined = f"{summary.undefined} undefined" if summary.undefined else ""
     return number(summary.mean), ", ".join(part for part in (spread, undefined) if part)

@@ -18,10 +18,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, sel
 from spurious.config.datasets import GENERATORS
 from spurious.config.options import Prices
 from spurious.scoring.selection import SelectionRule
-from sweeps.report.answer import CHANCE, answer, caveats
+from sweeps.report.answer import answer
 from sweeps.report.cautions import cautions, integrity_notes
+from sweeps.report.caveats import caveats
 from sweeps.report.cells import find_unfinished
+from sweeps.report.evidence import Evidence
 from sweeps.report.figure import CAPTION
+from sweeps.report.gate import CHANCE
 from sweeps.report.measures import measure_context
 from sweeps.report.metrics import metric_context
 from sweeps.report.projection import projection_context
@@ -36,6 +39,7 @@ from sweeps.report.wording import (
     dollars,
     images,
     interval,
+    limits,
     number,
 )
 
@@ -63,6 +67,7 @@ def page_context(
     source: ReportInput,
     priced: pd.DataFrame,
     cells: pd.DataFrame,
+    evidence: Evidence,
     published: pd.DataFrame,
     measured: pd.DataFrame,
     metrics: pd.DataFrame,
@@ -75,6 +80,7 @@ def page_context(
         given: The report's input.
         priced: The result of `price_trials`.
         cells: The result of `cells`.
+        evidence: What they rest on.
         published: The result of `published_frame`.
         measured: The result of `measures`.
         metrics: The result of `metric_frame`.
@@ -85,7 +91,7 @@ def page_context(
     return {
         "provenance": source.provenance,
         "origin": _describe_origin(source),
-        "answer": answer(cells, priced),
+        "answer": answer(cells, evidence, source.margin),
         "caveats": [
             *caveats(cells, priced),
             *cautions(cells, priced, source.epochs),
@@ -97,7 +103,7 @@ def page_context(
         "caption": CAPTION,
         "frontier": _frontier_rows(cells),
         "cells": [_cell_row(cell) for cell in cells.to_dict("records")],
-        "published": published_sections(source.published, published),
+        "published": published_sections(source.published, published, evidence),
         **measure_context(source.squares, cells, measured),
         "metrics": metric_context(cells, priced, source.epochs, metrics, source.point),
         "projection": projection_context(source.embeddings, figures.projection),
@@ -107,6 +113,7 @@ def page_context(
         "undefined": _undefined_rows(priced),
         **_rule(source.rule, priced),
         "axis": _axis_text(source),
+        "margin": f"{source.margin:g}",
         "prices": _price_rows(source.prices),
         "price_version": Prices.VERSION,
         "groups": _group_rows(source, priced),
@@ -190,11 +197,10 @@ def _alternative_text(cells: pd.DataFrame) -> str:
 
 def _cell_row(cell: Mapping[Any, Any]) -> dict[str, Any]:
     low, high = cell["dollars_min"], cell["dollars_max"]
-    share, finished = cell["frontier_share"], cell["robust_auroc_n"]
     return {
         "annotation": annotation(cell["cell"].specificity),
         "images": images(cell["cell"].budget),
-        "method": f"{cell['method']} (oracle)" if cell["oracle"] else cell["method"],
+        "method": f"{cell['method']} (given the groups)" if cell["oracle"] else cell["method"],
         "model": cell["model"] or "",
         "dollars": dollars(cell["dollars_mean"]),
         "dollars_range": f"{dollars(low)} to {dollars(high)}" if high - low > 0.005 else "",
@@ -202,20 +208,22 @@ def _cell_row(cell: Mapping[Any, Any]) -> dict[str, Any]:
         "spurious": dollars(cell["spurious_label_dollars"]),
         "validation": dollars(cell["validation_dollars"]),
         "robust": number(cell["robust_auroc_mean"]),
-        "robust_interval": interval(cell["robust_auroc_low"], cell["robust_auroc_high"]),
+        "robust_interval": limits(cell["robust"]),
         "robust_range": interval(cell["robust_auroc_min"], cell["robust_auroc_max"]),
         "robust_sd": number(cell["robust_auroc_sd"]),
         "at_chance": cell["robust_auroc_mean"] <= CHANCE,
         "auroc": number(cell["auroc_mean"]),
         "auroc_sd": number(cell["auroc_sd"]),
-        "auroc_interval": interval(cell["auroc_low"], cell["auroc_high"]),
+        "auroc_interval": limits(cell["overall"]),
         "gap": number(cell["gap_mean"]),
         "dice": number(cell["dice_mean"]),
         "seeds": f"{cell['seeds_done']} of {cell['seeds_planned']}",
         "failed": int(cell["seeds_failed"]),
         "complete": bool(cell["complete"]),
         "on_frontier": bool(cell["on_frontier"]),
-        "share": number(share, 2) if finished == 0 else f"{round(share * finished)} of {finished}",
+        "unlearned": "" if pd.isna(cell["unlearned"]) else cell["unlearned"],
+        "probability": number(cell["frontier_probability"], 2),
+        "best": number(cell["best_probability"], 2),
         "hours": _hours(cell["gpu_hours"], cell["cpu_hours"]),
     }
 

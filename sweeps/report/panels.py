@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from sweeps.report.answer import CHANCE
+from sweeps.report.gate import CHANCE
 from sweeps.report.labels import Label, write_labels
 from sweeps.report.layout import apart
 from sweeps.report.wording import images
@@ -82,7 +82,7 @@ def side_by_side(axes: Axes, dollars: NDArray[np.float64]) -> NDArray[np.float64
 
 
 def _interval(cells: pd.DataFrame, metric: str) -> NDArray[np.float64]:
-    """(C, 2) ends of the t-interval, clipped to [0, 1]; the mean twice where there is none."""
+    """(C, 2) ends of the interval; the mean twice where there is none."""
     mean = cells[f"{metric}_mean"].to_numpy()
     ends = cells[[f"{metric}_low", f"{metric}_high"]].to_numpy()
     return np.clip(np.where(np.isnan(ends), mean[:, None], ends), 0.0, 1.0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -11,9 +12,12 @@ import pandas as pd
 from spurious.config.datasets import GaussianSquares
 from spurious.scoring.registry import METRICS
 from sweeps.plan.cell import Cell
-from sweeps.report.cells import CELL
+from sweeps.report.cells import CELL, cell_keys
+from sweeps.report.evidence import Evidence, Key
+from sweeps.report.inference.intervals import Interval
 from sweeps.report.measures import squares_measured
-from sweeps.report.statistics import Summary, summarize, summarize_images
+from sweeps.report.readings import READ_METRICS
+from sweeps.report.statistics import Summary, summarize, summarize_images, within
 from sweeps.report.tables import REPORT_PUBLISHED, REPORT_SCHEMA_VERSION
 from sweeps.spec.papers import PublishedTable, PublishedValue
 
@@ -23,6 +27,7 @@ def published_frame(
     cells: pd.DataFrame,
     priced: pd.DataFrame,
     epochs: pd.DataFrame,
+    evidence: Evidence,
     squares: GaussianSquares | None = None,
 ) -> pd.DataFrame:
     """Every planned cell and every published one of each table and metric, matched where both are.
@@ -35,22 +40,20 @@ def published_frame(
         cells: The result of `cells`.
         priced: The result of `price_trials`.
         epochs: Columns of `sweeps.results.schemas.EPOCHS`.
+        evidence: What the cells rest on.
         squares: The generator's options where the sweep is on squares, whose mutual information
             is measured on the images; elsewhere nobody knows where the spurious pixels are.
 
     Returns:
         Columns of `REPORT_PUBLISHED`, `value` as a `PublishedValue` and `cell` as a `Cell`, None
-        where there is none; per table and metric the cells of the sweep first.
+        where there is none, `seeds` as seed to defined value and `interval` as an `Interval` of
+        metrics with readings, else None; per table and metric the cells of the sweep first.
     """
     rows: list[dict[str, Any]] = []
     for table in tables:
         for metric in table.metrics:
             values = [value for value in table.values if value.metric == metric]
-            measured = (
-                _information(squares, cells)
-                if metric == "mutual_information"
-                else _summaries(metric, priced, epochs)
-            )
+            measured = _measured(metric, cells, priced, epochs, evidence, squares)
             matched = set()
             for cell in cells["cell"]:
                 value = next((value for value in values if _covers(value, cell)), None)
@@ -63,7 +66,7 @@ def published_frame(
                     row = _row(table, metric, of_paper, value, None)
                     rows.append(row | {"counterpart": "paper", "cell": None})
     columns = [column.name for column in REPORT_PUBLISHED]
-    frame = pd.DataFrame(rows, columns=[*columns, "value", "cell"])
+    frame = pd.DataFrame(rows, columns=[*columns, "value", "cell", "seeds", "interval"])
     return frame.astype({"published_seeds": "Int64", "published_rank": "Int64"})
 
 
@@ -76,32 +79,75 @@ def _covers(value: PublishedValue, cell: Cell) -> bool:
     )
 
 
-def _summaries(
-    metric: str, priced: pd.DataFrame, epochs: pd.DataFrame
-) -> dict[tuple[str, str, str], Summary]:
-    """Over seeds, per cell; empty where no trial has the metric."""
+@dataclass(frozen=True)
+class Measured:
+    """What a sweep has of one metric of one cell.
+
+    Attributes:
+        summary: Over seeds; its interval is that for new seeds and patients where there is one.
+        seeds: Seed to defined value; empty for what is measured once.
+        interval: Of metrics with readings; None for others.
+    """
+
+    summary: Summary
+    seeds: Mapping[int, float] = field(default_factory=dict)
+    interval: Interval | None = None
+
+
+def _measured(
+    metric: str,
+    cells: pd.DataFrame,
+    priced: pd.DataFrame,
+    epochs: pd.DataFrame,
+    evidence: Evidence,
+    squares: GaussianSquares | None,
+) -> dict[Key, Measured]:
+    """Return it per cell; cells without a result are left out."""
+    if metric == "mutual_information":
+        return _information(squares, cells)
+    if metric in READ_METRICS:
+        return {key: _read(evidence, key, metric) for key in cell_keys(cells)}
+    summaries = summarize_images if METRICS[metric].of_images else summarize
+    return {
+        key: Measured(
+            within(summaries(values), METRICS[metric]),
+            dict(zip(values.dropna().index.astype(int), values.dropna(), strict=True)),
+        )
+        for key, values in _by_seed(metric, priced, epochs).items()
+    }
+
+
+def _read(evidence: Evidence, key: Key, metric: str) -> Measured:
+    seeds, interval = evidence.values(key, metric), evidence.interval(key, metric)
+    summary = summarize(list(seeds.values()))
+    return Measured(replace(summary, low=interval.low, high=interval.high), seeds, interval)
+
+
+def _by_seed(metric: str, priced: pd.DataFrame, epochs: pd.DataFrame) -> dict[Key, pd.Series[Any]]:
+    """Return seed to value, per cell; empty where no trial has the metric."""
     once = METRICS[metric].once
     if METRICS[metric].whole and once is None:
-        values = priced[CELL].assign(value=priced[f"test_{metric}"])
+        values = priced[[*CELL, "seed"]].assign(value=priced[f"test_{metric}"])
     else:
         mine = (epochs["metric"] == metric) & (epochs["split"] == (once or "test"))
         keys = ["trial_id", "attempt"] if once else ["trial_id", "attempt", "epoch"]
-        values = priced[[*keys, *CELL]].merge(epochs[mine], on=keys)
+        values = priced[[*keys, *CELL, "seed"]].merge(epochs[mine], on=keys)
         if values["attribute"].nunique() > 1:  # a paper speaks of one spurious feature
             return {}
-    grouped = {tuple(map(str, key)): group["value"] for key, group in values.groupby(CELL)}
-    over_seeds = summarize_images if METRICS[metric].of_images else summarize
-    return {(key[0], key[1], key[2]): over_seeds(group) for key, group in grouped.items()}
+    grouped = {tuple(map(str, key)): group for key, group in values.groupby(CELL)}
+    return {
+        (key[0], key[1], key[2]): group.set_index("seed")["value"].sort_index()
+        for key, group in grouped.items()
+    }
 
 
-def _information(
-    squares: GaussianSquares | None, cells: pd.DataFrame
-) -> dict[tuple[str, str, str], Summary]:
+def _information(squares: GaussianSquares | None, cells: pd.DataFrame) -> dict[Key, Measured]:
     """Measured on the generator's training images: one draw, whatever the budget and the seed."""
     if squares is None:
         return {}
     by_specificity = squares_measured(squares, cells).by_specificity
-    return {cell.key: summarize([by_specificity[cell.specificity].mi]) for cell in cells["cell"]}
+    values = {cell.key: by_specificity[cell.specificity].mi for cell in cells["cell"]}
+    return {key: Measured(summarize([value])) for key, value in values.items()}
 
 
 def _row(
@@ -109,10 +155,11 @@ def _row(
     metric: str,
     cell: tuple[str, str | None, str | None],
     value: PublishedValue | None,
-    measured: Summary | None,
+    measured: Measured | None,
 ) -> dict[str, Any]:
     mean = value.mean if value is not None and value.mean is not None else math.nan
-    summary = measured or summarize([])
+    measured = measured or Measured(summarize([]))
+    summary = measured.summary
     return {
         "schema_version": REPORT_SCHEMA_VERSION,
         "table": table.name,
@@ -132,4 +179,6 @@ def _row(
         "measured_high": summary.high,
         "difference": summary.mean - mean,
         "value": value,
+        "seeds": measured.seeds,
+        "interval": measured.interval,
     }

@@ -22,8 +22,8 @@ from matplotlib.figure import Figure
 from spurious.config.datasets import GaussianSquares
 from spurious.config.options import Specificity
 from spurious.squares.model import closed_form, exact
-from sweeps.report.answer import CHANCE
 from sweeps.report.figure import DPI, STYLE
+from sweeps.report.gate import CHANCE
 from sweeps.report.measures import VARIANCE, squares_measured
 from sweeps.report.panels import FAINT, GRID
 from sweeps.report.wording import images
@@ -35,7 +35,7 @@ LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SQUARES = (("closed form", closed_form, "--"), ("exact", exact, "-"))
 CAPTION = (
     "Against the resolution r of the masks. Left: robust AUROC on test, means over seeds with 95 % "
-    "t-intervals, cut off at 0 and 1, and the single seeds as dots; the grey line is chance. "
+    "intervals for new seeds and new patients, and single seeds as dots; the grey line is chance. "
     "Right: variance of the pixels that the annotation calls abnormal, as measured, each line "
     "divided by its largest value{squares}."
 )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _KEY = ["trial_id", "attempt", "epoch", "split", "metric", "attribute"]
-_PREFIX = "spurious_"
+PREFIX = "spurious_"
 
 
 def score_epochs(
@@ -46,9 +46,9 @@ def score_epochs(
     """
     import pyarrow as pa
 
-    names = [n.removeprefix(_PREFIX) for n in table.column_names if n.startswith(_PREFIX)]
+    names = [n.removeprefix(PREFIX) for n in table.column_names if n.startswith(PREFIX)]
     columns = {name: table.column(name).to_numpy() for name in ("epoch", "split", "label", "score")}
-    attributes = _attributes(table, names)
+    attributes = read_attributes(table, names)
     first: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
     first |= {name: table.column(name)[0].as_py() for name in ("trial_id", "attempt")}
     rows = []
@@ -97,13 +97,13 @@ def _columns(value: Value) -> dict[str, Any]:
     }
 
 
-def _attributes(table: pa.Table, names: Sequence[str]) -> NDArray[np.int8]:
+def read_attributes(table: pa.Table, names: Sequence[str]) -> NDArray[np.int8]:
     """(N, A) in {0, 1, UNKNOWN}; null is UNKNOWN."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     columns = [
-        pc.fill_null(table.column(_PREFIX + name).cast(pa.int8()), UNKNOWN).to_numpy()
+        pc.fill_null(table.column(PREFIX + name).cast(pa.int8()), UNKNOWN).to_numpy()
         for name in names
     ]
     return np.stack(columns, axis=1) if columns else np.empty((len(table), 0), dtype=np.int8)

@@ -1,17 +1,28 @@
-"""Summaries over seeds. The seed is the replication unit; images and epochs are not."""
+"""Summaries over seeds alone, for metrics without readings: they say nothing of other images.
+
+AUROCs have the intervals of `sweeps.report.inference`, for new seeds and new patients.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from spurious.scoring.registry import Metric
 from sweeps.errors import ResultError
+from sweeps.report.inference.intervals import FEWEST_SEEDS, Interval, t_quantile
 
-CONFIDENCE = 0.95
-"""Coverage of every interval."""
+RANGES = {
+    **dict.fromkeys(("probability", "share of images", "squared probability"), (0.0, 1.0)),
+    **dict.fromkeys(("ratio", "score"), (0.0, 1.0)),
+    **dict.fromkeys(("nats", "variances of all pixels"), (0.0, math.inf)),
+    "cosine similarity": (-1.0, 1.0),
+}
+"""Unit of a metric to its smallest and largest value."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,7 @@ def summarize(values: ArrayLike) -> Summary:
     """Return mean, spread and Student-t interval of the mean over seeds.
 
     The interval is mean -+ t(n - 1) sd / sqrt(n): not 1.96, which at n = 3 would be less than half
-    as wide. It is not clipped to the metric's range; a figure may clip what it draws.
+    as wide. `within` cuts it off at the ends of a metric's range.
 
     Args:
         values: (S,), one value per seed, NaN where the metric is undefined.
@@ -76,6 +87,18 @@ def summarize(values: ArrayLike) -> Summary:
     )
 
 
+def within(summary: Summary, metric: Metric) -> Summary:
+    """Return a summary whose interval stays inside the values that a metric can have."""
+    low, high = RANGES.get(metric.unit, (-math.inf, math.inf))
+    if metric.name == "auroc_gap":  # the one difference among probabilities
+        low = -1.0
+    return replace(summary, low=_clip(summary.low, low, high), high=_clip(summary.high, low, high))
+
+
+def _clip(value: float, low: float, high: float) -> float:
+    return value if math.isnan(value) else min(max(value, low), high)
+
+
 def summarize_images(values: ArrayLike) -> Summary:
     """As `summarize`, of a property of the annotated images, which training has no part in.
 
@@ -89,20 +112,28 @@ def summarize_images(values: ArrayLike) -> Summary:
     return summary
 
 
-def paired_difference(first: ArrayLike, second: ArrayLike) -> Summary:
-    """Summary of second - first over the seeds that both have.
+def seed_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Interval:
+    """Return second minus first over the seeds that both have, for metrics without readings.
 
     Trials of one seed see the same images and the same random streams, so the difference per seed
-    varies less than either mean.
+    varies less than either mean. Its t-interval says what new seeds would give on these images.
 
     Args:
-        first: (S,), one value per seed, NaN where missing.
-        second: (S,), the same seeds in the same order.
+        first: Seed to value, without undefined ones.
+        second: The same of the other cell.
     """
-    difference: NDArray[np.float64] = np.asarray(second, dtype=np.float64) - np.asarray(
-        first, dtype=np.float64
+    seeds = sorted(first.keys() & second.keys())
+    values = tuple(second[seed] - first[seed] for seed in seeds)
+    summary = summarize(values)
+    plain = Interval(values, summary.mean)
+    if summary.n < FEWEST_SEEDS:
+        return replace(plain, reason=f"fewer than {FEWEST_SEEDS} seeds")
+    if summary.sd == 0.0:
+        return replace(plain, reason="seeds do not differ")
+    error = summary.sd / math.sqrt(summary.n)
+    return Interval(
+        values, summary.mean, summary.low, summary.high, error, summary.n - 1, "two-sided"
     )
-    return summarize(difference)
 
 
 def t_interval(mean: float, sd: float, n: int) -> tuple[float, float]:
@@ -113,12 +144,5 @@ def t_interval(mean: float, sd: float, n: int) -> tuple[float, float]:
     """
     if n < 2:
         return float("nan"), float("nan")
-    half = _t_quantile(n - 1) * sd / math.sqrt(n)
+    half = float(t_quantile(n - 1)) * sd / math.sqrt(n)
     return mean - half, mean + half
-
-
-def _t_quantile(degrees: int) -> float:
-    """Two-sided Student-t quantile; scipy is imported here to keep `sweeps` quick to start."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(degrees, 0.5 + CONFIDENCE / 2.0))

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from sweeps.report.readings import Readings
     from sweeps.spec.papers import PublishedTable
 
-REPORT_SCHEMA_VERSION = 2
+REPORT_SCHEMA_VERSION = 3
 
 _FIXED = Specificity("label"), Specificity("box", box_per="image"), Specificity("box")
 _MASK = Specificity("mask")
@@ -94,6 +95,8 @@ class ReportInput:
         point: How the threshold of sensitivity and specificity was fixed there.
         damaged: Labels of planned trials whose result is damaged and left out, with the reason.
         unverified: How many of `trials` are from before results had checksums.
+        readings: AUROCs of stored predictions with their structural components.
+        margin: How far below the best cell a cheaper one may be that is called not inferior.
     """
 
     trials: pd.DataFrame
@@ -111,6 +114,8 @@ class ReportInput:
     point: OperatingPoint = field(default_factory=OperatingPoint)
     damaged: Mapping[str, str] = field(default_factory=dict)
     unverified: int = 0
+    readings: Readings = field(default_factory=dict)
+    margin: float = 0.02
 
 
 def _columns(text: str) -> tuple[Column, ...]:
@@ -140,6 +145,7 @@ REPORT_TRIALS = _columns(f"""
     dollars | float64 | USD | the frontier's axis: the first two, and the third where asked for
     seconds_total | float64 | s | wall time of the attempt
     device | string | | cpu or the GPU's name
+    training | string | | diverged, or did not move; null for neither
 """)
 """Followed by float64 columns `val_robust_auroc_NAME` and `test_robust_auroc_NAME` per spurious
 attribute, sorted by name."""
@@ -168,23 +174,31 @@ REPORT_CELLS = _columns("""
     robust_auroc_undefined | int64 | | finished seeds where it is NaN
     robust_auroc_mean | float64 | | mean over seeds
     robust_auroc_sd | float64 | | standard deviation over seeds, ddof = 1
-    robust_auroc_low | float64 | | lower end of the 95 % t-interval of the mean
-    robust_auroc_high | float64 | | upper end of the 95 % t-interval of the mean
+    robust_auroc_low | float64 | | lower 95 % limit for new seeds and new patients; NaN without one
+    robust_auroc_high | float64 | | upper 95 % limit, likewise
     robust_auroc_min | float64 | | smallest over seeds
     robust_auroc_max | float64 | | largest over seeds
     auroc_n | int64 | | seeds with a defined AUROC on test
     auroc_mean | float64 | | mean over seeds
     auroc_sd | float64 | | standard deviation over seeds, ddof = 1
-    auroc_low | float64 | | lower end of the 95 % t-interval of the mean
-    auroc_high | float64 | | upper end of the 95 % t-interval of the mean
+    auroc_low | float64 | | lower 95 % limit for new seeds and new patients; NaN without one
+    auroc_high | float64 | | upper 95 % limit, likewise
     auroc_min | float64 | | smallest over seeds
     auroc_max | float64 | | largest over seeds
     dice_mean | float64 | | mean Dice on test over seeds; NaN for classifiers
     gap_mean | float64 | | mean over seeds of AUROC minus robust AUROC on test
-    on_frontier | bool | | no other cell costs no more and scores no less, one of them strictly
+    on_frontier | bool | | no other cell that learned costs no more and scores no less, one strictly
     frontier_share | float64 | | share of its seeds in which the cell is on that seed's frontier
     gpu_hours | float64 | h | wall time of finished trials on a GPU (a shared GPU counts in full)
     cpu_hours | float64 | h | wall time of finished trials without a GPU
+    robust_auroc_interval | string | | two-sided, at least or at most (exact bounds), or none
+    robust_auroc_reason | string | | why there is no interval; null where there is one
+    auroc_interval | string | | likewise of the overall AUROC
+    auroc_reason | string | | likewise
+    unlearned | string | | why the cell is not named as an answer; null where it may be
+    frontier_probability | float64 | | P(on the frontier), from draws of all cells; else NaN
+    best_probability | float64 | | P(highest robust AUROC), from the same draws
+    expected_regret | float64 | | expected robust AUROC that the best cell has more, likewise
 """)
 
 REPORT_METRICS = _columns("""
@@ -224,8 +238,8 @@ REPORT_PUBLISHED = _columns("""
     measured_n | int64 | | seeds with a defined value
     measured_mean | float64 | | mean over seeds
     measured_sd | float64 | | standard deviation over seeds, ddof = 1
-    measured_low | float64 | | lower end of the 95 % t-interval of the mean
-    measured_high | float64 | | upper end of the 95 % t-interval of the mean
+    measured_low | float64 | | lower 95 % limit: of AUROCs for new seeds and patients, else of seeds
+    measured_high | float64 | | upper 95 % limit, likewise
     difference | float64 | | measured minus published mean
 """)
 

@@ -21,6 +21,9 @@ from sweeps.results.counts import read_counts
 
 _AT_EPOCH = [m.name for m in METRICS.values() if m.whole and not m.once and not m.of_images]
 
+DIVERGED = 1e3
+"""Loss in nats above which training has diverged: chance is 0.69, and a wrong certainty 16."""
+
 
 def select_trials(
     trials: pd.DataFrame, epochs: pd.DataFrame, rule: SelectionRule | None
@@ -142,7 +145,30 @@ def _selection(
             f"the robust AUROC on test is NaN at epoch {epoch}: one of the two groups it compares "
             f"has no annotated image"
         )
-    return {"rule": used, "epoch": epoch, "undefined": reason, **values}
+    outcome = training_outcome(history, epoch)
+    return {"rule": used, "epoch": epoch, "undefined": reason, "training": outcome, **values}
+
+
+def training_outcome(history: pd.DataFrame, epoch: int | None) -> str | None:
+    """Return what went wrong in training: it diverged by the epoch that counts, or did not move.
+
+    Args:
+        history: Index epoch, columns `SPLIT.METRIC`.
+        epoch: The epoch that counts; None where it is undefined.
+    """
+    names = [str(name) for name in history.columns]
+    curves = history.to_numpy(dtype=np.float64)
+    losses = [names.index(name) for name in ("val.loss", "train.loss") if name in names]
+    if epoch is not None:
+        row = curves[history.index.get_loc(epoch)]
+        known = [place for place in losses if not np.isnan(curves[:, place]).all()]
+        if any(not abs(row[place]) <= DIVERGED for place in known):
+            return "diverged"
+    seen = curves[:, [name.startswith("val.") or name == "train.loss" for name in names]]
+    defined = ~np.isnan(seen)
+    first = np.take_along_axis(seen, defined.argmax(axis=0)[None], axis=0)
+    still = bool(((seen == first) | ~defined).all())
+    return "did not move" if still and bool((defined.sum(axis=0) > 1).any()) else None
 
 
 def _epochs_read(rule: SelectionRule | None, history: pd.DataFrame) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from spurious.config.options import Budget, Specificity
 from sweeps.plan.cell import Cell
+from sweeps.report.inference.intervals import Interval
 
 NONE = "\N{EN DASH}"
 
@@ -18,6 +20,21 @@ def number(value: float, digits: int = 3) -> str:
 def interval(low: float, high: float, digits: int = 3) -> str:
     """`low to high`, a dash where there is none."""
     return NONE if math.isnan(low) else f"{number(low, digits)} to {number(high, digits)}"
+
+
+def limits(of: Interval, digits: int = 3) -> str:
+    """Return limits as `0.77 to 0.87` or `at least 0.96`; the seeds and the reason without any."""
+    if of.kind == "two-sided":
+        return interval(of.low, of.high, digits)
+    if of.kind == "none":
+        return f"{seed_values(of.seeds, digits)}: {of.reason}" if of.seeds else NONE
+    return f"{of.kind} {number(of.low if of.kind == 'at least' else of.high, digits)}"
+
+
+def seed_values(seeds: Sequence[float], digits: int = 3) -> str:
+    """Return `seeds 0.84, 0.00, 0.56`."""
+    values = ", ".join(number(value, digits) for value in seeds)
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {values}"
 
 
 def dollars(value: float) -> str:

@@ -36,6 +36,7 @@ from sweeps.spec.values import (
     Axes,
     Checkpoint,
     CostOptions,
+    Margin,
     Models,
     Resources,
     Select,
@@ -251,7 +252,12 @@ def _select() -> Schema:
         "anyOf": [{"const": "youden"}, _mapping({"sensitivity": sensitivity}, ("sensitivity",))],
         "default": "youden",
     }
-    return _mapping({"epoch": epoch, "operating_point": point})
+    margin = {
+        "description": docs["margin"],
+        **schema_of_hint(Margin),
+        "default": Select.margin,
+    }
+    return _mapping({"epoch": epoch, "operating_point": point, "margin": margin})
 
 
 def _cost() -> Schema:

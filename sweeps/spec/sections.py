@@ -25,6 +25,7 @@ from sweeps.spec.values import (
     CostOptions,
     DatasetRef,
     GeneratorDataset,
+    Margin,
     MethodChoice,
     Models,
     Overrides,
@@ -196,12 +197,17 @@ def _rule(field: Field, expected: str, rules: Collection[str]) -> SelectionRule:
 
 
 def select(field: Field) -> Select:
-    """Return the report's rule and operating point."""
+    """Return the report's rule, operating point and margin."""
+    readers: dict[str, Callable[[Field], Any]] = {
+        "epoch": _select_epoch,
+        "operating_point": _operating_point,
+        "margin": lambda child: child.value(Margin, Select.margin),
+    }
     chosen: dict[str, Any] = {}
     with field.complete():
-        for key, child in field.mapping(("epoch", "operating_point")).items():
+        for key, child in field.mapping(readers).items():
             with suppress(Refused):
-                chosen[key] = _select_epoch(child) if key == "epoch" else _operating_point(child)
+                chosen[key] = readers[key](child)
     return Select(**chosen)
 
 

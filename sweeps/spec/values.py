@@ -41,6 +41,9 @@ Overrides = tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]
 """(name, ((option, value), ...)), ... in order of name and option."""
 
 
+Margin = Annotated[float, Ge(0.0), Le(0.5)]
+
+
 @dataclass(frozen=True)
 class Select:
     """How a report reads trials.
@@ -48,10 +51,13 @@ class Select:
     Attributes:
         epoch: The rule that selects epochs; None is each trial's kept epoch.
         operating_point: How the threshold of sensitivity and specificity is fixed.
+        margin: How far below the best cell's robust AUROC a cheaper one may be that the report
+            calls not inferior: the lower 95 % limit of their paired difference decides.
     """
 
     epoch: SelectionRule | None = None
     operating_point: OperatingPoint = field(default_factory=OperatingPoint)
+    margin: Margin = 0.02
 
 
 @dataclass(frozen=True)

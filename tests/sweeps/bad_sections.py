@@ -155,6 +155,12 @@ SECTION_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         "select.operating_point.sensitivity",
         ["missing"],
     ),
+    "margin out of range": (
+        add("select: {margin: 0.6}"),
+        8,
+        "select.margin",
+        ["from 0 to 0.5"],
+    ),
     "selection rule that labels cannot have": (
         add("select: {epoch: best val.dice}"),
         8,

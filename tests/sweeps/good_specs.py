@@ -43,7 +43,7 @@ train:
     r: {keep: last}
   per_method:
     erm: {weight_decay: 0.01, epochs: 70}
-select: {epoch: best test.robust_auroc, operating_point: {sensitivity: 0.95}}
+select: {epoch: best test.robust_auroc, operating_point: {sensitivity: 0.95}, margin: 0.05}
 cost:
   wage_per_hour: 50
   seconds_per_click: 2.5

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from report_tables import Made, tables
+from report_tables import Made, evidence
 
 from sweeps.report.published import published_frame
+from sweeps.report.published_words import published_sections
 from sweeps.spec.papers import PublishedTable, read_paper
-
-T_2 = 4.302652729749464  # two-sided 95 % Student-t quantile, 2 degrees of freedom
 
 
 def paper(text: str) -> PublishedTable:
@@ -28,8 +27,13 @@ def value(specificity: str, budget: str, mean: float, sd: float, method: str = "
 
 def framed(made: Made, *published: PublishedTable) -> pd.DataFrame:
     """The table of a report on some result tables."""
-    priced, cells = tables(made)
-    return published_frame(published, cells, priced, made.epochs)
+    priced, cells, rests_on = evidence(made)
+    return published_frame(published, cells, priced, made.epochs, rests_on)
+
+
+def sections(made: Made, *published: PublishedTable) -> list[dict[str, Any]]:
+    """What the page shows of them."""
+    return published_sections(published, framed(made, *published), evidence(made)[2])
 
 
 def rows(frame: pd.DataFrame, **wanted: Any) -> list[dict[str, Any]]:

@@ -25,12 +25,14 @@ class Reading:
         components: (L,) float32; the inner product of two readings of the same images is the DeLong
             covariance of their AUROCs, summed by patient (Obuchowski 1997).
         cases: Patients with an image of the rarer class.
-        images: Digest of the images and their labels: readings of other images do not compare.
+        count: Images that it was read on.
+        images: Digest of these and their labels: readings of other images do not compare.
     """
 
     value: float
     components: NDArray[np.float32]
     cases: int
+    count: int
     images: str
 
 
@@ -111,7 +113,7 @@ def take_reading(
     components, cases = _by_patient(v10 - value, v01 - value, patient[positive], patient[~positive])
     text = "\n".join(f"{name} {label}" for name, label in zip(names[order], labels, strict=True))
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Reading(value, components.astype(np.float32), cases, digest)
+    return Reading(value, components.astype(np.float32), cases, len(labels), digest)
 
 
 def _by_patient(

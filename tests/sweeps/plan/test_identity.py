@@ -83,7 +83,11 @@ NOT_HASHED_CHANGES: dict[str, dict[str, Any]] = {
     "resources": {"resources.cpus": 2, "resources.threads": 2, "resources.gpus": 1},
     "checkpoint": {"checkpoint.every_epochs": 7, "checkpoint.keep": True},
     "embeddings": {"embeddings": True},
-    "select": {"select.epoch": "last", "select.operating_point": {"sensitivity": 0.95}},
+    "select": {
+        "select.epoch": "last",
+        "select.operating_point": {"sensitivity": 0.95},
+        "select.margin": 0.1,
+    },
     "cost": {"cost.wage_per_hour": 1, "cost.include_validation": True, "cost.clicks.mask": 9},
     "published": {"published": "saab2022/figure3"},
 }

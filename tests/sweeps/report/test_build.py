@@ -16,6 +16,7 @@ import pytest
 from report_tables import (
     PLANTED,
     Made,
+    evidence,
     failures,
     report_input,
     small,
@@ -111,6 +112,7 @@ def test_markdown_has_every_purchase_and_its_tables_stay_whole(made: Made, tmp_p
         ]
         assert shown[2] == cell["method"]
         assert shown[7] == ("yes" if cell["on_frontier"] else "no")
+        assert shown[8] == f"{cell['frontier_probability']:.2f}"
 
 
 def test_page_is_self_contained(made: Made, tmp_path: Path) -> None:
@@ -128,9 +130,9 @@ def test_page_says_what_it_must(made: Made, tmp_path: Path) -> None:
     """Answer, alt text, prices, groups, spec, digest and file names are on the page."""
     planted = with_scores(made, PLANTED)
     page = page_of(report_input(planted, prices=replace(Prices(), mask=37.5)), tmp_path)
-    priced, table = tables(planted, prices=replace(Prices(), mask=37.5))
+    _, table, rests_on = evidence(planted, prices=replace(Prices(), mask=37.5))
     for expected in (
-        answer(table, priced),
+        answer(table, rests_on, 0.02),
         'alt="Scatter plot of robust AUROC against annotation cost',
         "37.5",
         "80 *",
@@ -190,7 +192,8 @@ dataset_digest string|specificity string|budget string|balance string|method str
 seed int64|rule string|epoch int64|undefined string|val_auroc double|val_robust_auroc double|
 val_dice double|test_auroc double|test_robust_auroc double|test_dice double|
 training_dollars double|spurious_label_dollars double|validation_dollars double|dollars double|
-seconds_total double|device string|test_robust_auroc_tube double|val_robust_auroc_tube double"""
+seconds_total double|device string|training string|test_robust_auroc_tube double|
+val_robust_auroc_tube double"""
 GOLDEN_CELLS = """schema_version int64|dataset string|dataset_digest string|specificity string|
 budget string|balance string|method string|oracle bool|model string|seeds_planned int64|
 seeds_done int64|
@@ -200,7 +203,9 @@ robust_auroc_n int64|robust_auroc_undefined int64|robust_auroc_mean double|robus
 robust_auroc_low double|robust_auroc_high double|robust_auroc_min double|robust_auroc_max double|
 auroc_n int64|auroc_mean double|auroc_sd double|auroc_low double|auroc_high double|
 auroc_min double|auroc_max double|dice_mean double|gap_mean double|on_frontier bool|
-frontier_share double|gpu_hours double|cpu_hours double"""
+frontier_share double|gpu_hours double|cpu_hours double|robust_auroc_interval string|
+robust_auroc_reason string|auroc_interval string|auroc_reason string|unlearned string|
+frontier_probability double|best_probability double|expected_regret double"""
 
 
 def test_schemas_are_golden(made: Made, tmp_path: Path) -> None:

@@ -8,22 +8,19 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from report_tables import (
-    PLANTED,
+    IMAGE_ERROR,
     Made,
     failures,
-    make,
-    plan,
+    readings,
     small,
     tables,
     with_scores,
 )
+from scipy import stats
 
-from spurious.config.methods import GroupDro
-from spurious.scoring.selection import parse_rule
 from sweeps.errors import ResultError
-from sweeps.report.answer import answer, best_cell, caveats, cheapest_within
 from sweeps.report.cells import cells, find_unfinished
-from sweeps.spec.model import MethodChoice
+from sweeps.report.evidence import Evidence
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +36,14 @@ def test_cell_statistics_by_hand(made: Made) -> None:
     row = table.set_index(["specificity", "budget", "method"]).loc[("box", "600", "erm")]
     assert row["robust_auroc_mean"] == pytest.approx(0.72)
     assert row["robust_auroc_sd"] == pytest.approx(0.02)
-    assert row["robust_auroc_low"] == pytest.approx(0.72 - 4.302653 * 0.02 / math.sqrt(3))
+    # MS / S of the seeds and the variance that images share; df and the logit as documented
+    ms, cov2 = 0.02**2, IMAGE_ERROR**2
+    half = stats.t.ppf(0.975, 2 * (1 + 3 * cov2 / ms) ** 2) * math.sqrt(ms / 3 + cov2)
+    half /= 0.72 * 0.28
+    ends = [1 / (1 + math.exp(sign * half) * 0.28 / 0.72) for sign in (1, -1)]
+    for name, end in zip(("low", "high"), ends, strict=True):
+        assert row[f"robust_auroc_{name}"] == pytest.approx(end, abs=2e-3)
+    assert (row["robust_auroc_interval"], row["robust_auroc_reason"]) == ("two-sided", None)
     assert (row["robust_auroc_min"], row["robust_auroc_max"]) == (0.70, 0.74)
     mine = priced[(priced["specificity"] == "box") & (priced["budget"] == "600")]
     assert row["dollars_mean"] == pytest.approx(mine["dollars"].mean())
@@ -101,6 +105,10 @@ def test_frontier_of_planted_effects(made: Made) -> None:
         ("box", "600", "erm"),
         ("mask", "all", "erm"),
     }
+    chances = found["frontier_probability"]
+    assert chances[("label", "all", "erm")] < 0.05
+    assert chances[("mask", "all", "erm")] > 0.95
+    assert found["best_probability"].sum() == pytest.approx(1.0)
     assert found.at[("label", "600", "erm"), "frontier_share"] == pytest.approx(1 / 3)
     assert found.at[("label", "600", "jtt"), "frontier_share"] == pytest.approx(2 / 3)
 
@@ -122,7 +130,7 @@ def test_tables_of_something_else_are_refused(
     for column, new in change.items():
         priced.loc[0, column] = new
     with pytest.raises(ResultError, match=message):
-        cells(priced, made.planned, made.failures)
+        cells(priced, made.planned, made.failures, Evidence(priced, {}))
 
 
 def test_two_trials_of_one_seed_are_refused(made: Made) -> None:
@@ -131,70 +139,40 @@ def test_two_trials_of_one_seed_are_refused(made: Made) -> None:
     planned = [replace(one, trial_id=None) for one in made.planned]
     twice = pd.concat([priced, priced.iloc[:1].assign(trial_id="e" * 16)], ignore_index=True)
     with pytest.raises(ResultError, match="one trial per seed"):
-        cells(twice, planned, made.failures)
+        cells(twice, planned, made.failures, Evidence(priced, {}))
 
 
-def test_answer_names_best_and_cheapest_close_to_it(made: Made) -> None:
-    """Best mean, its interval and seeds; the cheapest mean inside it, and by how much."""
-    priced, table = tables(with_scores(made, PLANTED))
-    text = answer(table, priced)
-    assert "Masks on all images, trained with erm" in text
-    assert "0.82 over 3 seeds (95 % interval 0.77 to 0.87)" in text
-    assert "is boxes on 600 images, trained with erm, for $30.33: 0.79 over 3 seeds" in text
-    assert "it is 0.03 lower" in text
+def test_cells_without_an_interval_say_why(made: Made) -> None:
+    """Bimodal seeds, a mean of exactly 1, and predictions that are not stored."""
+    scores = {
+        ("label", "600", "erm"): [0.84, 0.0, 0.56],
+        ("box", "600", "erm"): [1.0, 1.0, 1.0],
+    }
+    planted = with_scores(made, scores)
+    _, table = tables(planted)
+    rows = table.set_index(["specificity", "budget", "method"])
+    apart, exact = rows.loc[("label", "600", "erm")], rows.loc[("box", "600", "erm")]
+    assert apart["robust_auroc_interval"] == "none"
+    assert apart["robust_auroc_reason"].startswith("seeds fall apart")
+    assert math.isnan(apart["robust_auroc_low"])
+    assert math.isnan(apart["frontier_probability"])
+    assert exact["robust_auroc_interval"] == "at least"
+    assert (exact["robust_auroc_low"], exact["robust_auroc_high"]) == (0.05 ** (1 / 80), 1.0)
+    _, bare = tables(planted, readings={})
+    assert set(bare["robust_auroc_reason"]) == {"no stored predictions at the epoch that counts"}
+    assert bare[["robust_auroc_low", "frontier_probability"]].isna().all(axis=None)
+    mixed = readings(planted.epochs)
+    for (trial_id, _), taken in mixed.items():
+        if trial_id == made.trials["trial_id"].iloc[0]:
+            taken["robust_auroc"] = replace(taken["robust_auroc"], images="others")
+    _, other = tables(planted, readings=mixed)
+    assert "seeds were scored on different images" in set(other["robust_auroc_reason"])
 
 
-def test_answer_without_a_cheaper_one(made: Made) -> None:
-    """A clear winner is said to have no cheaper equal."""
-    clear = PLANTED | {("mask", "all", "erm"): [0.90, 0.91, 0.92]}
-    priced, table = tables(with_scores(made, clear))
-    assert "No cheaper one has its mean in that interval" in answer(table, priced)
-
-
-def test_cheapest_within_is_on_the_frontier(made: Made) -> None:
-    """Of equally cheap cells inside the interval the better one is named."""
-    scores = PLANTED | {("label", "600", "erm"): [0.79] * 3, ("label", "600", "jtt"): [0.80] * 3}
+def test_no_limit_leaves_the_unit_interval(made: Made) -> None:
+    """Whatever the seeds are."""
+    scores = {one.key: [0.03, 0.2, 0.4] for one in made.planned}
+    scores[("mask", "all", "erm")] = [0.999, 0.97, 0.8]
     _, table = tables(with_scores(made, scores))
-    best = best_cell(table)
-    assert best is not None
-    found = cheapest_within(table, best)
-    assert found is not None
-    assert (found["specificity"], found["method"]) == ("label", "jtt")
-    assert found["on_frontier"]
-
-
-def test_one_seed_claims_nothing() -> None:
-    """With one seed the answer says that there is no interval."""
-    priced, table = tables(make(plan(budgets=("600",), methods=("erm",), seeds=(0,))))
-    assert "One seed gives no interval" in answer(table, priced)
-
-
-def test_nothing_defined_recommends_nothing(made: Made) -> None:
-    """Without any defined robust AUROC nothing is recommended, and the trials are counted."""
-    nowhere = {one.key: [math.nan] * 3 for one in made.planned}
-    priced, table = tables(with_scores(made, nowhere))
-    assert "nothing can be recommended" in answer(table, priced)
-    assert any("24 finished trials have no defined" in note for note in caveats(table, priced))
-
-
-def test_caveats_name_what_limits_the_answer(made: Made) -> None:
-    """Oracle rules, missing trials, chance level and differing software are all said."""
-    poor = replace(
-        with_scores(made, {one.key: [0.40, 0.41, 0.42] for one in made.planned}),
-        trials=made.trials.iloc[1:].assign(versions=["{}"] + ['{"torch": "9"}'] * 22),
-    )
-    notes = " ".join(caveats(*reversed(tables(poor, rule=parse_rule("best test.auroc")))))
-    for expected in ("ORACLE", "1 of 24 planned trials has", "chance", "different software"):
-        assert expected in notes
-    clean = " ".join(caveats(*reversed(tables(with_scores(made, PLANTED)))))
-    assert "ORACLE" not in clean
-    assert "Provisional" not in clean
-
-
-def test_methods_that_are_given_groups_are_marked() -> None:
-    """Each by name, also with options; methods that guess them are not."""
-    dro = MethodChoice("group-dro", GroupDro(adjustment=2.0))
-    priced, table = tables(make(plan(budgets=("600",), methods=("erm", dro, "jtt", "resample"))))
-    assert set(table.loc[table["oracle"], "method"]) == {str(dro), "resample"}
-    notes = " ".join(caveats(table, priced))
-    assert "ORACLE: group-dro(adjustment=2.0), resample are given the groups" in notes
+    ends = table[["robust_auroc_low", "robust_auroc_high", "auroc_low", "auroc_high"]]
+    assert ((ends >= 0.0) & (ends <= 1.0)).all(axis=None)

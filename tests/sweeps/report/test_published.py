@@ -11,15 +11,14 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from published_tables import T_2, framed, rows
-from report_tables import Made, make, plan, report_input, small, tables, with_scores
+from published_tables import framed, rows, sections
+from report_tables import Made, evidence, make, plan, report_input, small, tables, with_scores
 from tiny_sweeps import TEXT, run_here
 
 from cluster.stores.folder import FolderStore
 from spurious.config.methods import Jtt
 from sweeps.cli import main
 from sweeps.report.build import build_report
-from sweeps.report.published_words import published_sections
 from sweeps.report.tables import REPORT_PUBLISHED
 from sweeps.spec.model import MethodChoice, load_spec
 from sweeps.spec.papers import PublishedTable, find
@@ -44,18 +43,20 @@ def test_cells_are_matched_and_subtracted(made: Made, table1: PublishedTable) ->
     scores = [0.79, 0.83, 0.84]
     frame = framed(with_scores(made, {("mask", "all", "erm"): scores}), table1)
     [row] = rows(frame, specificity="mask", budget="all", metric="robust_auroc")
-    half = T_2 * np.std(scores, ddof=1) / np.sqrt(3)
+    expected = evidence(with_scores(made, {("mask", "all", "erm"): scores}))[2].interval(
+        ("mask", "all", "erm"), "robust_auroc"
+    )
     assert row["counterpart"] == "both"
     assert (row["published_mean"], row["published_sd"], row["published_seeds"]) == (0.82, 0.039, 3)
     assert row["measured_n"] == 3
-    for name, expected in (
+    for name, number in (
         ("measured_mean", 0.82),
         ("measured_sd", np.std(scores, ddof=1)),
-        ("measured_low", 0.82 - half),
-        ("measured_high", 0.82 + half),
+        ("measured_low", expected.low),
+        ("measured_high", expected.high),
         ("difference", 0.0),
     ):
-        assert row[name] == pytest.approx(expected), name
+        assert row[name] == pytest.approx(number), name
     [overall] = rows(frame, specificity="mask", budget="all", metric="auroc")
     _, cells = tables(made)
     measured = cells.set_index(["specificity", "budget", "method"])["auroc_mean"]
@@ -116,7 +117,7 @@ def test_a_cell_without_a_result_is_still_to_be_measured(
     frame = framed(partial, table1)
     [row] = rows(frame, specificity="mask", budget="all", metric="robust_auroc")
     assert (row["counterpart"], row["measured_n"]) == ("both", 0)
-    [section] = published_sections([table1], frame)
+    [section] = sections(partial, table1)
     [shown] = [row for row in section["metrics"][1]["rows"] if row["annotation"] == "masks"]
     assert (shown["measured"], shown["published"]) == ("not measured", "0.820 ± 0.039")
 
@@ -182,6 +183,7 @@ def test_the_page_has_a_section_for_each_table(
         "0.455 ± 0.000",
         "The text says 0.46 (abstract and section 5.1)",
         "not in this sweep",
+        "SIIM-ACR's robust AUROC rests on 85 negatives and 66 positives",
         "In this sweep and not in Table 1: labels on 600 images, trained with erm;",
         "published.parquet",
     ):
@@ -189,6 +191,19 @@ def test_the_page_has_a_section_for_each_table(
     assert "nan" not in text[text.index("Published beside") : text.index("Missing and failed")]
     assert "The published numbers are of" not in text
     assert "://" not in page
+
+
+def test_what_siims_robust_auroc_rests_on_stands_beside_each_of_its_rows(
+    made: Made, table1: PublishedTable, tmp_path: Path
+) -> None:
+    """In every row of robust AUROC, in HTML and Markdown; not beside other datasets' numbers."""
+    isic = find("saab2022/table1/isic", "siim-acr")
+    assert isic is not None
+    files = build_report(report_input(made, published=[table1, isic]), tmp_path)
+    beside = "rests on 85 negatives and 66 positives"
+    rows_of_siim = len({(v.specificity, v.method) for v in table1.values if "robust" in v.metric})
+    for path in (files.page, files.text):
+        assert path.read_text().count(beside) == rows_of_siim == 5
 
 
 def test_numbers_of_another_dataset_are_marked(made: Made, tmp_path: Path) -> None:

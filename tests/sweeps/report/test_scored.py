@@ -18,6 +18,7 @@ from sweeps.commands.report import read_report_input
 from sweeps.plan.facts import plan_on
 from sweeps.report import metrics
 from sweeps.report.build import build_report
+from sweeps.report.readings import READ_METRICS
 from sweeps.report.scored import merge_scored
 from sweeps.report.tables import ReportInput
 from sweeps.report.trials import select_trials
@@ -70,6 +71,26 @@ def test_recomputed_metrics_are_the_stored_ones(before: ReportInput) -> None:
         assert len(known) == at_both.sum()
     segmenter = before.trials.loc[before.trials["specificity"] == "mask", "trial_id"]
     assert "accuracy" not in set(mine.loc[mine["trial_id"].isin(segmenter), "metric"])
+
+
+def test_readings_are_the_aurocs_of_the_epochs_and_intervals_follow(
+    before: ReportInput, tmp_path: Path
+) -> None:
+    """Value for value, of the same images in every trial; the report's limits come from them."""
+    values = merge_scored(before.epochs, before.scored)
+    values = values[(values["split"] == "test") & values["attribute"].isna()]
+    keyed = values.set_index(["trial_id", "epoch", "metric"])["value"]
+    assert {trial for trial, _ in before.readings} == set(before.trials["trial_id"])
+    for (trial_id, epoch), taken in before.readings.items():
+        for metric, reading in taken.items():
+            assert reading.value == pytest.approx(keyed[trial_id, epoch, metric], abs=1e-12)
+    for metric in READ_METRICS:
+        images = {taken[metric].images for taken in before.readings.values() if metric in taken}
+        assert len(images) == 1
+    cells = pd.read_parquet(build_report(before, tmp_path).cells)
+    limits = cells[["robust_auroc_low", "robust_auroc_high", "auroc_low", "auroc_high"]]
+    assert (limits.isna() | ((limits >= 0) & (limits <= 1))).all(axis=None)
+    assert (limits.isna().any(axis=1) == (cells["robust_auroc_interval"] == "none")).all()
 
 
 def test_numbers_that_were_shown_stay(before: ReportInput) -> None:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from spurious.scoring.registry import METRICS
 from sweeps.errors import ResultError
-from sweeps.report.statistics import paired_difference, summarize
+from sweeps.report.statistics import seed_difference, summarize, within
 
 AUROCS = st.lists(st.floats(0.0, 1.0), min_size=2, max_size=12)
 
@@ -86,12 +87,32 @@ def test_interval_covers_at_three_seeds() -> None:
     assert 0.94 < covered < 0.96
 
 
-def test_paired_difference_uses_common_seeds() -> None:
+def test_seed_difference_uses_common_seeds() -> None:
     """Seeds that one side lacks are left out; the noise that both sides share cancels."""
-    noise = np.array([0.10, -0.10, 0.05, 0.0])
-    first, second = 0.6 + noise, 0.63 + noise
-    second[3] = math.nan
-    found = paired_difference(first, second)
-    assert (found.n, found.undefined) == (3, 1)
-    assert found.mean == pytest.approx(0.03)
-    assert found.high - found.low < 1e-9
+    noise = [0.10, -0.10, 0.05]
+    first = {seed: 0.6 + shift for seed, shift in enumerate(noise)}
+    second = {seed: 0.63 + shift + 0.001 * seed for seed, shift in enumerate(noise)} | {7: 0.1}
+    found = seed_difference(first, second)
+    assert (len(found.seeds), found.kind) == (3, "two-sided")
+    assert found.mean == pytest.approx(0.031)
+    assert found.high - found.low < 0.01
+    assert seed_difference(first, {0: 0.6, 1: 0.5}).reason == "fewer than 3 seeds"
+    assert seed_difference(first, first).reason == "seeds do not differ"
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("dice", 0.0, 1.0),
+        ("auroc_gap", -1.0, 1.0),
+        ("alignment_y0", -1.0, 1.0),
+        ("brier", 0.0, 1.0),
+    ],
+)
+def test_intervals_stay_in_the_range_of_their_metric(name: str, low: float, high: float) -> None:
+    """Seeds that differ much give an interval that ends where values do."""
+    found = within(summarize([low, high, high]), METRICS[name])
+    assert (found.low, found.high) == (low, high)
+    loss = within(summarize([0.0, 4.0, 9.0]), METRICS["loss"])
+    assert loss.low == 0.0
+    assert loss.high > 9.0

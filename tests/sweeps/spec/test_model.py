@@ -68,6 +68,7 @@ def test_every_section_is_read() -> None:
     )
     assert spec.select_rule == SelectionRule("test", "robust_auroc")
     assert spec.select.operating_point == OperatingPoint(0.95)
+    assert spec.select.margin == 0.05
     assert spec.prices == Prices(
         wage_per_hour=50.0, seconds_per_click=2.5, label=2, box=3, mask=40, r=4, spurious_label=0
     )
@@ -91,6 +92,7 @@ def test_defaults_are_the_documented_ones() -> None:
     assert spec.train_for(Specificity("label"), "erm") == Train(keep="best val.auroc")
     assert spec.select_rule is None
     assert spec.select.operating_point == OperatingPoint()
+    assert spec.select.margin == 0.02
     assert spec.prices == Prices()
     assert spec.cost.include_validation is False
     assert spec.published == ()

@@ -1,0 +1,112 @@
+"""What a reader must know before trusting the answer."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sweeps.report.answer import Cell, best_cell, learned_cells
+from sweeps.report.gate import CHANCE
+from sweeps.report.wording import count, describe_cell, number
+
+FEW_SEEDS = 5
+_NAMED = 4
+
+
+def caveats(cells: pd.DataFrame, priced: pd.DataFrame) -> list[str]:
+    """Return what limits the answer, most serious first."""
+    notes = []
+    oracles = sorted(rule for rule in set(priced["rule"]) if rule.startswith("best test."))
+    if oracles:
+        notes.append(
+            f"ORACLE: the epochs were chosen with the rule '{', '.join(oracles)}', which reads the "
+            f"test split. No deployed model can be chosen so."
+        )
+    notes += _about_groups(cells)
+    notes += _about_unlearned(cells)
+    planned, done = int(cells["seeds_planned"].sum()), int(cells["seeds_done"].sum())
+    if done < planned:
+        notes.append(
+            f"Provisional: {planned - done} of {count(planned, 'planned trial')} "
+            f"{'has' if planned - done == 1 else 'have'} no result, so purchases rest on unequal "
+            f"numbers of seeds."
+        )
+    undefined = int(cells["robust_auroc_undefined"].sum())
+    if undefined:
+        notes.append(
+            f"{count(undefined, 'finished trial')} {'has' if undefined == 1 else 'have'} no "
+            f"defined robust AUROC; left out of every mean, never counted as 0."
+        )
+    best = best_cell(cells)
+    if best is not None:
+        notes += _about_best(cells, best)
+    if priced["versions"].nunique() > 1:
+        notes.append("The trials ran with different software versions; see the provenance.")
+    return notes
+
+
+def _about_groups(cells: pd.DataFrame) -> list[str]:
+    """Name methods that are given the groups, and where a method without them is above one."""
+    methods = sorted(set(cells.loc[cells["oracle"], "method"]))
+    if not methods:
+        return []
+    text = (
+        f"{', '.join(methods)} {'is' if len(methods) == 1 else 'are'} given the groups of the "
+        f"training images, whose spurious labels are in the price. That is not a limit for methods "
+        f"without them"
+    )
+    defined = cells[cells["robust_auroc_mean"].notna()]
+    above = [
+        (other, oracle)
+        for _, same in defined.groupby(["specificity", "budget"], sort=False)
+        for oracle in same[same["oracle"]].to_dict("records")
+        for other in same[~same["oracle"]].to_dict("records")
+        if other["robust_auroc_mean"] > oracle["robust_auroc_mean"]
+    ]
+    if not above:
+        return [f"{text}."]
+    other, oracle = max(above, key=lambda pair: pair[0]["robust_auroc_mean"])
+    return [
+        f"{text}: on the same annotation a mean without them is above one with them in "
+        f"{count(len(above), 'pair')}, e.g. {describe_cell(other['cell'])}, "
+        f"{number(other['robust_auroc_mean'], 2)}, above {oracle['method']}, "
+        f"{number(oracle['robust_auroc_mean'], 2)}."
+    ]
+
+
+def _about_unlearned(cells: pd.DataFrame) -> list[str]:
+    """Name the cells that the gate keeps from being an answer."""
+    marked = cells[cells["unlearned"].notna()]
+    if marked.empty:
+        return []
+    names = [
+        f"{describe_cell(cell['cell'])} ({cell['unlearned']})" for cell in marked.to_dict("records")
+    ]
+    remaining = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return [
+        f"{count(len(names), 'purchase')} of {len(cells)} learned nothing that can be told from "
+        f"chance and {'is' if len(names) == 1 else 'are'} neither ranked nor on the frontier: "
+        f"{'; '.join(names[:_NAMED] + remaining)}."
+    ]
+
+
+def _about_best(cells: pd.DataFrame, best: Cell) -> list[str]:
+    notes = []
+    if best["robust_auroc_mean"] <= CHANCE:
+        notes.append("No purchase does better than chance (0.5) on average.")
+    elif best["robust"].kind != "none" and best["robust_auroc_low"] <= CHANCE:
+        notes.append("The best purchase's interval includes 0.5, which is chance.")
+    learned = learned_cells(cells)
+    if len(learned) > 1:
+        first = best["best_probability"]
+        chance = f" It is the best with a probability of {number(first, 2)}." if first >= 0 else ""
+        notes.append(
+            f"The best of {len(learned)} is picked by the numbers that are shown, so it tends to "
+            f"look better than it will be; confirm it with new seeds before spending.{chance}"
+        )
+    most = int(cells["robust_auroc_n"].max())
+    if 1 < most < FEW_SEEDS:
+        notes.append(
+            f"With {count(most, 'seed')} per purchase the intervals are wide; a difference whose "
+            f"interval includes 0 is not established."
+        )
+    return notes
