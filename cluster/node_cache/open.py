@@ -135,14 +135,12 @@ def open_dataset(
         Unavailable: the store failed, or waiting took too long.
     """
     _make_cache_folder(cache_dir)
-    folder = dataset_folder(cache_dir, manifest.content_digest)
-    began = time.monotonic()
+    folder, began = dataset_folder(cache_dir, manifest.content_digest), time.monotonic()
     with held_lock(folder, f"dataset {manifest.name} being fetched", wait_seconds):
         free = time.monotonic()
         fetched, fetching = 0, 0.0
         mapped, discarded = _map_if_sound(folder, manifest)
-        hit = mapped is not None
-        if mapped is None:
+        if not (hit := mapped is not None):
             fetched = fetch_dataset(store, manifest, folder, progress)
             fetching = time.monotonic() - free
             mapped = _map(folder, manifest)

@@ -33,12 +33,12 @@ def check_settings() -> None:
     for name in _VARIABLES:
         _check(os.environ.get(name, ""), f"the variable {name}")
     try:
-        found = boto3.Session().get_credentials()
+        keys = boto3.Session().get_credentials()
     except BotoCoreError:  # reported by the first request, with what to do
         return
-    if type(found) is Credentials:  # others fetch their keys over a network when asked for them
+    if type(keys) is Credentials:  # others fetch their keys over a network when asked for them
         for part in ("access_key", "secret_key", "token"):
-            _check(getattr(found, part) or "", f"{part} of the AWS credentials ({found.method})")
+            _check(getattr(keys, part) or "", f"{part} of the AWS credentials ({keys.method})")
 
 
 def _check(value: str, what: str) -> None:

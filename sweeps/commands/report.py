@@ -86,9 +86,7 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
     directions = {a.name: a.direction for a in manifest.attributes}
     scored, readings = _score_predictions(spec, store, stored["trials"], directions)
     return ReportInput(
-        trials=tables["trials"],
-        epochs=tables["epochs"],
-        failures=tables["failures"],
+        **{name: tables[name] for name in ("trials", "epochs", "failures")},
         planned=[PlannedTrial(trial.cell, trial.config.seed, trial.id) for trial in plan.trials],
         prices=spec.prices,
         provenance=Provenance(
@@ -102,10 +100,7 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
                 "done": len(plan.done),
                 "skipped cells": len(plan.skipped),
             },
-            versions={
-                "spurious-sweeps": version("spurious-sweeps"),
-                "Python": platform.python_version(),
-            },
+            versions=_versions(),
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             directions=directions,
             synthetic=manifest.synthetic,
@@ -125,6 +120,13 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
         readings=readings,
         margin=spec.select.margin,
     )
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "spurious-sweeps": version("spurious-sweeps"),
+        "Python": platform.python_version(),
+    }
 
 
 def _score_predictions(

@@ -37,9 +37,7 @@ def run_plan(
     """Run a plan's missing trials.
 
     Args:
-        spec: The sweep.
-        plan: Its plan against the store.
-        store: Where results go.
+        spec, plan, store: The sweep, its plan against the store, and where results go.
         session: The Ray session to run on.
         cache: Folder of the node cache, the same on every node.
         console: A rich console for progress.
@@ -53,9 +51,8 @@ def run_plan(
     """
     saved = checkpointed_ids(store)
     tasks = [task_for(t, spec, store.url, cache, t.id in saved) for t in plan.missing]
-    resources = spec.resources
     concurrent = how_many_at_once(
-        resources.cpus, resources.gpus, session.nodes, may_grow=session.may_grow
+        spec.resources.cpus, spec.resources.gpus, session.nodes, may_grow=session.may_grow
     )
     _print_start(spec, plan, len(tasks), concurrent, console)
     watch = StoreWatch(store)
@@ -67,22 +64,28 @@ def run_plan(
         tally = run_tasks(
             spec.name,
             tasks,
-            cpus=resources.cpus,
-            gpus=resources.gpus,
+            cpus=spec.resources.cpus,
+            gpus=spec.resources.gpus,
             watcher=Watchers(progress, metrics, losses),
             store=watch,
             scratch=session.folder if os.access(session.folder, os.W_OK) else None,
             fit_function=fit_function,
         )
-    if watch.error is not None:
-        committed = sum(outcome.state == "committed" for outcome in tally.outcomes.values())
-        raise SweepError(
-            f"sweep '{spec.name}' stopped: {committed} trials finished, {len(tasks) - committed} "
-            f"are not done; {watch.error}"
-        )
+    _refuse_lost_store(spec, len(tasks), tally, watch)
     rerun = {key for key, outcome in tally.outcomes.items() if outcome.state in HAS_RESULT}
     done = (committed_ids(store) - plan.damaged.keys()) | rerun
     return _conclude(spec, tasks, tally, done, console)
+
+
+def _refuse_lost_store(spec: Spec, n_tasks: int, tally: Tally, watch: StoreWatch) -> None:
+    """End a run whose store was given up; its trials are not failed but not done."""
+    if watch.error is None:
+        return
+    committed = sum(outcome.state == "committed" for outcome in tally.outcomes.values())
+    raise SweepError(
+        f"sweep '{spec.name}' stopped: {committed} trials finished, {n_tasks - committed} "
+        f"are not done; {watch.error}"
+    )
 
 
 def _print_start(spec: Spec, plan: Plan, to_run: int, concurrent: int, console: Any) -> None:

@@ -63,6 +63,26 @@ def cells(
             several datasets, models or balances in one cell.
     """
     _check(priced, planned)
+    table = pd.DataFrame(_rows(priced, planned, failures, evidence))
+    table["complete"] = table["robust_auroc_n"] == table["seeds_planned"]
+    learned = table["unlearned"].isna()
+    scores = table["robust_auroc_mean"].where(learned)
+    table["on_frontier"] = on_frontier(table["dollars_mean"], scores)
+    keys = cell_keys(table)
+    table["frontier_share"] = frontier_share(
+        by_seed(priced, keys, "dollars"), by_seed(priced, keys, "test_robust_auroc")
+    )
+    table = table.assign(**_probabilities(table, evidence), schema_version=REPORT_SCHEMA_VERSION)
+    return table[[*(column.name for column in REPORT_CELLS), *OBJECTS]]
+
+
+def _rows(
+    priced: pd.DataFrame,
+    planned: Sequence[PlannedTrial],
+    failures: pd.DataFrame,
+    evidence: Evidence,
+) -> list[dict[str, Any]]:
+    """Return what is known of each planned cell by itself."""
     failed = set(failures["trial_id"])
     seeds_planned = Counter(trial.key for trial in planned)
     seeds_failed = Counter(
@@ -96,17 +116,7 @@ def cells(
             | {"robust": robust, "overall": overall}
             | {"holes": tuple(sorted(set(seeds_of[cell.key]) - set(known)))}
         )
-    table = pd.DataFrame(rows)
-    table["complete"] = table["robust_auroc_n"] == table["seeds_planned"]
-    learned = table["unlearned"].isna()
-    scores = table["robust_auroc_mean"].where(learned)
-    table["on_frontier"] = on_frontier(table["dollars_mean"], scores)
-    keys = cell_keys(table)
-    table["frontier_share"] = frontier_share(
-        by_seed(priced, keys, "dollars"), by_seed(priced, keys, "test_robust_auroc")
-    )
-    table = table.assign(**_probabilities(table, evidence), schema_version=REPORT_SCHEMA_VERSION)
-    return table[[*(column.name for column in REPORT_CELLS), *OBJECTS]]
+    return rows
 
 
 def cell_keys(table: pd.DataFrame) -> list[tuple[str, str, str]]:

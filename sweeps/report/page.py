@@ -110,6 +110,14 @@ def page_context(
         "resolution": resolution_context(figures.resolution, source.squares),
         "failed": _failed_rows(without),
         "missing": _missing_rows(without),
+        "files": files,
+        **_rest_of_page(source, priced),
+    }
+
+
+def _rest_of_page(source: ReportInput, priced: pd.DataFrame) -> dict[str, Any]:
+    """Return how numbers were chosen and priced, and what they were computed with."""
+    return {
         "undefined": _undefined_rows(priced),
         **_rule(source.rule, priced),
         "axis": _axis_text(source),
@@ -119,7 +127,6 @@ def page_context(
         "groups": _group_rows(source, priced),
         "directions": bool(source.provenance.directions),
         "software": _software_rows(priced),
-        "files": files,
     }
 
 
@@ -162,7 +169,7 @@ def _describe_origin(source: ReportInput) -> str:
         if not GENERATORS.keys() & set(table.datasets) and synthetic
     ]
     if real:
-        text += f" {' and '.join(real)} is of real images and is no comparison."
+        text += f" {' and '.join(real)} is of real images: not a comparison."
     return text
 
 

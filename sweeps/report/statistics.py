@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spurious.scoring.registry import Metric
+from spurious.scoring.metric import Metric
 from sweeps.errors import ResultError
 from sweeps.report.inference.intervals import FEWEST_SEEDS, Interval, t_quantile
 

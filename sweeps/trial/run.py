@@ -8,6 +8,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -108,29 +109,24 @@ def run_trial(
         began = datetime.now(UTC)
         _log.info("attempt %s begins", attempt)
         cached = _open(store, task, shown)
-        dataset, warnings = cached.dataset, _describe_discarded(cached)
+        warnings = _describe_discarded(cached)
         state = TrainingState(store, task, clock, control)
+        on_epoch = _after_check(cached, shown.telling(progress))
         try:
-            on_epoch = _after_check(cached, shown.telling(progress))
             hooks = _make_hooks(store, task, state, on_epoch)
-            fitted = fit_function(dataset, task, hooks, store)
+            fitted = fit_function(cached.dataset, task, hooks, store)
         except Stopped as stopped:
             _log.info("attempt %s %s", attempt, stopped)
             return Outcome(task.trial_id, "stopped", clock.attempt(), warnings=warnings)
         cached.check_unchanged()
-        rows = Rows(dataset, task, attempt, fitted)
+        rows = Rows(cached.dataset, task, attempt, fitted)
         trial = rows.trial(began, clock.trial())
-        won = _commit(store, rows, trial)
-        _log.info("attempt %s %s", attempt, "committed" if won else "lost the race")
+        ending = "committed" if _commit(store, rows, trial) else "lost the race"
+        _log.info("attempt %s %s", attempt, ending)
         state.forget()
-    return Outcome(
-        task.trial_id,
-        "committed" if won else "lost the race",
-        clock.attempt(),
-        images=fitted.images_trained,
-        robust_auroc=trial["test_robust_auroc"],
-        warnings=warnings,
-    )
+    outcome = Outcome(task.trial_id, ending, clock.attempt(), warnings=warnings)
+    robust = trial["test_robust_auroc"]
+    return replace(outcome, images=fitted.images_trained, robust_auroc=robust)
 
 
 def _has_result(store: Store, trial_id: str) -> bool:
