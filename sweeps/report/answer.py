@@ -18,6 +18,7 @@ from sweeps.report.wording import (
     number,
     seed_values,
     sentence,
+    without,
 )
 
 WIDEST = 0.5
@@ -136,9 +137,7 @@ def _seeds(cell: Cell) -> str:
     done, planned = int(cell["robust_auroc_n"]), int(cell["seeds_planned"])
     if done == planned:
         return count(done, "seed")
-    holes = ", ".join(str(seed) for seed in cell["holes"])
-    name = "seed" if len(cell["holes"]) == 1 else "seeds"
-    return f"{done} of {planned} planned seeds, without {name} {holes}"
+    return f"{done} of {planned} planned seeds{without(cell['holes'])}"
 
 
 def _cheaper_sentence(cheaper: Cell, difference: Interval, margin: float) -> str:

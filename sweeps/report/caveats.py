@@ -6,7 +6,7 @@ import pandas as pd
 
 from sweeps.report.answer import Cell, best_cell, learned_cells
 from sweeps.report.gate import CHANCE
-from sweeps.report.wording import count, describe_cell, number
+from sweeps.report.wording import count, describe_cell, number, without
 
 FEW_SEEDS = 5
 _NAMED = 4
@@ -68,8 +68,9 @@ def _about_groups(cells: pd.DataFrame) -> list[str]:
     return [
         f"{text}: on the same annotation a mean without them is above one with them in "
         f"{count(len(above), 'pair')}, e.g. {describe_cell(other['cell'])}, "
-        f"{number(other['robust_auroc_mean'], 2)}, above {oracle['method']}, "
-        f"{number(oracle['robust_auroc_mean'], 2)}."
+        f"{number(other['robust_auroc_mean'], 2)}{without(other['holes'])}, above "
+        f"{oracle['method']}, {number(oracle['robust_auroc_mean'], 2)}"
+        f"{without(oracle['holes'])}."
     ]
 
 

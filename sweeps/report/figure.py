@@ -21,6 +21,7 @@ from sweeps.report.panels import (
     MUTED,
     OVERALL,
     ROBUST,
+    UNLEARNED,
     Marks,
     dollar_axis,
     draw_frontier,
@@ -59,7 +60,8 @@ CAPTION = (
     "95 % interval for new seeds and new patients, where there is one. A number tells how many "
     "training images were annotated, where there is room for it. Ringed markers on the line are "
     "the frontier: no other purchase that learned something costs no more and scores no less. "
-    "Hollow markers lack a planned seed. The grey line at 0.5 is chance. Purchases at one price "
+    "Pale ones learned nothing and are not ranked. Hollow markers lack a planned seed. The grey "
+    "line at 0.5 is chance. Purchases at one price "
     "are drawn side by side; the table has the exact dollars."
 )
 
@@ -135,6 +137,7 @@ def _legend(figure: Figure, colours: dict[str, str], markers: dict[str, str]) ->
         entry("frontier", marker="o", linestyle="-", color=INK, linewidth=1.2, **ring),
         entry("one seed", marker="o", color=MUTED, markersize=3, alpha=0.5),
         entry("95 % interval", marker="|", color=MUTED, markersize=11, markeredgewidth=1.4),
+        entry("learned nothing", marker="o", color=MUTED, alpha=UNLEARNED),
         entry("seed missing", marker="o", markerfacecolor="white", markeredgecolor=MUTED),
         entry("chance", linestyle="-", color=FAINT, linewidth=1.4),
     ]

@@ -23,6 +23,8 @@ LEAST_DISTANCE = 0.011
 """Between the markers of two cells, as a fraction of the axis' width."""
 LEAST_SPAN = 0.1
 """Least height of a panel in AUROC, so that noise is not blown up to its full height."""
+UNLEARNED = 0.3
+"""Opacity of cells whose models learned nothing, which are not ranked."""
 INK, MUTED, FAINT, GRID = "#1b1f24", "#57606a", "#b4bcc4", "#eef1f4"
 
 
@@ -102,6 +104,7 @@ def draw_panel(axes: Axes, marks: Marks, metric: str) -> None:
             "markerfacecolor": colour if complete else "white",
             "markeredgecolor": "white" if complete else colour,
             "markeredgewidth": 0.8 if complete else 1.3,
+            "alpha": 1.0 if pd.isna(cells["unlearned"][i]) else UNLEARNED,
         }
         axes.plot(x, mean, marks.markers[i], zorder=5, **style)
     _auroc_axis(axes, np.concatenate([ends.ravel(), seeds.ravel()]), main)

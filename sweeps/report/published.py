@@ -21,6 +21,9 @@ from sweeps.report.statistics import Summary, summarize, summarize_images, withi
 from sweeps.report.tables import REPORT_PUBLISHED, REPORT_SCHEMA_VERSION
 from sweeps.spec.papers import PublishedTable, PublishedValue
 
+OBJECTS = ["value", "cell", "holes", "seeds", "interval"]
+"""Columns that are not written: objects that sentences are made from."""
+
 
 def published_frame(
     tables: Sequence[PublishedTable],
@@ -46,8 +49,9 @@ def published_frame(
 
     Returns:
         Columns of `REPORT_PUBLISHED`, `value` as a `PublishedValue` and `cell` as a `Cell`, None
-        where there is none, `seeds` as seed to defined value and `interval` as an `Interval` of
-        metrics with readings, else None; per table and metric the cells of the sweep first.
+        where there is none, `holes` as the planned seeds without a result, `seeds` as seed to
+        defined value and `interval` as an `Interval` of metrics with readings, else None; per table
+        and metric the cells of the sweep first.
     """
     rows: list[dict[str, Any]] = []
     for table in tables:
@@ -55,18 +59,18 @@ def published_frame(
             values = [value for value in table.values if value.metric == metric]
             measured = _measured(metric, cells, priced, epochs, evidence, squares)
             matched = set()
-            for cell in cells["cell"]:
+            for cell, holes in zip(cells["cell"], cells["holes"], strict=True):
                 value = next((value for value in values if _covers(value, cell)), None)
                 matched.add(value)
                 row = _row(table, metric, cell.key, value, measured.get(cell.key))
-                rows.append(row | {"cell": cell})
+                rows.append(row | {"cell": cell, "holes": holes})
             for value in values:
                 if value not in matched:
                     of_paper = (value.specificity, value.budget, value.method)
                     row = _row(table, metric, of_paper, value, None)
-                    rows.append(row | {"counterpart": "paper", "cell": None})
+                    rows.append(row | {"counterpart": "paper", "cell": None, "holes": ()})
     columns = [column.name for column in REPORT_PUBLISHED]
-    frame = pd.DataFrame(rows, columns=[*columns, "value", "cell", "seeds", "interval"])
+    frame = pd.DataFrame(rows, columns=[*columns, *OBJECTS])
     return frame.astype({"published_seeds": "Int64", "published_rank": "Int64"})
 
 

@@ -13,7 +13,7 @@ from sweeps.report.inference.intervals import Interval
 from sweeps.report.inference.orders import Order, judge_orders
 from sweeps.report.readings import READ_METRICS
 from sweeps.report.statistics import seed_difference, t_interval
-from sweeps.report.wording import count, describe_cell, interval, number, sentence
+from sweeps.report.wording import count, describe_cell, interval, number, sentence, without
 
 Row = Mapping[str, Any]
 Pair = tuple[Row, Row]
@@ -112,7 +112,7 @@ def _sentences(
         if order.verdict == "contradicted"
     ]
     undecided = [
-        f"{describe_cell(high['cell'])} above {describe_cell(low['cell'])} "
+        f"{_describe(high)} above {_describe(low)} "
         f"({_needed(order, evidence.images(_key(low), metric))})"
         for (low, high), order in zip(pairs, judged, strict=True)
         if order.verdict == "not decided"
@@ -120,6 +120,11 @@ def _sentences(
     remaining = [f"{len(undecided) - _NAMED} more"] if len(undecided) > _NAMED else []
     text = f"Not decided: {'; '.join(undecided[:_NAMED] + remaining)}."
     return [counted, *contradicted, *([text] if undecided else [])]
+
+
+def _describe(row: Row) -> str:
+    """Return a cell in words, with the planned seeds that it lacks."""
+    return f"{describe_cell(row['cell'])}{without(row['holes'])}"
 
 
 def _needed(order: Order, images: int | None) -> str:
@@ -139,8 +144,8 @@ def _reversal(where: str, metric: str, low: Row, high: Row, order: Order) -> str
     measured = [number(row["measured_mean"], digits) for row in (low, high)]
     difference = order.difference
     text = (
-        f"{sentence(describe_cell(low['cell']))}: measured {words} {measured[0]}, above "
-        f"{measured[1]} of {describe_cell(high['cell'])}; the paired difference is "
+        f"{sentence(_describe(low))}: measured {words} {measured[0]}, above "
+        f"{measured[1]} of {_describe(high)}; the paired difference is "
         f"{number(-difference.mean, digits)} (95 % interval "
         f"{interval(-difference.high, -difference.low, digits)}). "
         f"{where} has it the other way round"

@@ -31,7 +31,7 @@ SIZES = {
         "0.066 at an AUROC of 0.82 for one model, wider than the spreads that the paper prints."
     )
 }
-"""Dataset to what a reader of its published robust AUROCs must know beside each of them."""
+"""Dataset to what a reader of its published numbers must know beside each of them."""
 _COUNTERPARTS = {"both": "", "sweep": "not in the paper", "paper": "not in this sweep"}
 
 Row = Mapping[str, Any]
@@ -90,7 +90,7 @@ def _metric(
     table: PublishedTable, metric: str, rows: list[dict[str, Any]], orders: list[str]
 ) -> dict[str, Any]:
     ranks = max((row["published_rank"] or 0 for row in rows), default=0)
-    rests_on = SIZES.get(table.values[0].dataset, "") if metric == "robust_auroc" else ""
+    rests_on = SIZES.get(table.values[0].dataset, "")
     return {
         "name": sentence(METRICS[metric].words),
         "rows": [_format(row, ranks, rests_on) for row in rows],

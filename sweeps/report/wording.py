@@ -64,6 +64,14 @@ def describe_cell(cell: Cell) -> str:
     return f"{noun} {on} {images(cell.budget)} images, trained with {cell.method}"
 
 
+def without(holes: Sequence[int]) -> str:
+    """Return `, without seed 1`; empty where a cell has all its planned seeds."""
+    if not holes:
+        return ""
+    seeds = ", ".join(str(seed) for seed in holes)
+    return f", without {'seed' if len(holes) == 1 else 'seeds'} {seeds}"
+
+
 def sentence(text: str) -> str:
     """Return the text with its first letter in upper case."""
     return text[:1].upper() + text[1:]

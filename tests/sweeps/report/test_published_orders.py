@@ -82,6 +82,16 @@ def test_other_pairs_are_counted_and_say_what_they_need(
         assert needed in text
 
 
+def test_a_missing_seed_is_named_in_the_sentence(made: Made) -> None:
+    """Two of three seeds of one side: no interval, and which seed is missing."""
+    planted = with_scores(made, ABOVE)
+    mine = made.trials[(made.trials["specificity"] == "mask") & (made.trials["budget"] == "600")]
+    holed = replace(planted, trials=made.trials.drop(mine[mine["seed"] == 2].index))
+    _, told = sentences(holed, paper(PAIR))
+    assert "masks on 600 images, trained with erm, without seed 2 above labels" in told
+    assert "no interval: fewer than 3 seeds" in told
+
+
 def test_holm_corrects_within_the_table(made: Made) -> None:
     """A pair that is decided alone is not beside many that are not."""
     scores = {LABELS: [0.60, 0.62, 0.61], MASKS: [0.70, 0.80, 0.75]}
@@ -156,6 +166,7 @@ def image_row(specificity: str, mean: float, **changes: Any) -> dict[str, Any]:
         **{"published_sd": np.nan, "published_seeds": None, "measured_n": 3},
         **{"measured_mean": mean, "measured_low": np.nan, "measured_high": np.nan},
         **{"seeds": dict.fromkeys(range(3), mean), "cell": cell_named(specificity, "all", "erm")},
+        "holes": (),
     }
     return row | changes
 
