@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sweeps.errors import ResultError
 from sweeps.plan.cell import Cell
-from sweeps.report.evidence import Evidence
+from sweeps.report.evidence import Evidence, Key
 from sweeps.report.frontier import frontier_share, on_frontier
 from sweeps.report.gate import find_unlearned
 from sweeps.report.inference.intervals import Interval
@@ -63,7 +63,13 @@ def cells(
             several datasets, models or balances in one cell.
     """
     _check(priced, planned)
-    table = pd.DataFrame(_rows(priced, planned, failures, evidence))
+    by_cell = dict(list(priced.sort_values("seed").groupby(CELL, sort=False)))
+    seeds = _seeds(priced, planned, failures)
+    rows = [
+        _row(priced, cell, by_cell.get(cell.key, priced.iloc[:0]), seeds[cell.key], evidence)
+        for cell in _order(planned)
+    ]
+    table = pd.DataFrame(rows)
     table["complete"] = table["robust_auroc_n"] == table["seeds_planned"]
     learned = table["unlearned"].isna()
     scores = table["robust_auroc_mean"].where(learned)
@@ -76,47 +82,46 @@ def cells(
     return table[[*(column.name for column in REPORT_CELLS), *OBJECTS]]
 
 
-def _rows(
-    priced: pd.DataFrame,
-    planned: Sequence[PlannedTrial],
-    failures: pd.DataFrame,
-    evidence: Evidence,
-) -> list[dict[str, Any]]:
-    """Return what is known of each planned cell by itself."""
+def _seeds(
+    priced: pd.DataFrame, planned: Sequence[PlannedTrial], failures: pd.DataFrame
+) -> dict[Key, tuple[list[int], int]]:
+    """Return each cell's planned seeds, and how many of those without a result failed."""
     failed = set(failures["trial_id"])
-    seeds_planned = Counter(trial.key for trial in planned)
-    seeds_failed = Counter(
-        trial.key for trial in _missing(priced, planned) if trial.trial_id in failed
-    )
-    seeds_of: dict[Any, list[int]] = {}
+    lost = Counter(trial.key for trial in _missing(priced, planned) if trial.trial_id in failed)
+    seeds: dict[Key, list[int]] = {}
     for trial in planned:
-        seeds_of.setdefault(trial.key, []).append(trial.seed)
-    by_cell = dict(list(priced.sort_values("seed").groupby(CELL, sort=False)))
-    rows = []
-    for cell in _order(planned):
-        trials = by_cell.get(cell.key, priced.iloc[:0])
-        identity = {
-            "dataset": priced["dataset"].iloc[0],
-            "dataset_digest": priced["dataset_digest"].iloc[0],
-            **dict(zip(CELL, cell.key, strict=True)),
-            "cell": cell,
-            "oracle": cell.method.options.oracle,
-            "balance": trials["balance"].iloc[0] if len(trials) else None,
-            "model": trials["model"].iloc[0] if len(trials) else None,
-            "seeds_planned": seeds_planned[cell.key],
-            "seeds_done": len(trials),
-            "seeds_failed": seeds_failed[cell.key],
-        }
-        robust, overall = (evidence.interval(cell.key, name) for name in _INTERVALS)
-        known = evidence.values(cell.key, "robust_auroc")
-        rows.append(
-            identity
-            | _measures(trials, robust, overall)
-            | {"unlearned": find_unlearned(trials, overall, cell.specificity.kind != "label")}
-            | {"robust": robust, "overall": overall}
-            | {"holes": tuple(sorted(set(seeds_of[cell.key]) - set(known)))}
-        )
-    return rows
+        seeds.setdefault(trial.key, []).append(trial.seed)
+    return {key: (of, lost[key]) for key, of in seeds.items()}
+
+
+def _row(
+    priced: pd.DataFrame,
+    cell: Cell,
+    trials: pd.DataFrame,
+    seeds: tuple[list[int], int],
+    evidence: Evidence,
+) -> dict[str, Any]:
+    """Return what a cell's row says of it alone."""
+    planned, failed = seeds
+    robust, overall = (evidence.interval(cell.key, name) for name in _INTERVALS)
+    known = evidence.values(cell.key, "robust_auroc")
+    return {
+        "dataset": priced["dataset"].iloc[0],
+        "dataset_digest": priced["dataset_digest"].iloc[0],
+        **dict(zip(CELL, cell.key, strict=True)),
+        "cell": cell,
+        "oracle": cell.method.options.oracle,
+        "balance": trials["balance"].iloc[0] if len(trials) else None,
+        "model": trials["model"].iloc[0] if len(trials) else None,
+        "seeds_planned": len(planned),
+        "seeds_done": len(trials),
+        "seeds_failed": failed,
+        **_measures(trials, robust, overall),
+        "unlearned": find_unlearned(trials, overall, cell.specificity.kind != "label"),
+        "robust": robust,
+        "overall": overall,
+        "holes": tuple(sorted(set(planned) - set(known))),
+    }
 
 
 def cell_keys(table: pd.DataFrame) -> list[tuple[str, str, str]]:

@@ -17,7 +17,7 @@ from sweeps.report.inference.joint import Joint, joint_distribution
 from sweeps.report.readings import Readings
 
 Key = tuple[str, str, str]
-MOST_CELLS = 2000
+MOST_CELLS = 1000
 """Cells above which no joint distribution is made: its matrix is quadratic in them."""
 _OTHER_IMAGES = "seeds were scored on different images"
 

@@ -77,17 +77,14 @@ def page_context(
     """Return what both templates print.
 
     Args:
-        given: The report's input.
+        source: The report's input.
         priced: The result of `price_trials`.
-        cells: The result of `cells`.
-        evidence: What they rest on.
-        published: The result of `published_frame`.
-        measured: The result of `measures`.
-        metrics: The result of `metric_frame`.
+        cells, evidence: The result of `cells`, and what they rest on.
+        published, measured, metrics: Of `published_frame`, `measures` and `metric_frame`.
         figures: What is drawn.
         files: Names of the files beside the page.
     """
-    without = find_unfinished(priced, source.planned, source.failures)
+    unfinished = find_unfinished(priced, source.planned, source.failures)
     return {
         "provenance": source.provenance,
         "origin": _describe_origin(source),
@@ -108,8 +105,8 @@ def page_context(
         "metrics": metric_context(cells, priced, source.epochs, metrics, source.point),
         "projection": projection_context(source.embeddings, figures.projection),
         "resolution": resolution_context(figures.resolution, source.squares),
-        "failed": _failed_rows(without),
-        "missing": _missing_rows(without),
+        "failed": _failed_rows(unfinished),
+        "missing": _missing_rows(unfinished),
         "files": files,
         **_rest_of_page(source, priced),
     }

@@ -120,16 +120,15 @@ def frontier_probability(dollars: ArrayLike, draws: Floats) -> Floats:
     """
     cost = np.asarray(dollars, dtype=np.float64)
     undefined = np.isnan(cost) | np.isnan(draws).any(axis=0)
-    on = np.zeros(len(cost))
-    for cell in np.flatnonzero(~undefined):
-        cheaper = ~undefined & (cost < cost[cell])
-        equal = ~undefined & (cost == cost[cell])
-        free = np.ones(len(draws), dtype=bool)
-        if cheaper.any():
-            free &= draws[:, cell] > draws[:, cheaper].max(axis=1)
-        free &= draws[:, cell] >= draws[:, equal].max(axis=1)
-        on[cell] = free.mean()
-    return np.where(undefined, np.nan, on)
+    on = np.full(len(cost), np.nan)
+    best_cheaper = np.full(len(draws), -np.inf)
+    for price in np.unique(cost[~undefined]):
+        here = np.flatnonzero(~undefined & (cost == price))
+        best_here = draws[:, here].max(axis=1)
+        free = (draws[:, here] > best_cheaper[:, None]) & (draws[:, here] == best_here[:, None])
+        on[here] = free.mean(axis=0)
+        best_cheaper = np.maximum(best_cheaper, best_here)
+    return on
 
 
 def best_probability(draws: Floats) -> Floats:
