@@ -140,7 +140,9 @@ class George(GroupWeights, FirstModelOptions):
             difference of the last layer's two rows) or `none`.
         components: Dimensions of `umap` and `pca`.
         neighbours: Neighbours of `umap`.
-        centre: Subtract a class's mean feature first.
+        centre: Subtract the mean feature first.
+        centre_by: `class` subtracts each class's mean, `all` that of all training images (the
+            reference code).
         normalise: Scale each feature vector to length 1.
         clusterer: `gmm` (full covariance) or `kmeans`.
         clusters: Clusters per class; None chooses 2 to `max_clusters` by the silhouette.
@@ -150,12 +152,15 @@ class George(GroupWeights, FirstModelOptions):
         whole: A class that is not clustered.
         groups: `clusters`, or `pairs`: one group for each pair of a negative and a positive
             cluster (the published variant for AUROC).
+        adjust_pairs: n of a pair's C / sqrt n: the images of `both` clusters, or of the `negatives`
+            alone (the reference code, whose positives are one cluster).
     """
 
     reduce: Literal["umap", "pca", "hardness", "none"] = "umap"
     components: Annotated[int, Ge(1), Le(64)] = 2
     neighbours: Annotated[int, Ge(2), Le(200)] = 10
     centre: bool = False
+    centre_by: Literal["class", "all"] = "class"
     normalise: bool = True
     clusterer: Literal["gmm", "kmeans"] = "gmm"
     clusters: Annotated[int, Ge(1), Le(50)] | None = None
@@ -163,6 +168,7 @@ class George(GroupWeights, FirstModelOptions):
     overcluster: bool = False
     whole: Literal["none", "negatives", "positives"] = "none"
     groups: Literal["clusters", "pairs"] = "clusters"
+    adjust_pairs: Literal["both", "negatives"] = "both"
     draw: GroupDraw = "natural"
 
 
@@ -178,11 +184,15 @@ class Dfr(FirstModelOptions):
             validation images; `classes` balances labels alone.
         attribute: The attribute that makes the groups; None is all of them together.
         refits: Balanced draws whose coefficients are averaged.
+        scale_by: Features are standardised by those of all validation images (`val`), or by those
+            of the annotated training images, and the choice of the penalty by the images that it
+            is fitted on (`train`, the reference code).
     """
 
     balance: Literal["groups", "classes"] = "groups"
     attribute: str | None = None
     refits: Annotated[int, Ge(1), Le(1000)] = 20
+    scale_by: Literal["val", "train"] = "val"
 
     trains_on_validation: ClassVar[bool] = True
 
@@ -205,11 +215,14 @@ class Lff(Method):
         difficulty: `averaged` losses per image, normalised per class (the paper), or the step's
             own (`instantaneous`).
         memory: Rate at which `averaged` losses keep their past.
+        gradient_factor: Of the biased network's loss: `one` is the paper's (1 - p^q) / q; `power`
+            multiplies it by q (the reference code, whose gradient is q p^q times cross-entropy's).
     """
 
     power: Annotated[float, Gt(0.0), Le(1.0)] = 0.7
     difficulty: Literal["averaged", "instantaneous"] = "averaged"
     memory: Annotated[float, Ge(0.0), Lt(1.0)] = 0.7
+    gradient_factor: Literal["one", "power"] = "one"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,6 +331,9 @@ def _(options: GroupWeights) -> list[str]:
         messages += unread(
             options, "reduce", {"components": ("umap", "pca"), "neighbours": ("umap",)}
         )
+        messages += unread(options, "groups", {"adjust_pairs": ("pairs",)})
+        if options.centre_by != George.centre_by and not options.centre:
+            messages.append("centre_by is not read without centre: true; add it, or remove this")
         if options.clusters is not None and options.max_clusters != George.max_clusters:
             messages.append("max_clusters is not read where clusters are given; remove one of them")
     return messages

@@ -121,6 +121,9 @@ class WeakLabels:
 RESTS: Mapping[str, type[Any]] = {"unlabelled": Unlabelled, "label": WeakLabels}
 
 
+Clicks = Annotated[float, Ge(0.0), Le(10_000.0)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prices:
     """Version 1 of the price table: clicks per annotated image (Saab et al. 2022, section 4.1).
@@ -135,13 +138,13 @@ class Prices:
         spurious_label: Clicks per image and spurious attribute.
     """
 
-    wage_per_hour: Annotated[float, Ge(0.0)] = 100.0
-    seconds_per_click: Annotated[float, Ge(0.0)] = 1.0
-    label: Annotated[float, Ge(0.0)] = 1.0
-    box: Annotated[float, Ge(0.0)] = 2.0
-    mask: Annotated[float, Ge(0.0)] = 45.0
-    r: Annotated[float, Ge(0.0)] = 2.0
-    spurious_label: Annotated[float, Ge(0.0)] = 1.0
+    wage_per_hour: Annotated[float, Ge(0.0), Le(10_000.0)] = 100.0
+    seconds_per_click: Annotated[float, Ge(0.0), Le(3600.0)] = 1.0
+    label: Clicks = 1.0
+    box: Clicks = 2.0
+    mask: Clicks = 45.0
+    r: Clicks = 2.0
+    spurious_label: Clicks = 1.0
 
     VERSION: ClassVar[int] = 1
 

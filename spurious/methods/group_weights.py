@@ -50,11 +50,14 @@ class Exponentiated:
     Args:
         sizes: (G,) float64, training images of each group.
         options: Step size, adjustment, and whether adjusted losses are normalised.
+        adjusted_by: (G,) float64, n of C / sqrt n.
     """
 
-    def __init__(self, sizes: torch.Tensor, options: GroupWeights) -> None:
+    def __init__(
+        self, sizes: torch.Tensor, options: GroupWeights, adjusted_by: torch.Tensor
+    ) -> None:
         self.options = options
-        self.adjustments = options.adjustment / sizes.sqrt()
+        self.adjustments = options.adjustment / adjusted_by.sqrt()
         self.memory = torch.zeros_like(sizes).log_softmax(dim=0)
 
     @property
@@ -78,11 +81,14 @@ class Greedy:
     Args:
         sizes: (G,) float64, training images of each group.
         options: Share, floor and memory of the rule, and the adjustment of the averages.
+        adjusted_by: (G,) float64, n of C / sqrt n.
     """
 
-    def __init__(self, sizes: torch.Tensor, options: GroupWeights) -> None:
+    def __init__(
+        self, sizes: torch.Tensor, options: GroupWeights, adjusted_by: torch.Tensor
+    ) -> None:
         self.options = options
-        self.adjustments = options.adjustment / sizes.sqrt()
+        self.adjustments = options.adjustment / adjusted_by.sqrt()
         self.fractions = sizes / sizes.sum()
         self.index = torch.arange(len(sizes), device=sizes.device)
         self.memory = torch.full_like(sizes, torch.nan)  # until a group is seen
@@ -117,6 +123,7 @@ class GroupObjective(Objective):
         groups: (n,) int64, 0 to K - 1: the set that each training image is in; none is empty.
         options: The rule of q and its options.
         device: Where the model trains.
+        adjust_by_first: Whether a pair's adjustment is by the images of its first set alone.
         pairs: (G, 2) int64: groups that are unions of two sets, e.g. of each negative and each
             positive cluster; by default the sets are the groups.
 
@@ -131,6 +138,7 @@ class GroupObjective(Objective):
         options: GroupWeights,
         device: torch.device,
         pairs: NDArray[np.int64] | None = None,
+        adjust_by_first: bool = False,
     ) -> None:
         super().__init__(supervision)
         counts = np.bincount(groups)
@@ -145,8 +153,11 @@ class GroupObjective(Objective):
         self.groups = torch.from_numpy(groups)
         self.members = torch.from_numpy(members).to(device)  # (G, K)
         sizes = torch.from_numpy(members @ counts).to(device)
+        adjusted_by = sizes
+        if pairs is not None and adjust_by_first:
+            adjusted_by = torch.from_numpy(counts[pairs[:, 0]].astype(np.float64)).to(device)
         rule = Exponentiated if options.rule == "exponentiated" else Greedy
-        self.rule: Rule = rule(sizes, options)
+        self.rule: Rule = rule(sizes, options, adjusted_by)
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
         """Return the weighted losses, after q has moved by them; without the adjustments."""

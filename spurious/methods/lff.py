@@ -101,8 +101,9 @@ class LearningFromFailure(Objective):
         if self.averages is not None:
             losses = self.averages.update(batch.positions, losses)
         weights = relative_difficulty(losses[0], losses[1])
+        factor = self.options.power if self.options.gradient_factor == "power" else 1.0
         return (
-            generalised_cross_entropy(biased, self.options.power).mean()
+            factor * generalised_cross_entropy(biased, self.options.power).mean()
             + (weights * debiased).mean()
         )
 

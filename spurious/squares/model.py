@@ -71,13 +71,22 @@ class SquareMeasures:
 def closed_form(options: GaussianSquares, specificity: Specificity) -> SquareMeasures:
     """Return the paper's equations: gamma(r) of appendix B.1, variance by (7), information by (13).
 
+    They place the spurious block outside the abnormality, which must leave it room.
+
     Raises:
-        ConfigError: another shape than square, or r does not fit the image.
+        ConfigError: another shape than square, r does not fit the image, or the block's share w of
+            the normal pixels is above 1.
     """
     n, a, b = options.image_size, options.abnormality_size, options.spurious_size
     side = min(n, a + 2 * (_reach(options, specificity) - 1))
     gamma = a * a / (side * side)
     w = options.spurious_given_positive * b * b / (n * n - a * a) if n > a else 0.0
+    if w > 1.0:
+        raise ConfigError(
+            f"the paper's equations need the spurious block beside the abnormality, and {b} x {b} "
+            f"pixels do not fit there: w is {w:.3g}, expected at most 1; use a smaller "
+            "spurious_size, or the exact model"
+        )
     return _measures(options, np.array([[1 - w, w], [0.0, 0.0]]) * (1 - gamma) + _ABNORMAL * gamma)
 
 

@@ -24,6 +24,7 @@ from sweeps.commands.output import note, print_json
 from sweeps.commands.pull import read_tables
 from sweeps.errors import ResultError
 from sweeps.plan.cell import cell_of
+from sweeps.plan.notes import plan_notes
 from sweeps.plan.plan import Plan
 from sweeps.results import tables as results
 from sweeps.spec.model import GeneratorDataset, Spec
@@ -119,6 +120,7 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
         unverified=len(plan.unverified),
         readings=readings,
         margin=spec.select.margin,
+        notes=plan_notes(plan),
     )
 
 

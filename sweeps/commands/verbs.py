@@ -78,6 +78,7 @@ VERBS: Sequence[Verb] = (
             **_SWEEP,
             "dataset": "name, digest and synthetic (what drew the images, or null), or null",
             "unknown": "why ids or counts are missing, or null",
+            "notes": "what axes and prices do not hold apart, a sentence each",
             "cells": "list of specificity, budget, method and cost (dollars, low, high, exact, "
             "validation; null before the dataset is staged)",
             "seeds": "list of seeds",

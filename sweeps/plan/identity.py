@@ -72,8 +72,12 @@ is raised, so that older results are recognised.
 """
 
 ADDED_LATER: Mapping[str, Any] = {
+    "method.adjust_pairs": "both",
+    "method.centre_by": "class",
     "method.first_balance": "natural",
     "method.first_keep": "best val.auroc",
+    "method.gradient_factor": "one",
+    "method.scale_by": "val",
     "negatives": "background",
     "readout.area": 0,
     "rest": None,

@@ -8,6 +8,7 @@ from typing import Any
 
 from spurious.config.datasets import GENERATORS
 from sweeps.plan.cell import Cell
+from sweeps.plan.notes import plan_notes
 from sweeps.plan.plan import Plan
 from sweeps.plan.prices import cell_price
 from sweeps.spec.model import MethodChoice, Spec
@@ -25,6 +26,7 @@ def as_dict(plan: Plan, spec: Spec) -> dict[str, Any]:
         if facts is None
         else {"name": facts.name, "digest": facts.digest, "synthetic": facts.synthetic},
         "unknown": plan.unknown,
+        "notes": plan_notes(plan),
         "cells": [{**cell_dict(cell), "cost": _cost(plan, spec, cell)} for cell in plan.cells],
         "seeds": list(plan.seeds),
         "skipped": [{**cell_dict(cell), "reason": reason} for cell, reason in plan.skipped],
@@ -125,7 +127,7 @@ def as_text(plan: Plan, spec: Spec, seconds: Mapping[str, float]) -> str:
         f"skipped: {cell.specificity} / {cell.budget} / {names[cell.method]}: {reason}"
         for cell, reason in plan.skipped
     ]
-    lines += [f"note: {line}" for line in [*_synthetic(plan, spec), *_older(plan)]]
+    lines += [f"note: {line}" for line in [*_synthetic(plan, spec), *plan_notes(plan), *_older(plan)]]
     lines += [f"note: {line}" for line in damaged_lines(plan, "computed again by `sweeps run`")]
     if plan.unknown is not None:
         lines.append(f"note: {plan.unknown}")

@@ -13,6 +13,8 @@ from typing import Any
 import pandas as pd
 
 from spurious.config.datasets import GaussianSquares
+from spurious.config.options import Specificity
+from spurious.errors import ConfigError
 from spurious.scoring.registry import METRICS
 from spurious.squares.images import MeasuredSquares
 from spurious.squares.images import measure_squares as measured_squares
@@ -117,7 +119,7 @@ def square_rows(
     on_images = squares_measured(options, cells).by_specificity
     for key, cell in {cell.key[:2]: cell for cell in cells["cell"]}.items():
         specificity = cell.specificity
-        forms = [form(options, specificity) for form in (closed_form, exact)]
+        forms = [form(options, specificity) for form in (closed_form_or_nan, exact)]
         values = groups[key][VARIANCE] if key in groups else pd.Series(dtype=float)
         rows.append(
             {
@@ -128,6 +130,14 @@ def square_rows(
             }
         )
     return rows
+
+
+def closed_form_or_nan(options: GaussianSquares, specificity: Specificity) -> SquareMeasures:
+    """Return the paper's equations, NaN where the spurious block has no room for them."""
+    try:
+        return closed_form(options, specificity)
+    except ConfigError:
+        return SquareMeasures(math.nan, math.nan, math.nan, math.nan)
 
 
 def squares_measured(options: GaussianSquares, cells: pd.DataFrame) -> MeasuredSquares:
@@ -168,6 +178,11 @@ def square_note(options: GaussianSquares) -> str:
         text += (
             f" The closed information rises until abnormal pixels are {number(maximiser(w), 2)} of "
             "the target, and only then falls to 0."
+        )
+    if w > 1.0:
+        text += (
+            f" There is no room for it beside the abnormality (w is {number(w, 2)}, above 1), so "
+            "the closed form has no values."
         )
     return text
 

@@ -92,6 +92,7 @@ def page_context(
         "caveats": [
             *caveats(cells, priced),
             *cautions(cells, priced, source.epochs),
+            *(f"{note[:1].upper()}{note[1:]}." for note in source.notes),
             *integrity_notes(source),
         ],
         "status": _status(cells),

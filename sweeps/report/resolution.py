@@ -21,10 +21,10 @@ from matplotlib.figure import Figure
 
 from spurious.config.datasets import GaussianSquares
 from spurious.config.options import Specificity
-from spurious.squares.model import closed_form, exact
-from sweeps.report.figure import DPI, STYLE
+from spurious.squares.model import exact
 from sweeps.report.gate import CHANCE
-from sweeps.report.measures import VARIANCE, squares_measured
+from sweeps.report.figure import DPI, STYLE
+from sweeps.report.measures import VARIANCE, closed_form_or_nan, squares_measured
 from sweeps.report.panels import FAINT, GRID
 from sweeps.report.wording import images
 
@@ -32,7 +32,7 @@ FEWEST = 3
 """Resolutions below which a table says it all."""
 SIZE = (10.0, 4.8)
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-SQUARES = (("closed form", closed_form, "--"), ("exact", exact, "-"))
+SQUARES = (("closed form", closed_form_or_nan, "--"), ("exact", exact, "-"))
 CAPTION = (
     "Against the resolution r of the masks. Left: robust AUROC on test, means over seeds with 95 % "
     "intervals for new seeds and new patients, and single seeds as dots; the grey line is chance. "

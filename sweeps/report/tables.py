@@ -97,6 +97,7 @@ class ReportInput:
         unverified: How many of `trials` are from before results had checksums.
         readings: AUROCs of stored predictions with their structural components.
         margin: How far below the best cell a cheaper one may be that is called not inferior.
+        notes: What the plan says of its axes and prices (`sweeps.plan.notes`).
     """
 
     trials: pd.DataFrame
@@ -116,6 +117,7 @@ class ReportInput:
     unverified: int = 0
     readings: Readings = field(default_factory=dict)
     margin: float = 0.02
+    notes: Sequence[str] = ()
 
 
 def _columns(text: str) -> tuple[Column, ...]:

@@ -41,9 +41,17 @@ def fit(problem: TrainingProblem, options: Dfr, hooks: Hooks) -> Fit:
     groups = validation.labels if problem.groups is None else problem.groups
     check(validation.labels, groups)
     vectors = validation.vectors.astype(np.float64)
-    scaler = StandardScaler().fit(vectors)
-    vectors = scaler.transform(vectors)
-    penalty = best_penalty(vectors, validation.labels, groups, problem.seed)
+    by_training = options.scale_by == "train"
+    scaled_by = features(problem, model, problem.training).vectors if by_training else vectors
+    scaler = StandardScaler().fit(scaled_by.astype(np.float64))
+    unscaled, vectors = vectors, scaler.transform(vectors)
+    penalty = best_penalty(
+        unscaled if by_training else vectors,
+        validation.labels,
+        groups,
+        problem.seed,
+        scale_fitted=by_training,
+    )
     line = fit_averaged(vectors, validation.labels, groups, penalty, options.refits, problem.seed)
     put(linear_head(model), undo_scaling(line, scaler.mean_, scaler.scale_))
     seconds = time.perf_counter() - started

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from spurious.data.randomness import derive, generator
 from spurious.scoring.metrics import worst_mean
@@ -84,18 +85,23 @@ def split_in_halves(groups: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
     return first[draw_balanced(groups[first], rng)], np.flatnonzero(second)
 
 
-def best_penalty(vectors: Values, labels: Ids, groups: Ids, seed: int) -> float:
+def best_penalty(
+    vectors: Values, labels: Ids, groups: Ids, seed: int, *, scale_fitted: bool = False
+) -> float:
     """Return the C whose worst group is the most accurate on images that it was not fitted on.
 
     Of equals the largest.
 
     Args:
-        vectors: (m, D) standardised features.
+        vectors: (m, D) features, standardised unless `scale_fitted`.
         labels: (m,) in {0, 1}.
         groups: (m,), 0 to G - 1, each of at least two images.
         seed: The trial's seed.
+        scale_fitted: Standardise by the images that the regressions are fitted on.
     """
     fitting, judging = split_in_halves(groups, generator("dfr-halves", seed))
+    if scale_fitted:
+        vectors = StandardScaler().fit(vectors[fitting]).transform(vectors)
 
     def worst(penalty: float) -> float:
         line = regression(vectors[fitting], labels[fitting], penalty, _random_state(seed))

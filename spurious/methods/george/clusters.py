@@ -62,6 +62,9 @@ def cluster(
         options: Reduction, clusterer and numbers of clusters.
         random_state: 0 to 2**32 - 1.
     """
+    centre = None
+    if options.centre_by == "all":
+        centre = training.vectors.astype(np.float64).mean(axis=0)
     assigned = np.zeros(len(training.labels), dtype=np.int64)
     val_ids = np.full(len(validation.labels), NOWHERE)
     counts, scores = np.zeros(2, dtype=np.int64), np.full(2, math.nan)
@@ -75,7 +78,12 @@ def cluster(
             assigned[train_rows], val_ids[val_rows], counts[label] = first, first, 1
             continue
         ids, ids_in_val, scores[label] = _of_class(
-            training.only(train_rows), validation.only(val_rows), direction, options, random_state
+            training.only(train_rows),
+            validation.only(val_rows),
+            direction,
+            options,
+            random_state,
+            centre,
         )
         assigned[train_rows], val_ids[val_rows] = first + ids, first + ids_in_val
         counts[label] = ids.max() + 1
@@ -88,10 +96,11 @@ def _of_class(
     direction: NDArray[Any],
     options: George,
     random_state: int,
+    centre: Values | None,
 ) -> tuple[Ids, Ids, float]:
     """Clusters of one class's training and validation images, from 0, and their score."""
     points, val_points = reduce_dimensions(
-        training.vectors, validation.vectors, direction, options, random_state
+        training.vectors, validation.vectors, direction, options, random_state, centre
     )
     partition = best_partition(points, options, random_state)
     ids, val_ids = partition.labels, partition(val_points)

@@ -44,7 +44,12 @@ def fit(problem: TrainingProblem, options: George, hooks: Hooks) -> Fit:
     problem.evaluator.clusters = clusters.validation
     pairs = pairs_of(clusters.counts) if options.groups == "pairs" else None
     objective = GroupObjective(
-        problem.supervision, clusters.training, options, problem.device, pairs
+        problem.supervision,
+        clusters.training,
+        options,
+        problem.device,
+        pairs,
+        adjust_by_first=options.adjust_pairs == "negatives",
     )
     sampler = sampler_of(options, clusters.training)
     fitted = problem.run(problem.build(), objective, hooks, sampler=sampler)

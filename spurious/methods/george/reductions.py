@@ -34,6 +34,7 @@ def reduce_dimensions(
     direction: NDArray[Any],
     options: George,
     random_state: int,
+    centre: NDArray[Any] | None = None,
 ) -> Pair:
     """Training images' points, and validation images' by what was fitted on the former.
 
@@ -44,13 +45,14 @@ def reduce_dimensions(
         options: What is done. A small class is embedded with n - 1 neighbours at most, and gets no
             more dimensions of `pca` than it has images or features.
         random_state: 0 to 2**32 - 1; decides every random draw.
+        centre: (D,) what `centre` subtracts; None is the mean of `training`.
 
     Returns:
         (n, d) and (m, d) float64.
     """
     pair = training.astype(np.float64), validation.astype(np.float64)
     if options.centre:
-        mean = pair[0].mean(axis=0)
+        mean = pair[0].mean(axis=0) if centre is None else centre
         pair = pair[0] - mean, pair[1] - mean
     if options.normalise:
         pair = unit(pair[0]), unit(pair[1])

@@ -124,6 +124,17 @@ def test_the_closed_variance_is_equation_7() -> None:
     assert found.w == pytest.approx(w)
 
 
+def test_a_block_without_room_beside_the_abnormality_is_refused() -> None:
+    """Two binary variables share at most ln 2; w above 1 is no probability, and 1 still is."""
+    full = replace(PAPER, image_size=20, abnormality_size=12, overlap="independent")
+    assert closed_form(replace(full, spurious_size=16), r(1)).w == 1.0
+    for side in (17, 20):
+        with pytest.raises(ConfigError, match=r"expected at most 1; use a smaller spurious_size"):
+            closed_form(replace(full, spurious_size=side), r(5))
+        for resolution in (1, 5, 20):
+            assert exact(replace(full, spurious_size=side), r(resolution)).mi <= math.log(2)
+
+
 def test_the_variance_of_all_training_pixels() -> None:
     """Nine of ten images are positive; another prevalence and spurious negatives by hand."""
     assert training_variance(PAPER) == pytest.approx(8.699, abs=5e-4)

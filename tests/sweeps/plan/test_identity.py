@@ -215,8 +215,12 @@ def test_a_key_added_later_is_left_out_at_its_old_value() -> None:
 def test_what_has_been_added_later() -> None:
     """Golden: an entry goes in together with its option, and never goes out or changes again."""
     assert dict(ADDED_LATER) == {
+        "method.adjust_pairs": "both",
+        "method.centre_by": "class",
         "method.first_balance": "natural",
         "method.first_keep": "best val.auroc",
+        "method.gradient_factor": "one",
+        "method.scale_by": "val",
         "negatives": "background",
         "readout.area": 0,
         "rest": None,
@@ -237,6 +241,11 @@ def test_what_was_added_has_its_old_value_by_default() -> None:
             assert train[dotted.removeprefix("train.")] == old
     assert parse_spec(TEXT).rest is ADDED_LATER["rest"]
     assert parse_spec(TEXT).negatives == ADDED_LATER["negatives"]
+    for name, option in (
+        *(("george", "adjust_pairs"), ("george", "centre_by")),
+        *(("lff", "gradient_factor"), ("dfr", "scale_by")),
+    ):
+        assert getattr(METHODS[name](), option) == ADDED_LATER[f"method.{option}"]
     for name in ("jtt", "george", "dfr"):
         first = METHODS[name]()
         assert first.first_balance == ADDED_LATER["method.first_balance"]
