@@ -22,8 +22,8 @@ from matplotlib.figure import Figure
 from spurious.config.datasets import GaussianSquares
 from spurious.config.options import Specificity
 from spurious.squares.model import exact
-from sweeps.report.gate import CHANCE
 from sweeps.report.figure import DPI, STYLE
+from sweeps.report.gate import CHANCE
 from sweeps.report.measures import VARIANCE, closed_form_or_nan, squares_measured
 from sweeps.report.panels import FAINT, GRID
 from sweeps.report.wording import images
