@@ -127,9 +127,8 @@ def as_text(plan: Plan, spec: Spec, seconds: Mapping[str, float]) -> str:
         f"skipped: {cell.specificity} / {cell.budget} / {names[cell.method]}: {reason}"
         for cell, reason in plan.skipped
     ]
-    lines += [
-        f"note: {line}" for line in [*_synthetic(plan, spec), *plan_notes(plan), *_older(plan)]
-    ]
+    notes = [*_synthetic(plan, spec), *plan_notes(plan), *_older(plan)]
+    lines += [f"note: {line}" for line in notes]
     lines += [f"note: {line}" for line in damaged_lines(plan, "computed again by `sweeps run`")]
     if plan.unknown is not None:
         lines.append(f"note: {plan.unknown}")

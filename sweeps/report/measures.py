@@ -181,7 +181,7 @@ def square_note(options: GaussianSquares) -> str:
         )
     if w > 1.0:
         text += (
-            f" There is no room for it beside the abnormality (w is {number(w, 2)}, above 1), so "
+            f" The abnormality leaves no room for it (w is {number(w, 2)}, above 1), so "
             "the closed form has no values."
         )
     return text
