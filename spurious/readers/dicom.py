@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,13 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels import pixel_array
+from pydicom.uid import RLELossless
 
 from spurious.errors import DataError
+from spurious.readers.dicom_frames import check_pixel_data
+
+_log = logging.getLogger(__name__)
 
 MAX_SIDE = 8192
 """Refused above: no detector is larger, and a forged header could ask for gigabytes."""
@@ -41,17 +47,26 @@ def read_film(path: Path) -> Film:
     """Decode a single-frame greyscale DICOM of up to 16 bits.
 
     Stored values are scaled by BitsStored, [0, 2**BitsStored - 1] to [0, 255], and MONOCHROME1 is
-    inverted. Neither a window (VOI LUT) nor a modality LUT is applied: windows differ between
-    devices and would make brightness depend on the header instead of on the film.
+    inverted. Values that end above BitsStored - 1 are shifted down (HighBit, PS3.5 8.1.1). Neither
+    a window (VOI LUT) nor a modality LUT is applied: windows differ between devices and would make
+    brightness depend on the header instead of on the film. A film that uses a quarter of its range
+    or less is read by its header, with a logged warning.
 
     Raises:
-        DataError: Not a DICOM file, cut off, no pixels, colour, several frames, signed or deeper
-            than 16 bits, or a compression for which no decoder is installed.
+        DataError: Not a DICOM file, cut off or damaged, no pixels, colour, several frames, signed
+            or deeper than 16 bits, values above BitsStored, a compression that is not read, or
+            anything of which a decoder warns.
     """
     try:
-        header = pydicom.dcmread(path)
-        _check(header)
-        stored = header.pixel_array
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for harmless in ("Invalid value for VR", "The value length"):  # of names and dates
+                warnings.filterwarnings("ignore", message=harmless)
+            header = pydicom.dcmread(path)
+            _check(header)
+            check_pixel_data(header)
+            values = _values(pixel_array(header, correct_unused_bits=False), header)
+        identity = [_text(header, name) for name in _IDENTITY]
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except InvalidDicomError as error:
@@ -63,7 +78,8 @@ def read_film(path: Path) -> Film:
             f"{path}: cannot be decoded ({type(error).__name__}: {_first_line(error)}); "
             "it may be cut off: restore it from the release"
         ) from error
-    return Film(_to_bytes(stored, header), *(_text(header, name) for name in _IDENTITY))
+    _warn_of_unused_bits(path, values, int(header.BitsStored))
+    return Film(_to_bytes(values, header), *identity)
 
 
 def _check(header: pydicom.Dataset) -> None:
@@ -88,17 +104,69 @@ def _check(header: pydicom.Dataset) -> None:
                 f"{name} is {value}, expected {shown}: "
                 "only single-frame unsigned greyscale radiographs are read"
             )
-    syntax = header.file_meta.TransferSyntaxUID
-    if syntax.is_compressed and not get_decoder(syntax).is_available:
+    if float(header.get("RescaleSlope") or 1) < 0:
         raise DataError(
-            f"compressed as {syntax.name}, for which no decoder is installed; "
-            "pip install pylibjpeg[all], or decompress the files"
+            f"RescaleSlope is {header.RescaleSlope}, expected above 0: the film would be read as "
+            "its negative; invert its values and remove the slope"
+        )
+    inverse = str(header.get("PresentationLUTShape") or "IDENTITY").strip() == "INVERSE"
+    if inverse and header.PhotometricInterpretation != "MONOCHROME1":
+        raise DataError(
+            "PresentationLUTShape is INVERSE, expected IDENTITY for MONOCHROME2: the header "
+            "contradicts itself; correct it"
+        )
+    _check_high_bit(header)
+
+
+def _check_high_bit(header: pydicom.Dataset) -> None:
+    lowest, syntax = int(header.BitsStored) - 1, header.file_meta.TransferSyntaxUID
+    shifted = not syntax.is_encapsulated or syntax == RLELossless  # other codes hold values alone
+    allowed = range(lowest, int(header.BitsAllocated) if shifted else lowest + 1)
+    if header.get("HighBit") not in allowed:
+        shown = " to ".join(str(bit) for bit in dict.fromkeys((allowed[0], allowed[-1])))
+        raise DataError(
+            f"HighBit is {header.get('HighBit')}, expected {shown} for {header.BitsStored} stored "
+            f"of {header.BitsAllocated} bits: restore the file from the release"
         )
 
 
-def _to_bytes(stored: NDArray[Any], header: pydicom.Dataset) -> NDArray[np.uint8]:
+def _values(stored: NDArray[Any], header: pydicom.Dataset) -> NDArray[np.uint32]:
+    """Return (H, W) uint32 values of BitsStored bits.
+
+    Raises:
+        DataError: Bits above them are set, and the header names no overlay there.
+    """
+    below = int(header.HighBit) + 1 - int(header.BitsStored)
+    values = stored.astype(np.uint32) >> below
     largest = 2 ** int(header.BitsStored) - 1
-    values = stored.astype(np.uint32) & largest  # unused high bits may hold overlays
+    if values.max() > largest and not _has_overlay_bits(header):
+        raise DataError(
+            f"values up to {values.max()}, but {header.BitsStored} stored bits hold values to "
+            f"{largest} only: restore the file from the release, or correct BitsStored"
+        )
+    return values & np.uint32(largest)
+
+
+def _has_overlay_bits(header: pydicom.Dataset) -> bool:
+    """Return whether an overlay is in unused bits of the pixels (retired, PS3.3 C.9.2)."""
+    return any(header.get((group, 0x0102)) is not None for group in range(0x6000, 0x6020, 2))
+
+
+def _warn_of_unused_bits(path: Path, values: NDArray[np.uint32], stored: int) -> None:
+    used = int(values.max()).bit_length()
+    if stored > 8 and used and stored - used >= 2:
+        _log.warning(
+            "%s: %d stored bits hold values to %d only (%d bits), so the film is dark; where "
+            "BitsStored is wrong, correct it before staging",
+            path,
+            stored,
+            2**used - 1,
+            used,
+        )
+
+
+def _to_bytes(values: NDArray[np.uint32], header: pydicom.Dataset) -> NDArray[np.uint8]:
+    largest = 2 ** int(header.BitsStored) - 1
     if largest != 255:
         values = (values * 255 + largest // 2) // largest
     pixels = values.astype(np.uint8)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -16,8 +17,10 @@ from pydicom.uid import (
     UID,
     ComputedRadiographyImageStorage,
     ExplicitVRLittleEndian,
+    JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGLosslessSV1,
+    RLELossless,
 )
 
 from spurious.errors import DataError
@@ -108,7 +111,13 @@ def test_missing_identity_is_empty(tmp_path: Path) -> None:
         ({"Rows": 60_000, "Columns": 60_000}, "Rows is 60000, expected 1 to 8192"),
         ({"Rows": 0}, "Rows is 0"),
         ({"BitsStored": None}, "BitsStored is None"),
-        ({"Rows": 7}, "cannot be decoded"),
+        ({"Rows": 7}, "48 bytes of pixel data, expected 56"),
+        ({"PixelData": bytes(96)}, r"96 bytes of pixel data \(2 frames\), expected 48"),
+        ({"PixelData": bytes(50)}, "50 bytes of pixel data, expected 48"),
+        ({"HighBit": 6}, "HighBit is 6, expected 7 for 8 stored of 8 bits"),
+        ({"HighBit": None}, "HighBit is None"),
+        ({"RescaleSlope": "-1"}, "RescaleSlope is -1, expected above 0"),
+        ({"PresentationLUTShape": "INVERSE"}, "PresentationLUTShape is INVERSE"),
     ],
 )
 def test_what_is_not_one_grey_frame_is_refused(
@@ -129,14 +138,20 @@ def test_jpeg_of_another_size_than_its_header_is_refused(tmp_path: Path) -> None
 
 
 def test_compression_without_a_decoder_is_refused(tmp_path: Path) -> None:
-    """The compression and the remedy are named, not "cut off"."""
+    """The compression and the remedy are named, not "cut off"; a decompressed film is read."""
     path = write_jpeg(tmp_path / "film.dcm", np.zeros((64, 64), np.uint8))
     data = path.read_bytes()
     old, new = str(JPEGBaseline8Bit).encode(), str(JPEGLosslessSV1).encode()
     assert old in data
     path.write_bytes(data.replace(old, new))
-    with pytest.raises(DataError, match=r"film\.dcm: compressed as JPEG Lossless.*pylibjpeg"):
+    with pytest.raises(DataError, match=r"film\.dcm: compressed as JPEG Lossless.*decompress"):
         read_film(path)
+    path.write_bytes(data)
+    compressed = read_film(path).pixels
+    header = pydicom.dcmread(path)
+    header.decompress()
+    header.save_as(path)
+    assert (read_film(path).pixels == compressed).all()
 
 
 @pytest.mark.filterwarnings("ignore:End of file reached")
@@ -169,3 +184,83 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
     """Removed between indexing and loading."""
     with pytest.raises(DataError, match=r"gone\.dcm: cannot be decoded \(FileNotFoundError"):
         read_film(tmp_path / "gone.dcm")
+
+
+@pytest.mark.parametrize(("bits", "high"), [(12, 15), (12, 13), (10, 15), (4, 7)])
+def test_values_that_end_above_bits_stored_are_shifted(
+    tmp_path: Path, bits: int, high: int
+) -> None:
+    """A value ends at HighBit (PS3.5 8.1.1); what is below it, as an overlay, is dropped."""
+    largest = 2**bits - 1
+    values = np.array([[0, largest // 3, largest]], np.uint16)
+    below = high + 1 - bits
+    stored = (values << below) | (1 if below else 0)
+    wide = {"BitsAllocated": 16, "PixelData": stored.astype(np.uint16).tobytes()}
+    path = write(tmp_path / "a.dcm", stored, bits, HighBit=high, **wide)
+    assert read_film(path).pixels.tolist() == [[0, 85, 255]]
+
+
+def test_values_above_bits_stored_are_refused(tmp_path: Path) -> None:
+    """They would wrap round; where the header names an overlay in these bits, they are no value."""
+    pixels = np.array([[0, 4095, 4096]], np.uint16)
+    path = write(tmp_path / "film.dcm", pixels, 12)
+    with pytest.raises(DataError, match=r"film\.dcm: values up to 4096, but 12 stored bits .*4095"):
+        read_film(path)
+    header = pydicom.dcmread(path)
+    header.add_new((0x6000, 0x0102), "US", 12)
+    header.save_as(path)
+    assert read_film(path).pixels.tolist() == [[0, 255, 0]]
+
+
+def test_a_film_that_uses_little_of_its_range_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """12 bits in a header of 16: the header counts, with a warning; 15 of 16 are common."""
+    film = read_film(write(tmp_path / "film.dcm", np.array([[0, 4095]], np.uint16), 16))
+    assert film.pixels.max() == 16
+    assert "film.dcm: 16 stored bits hold values to 4095 only" in caplog.text
+    caplog.clear()
+    read_film(write(tmp_path / "film.dcm", np.array([[0, 32767]], np.uint16), 16))
+    assert caplog.text == ""
+
+
+def noise() -> NDArray[np.uint8]:
+    """A picture whose compressed data are long."""
+    return np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
+
+
+def encode(kind: str, pixels: NDArray[np.uint8]) -> tuple[UID, bytes]:
+    """Return a transfer syntax and one compressed frame."""
+    if kind == "RLE":  # one segment of runs of two
+        runs = b"".join(b"\xff" + bytes([value]) for value in pixels.ravel()[::2])
+        return RLELossless, b"\1\0\0\0\x40\0\0\0" + bytes(56) + runs
+    file = io.BytesIO()
+    options = {"JPEG": {"quality": 95}, "progressive": {"progressive": True}}.get(kind, {})
+    name = "JPEG2000" if kind == "JPEG2000" else "JPEG"
+    Image.fromarray(pixels).save(file, name, **options)
+    return JPEG2000Lossless if name == "JPEG2000" else JPEGBaseline8Bit, file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "progressive", "JPEG2000", "RLE"])
+def test_a_damaged_frame_is_refused(tmp_path: Path, kind: str) -> None:
+    """Half closed by an end mark, cut, zeroed inside, or two frames: named; the whole is read."""
+    syntax, frame = encode(kind, noise())
+    end = b"" if kind == "RLE" else b"\xff\xd9"
+    middle = len(frame) // 2
+
+    def write_frames(*frames: bytes) -> Path:
+        path = write(tmp_path / "film.dcm", noise(), compressed=True, PixelData=encapsulate(frames))
+        header = pydicom.dcmread(path)
+        header.file_meta.TransferSyntaxUID = syntax
+        header.save_as(path)
+        return path
+
+    assert read_film(write_frames(frame)).pixels.shape == (64, 64)
+    for damaged in (
+        (frame[:middle] + end,),
+        (frame[:middle],),
+        (frame[: middle - 50] + bytes(101) + frame[middle + 51 :],),
+        (frame, frame),
+    ):
+        with pytest.raises(DataError, match=r"film\.dcm: "):
+            read_film(write_frames(*damaged))

@@ -1,0 +1,85 @@
+"""Checks a film's pixel data before they are decoded: one whole frame, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pydicom
+from pydicom.encaps import generate_fragments
+from pydicom.uid import (
+    JPEG2000,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    RLELossless,
+)
+
+from spurious.errors import DataError
+from spurious.readers.jpeg import check_jpeg
+from spurious.readers.jpeg2000 import check_jpeg2000
+
+_CHECKS: dict[str, Callable[[bytes], int]] = {
+    JPEGBaseline8Bit: check_jpeg,
+    JPEGExtended12Bit: check_jpeg,
+    JPEG2000Lossless: check_jpeg2000,
+    JPEG2000: check_jpeg2000,
+}
+_RESTORE = "restore the file from the release"
+_BEGINS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
+"""JPEG and JPEG-LS, JPEG 2000 bare and in a JP2 file."""
+
+
+def check_pixel_data(header: pydicom.Dataset) -> None:
+    """Raise DataError unless PixelData are exactly one whole frame of a compression that is read.
+
+    Of compressions without redundancy (none at all, RLE) only lengths can be checked.
+    """
+    syntax = header.file_meta.TransferSyntaxUID
+    data: bytes = header.PixelData
+    if not syntax.is_encapsulated:
+        _check_length(header, len(data))
+    elif syntax not in (RLELossless, *_CHECKS) or _is_deep_jpeg(header):
+        raise DataError(
+            f"compressed as {syntax.name}, which is not read; decompress the files first "
+            "(gdcmconv --raw, or dcmdjpeg of DCMTK)"
+        )
+    else:
+        fragments = list(generate_fragments(data))[1:]  # the first is a table of offsets
+        begins = fragments if syntax == RLELossless else [*filter(_is_begin, fragments)]
+        if len(begins) != 1 or begins[0] is not fragments[0]:
+            raise DataError(
+                f"{len(begins)} frames in the pixel data, expected 1: only single-frame "
+                "radiographs are read; restore the file from the release"
+            )
+        if syntax != RLELossless:
+            _check_frame(b"".join(fragments), _CHECKS[syntax])
+
+
+def _is_deep_jpeg(header: pydicom.Dataset) -> bool:
+    return bool(header.file_meta.TransferSyntaxUID == JPEGExtended12Bit and header.BitsStored != 8)
+
+
+def _is_begin(fragment: bytes) -> bool:
+    return fragment.startswith(_BEGINS)
+
+
+def _check_frame(frame: bytes, check: Callable[[bytes], int]) -> None:
+    try:
+        end = check(frame)
+    except DataError as error:
+        raise DataError(f"the compressed film is damaged: {error}; {_RESTORE}") from error
+    behind = frame[end:]
+    if len(behind) > 1 and behind.strip(b"\x00"):
+        raise DataError(f"{len(behind)} bytes behind the end of the compressed film; {_RESTORE}")
+
+
+def _check_length(header: pydicom.Dataset, length: int) -> None:
+    bits = int(header.Rows) * int(header.Columns) * int(header.BitsAllocated)
+    expected = -(-bits // 8)
+    if length in (expected, expected + expected % 2):
+        return
+    frames = f" ({length // expected} frames)" if length % expected == 0 and length else ""
+    raise DataError(
+        f"{length} bytes of pixel data{frames}, expected {expected} for {header.Rows} x "
+        f"{header.Columns} pixels of {header.BitsAllocated} bits; {_RESTORE}"
+    )
