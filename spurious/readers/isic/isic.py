@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from spurious.config.datasets import IsicOptions
 from spurious.data.records import Record
@@ -29,6 +27,7 @@ from spurious.readers.isic.isic_files import (
     table_name,
 )
 from spurious.readers.issues import ReaderIssues
+from spurious.readers.pictures import read_picture
 from spurious.readers.resize import shrink_image, shrink_mask
 
 
@@ -77,7 +76,7 @@ class Isic(FolderReader[IsicOptions, IsicIndex]):
         """
         path, row = self.image_path(sample_id), self.contents.rows[sample_id]
         side = self.options.image_size
-        image = _pixels(path, "JPEG", "RGB")
+        image = read_picture(path, "JPEG", "RGB")
         height, width = image.shape[:2]
         if min(height, width) < side:
             raise DataError(
@@ -129,30 +128,9 @@ class Isic(FolderReader[IsicOptions, IsicIndex]):
         )
 
 
-def _pixels(path: Path, kind: str, *modes: str) -> NDArray[Any]:
-    """Decode one picture; (H, W) or (H, W, 3).
-
-    Raises:
-        DataError: it cannot be read, or has another format or colours; names the file.
-    """
-    try:
-        with Image.open(path, formats=[kind]) as picture:
-            mode, pixels = picture.mode, np.asarray(picture)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{path}: cannot be read as {kind} ({error}); restore the file from the release"
-        ) from error
-    if mode not in modes:
-        raise DataError(
-            f"{path}: colours are {mode} instead of {' or '.join(modes)}; restore the file from "
-            "the release"
-        )
-    return pixels
-
-
 def _read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Return the lesion at native size, (H, W) bool."""
-    values = _pixels(path, "PNG", "L", "1")
+    values = read_picture(path, "PNG", "L", "1")
     if values.shape != shape:
         raise DataError(
             f"{path}: {values.shape[0]} x {values.shape[1]} pixels, and its image has {shape[0]} x "

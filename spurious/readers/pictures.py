@@ -1,0 +1,59 @@
+"""Reads a JPEG or PNG picture that is whole, upright."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from spurious.errors import DataError
+from spurious.readers.jpeg import check_jpeg
+from spurious.readers.png import check_png
+
+_CHECKS = {"JPEG": check_jpeg, "PNG": check_png}
+_ORIENTATION = 0x0112
+
+
+def read_picture(path: Path, kind: str, *modes: str) -> NDArray[Any]:
+    """Decode one picture; (H, W) or (H, W, 3), turned as its EXIF orientation says.
+
+    Args:
+        path: The file.
+        kind: `JPEG` or `PNG`.
+        modes: Pillow's names of the colours that are taken.
+
+    Raises:
+        DataError: It cannot be read, is damaged, makes the decoder warn, or has another format or
+            colours; names the file.
+    """
+    try:
+        data = path.read_bytes()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with Image.open(io.BytesIO(data), formats=[kind]) as picture:
+                mode, pixels = picture.mode, np.asarray(_turn_upright(picture))
+        _CHECKS[kind](data)
+    except Exception as error:  # damaged files make the decoders raise nearly anything
+        raise DataError(
+            f"{path}: cannot be read as {kind} ({error}); restore the file from the release"
+        ) from error
+    if mode not in modes:
+        raise DataError(
+            f"{path}: colours are {mode} instead of {' or '.join(modes)}; restore the file from "
+            "the release"
+        )
+    return pixels
+
+
+def _turn_upright(picture: Image.Image) -> Image.Image:
+    orientation = picture.getexif().get(_ORIENTATION, 1)
+    if orientation in (0, 1):  # 0: not known
+        return picture
+    if orientation not in range(2, 9):
+        raise DataError(f"EXIF orientation is {orientation!r}, expected 1 to 8")
+    return ImageOps.exif_transpose(picture)
