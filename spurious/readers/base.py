@@ -68,12 +68,31 @@ class FolderReader(ABC, Generic[OptionsT, IndexT]):
         """Join files and tables; problems go to `issues`, and the result counts without any."""
 
     @abstractmethod
+    def read_record(self, sample_id: str, path: Path) -> Record:
+        """Decode, shrink and return the record of an image of the index, which lies at `path`.
+
+        Raises:
+            DataError: Unreadable file, or files that do not fit.
+        """
+
     def load(self, sample_id: str) -> Record:
         """Decode, shrink and return one record.
 
         Raises:
             DataError: Unknown id, unreadable file, or files that do not fit; names the file.
         """
+        path = self.image_path(sample_id)
+        try:
+            return self.read_record(sample_id, path)
+        except DataError as error:
+            if sample_id in str(error):
+                raise
+            raise DataError(f"{path}: {error}") from error
+        except Exception as error:  # whatever a damaged file makes the libraries raise
+            raise DataError(
+                f"{path}: cannot be read ({type(error).__name__}: {str(error)[:200]}); "
+                "restore the file from the release"
+            ) from error
 
     def index(self) -> Sequence[str]:
         """Return sample ids in ascending order.
@@ -99,7 +118,10 @@ class FolderReader(ABC, Generic[OptionsT, IndexT]):
         """The index, read when it is first needed."""
         if self._cached is None:
             issues = ReaderIssues()
-            contents = self.read_index(issues)
+            try:
+                contents = self.read_index(issues)
+            except OSError as error:
+                issues.add(f"{self.folder}: cannot be read ({error}); check the folder")
             issues.raise_if_any(self.name)
             for what, count in contents.left_out.items():
                 if count:

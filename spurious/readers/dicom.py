@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels import pixel_array
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import RLELossless
 
 from spurious.errors import DataError
@@ -144,7 +144,7 @@ def _values(stored: NDArray[Any], header: pydicom.Dataset) -> NDArray[np.uint32]
             f"values up to {values.max()}, but {header.BitsStored} stored bits hold values to "
             f"{largest} only: restore the file from the release, or correct BitsStored"
         )
-    return values & np.uint32(largest)
+    return np.asarray(values & largest, np.uint32)
 
 
 def _has_overlay_bits(header: pydicom.Dataset) -> bool:

@@ -27,13 +27,7 @@ _ZEROS = re.compile(rb"\x00{20,}")
 
 
 class HuffmanTable:
-    """One table, as lookups by the next 16 bits.
-
-    Attributes:
-        step: (65536,) uint8: bits of the code and of the value behind it.
-        symbol: (65536,) int32: the symbol, or -1 for a code that the table lacks.
-        length: (65536,) uint8: bits of the code alone.
-    """
+    """One table, as lookups by the next 16 bits."""
 
     def __init__(self, counts: bytes, symbols: bytes) -> None:
         """Build the lookups from the 16 counts of code lengths and the symbols of a DHT segment.
@@ -45,34 +39,47 @@ class HuffmanTable:
         spans = [1 << (16 - length) for length in codes]
         if not symbols or sum(spans) > 65536 or len(symbols) != len(codes):
             raise DataError("a Huffman table is damaged")
-        rest = 65536 - sum(spans)
-        repeats = np.array([*spans, rest])
-        self.symbol = np.repeat(np.array([*symbols, -1], np.int32), repeats)
-        self.length = np.repeat(np.array([*codes, 0], np.uint8), repeats)
-        self.step = self.length + np.where(self.symbol < 0, 0, self.symbol & 15).astype(np.uint8)
+        self._repeats = np.array([*spans, 65536 - sum(spans)])
+        self._symbols = np.array([*symbols, -1], np.int64)  # -1: a code that the table lacks
+        self._lengths = np.array([*codes, 0], np.int64)
+        self._sizes = np.where(self._symbols < 0, 0, self._symbols & 15)
+
+    def _by_bits(self, by_code: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return (65536,) int64: a value of each code, by the 16 bits that begin with it."""
+        return np.repeat(by_code, self._repeats)
 
     @cached_property
-    def differences(self) -> list[int]:
+    def symbol(self) -> NDArray[np.int64]:
+        """(65536,) int64: the symbol, or -1 for a code that the table lacks."""
+        return self._by_bits(self._symbols)
+
+    @cached_property
+    def length(self) -> NDArray[np.int64]:
+        """(65536,) int64: bits of the code."""
+        return self._by_bits(self._lengths)
+
+    @cached_property
+    def step(self) -> NDArray[np.int64]:
+        """(65536,) int64: bits of the code and of the value behind it."""
+        return self._by_bits(self._lengths + self._sizes)
+
+    @cached_property
+    def differences(self) -> memoryview:
         """Bits of every DC code with its value; beyond any file where the table lacks the code."""
-        bits = np.where(self.symbol < 0, _BEYOND, self.step.astype(np.int64))
-        return list(bits.tolist())
+        bits = self._lengths + self._sizes
+        return self._by_bits(np.where(self._symbols < 0, _BEYOND, bits)).data
 
     @cached_property
-    def coefficients(self) -> list[int]:
+    def coefficients(self) -> memoryview:
         """`step | advance << 5` of every AC code of a sequential scan.
 
         `advance` is the coefficients passed, or `_END_OF_BLOCK` or `_NO_CODE`.
         """
-        run, size = self.symbol >> 4, self.symbol & 15
-        advance = np.where(size > 0, run + 1, np.where(run == 15, 16, _NO_CODE))
-        advance = np.where(self.symbol == 0, _END_OF_BLOCK, advance)
-        advance = np.where(self.symbol < 0, _NO_CODE, advance)
-        return list((self.step.astype(np.int64) | advance.astype(np.int64) << 5).tolist())
-
-    @cached_property
-    def entries(self) -> list[tuple[int, int]]:
-        """Symbol, and bits of the code with its value, of every AC code."""
-        return list(zip(self.symbol.tolist(), self.step.tolist(), strict=True))
+        run = self._symbols >> 4
+        advance = np.where(self._sizes > 0, run + 1, np.where(run == 15, 16, _NO_CODE))
+        advance = np.where(self._symbols == 0, _END_OF_BLOCK, advance)
+        advance = np.where(self._symbols < 0, _NO_CODE, advance)
+        return self._by_bits(self._lengths + self._sizes | advance << 5).data
 
     @property
     def zeros_are_coefficients(self) -> bool:
@@ -137,7 +144,7 @@ class _Bits:
         for offset in range(8):
             ahead[:, offset] = (triples >> (8 - offset)).astype(np.uint16)
         self.ahead: NDArray[np.uint16] = ahead.ravel()
-        self.view = memoryview(self.ahead)
+        self.view = self.ahead.data
 
 
 @dataclass(frozen=True)
@@ -280,7 +287,8 @@ def _walk_band(scan: Scan, bits: _Bits, interval: _Interval) -> int:
     """Follow the first scan of a band of AC coefficients (T.81 G.1.2.2)."""
     part = scan.parts[0]
     assert part.ac is not None
-    entries, ahead, seen = part.ac.entries, bits.view, part.seen
+    symbols, steps = part.ac.symbol.data, part.ac.step.data
+    ahead, seen = bits.view, part.seen
     position, skip = interval.start, 0
     for unit, block in _blocks(scan, interval.units):
         if skip:
@@ -288,9 +296,10 @@ def _walk_band(scan: Scan, bits: _Bits, interval: _Interval) -> int:
             continue
         k = scan.first
         while k <= scan.last:
-            symbol, step = entries[ahead[position]]
+            code = ahead[position]
+            symbol = symbols[code]
             run, size = symbol >> 4, symbol & 15
-            position += step
+            position += steps[code]
             if position > interval.end:
                 raise _early(interval, unit + 1)
             if symbol < 0:
@@ -315,14 +324,16 @@ def _walk_refining(scan: Scan, bits: _Bits, interval: _Interval) -> int:
     """Follow a scan that adds a bit to a band of AC coefficients (T.81 G.1.2.3)."""
     part = scan.parts[0]
     assert part.ac is not None
-    entries, ahead, seen, last = part.ac.entries, bits.view, part.seen, scan.last
+    symbols, steps = part.ac.symbol.data, part.ac.step.data
+    ahead, seen, last = bits.view, part.seen, scan.last
     position, skip, band = interval.start, 0, (2 << last) - 1
     for unit, block in _blocks(scan, interval.units):
         known, k = seen[block], scan.first
         while not skip and k <= last:
-            symbol, step = entries[ahead[position]]
+            code = ahead[position]
+            symbol = symbols[code]
             run, size = symbol >> 4, symbol & 15
-            position += step
+            position += steps[code]
             if position > interval.end:
                 raise _early(interval, unit + 1)
             if symbol < 0 or size > 1:

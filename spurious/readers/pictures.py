@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from spurious.errors import DataError
 from spurious.readers.jpeg import check_jpeg
@@ -38,6 +38,11 @@ def read_picture(path: Path, kind: str, *modes: str) -> NDArray[Any]:
             with Image.open(io.BytesIO(data), formats=[kind]) as picture:
                 mode, pixels = picture.mode, np.asarray(_turn_upright(picture))
         _CHECKS[kind](data)
+    except UnidentifiedImageError as error:
+        raise DataError(
+            f"{path}: cannot be read as {kind} (it has another format or no header); restore the "
+            "file from the release"
+        ) from error
     except Exception as error:  # damaged files make the decoders raise nearly anything
         raise DataError(
             f"{path}: cannot be read as {kind} ({error}); restore the file from the release"

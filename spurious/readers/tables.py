@@ -10,6 +10,13 @@ from pathlib import Path
 from spurious.errors import DataError
 from spurious.readers.issues import ReaderIssues
 
+csv.field_size_limit(2**27)  # a mask of many runs is longer than the default of 131,072
+_CUT_AT = {32_767: "Excel", 50_000: "Google Sheets", 65_535: "LibreOffice"}
+"""The longest cells that spreadsheets keep; they cut longer ones without a word."""
+
+_LAST_NUMBER = 10
+"""Characters that are missing as well where the number that was cut in two has been removed."""
+
 
 def read_rows(
     path: Path, columns: Sequence[str], problems: ReaderIssues
@@ -17,7 +24,8 @@ def read_rows(
     """Yield (line number from 1, cells by column name) of every non-empty row.
 
     Spaces around names and cells are dropped, a byte-order mark is accepted, and columns beyond
-    `columns` are yielded too. A row with fewer cells than the header is reported and left out.
+    `columns` are yielded too. A row with fewer or more cells than the header, or with a cell that
+    a spreadsheet has cut, is reported and left out.
 
     Args:
         path: A UTF-8 CSV file with a header line.
@@ -25,9 +33,10 @@ def read_rows(
         problems: Receives one entry per bad line.
 
     Raises:
-        DataError: The file cannot be read, is empty, is not UTF-8, or lacks a column.
+        DataError: The file cannot be read, is empty, is not UTF-8, or lacks a column or has it
+            twice.
     """
-    lines = csv.reader(io.StringIO(_text(path), newline=""))
+    lines = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
     header: list[str] = []
     try:
         for cells in lines:
@@ -35,10 +44,9 @@ def read_rows(
                 continue
             if not header:
                 header = _header(path, cells, columns)
-            elif len(cells) < len(header):
+            elif wrong := _wrong_row(cells, header):
                 problems.add(
-                    f"{path.name} line {lines.line_num}: {len(cells)} cells instead of "
-                    f"{len(header)}; restore the line from the release"
+                    f"{path.name} line {lines.line_num}: {wrong}; restore the line from the release"
                 )
             else:
                 cells = [cell.strip() for cell in cells]
@@ -53,6 +61,20 @@ def read_rows(
             f"{path.name}: empty; expected a header with {_quote(columns)}; "
             "restore the file from the release"
         )
+
+
+def _wrong_row(cells: Sequence[str], header: Sequence[str]) -> str | None:
+    """Return what is wrong with a row, or None; empty cells beyond the header are nothing."""
+    if len(cells) < len(header) or any(cell.strip() for cell in cells[len(header) :]):
+        return f"{len(cells)} cells instead of {len(header)}"
+    for name, cell in zip(header, cells, strict=False):
+        for limit, program in _CUT_AT.items():
+            if limit - _LAST_NUMBER < len(cell.lstrip()) <= limit or len(cell) == limit:
+                return (
+                    f"'{name}' has {len(cell.strip()):,} characters, and {program} cuts a cell at "
+                    f"{limit:,}, so its end is missing"
+                )
+    return None
 
 
 def _text(path: Path) -> str:
@@ -71,6 +93,12 @@ def _text(path: Path) -> str:
 def _header(path: Path, cells: list[str], columns: Sequence[str]) -> list[str]:
     header = [cell.strip() for cell in cells]
     missing = [column for column in columns if column not in header]
+    twice = [column for column in columns if header.count(column) > 1]
+    if twice:
+        raise DataError(
+            f"{path.name} line 1: column {_quote(twice)} is there twice; remove the one that is "
+            "not meant"
+        )
     if not missing:
         return header
     hint = "restore the file from the release"

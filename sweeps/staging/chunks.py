@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cluster.datasets.shards import StagedShard, write_shards
@@ -13,11 +15,19 @@ from spurious.errors import DataError
 
 @dataclass(frozen=True)
 class StagedChunk:
-    """The outcome of a chunk: its shards, a message for each bad image, and how many it had."""
+    """The outcome of a chunk.
+
+    Attributes:
+        shards: What was written.
+        problems: A message for each bad image.
+        images: How many the chunk had.
+        warnings: What readers logged, which a worker's own log would hide.
+    """
 
     shards: list[StagedShard]
     problems: list[str]
     images: int
+    warnings: list[str]
 
 
 def stage_chunk(store: Store, source: RecordSource, name: str, ids: Sequence[str]) -> StagedChunk:
@@ -27,8 +37,25 @@ def stage_chunk(store: Store, source: RecordSource, name: str, ids: Sequence[str
         ClusterError: the store failed.
     """
     problems: list[str] = []
-    shards = write_shards(store, name, _good(source, ids, problems), source.attribute_names)
-    return StagedChunk(shards, problems, len(ids))
+    with _collect_warnings() as warnings:
+        shards = write_shards(store, name, _good(source, ids, problems), source.attribute_names)
+    return StagedChunk(shards, problems, len(ids), warnings)
+
+
+@contextmanager
+def _collect_warnings() -> Iterator[list[str]]:
+    """Take the readers' warnings out of this process's log, into a list."""
+    texts: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("spurious.readers")
+    propagates, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield texts
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagates
 
 
 def _good(source: RecordSource, ids: Sequence[str], problems: list[str]) -> Iterator[Record]:

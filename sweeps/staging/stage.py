@@ -116,20 +116,26 @@ def _run_on_ray(
 
 
 def _collect(parts: Iterator[StagedChunk], progress: Progress, total: int) -> list[StagedShard]:
-    """Gather the shards of all chunks.
+    """Gather the shards of all chunks; readers' warnings are logged, the first of them in full.
 
     Raises:
         DataError: some images are bad; all of them are counted before it is raised.
     """
     shards: list[StagedShard] = []
     problems: list[str] = []
+    warned = 0
     done = 0
     progress(done, total)
     for part in parts:
         shards += part.shards
         problems += part.problems
+        for text in part.warnings[: max(0, _SHOWN - warned)]:
+            _log.warning("%s", text)
+        warned += len(part.warnings)
         done += part.images
         progress(done, total)
+    if warned > _SHOWN:
+        _log.warning("... and %d more warnings of this kind", warned - _SHOWN)
     if problems:
         more = f"\n  ... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise DataError(

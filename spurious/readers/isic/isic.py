@@ -68,14 +68,13 @@ class Isic(FolderReader[IsicOptions, IsicIndex]):
         super().__init__(folder, options)
         self.traps = absolute_path(options.traps) or self.folder
 
-    def load(self, sample_id: str) -> Record:
+    def read_record(self, sample_id: str, path: Path) -> Record:
         """Decode, shrink and return one record; image (size, size, 3) uint8, RGB.
 
         Raises:
-            DataError: Unknown id, unreadable file, or a mask that does not fit; names the file.
+            DataError: Unreadable file, or a mask that does not fit.
         """
-        path, row = self.image_path(sample_id), self.contents.rows[sample_id]
-        side = self.options.image_size
+        row, side = self.contents.rows[sample_id], self.options.image_size
         image = read_picture(path, "JPEG", "RGB")
         height, width = image.shape[:2]
         if min(height, width) < side:
@@ -98,8 +97,8 @@ class Isic(FolderReader[IsicOptions, IsicIndex]):
     def read_index(self, issues: ReaderIssues) -> IsicIndex:
         """Join pictures, masks and the tables of one trap split."""
         trap, size = self.options.split, self.options.image_size
-        images = find_pictures(self.folder, IMAGE_FOLDER, "*.jpg", "", issues)
-        masks = find_pictures(self.folder, MASK_FOLDER, "*.png", MASK_SUFFIX, issues)
+        images = find_pictures(self.folder, IMAGE_FOLDER, (".jpg", ".jpeg"), "", issues)
+        masks = find_pictures(self.folder, MASK_FOLDER, (".png",), MASK_SUFFIX, issues)
         rows = read_traps(self.traps, trap, issues)
         if not issues.count:
             check_join(images, masks, rows, issues)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from spurious.data.splits import SPLITS
 from spurious.errors import DataError
+from spurious.readers.files import find_files
 from spurious.readers.issues import ReaderIssues
+from spurious.readers.joins import check_rests
 from spurious.readers.tables import read_rows
 
 IMAGE_FOLDER = "ISIC2018_Task1-2_Training_Input"
@@ -19,7 +21,7 @@ ATTRIBUTES = ("dark_corner", "gel_border", "gel_bubble", "hair", "ink", "patches
 """Artefacts in the order of their names; the tables' column `vasc` is none and is not read."""
 LABELS = {"benign": 0, "malignant": 1}
 _COLUMNS = ("image", *ATTRIBUTES, "label", "label_string")
-_NAME = re.compile(r"(ISIC_[0-9]{7})(?:\.(?:png|jpg))?", re.ASCII)
+_NAME = re.compile(r"(ISIC_[0-9]{7})(?:\.(?:png|jpe?g))?", re.ASCII | re.IGNORECASE)
 _READ_ORDER = ("test", "val", "train")
 """An image of `val` is in `train`, too; it stays where it was met first."""
 
@@ -47,35 +49,33 @@ def table_name(split: str, trap: int) -> str:
 
 
 def find_pictures(
-    folder: Path, inside: str, pattern: str, suffix: str, problems: ReaderIssues
+    folder: Path, inside: str, suffixes: Sequence[str], ending: str, problems: ReaderIssues
 ) -> dict[str, Path]:
     """Return the files of one of the release's folders by image id.
-
-    Names are only ever found here and never built from a table, so a table cannot point elsewhere.
 
     Args:
         folder: The release.
         inside: Its folder.
-        pattern: What the files are called.
-        suffix: What their stems have behind the id; other files are not images of the task.
-        problems: Receives links that leave the folder, and a folder without a picture.
+        suffixes: What the files' names end with, the released one first; in any case.
+        ending: What their stems have behind the id; other files are not images of the task.
+        problems: Receives files that cannot be taken, and a folder without a picture.
     """
     pictures: dict[str, Path] = {}
-    home, before = folder.resolve(), problems.count
-    for path in sorted((folder / inside).glob(pattern)):
-        image = path.stem.removesuffix(suffix)
-        if not _NAME.fullmatch(image):  # AppleDouble companions, `_superpixels.png`
+    before = problems.count
+    for path in find_files(folder, inside, 0, suffixes, problems):
+        image = path.stem.upper().removesuffix(ending.upper())
+        if not _NAME.fullmatch(image):  # `_superpixels.png`
             continue
-        if path.resolve().is_relative_to(home):
-            pictures[image] = path
-        else:
+        if image in pictures:
             problems.add(
-                f"{path.relative_to(folder)}: a link that leaves the folder; copy the file in its "
-                "place"
+                f"{path.relative_to(folder)}: second file of that image; the first is "
+                f"{pictures[image].relative_to(folder)}: remove one"
             )
+        else:
+            pictures[image] = path
     if not pictures and problems.count == before:
         problems.add(
-            f"{folder}: no {inside}/ISIC_0000000{suffix}{Path(pattern).suffix} or the like; point "
+            f"{folder}: no {inside}/ISIC_0000000{ending}{suffixes[0]} or the like; point "
             f"to the folder that holds {inside} as released"
         )
     return pictures
@@ -124,19 +124,20 @@ def _read_table(path: Path, split: str, problems: ReaderIssues) -> dict[str, Row
     before = problems.count
     for line, cells in read_rows(path, _COLUMNS, problems):
         where = f"{path.name} line {line}"
-        name = _NAME.fullmatch(cells["image"])
+        match = _NAME.fullmatch(cells["image"])
+        name = match[1].upper() if match else ""
         wrong = _wrong_cells(cells)
-        if name is None:
+        if not name:
             problems.add(
                 f"{where}: image is '{cells['image'][:80]}'; expected a name like ISIC_0000000.png"
             )
         elif wrong:
             problems.add(f"{where}: {wrong}; restore the line from the release")
-        elif name[1] in rows:
-            problems.add(f"{where}: second row of {name[1]} ({rows[name[1]].where}); remove one")
+        elif name in rows:
+            problems.add(f"{where}: second row of {name} ({rows[name].where}); remove one")
         else:
             artefacts = {attribute: cells[attribute] == "1" for attribute in ATTRIBUTES}
-            rows[name[1]] = Row(split, int(cells["label"]), artefacts, where)
+            rows[name] = Row(split, int(cells["label"]), artefacts, where)
     if not rows and problems.count == before:
         problems.add(f"{path.name}: no rows under its header; restore the file from the release")
     return rows
@@ -158,7 +159,7 @@ def check_join(
     rows: Mapping[str, Row],
     problems: ReaderIssues,
 ) -> None:
-    """Report images without a mask, and a split that is left without an image."""
+    """Report images without a mask, rests on both sides, and a split without an image."""
     labelled = sorted(images.keys() & rows.keys())
     for image in labelled:
         if image not in masks:
@@ -172,6 +173,7 @@ def check_join(
             f"'{min(images)}'); the tables are for the images of ISIC 2018 task 1"
         )
         return
+    check_rests(images.keys(), rows.keys(), "the tables", problems)
     held = {rows[image].split for image in labelled}
     empty = [split for split in SPLITS if split not in held]
     if empty:

@@ -71,13 +71,13 @@ class SiimAcr(FolderReader[SiimAcrOptions, SiimIndex]):
         super().__init__(folder, options)
         self.tubes, self.rle = absolute_path(options.tubes), absolute_path(options.rle)
 
-    def load(self, sample_id: str) -> Record:
+    def read_record(self, sample_id: str, path: Path) -> Record:
         """Decode, shrink and return one record; image (size, size, 1) uint8.
 
         Raises:
-            DataError: Unknown id, unreadable file or a mask of another size; names the file.
+            DataError: Unreadable file or a mask of another size.
         """
-        path, tubes = self.image_path(sample_id), self.contents.tubes
+        tubes = self.contents.tubes
         film = read_film(path)
         self._check(film, path)
         mask = self._mask(sample_id, film)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from spurious.data.splits import SPLITS
 from spurious.errors import DataError
+from spurious.readers.files import find_files
 from spurious.readers.issues import ReaderIssues
+from spurious.readers.joins import check_rests, name_some
 from spurious.readers.siim_acr import rle
 from spurious.readers.tables import read_rows
 
@@ -26,21 +28,12 @@ class MaskRow:
 
 
 def find_images(folder: Path, problems: ReaderIssues) -> dict[str, Path]:
-    """Return every `dicom-images-train/<study>/<series>/<image>.dcm` by its file stem.
-
-    Names are only ever found here and never built from a table, so a table cannot point elsewhere.
-    """
+    """Return every `dicom-images-train/<study>/<series>/<image>.dcm` by its file stem."""
     images: dict[str, Path] = {}
-    home = folder.resolve()
-    for path in sorted((folder / IMAGE_FOLDER).glob("*/*/*.dcm")):
-        if path.name.startswith("."):  # AppleDouble companions that macOS leaves behind
-            continue
-        shown = path.relative_to(folder)
-        if not path.resolve().is_relative_to(home):
-            problems.add(f"{shown}: a link that leaves the folder; copy the file in its place")
-        elif path.stem in images:
+    for path in find_files(folder, IMAGE_FOLDER, 2, (".dcm",), problems):
+        if path.stem in images:
             problems.add(
-                f"{shown}: second file of that image; the first is "
+                f"{path.relative_to(folder)}: second file of that image; the first is "
                 f"{images[path.stem].relative_to(folder)}: remove one"
             )
         else:
@@ -51,6 +44,11 @@ def find_images(folder: Path, problems: ReaderIssues) -> dict[str, Path]:
             f"holds {IMAGE_FOLDER} as released"
         )
     return images
+
+
+def image_name(cell: str) -> str:
+    """Return the image that a table's cell names: `X.dcm` is `X`."""
+    return cell[:-4] if cell.lower().endswith(".dcm") else cell
 
 
 def find_one(folder: Path, chosen: Path | None, names: Sequence[str], option: str) -> Path:
@@ -78,14 +76,15 @@ def read_masks(path: Path, problems: ReaderIssues) -> dict[str, tuple[MaskRow, .
     """Return the mask rows of every image in the table; an empty tuple where it has no mask.
 
     An image with several rows has several components or annotators, whose masks are united, so an
-    exact duplicate counts once and "-1" beside a mask adds nothing.
+    exact duplicate counts once. "-1" beside a mask contradicts it and is reported.
 
     Raises:
         DataError: The file cannot be read as such a table at all; bad lines go to `problems`.
     """
     masks: dict[str, tuple[MaskRow, ...]] = {}
+    first_lines: dict[str, int] = {}
     for line, cells in read_rows(path, ("ImageId", "EncodedPixels"), problems):
-        image, code = cells["ImageId"], cells["EncodedPixels"]
+        image, code = image_name(cells["ImageId"]), cells["EncodedPixels"]
         if not image:
             problems.add(f"{path.name} line {line}: no ImageId; restore the line from the release")
             continue
@@ -94,7 +93,14 @@ def read_masks(path: Path, problems: ReaderIssues) -> dict[str, tuple[MaskRow, .
         except DataError as error:
             problems.add(f"{path.name} line {line}: {error}; restore the line from the release")
             continue
-        known = masks.get(image, ())
+        first, known = first_lines.setdefault(image, line), masks.get(image, ())
+        if first != line and bool(known) != bool(len(runs)):
+            problems.add(
+                f"{path.name} line {line}: image {image} has "
+                f"{'a mask' if len(runs) else rle.NO_MASK} here and "
+                f"{'a mask' if known else rle.NO_MASK} in line {first}; remove one"
+            )
+            continue
         new = len(runs) and all(code != row.code for row in known)
         masks[image] = (*known, MaskRow(line, code)) if new else known
     if not masks and not problems.count:
@@ -108,7 +114,7 @@ def check_join(
     splits: Mapping[str, str],
     problems: ReaderIssues,
 ) -> None:
-    """Report what leaves a split empty: tables of another release, or missing images."""
+    """Report what leaves a split empty or rests on both sides: other spellings, missing images."""
     labelled = images.keys() & masks.keys()
     if not labelled:
         problems.add(
@@ -125,6 +131,12 @@ def check_join(
             "the stage-1 release can be joined with them"
         )
     else:
+        check_rests(images.keys(), masks.keys(), "the mask table", problems)
+        if strays := splits.keys() - images.keys() - masks.keys():
+            problems.add(
+                f"{len(strays)} tube labels are of neither an image nor a row of the mask table "
+                f"({name_some(strays)}); spell them as the images, or remove them"
+            )
         held = {splits.get(image, "train") for image in labelled}
         empty = [split for split in SPLITS if split not in held]
         if empty:

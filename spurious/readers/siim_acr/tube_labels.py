@@ -17,6 +17,7 @@ from pathlib import Path
 from spurious.data.splits import EVALUATION_SPLITS, SPLITS
 from spurious.errors import DataError
 from spurious.readers.issues import ReaderIssues
+from spurious.readers.siim_acr.siim_files import image_name
 from spurious.readers.tables import read_rows
 
 MAX_PICKLE_BYTES = 4 * 2**20
@@ -118,7 +119,7 @@ def _read_pickle(path: Path) -> Iterator[tuple[str, bool]]:
         if isinstance(value, str) == (key is not None):
             raise DataError("text and True/False do not alternate; expected a dict[str, bool]")
         if isinstance(value, str):
-            key = value
+            key = image_name(value)
         elif key in seen:
             raise DataError(f"'{key}' is labelled twice; use the file as released")
         elif key is not None:
@@ -169,7 +170,7 @@ def _bytes(path: Path) -> bytes:
 def _read_csv(path: Path, problems: ReaderIssues) -> TubeLabels:
     present, splits, bad = dict[str, bool](), dict[str, str](), problems.count
     for line, cells in read_rows(path, ("ImageId", "tube"), problems):
-        image, where = cells["ImageId"], f"{path.name} line {line}"
+        image, where = image_name(cells["ImageId"]), f"{path.name} line {line}"
         tube = _CELLS.get(cells["tube"].lower())
         if tube is None:
             problems.add(f"{where}: tube is '{cells['tube'][:40]}'; expected 0, 1, true or false")

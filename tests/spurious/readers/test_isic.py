@@ -141,26 +141,84 @@ def test_tables_may_lie_elsewhere_and_have_five_numbers(folder: Path, tmp_path: 
     assert message(folder).count("cannot be read (No such file or directory)") == 3
 
 
-def test_images_and_rows_without_a_partner_are_left_out_and_counted(
+def test_images_or_rows_without_a_partner_are_left_out_and_counted(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nobody labelled the one, nobody can see the other; both are logged and in provenance."""
     unlabelled, missing = cases("train")[:2]
-    picture(folder, missing).unlink()
+    table = (folder / "isic_annotated_train1.csv").read_text()
     rows(folder, "train", lambda lines: [li for li in lines if image_id(unlabelled) not in li])
     reader = source(folder)
-    assert set(reader.index()) == {image_id(c) for c in cases()} - {
-        image_id(unlabelled),
-        image_id(missing),
-    }
+    assert set(reader.index()) == {image_id(c) for c in cases()} - {image_id(unlabelled)}
     held = reader.provenance()
-    assert (held["images"], held["images_without_row"], held["rows_without_image"]) == (
-        *("24", "1", "1"),
-    )
+    assert (held["images"], held["images_without_row"]) == ("25", "1")
     assert held["train_table"].startswith("isic_annotated_train1.csv sha256:")
     assert "1 images without row left out" in caplog.text
     with pytest.raises(DataError, match="no labelled image"):
         reader.load(image_id(unlabelled))
+    (folder / "isic_annotated_train1.csv").write_text(table)
+    picture(folder, missing).unlink()
+    held = source(folder).provenance()
+    assert (held["images_without_row"], held["rows_without_image"]) == ("0", "1")
+    rows(folder, "train", lambda lines: [li for li in lines if image_id(unlabelled) not in li])
+    assert (
+        f"1 images have no row in the tables ({image_id(unlabelled)}), and 1 of its names have no "
+        f"image ({image_id(missing)})"
+    ) in message(folder)
+
+
+def test_names_that_differ_by_suffix_or_case_are_joined(folder: Path) -> None:
+    """`.JPG`, `.jpeg` and `.PNG` files, and rows that name another suffix or none."""
+    before = source(folder).index()
+    for case, suffix in zip(cases(), (".JPG", ".jpeg", ".Jpeg"), strict=False):
+        picture(folder, case).rename(picture(folder, case).with_suffix(suffix))
+        mask_of(folder, case).rename(mask_of(folder, case).with_suffix(".PNG"))
+    for split, suffix in (("train", ".JPG"), ("val", ".jpeg"), ("test", "")):
+        rows(folder, split, lambda lines, end=suffix: [li.replace(".png", end) for li in lines])
+    assert source(folder).index() == before
+    shutil.copy(picture(folder, cases()[4]), picture(folder, cases()[4]).with_suffix(".JPEG"))
+    assert "second file of that image" in message(folder)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_upright(folder: Path, orientation: int) -> None:
+    """A camera's EXIF orientation says how its pixels lie; values beyond 8 are refused."""
+    case, exif = cases()[0], Image.Exif()
+    path = picture(folder, case)
+    with Image.open(path) as image:
+        upright = np.asarray(image)
+    # the stored pixels of each orientation, by the EXIF standard (CIPA DC-008, 4.6.4)
+    turn = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
+            5: upright.swapaxes(0, 1), 6: np.rot90(upright), 7: np.rot90(upright, 2).swapaxes(0, 1),
+            8: np.rot90(upright, -1)}[orientation]  # fmt: skip
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(turn)).save(path, quality=98, subsampling=0, exif=exif)
+    read = source(folder).load(image_id(case)).image.astype(int)
+    assert np.abs(read - shrink_image(upright, HEIGHT, HEIGHT)).mean() < 3
+    exif[0x0112] = 9
+    Image.fromarray(upright).save(path, exif=exif)
+    with pytest.raises(DataError, match=rf"{path.name}: .*EXIF orientation is 9"):
+        source(folder).load(image_id(case))
+
+
+@pytest.mark.parametrize("kind", ["picture", "mask"])
+def test_damage_that_decoders_pass_over_is_refused(folder: Path, kind: str) -> None:
+    """Half closed by an end mark, bytes zeroed, a chunk's CRC: the file is named."""
+    case = cases()[0]
+    path = picture(folder, case) if kind == "picture" else mask_of(folder, case)
+    data = path.read_bytes()
+    middle = len(data) // 2
+    end = b"\xff\xd9" if kind == "picture" else data[-12:]
+    for damaged in (
+        data[:middle] + end,
+        data[: middle - 20] + bytes(40) + data[middle + 20 :],
+        data[:-13],
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=rf"{path.name}: cannot be read as "):
+            source(folder).load(image_id(case))
+    path.write_bytes(data + b"trailing")
+    assert source(folder).load(image_id(case)).mask.any()
 
 
 def test_what_is_no_image_of_the_task_is_passed_over(folder: Path) -> None:

@@ -17,6 +17,7 @@ from spurious.data.specificity import count_components
 from spurious.errors import DataError
 from spurious.generators.chest.chest_phantom import Case, ChestPhantom, draw_cases, render_case
 from spurious.generators.chest.siim_writer import image_id, write_siim_acr
+from spurious.readers.joins import name_some
 from spurious.readers.resize import shrink_image, shrink_mask
 from spurious.readers.siim_acr.siim_acr import SiimAcr
 
@@ -126,11 +127,10 @@ def test_both_spellings_of_the_mask_table(folder: Path, header: str, none: str) 
 
 
 def test_rows_of_an_image_are_united_and_duplicates_change_nothing(folder: Path) -> None:
-    """Several annotators or components make one mask; "-1" beside a mask adds nothing."""
+    """Several annotators or components make one mask."""
     image = image_id(cases("train", pneumothorax=True)[0])
     rows(folder, lambda lines: [line for line in lines if not line.startswith(image)] + [
-        f"{image}, 0 3", f"{image}, 2 4", f"{image}, 0 3", f"{image}, -1",
-        f"{image}, {10 * SIZE} 1",
+        f"{image}, 0 3", f"{image}, 2 4", f"{image}, 0 3", f"{image}, {10 * SIZE} 1",
     ])  # fmt: skip
     record = source(folder).load(image)
     expected = np.zeros((SIZE, SIZE), bool)
@@ -142,35 +142,141 @@ def test_rows_of_an_image_are_united_and_duplicates_change_nothing(folder: Path)
 def test_abnormalities_are_counted_before_shrinking(folder: Path) -> None:
     """Two components two pixels apart are two for the annotator, also where staging joins them."""
     image = image_id(cases("train", pneumothorax=False)[0])
-    rows(folder, lambda lines: [*lines, f"{image}, 0 1 1 1"])
+    rows(folder, lambda lines: [li for li in lines if image not in li] + [f"{image}, 0 1 1 1"])
     record = source(folder, 64).load(image)
     assert (record.mask.sum(), record.abnormalities) == (1, 2)
 
 
-def test_images_and_rows_without_a_partner_are_left_out_and_counted(
+def test_images_or_rows_without_a_partner_are_left_out_and_counted(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nobody annotated the one, nobody can see the other; both are logged and in provenance."""
     unlabelled, missing = (image_id(case) for case in cases("train")[:2])
     gone = image_id(cases("val")[0])
-    film(folder, missing).unlink()
-    film(folder, gone).unlink()
+    table = (folder / "train-rle.csv").read_text()
     rows(folder, lambda lines: [line for line in lines if not line.startswith(unlabelled)])
     reader = source(folder)
-    assert set(reader.index()) == {image_id(case) for case in cases()} - {unlabelled, missing, gone}
-    held = reader.provenance()
-    assert (held["images"], held["images_without_row"]) == ("9", "1")
-    assert (held["rows_without_image"], held["tube_labels_without_image"]) == ("2", "1")
+    assert set(reader.index()) == {image_id(case) for case in cases()} - {unlabelled}
+    assert reader.provenance()["images_without_row"] == "1"
     assert "1 images without row left out" in caplog.text
     with pytest.raises(DataError, match="no labelled image"):
         reader.load(unlabelled)
+    (folder / "train-rle.csv").write_text(table)
+    film(folder, missing).unlink()
+    film(folder, gone).unlink()
+    held = source(folder).provenance()
+    assert (held["images"], held["images_without_row"]) == ("10", "0")
+    assert (held["rows_without_image"], held["tube_labels_without_image"]) == ("2", "1")
+
+
+@pytest.mark.parametrize("ending", [".dcm", ".DCM"])
+def test_names_with_and_without_suffix_are_joined(folder: Path, ending: str) -> None:
+    """`X.dcm` is `X`, in a part of the rows as in all; a file may be `X.DCM`."""
+    before = {image: source(folder).load(image).label for image in source(folder).index()}
+    rows(
+        folder,
+        lambda lines: [li.replace(",", f"{ending},", i % 2) for i, li in enumerate(lines)],
+    )
+    path = film(folder, image_id(cases("test")[0]))
+    path.rename(path.with_suffix(ending))
+    names = [image_id(case) for split in ("val", "test") for case in cases(split)]
+    (folder / "cxr_tube_dict.pkl").unlink()
+    (folder / "cxr_tube_dict.csv").write_text(
+        "ImageId,tube,split\n"
+        + "".join(
+            f"{n}{ending * (i % 2)},1,{'val' if i < 4 else 'test'}\n" for i, n in enumerate(names)
+        )
+    )
+    reader = source(folder)
+    assert {image: reader.load(image).label for image in reader.index()} == before
+    assert {reader.load(name).attributes["tube"] for name in names} == {True}
+
+
+def test_rests_on_both_sides_are_refused_and_named(folder: Path) -> None:
+    """Rows whose names are spelled otherwise would be lost; ten of each side are named."""
+    image = image_id(cases("train")[0])
+    rows(folder, lambda lines: [f"x{li}" if li.startswith(image) else li for li in lines])
+    with pytest.raises(DataError) as caught:
+        source(folder).index()
+    assert f"1 images have no row in the mask table ({image}), and 1 of its" in str(caught.value)
+    assert f"have no image (x{image})" in str(caught.value)
+    assert name_some(f"{i:02d}" for i in range(12)).endswith("08, 09 and 2 more")
+    rows(folder, lambda lines: [li.removeprefix("x") for li in lines])  # as the message says
+    assert len(source(folder).index()) == 12
+
+
+def test_tube_labels_of_nothing_are_refused(folder: Path) -> None:
+    """A label whose name is spelled otherwise would be lost, and its image go to train."""
+    labels = {f"{image_id(c)}": c.tube for split in ("val", "test") for c in cases(split)}
+    text = "".join(f"{n},{int(v)},{'val' if i < 4 else 'test'}\n"
+                   for i, (n, v) in enumerate(labels.items()))  # fmt: skip
+    (folder / "cxr_tube_dict.pkl").unlink()
+    (folder / "cxr_tube_dict.csv").write_text("ImageId,tube,split\n" + text + "x7,1,val\n")
+    with pytest.raises(DataError, match=r"1 tube labels are of neither .* \(x7\)"):
+        source(folder).index()
+
+
+def test_rows_that_contradict_or_are_cut_are_refused(folder: Path) -> None:
+    """A "-1" beside a mask, cells that a spreadsheet cut, and cells without a column."""
+    image = image_id(cases("train", pneumothorax=True)[0])
+    other = image_id(cases("train", pneumothorax=False)[0])
+    held = (folder / "train-rle.csv").read_text()
+    code = "1 1 " * 8191 + "1 1"
+    added = [f"{image}, -1", f"{other}, 0 3", f"{image}, {code[:32_766]}", f"{image}, 1 1, 2 2"]
+    rows(folder, lambda lines: [*lines, *added])
+    with pytest.raises(DataError) as caught:
+        source(folder).index()
+    text, last = str(caught.value), len(held.splitlines())
+    assert text.startswith("siim-acr: 4 problems")
+    assert f"line {last + 1}: image {image} has -1 here and a mask in line" in text
+    assert f"line {last + 2}: image {other} has a mask here and -1 in line" in text
+    assert f"line {last + 3}: 'EncodedPixels' has 32,765 characters, and Excel" in text
+    assert f"line {last + 4}: 3 cells instead of 2" in text
+
+
+def test_long_cells_are_read(folder: Path) -> None:
+    """A mask of many runs is longer than the csv module's own limit."""
+    image = image_id(cases("train", pneumothorax=True)[0])
+    code = " ".join(["0 1", *["1 1"] * (SIZE * SIZE // 2 - 1)]) + " " * 70_000
+    rows(folder, lambda lines: [li for li in lines if image not in li] + [f"{image},0{code}"])
+    assert source(folder).load(image).mask.sum() == SIZE * SIZE // 2
+
+
+def test_what_cannot_be_a_film_is_named(folder: Path) -> None:
+    """A link in a circle, one that leads nowhere, a pipe and a folder, all at once."""
+    series = film(folder, image_id(cases("train")[0])).parent
+    (series / "circle.dcm").symlink_to("circle.dcm")
+    (series / "nowhere.dcm").symlink_to("gone")
+    os.mkfifo(series / "pipe.dcm")
+    (series / "folder.dcm").mkdir()
+    (series.parent / "loop").symlink_to("loop")
+    with pytest.raises(DataError) as caught:
+        source(folder).index()
+    text = str(caught.value)
+    assert text.startswith("siim-acr: 5 problems")
+    assert text.count("leads nowhere or in a circle") == 3
+    assert text.count("not a file") == 2
+
+
+def test_whatever_a_film_makes_go_wrong_has_its_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No exception of a library comes without the file."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("within a library")
+
+    monkeypatch.setattr("spurious.readers.siim_acr.siim_acr.count_components", fail)
+    image = image_id(cases("train")[0])
+    with pytest.raises(DataError, match=rf"{image}\.dcm: cannot be read \(ZeroDivisionError"):
+        source(folder).load(image)
 
 
 def test_overrunning_last_run_is_clipped_with_a_warning(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The warning names line and image."""
-    image = image_id(cases("train")[0])
+    image = image_id(cases("train", pneumothorax=True)[0])
     rows(folder, lambda lines: [*lines, f"{image}, {SIZE * SIZE - 2} 5"])
     record = source(folder).load(image)
     assert record.mask[-2:, -1].all()
@@ -180,7 +286,7 @@ def test_overrunning_last_run_is_clipped_with_a_warning(
 
 def test_mask_of_another_image_size_is_refused(folder: Path) -> None:
     """A code for 1024 x 1024 on a smaller film names table, line and image."""
-    image = image_id(cases("train")[0])
+    image = image_id(cases("train", pneumothorax=True)[0])
     rows(folder, lambda lines: [f"{image}, {1024 * 1000} 5", *lines])
     with pytest.raises(DataError, match=rf"train-rle\.csv line 2, image {image}: .*256 x 256"):
         source(folder).load(image)
@@ -215,7 +321,8 @@ def test_problems_of_tree_table_and_tubes_come_all_at_once(folder: Path) -> None
         (b"ImageId\tEncodedPixels\n1.2\t-1\n", "delimiter looks like"),
         (b"ImageId,Mask\n1.2,-1\n", "no column 'EncodedPixels'"),
         ("ImageId,EncodedPixels\n1.2,-1\n".encode("utf-16"), "not UTF-8"),
-        (b"ImageId,EncodedPixels\n1.2," + b"1 " * 80_000, "not a CSV line"),
+        (b'ImageId,EncodedPixels\n1.2,"1 2\n1.3,-1\n', "not a CSV line"),
+        (b"ImageId,EncodedPixels,EncodedPixels\n1.2,1 2,-1\n", "'EncodedPixels' is there twice"),
     ],
 )
 def test_tables_that_are_none_are_refused(folder: Path, content: bytes, what: str) -> None:

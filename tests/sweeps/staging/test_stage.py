@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pydicom
 import pytest
 import ray
 from ray_here import RayHere
@@ -131,15 +132,28 @@ def test_the_digest_does_not_depend_on_the_number_of_tasks(
 
 
 def test_bad_images_are_told_at_once_and_nothing_is_staged(
-    ray_here: RayHere, folder_store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ray_here: RayHere,
+    folder_store: FolderStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Every bad file is named in one error; no manifest and no new shard, good ones stay."""
+    """Every bad file is named in one error; no manifest and no new shard, good ones stay.
+
+    What workers warn of is logged here.
+    """
     release = tmp_path / "release"
     write_siim_acr(release, ChestPhantom(**{**SMALL, "n_train": 8}))
     source = SiimAcr(release, SiimAcrOptions(image_size=64))
     staging.stage(folder_store, SiimAcr(release, SiimAcrOptions(image_size=32)), "siim-acr")
     before = contents(folder_store)
     films = sorted(release.rglob("*.dcm"))
+    doubtful = pydicom.dcmread(films[5])
+    doubtful.decompress(generate_instance_uid=False)
+    doubtful.PixelData = (doubtful.pixel_array.astype("uint16") * 16).tobytes()
+    doubtful.BitsAllocated, doubtful.BitsStored, doubtful.HighBit = 16, 16, 15
+    doubtful["PixelData"].VR = "OW"
+    doubtful.save_as(films[5])
     bad = [films[0], films[9], films[-1]]
     bad[0].write_bytes(b"no DICOM at all")
     for film in bad[1:]:
@@ -148,6 +162,7 @@ def test_bad_images_are_told_at_once_and_nothing_is_staged(
     with pytest.raises(DataError, match="3 of 32 images cannot be staged; nothing") as caught:
         staging.stage(folder_store, source, "siim-acr")
     assert [film.name in str(caught.value) for film in bad] == [True] * 3
+    assert f"{films[5].name}: 16 stored bits hold values to 4095 only" in caplog.text
     assert contents(folder_store) == before
 
 

@@ -1,0 +1,34 @@
+"""Checks that files and rows of tables belong to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from spurious.readers.issues import ReaderIssues
+
+NAMED = 10
+"""Names shown of each side."""
+
+
+def check_rests(
+    images: Collection[str], rows: Collection[str], table: str, issues: ReaderIssues
+) -> None:
+    """Report images without a row where there are rows without an image as well.
+
+    Rests of one side are a partial download or unlabelled images; rests of both are most likely
+    names that are spelled in two ways.
+    """
+    lone_images, lone_rows = set(images) - set(rows), set(rows) - set(images)
+    if lone_images and lone_rows:
+        issues.add(
+            f"{len(lone_images)} images have no row in {table} ({name_some(lone_images)}), and "
+            f"{len(lone_rows)} of its names have no image ({name_some(lone_rows)}); where they are "
+            "the same, spell them alike, and else remove the images or the rows"
+        )
+
+
+def name_some(names: Iterable[str]) -> str:
+    """Return up to `NAMED` names in order, and how many more there are."""
+    held = sorted(names)
+    shown = ", ".join(name[:80] for name in held[:NAMED])
+    return shown if len(held) <= NAMED else f"{shown} and {len(held) - NAMED} more"
