@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from cluster.node_cache import checksums
 from cluster.node_cache import open as opening
 from cluster.node_cache.fill import ARRAYS
 from cluster.node_cache.open import CacheChanged, open_dataset
+from cluster.stores.folder import FolderStore
 
 FILES = [f"{name}.npy" for name in ARRAYS]
 
@@ -213,12 +215,23 @@ for _ in range(2):
 """
 
 
-def open_as_nobody(root: Path) -> list[str]:
-    """Open the dataset twice in a process that is not root; one line each."""
+@pytest.fixture
+def public_cache():
+    """A cache that other users reach, which folders of pytest keep out."""
     if os.geteuid():
         pytest.skip("needs the right to become another user")
-    for folder in [root, *root.parents[:-1]]:
-        folder.chmod(folder.stat().st_mode | 0o055)
+    with tempfile.TemporaryDirectory(dir="/tmp") as root:
+        Path(root).chmod(0o755)
+        store = FolderStore(Path(root) / "store")
+        manifest = stage(store, make_records())
+        open_dataset(store, manifest, Path(root) / "cache")
+        (Path(root) / "cache").chmod(0o777)
+        yield Cache(store, manifest, Path(root) / "cache")
+
+
+def open_as_nobody(cache: Cache) -> list[str]:
+    """Open the dataset twice in a process that is not root; one line each."""
+    root = cache.path.parent
     for path in root.rglob("*.lock"):
         path.chmod(0o666)
     command = [sys.executable, "-c", OPEN, str(root)]
@@ -226,35 +239,34 @@ def open_as_nobody(root: Path) -> list[str]:
     return [*done.stdout.splitlines(), *done.stderr.splitlines()[-1:]]
 
 
-def test_files_that_lost_their_permissions_are_fetched_again(cache, tmp_path):
+def test_files_that_lost_their_permissions_are_fetched_again(public_cache):
     """By their owner, whom a mode of 0 keeps out, of a file as of the folder.
 
     Hashed are four shards and eight new files.
     """
-    for path in (cache.folder / "splits.npy", cache.folder):
-        cache.path.chmod(0o777)
-        subprocess.run(["chown", "-R", "65534:65534", str(cache.folder)], check=False)
+    folder = public_cache.folder
+    for path in (folder / "splits.npy", folder):
+        subprocess.run(["chown", "-R", "65534:65534", str(folder)], check=True)
         path.chmod(0)
-        first, second, *_ = open_as_nobody(tmp_path)
+        first, second, *_ = open_as_nobody(public_cache)
         assert first.startswith("False 12 ")
         assert "Permission denied" in first
         assert second == "True 12 "
 
 
-def test_another_users_cache_is_read(cache, tmp_path):
+def test_another_users_cache_is_read(public_cache):
     """What this user cannot record is remembered by the process: hashed once, not twice."""
-    cache.path.chmod(0o777)
-    os.utime(cache.folder / "images.npy")
-    assert open_as_nobody(tmp_path) == ["True 1 ", "True 1 "]
+    os.utime(public_cache.folder / "images.npy")
+    assert open_as_nobody(public_cache) == ["True 1 ", "True 1 "]
 
 
-def test_a_cache_that_cannot_be_removed_is_named(cache, tmp_path):
+def test_a_cache_that_cannot_be_removed_is_named(public_cache):
     """A damaged copy of another user is one line with the folder and what to do."""
-    overwrite(cache.folder / "images.npy", b"\x01\x02\x03", 200)
-    cache.path.chmod(0o1777)
-    error = open_as_nobody(tmp_path)[-1]
+    overwrite(public_cache.folder / "images.npy", b"\x01\x02\x03", 200)
+    public_cache.path.chmod(0o1777)
+    error = open_as_nobody(public_cache)[-1]
     assert error.startswith(f"cluster.errors.{Denied.__name__}: cannot remove cached dataset")
-    assert f"{cache.folder}: " in error
+    assert f"{public_cache.folder}: " in error
     assert error.endswith("remove it, or use another cache folder")
 
 
