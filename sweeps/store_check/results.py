@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
 from cluster.errors import Corrupt, NotFound
 from cluster.stores.base import Store
 from sweeps.errors import ResultError
-from sweeps.results.tables import attempt_key, committed_ids, decode, trial_key
+from sweeps.results.checking import check_results as check_trials
+from sweeps.results.tables import committed_ids, decode, trial_key
 from sweeps.store_check.findings import Finding, Progress, Section
 
-_READERS = 16
-"""Objects read at once: they are small, so latency decides."""
 _STEP = 64
 _TABLES = ("epochs", "predictions", "embeddings")
 _FAILURES = "results/failures/"
 _DAMAGE = (ResultError, Corrupt, ValueError, LookupError, NotImplementedError, OverflowError)
 """What reading a damaged table may raise."""
-
-
-@dataclass(frozen=True)
-class CheckedResults:
-    """Results that are whole, those of them without hashes, and why others are damaged, by id."""
-
-    done: frozenset[str] = frozenset()
-    unverified: frozenset[str] = frozenset()
-    damaged: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_results(store: Store, progress: Progress) -> Section:
@@ -42,7 +30,7 @@ def check_results(store: Store, progress: Progress) -> Section:
     unverified = 0
     for start in range(0, len(ids), _STEP):
         progress("results", start, len(ids))
-        checked = _check_trials(store, ids[start : start + _STEP])
+        checked = check_trials(store, ids[start : start + _STEP])
         damaged.update(checked.damaged)
         unverified += len(checked.unverified)
     progress("results", len(ids), len(ids))
@@ -83,34 +71,3 @@ def _tables_by_trial(store: Store) -> Mapping[str, list[str]]:
         for key in store.list(f"results/{table}/"):
             keys[key.split("/")[2]].append(key)
     return keys
-
-
-def _check_trials(store: Store, ids: Collection[str]) -> CheckedResults:
-    """Check all objects of some trials' results: whether each can be read, and is its trial's."""
-    damaged = {}
-    with ThreadPoolExecutor(_READERS) as pool:
-        for trial_id, problem in zip(ids, pool.map(lambda i: _problem(store, i), ids), strict=True):
-            if problem is not None:
-                damaged[trial_id] = problem
-    whole = frozenset(ids) - damaged.keys()
-    return CheckedResults(whole, whole, damaged)
-
-
-def _problem(store: Store, trial_id: str) -> str | None:
-    key = trial_key(trial_id)
-    try:
-        rows = decode(store.get(key), key).to_pylist()
-        if [row["trial_id"] for row in rows] != [trial_id]:
-            return f"{key} holds the rows of {[row['trial_id'] for row in rows]}"
-        for key in _sister_keys(rows[0]):
-            owners = set(decode(store.get(key), key).column("trial_id").to_pylist())
-            if not owners <= {trial_id}:
-                return f"{key} holds rows of {sorted(owners)}"
-    except (NotFound, *_DAMAGE) as error:
-        return f"{key}: {error}"
-    return None
-
-
-def _sister_keys(row: Mapping[str, str]) -> Iterator[str]:
-    for table in ("epochs", "predictions"):
-        yield attempt_key(table, row["trial_id"], row["attempt"])
