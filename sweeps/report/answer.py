@@ -99,7 +99,9 @@ def answer(cells: pd.DataFrame, evidence: Evidence, margin: float) -> str:
         return f"{text} That interval is wider than {WIDEST}: no cheaper alternative is named."
     cheaper = cheapest_non_inferior(cells, best, evidence, margin)
     if cheaper is None:
-        return f"{text} No cheaper one is shown to be at most {margin:g} lower."
+        return (
+            f"{text} No cheaper one is shown to be at most {margin:g} lower{_nearest(cells, best)}."
+        )
     return f"{text} {_cheaper_sentence(*cheaper, margin)}"
 
 
@@ -138,6 +140,23 @@ def _seeds(cell: Cell) -> str:
     if done == planned:
         return count(done, "seed")
     return f"{done} of {planned} planned seeds{without(cell['holes'])}"
+
+
+def _nearest(cells: pd.DataFrame, best: Cell) -> str:
+    """Return the cheaper cell that is most probably not inferior; empty where nobody knows."""
+    cheaper = learned_cells(cells)
+    cheaper = cheaper[cheaper["dollars_mean"] < best["dollars_mean"]]
+    cheaper = cheaper[cheaper["non_inferior_probability"].notna()]
+    if cheaper.empty:
+        return ""
+    ranked = cheaper.sort_values(
+        ["non_inferior_probability", "dollars_mean"], ascending=[False, True], kind="stable"
+    )
+    cell = ranked.iloc[0].to_dict()
+    return (
+        f"; {describe_cell(cell['cell'])}, for {dollars(cell['dollars_mean'])}, is with a "
+        f"probability of {number(cell['non_inferior_probability'], 2)}"
+    )
 
 
 def _cheaper_sentence(cheaper: Cell, difference: Interval, margin: float) -> str:

@@ -112,7 +112,7 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
         source.include_validation,
     )
     evidence = Evidence(priced, source.readings)
-    table = cells(priced, source.planned, source.failures, evidence)
+    table = cells(priced, source.planned, source.failures, evidence, source.margin)
     measured, metrics = measures(priced, source.epochs), metric_frame(priced, source.epochs)
     figures = Figures(
         frontier_png(table, priced),

@@ -21,6 +21,7 @@ from sweeps.report.inference.joint import (
     draw,
     expected_regret,
     frontier_probability,
+    non_inferiority,
 )
 from sweeps.report.statistics import Summary, summarize
 from sweeps.report.tables import (
@@ -37,6 +38,11 @@ OBJECTS = ["cell", "robust", "overall", "holes"]
 """Columns that are not written: objects that sentences are made from."""
 _STATISTICS = ("mean", "sd", "min", "max")
 _INTERVALS = ("robust_auroc", "auroc")
+_MEAN = "robust_auroc_mean"
+_PROBABILITIES = (
+    *("frontier_probability", "best_probability"),
+    *("non_inferior_probability", "expected_regret"),
+)
 
 
 def cells(
@@ -44,6 +50,7 @@ def cells(
     planned: Sequence[PlannedTrial],
     failures: pd.DataFrame,
     evidence: Evidence,
+    margin: float,
 ) -> pd.DataFrame:
     """Return one row per planned cell with its statistics over seeds and its place on the frontier.
 
@@ -52,6 +59,7 @@ def cells(
         planned: Every trial of the plan.
         failures: Columns of `sweeps.results.schemas.FAILURES`.
         evidence: The same trials with their readings.
+        margin: How far below the best cell one may be that is called not inferior.
 
     Returns:
         Columns of `REPORT_CELLS`, `cell` as a `Cell`, `robust` and `overall` as an `Interval` and
@@ -78,7 +86,9 @@ def cells(
     table["frontier_share"] = frontier_share(
         by_seed(priced, keys, "dollars"), by_seed(priced, keys, "test_robust_auroc")
     )
-    table = table.assign(**_probabilities(table, evidence), schema_version=REPORT_SCHEMA_VERSION)
+    table = table.assign(
+        **_probabilities(table, evidence, margin), schema_version=REPORT_SCHEMA_VERSION
+    )
     return table[[*(column.name for column in REPORT_CELLS), *OBJECTS]]
 
 
@@ -175,10 +185,11 @@ def _order(planned: Sequence[PlannedTrial]) -> list[Cell]:
     )
 
 
-def _probabilities(table: pd.DataFrame, evidence: Evidence) -> dict[str, NDArray[np.float64]]:
+def _probabilities(
+    table: pd.DataFrame, evidence: Evidence, margin: float
+) -> dict[str, NDArray[np.float64]]:
     """Return what the draws of all cells that learned say; NaN for the others."""
-    names = ("frontier_probability", "best_probability", "expected_regret")
-    columns = {name: np.full(len(table), np.nan) for name in names}
+    columns = {name: np.full(len(table), np.nan) for name in _PROBABILITIES}
     learned = np.flatnonzero(table["unlearned"].isna() & table["dollars_mean"].notna())
     printed = table["robust_auroc_interval"].ne("none").to_numpy()
     keys = cell_keys(table)
@@ -186,10 +197,18 @@ def _probabilities(table: pd.DataFrame, evidence: Evidence) -> dict[str, NDArray
     if joint is None:
         return columns
     draws = draw(joint)
-    dollars = table["dollars_mean"].to_numpy(dtype=np.float64)[learned]
-    columns[names[0]][learned] = frontier_probability(dollars, draws)
-    columns[names[1]][learned] = best_probability(draws)
-    columns[names[2]][learned] = expected_regret(draws)
+    dollars, means = (
+        table[name].to_numpy(dtype=np.float64)[learned] for name in ("dollars_mean", _MEAN)
+    )
+    best = int(np.lexsort((dollars, -means))[0])
+    values = (
+        frontier_probability(dollars, draws),
+        best_probability(draws),
+        non_inferiority(draws, best, margin),
+        expected_regret(draws),
+    )
+    for name, value in zip(_PROBABILITIES, values, strict=True):
+        columns[name][learned] = value
     return {name: np.where(printed, column, np.nan) for name, column in columns.items()}
 
 

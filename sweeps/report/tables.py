@@ -200,6 +200,7 @@ REPORT_CELLS = _columns("""
     unlearned | string | | why the cell is not named as an answer; null where it may be
     frontier_probability | float64 | | P(on the frontier), from draws of all cells; else NaN
     best_probability | float64 | | P(highest robust AUROC), from the same draws
+    non_inferior_probability | float64 | | P(at most `select.margin` below the best cell), likewise
     expected_regret | float64 | | expected robust AUROC that the best cell has more, likewise
 """)
 

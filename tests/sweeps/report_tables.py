@@ -182,7 +182,7 @@ def evidence(made: Made, **changes: Any) -> tuple[pd.DataFrame, pd.DataFrame, Ev
         given_.include_validation,
     )
     rests_on = Evidence(priced, given_.readings)
-    return priced, cells(priced, given_.planned, given_.failures, rests_on), rests_on
+    return priced, cells(priced, given_.planned, given_.failures, rests_on, given_.margin), rests_on
 
 
 def with_scores(made: Made, scores: dict[tuple[str, str, str], list[float]]) -> Made:

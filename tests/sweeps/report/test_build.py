@@ -205,7 +205,8 @@ auroc_n int64|auroc_mean double|auroc_sd double|auroc_low double|auroc_high doub
 auroc_min double|auroc_max double|dice_mean double|gap_mean double|on_frontier bool|
 frontier_share double|gpu_hours double|cpu_hours double|robust_auroc_interval string|
 robust_auroc_reason string|auroc_interval string|auroc_reason string|unlearned string|
-frontier_probability double|best_probability double|expected_regret double"""
+frontier_probability double|best_probability double|
+non_inferior_probability double|expected_regret double"""
 
 
 def test_schemas_are_golden(made: Made, tmp_path: Path) -> None:

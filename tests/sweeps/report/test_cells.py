@@ -109,6 +109,8 @@ def test_frontier_of_planted_effects(made: Made) -> None:
     assert chances[("label", "all", "erm")] < 0.05
     assert chances[("mask", "all", "erm")] > 0.95
     assert found["best_probability"].sum() == pytest.approx(1.0)
+    assert found.at[("mask", "all", "erm"), "non_inferior_probability"] == 1.0
+    assert found.at[("box", "600", "erm"), "non_inferior_probability"] < 0.05
     assert found.at[("label", "600", "erm"), "frontier_share"] == pytest.approx(1 / 3)
     assert found.at[("label", "600", "jtt"), "frontier_share"] == pytest.approx(2 / 3)
 
@@ -130,7 +132,7 @@ def test_tables_of_something_else_are_refused(
     for column, new in change.items():
         priced.loc[0, column] = new
     with pytest.raises(ResultError, match=message):
-        cells(priced, made.planned, made.failures, Evidence(priced, {}))
+        cells(priced, made.planned, made.failures, Evidence(priced, {}), 0.02)
 
 
 def test_two_trials_of_one_seed_are_refused(made: Made) -> None:
@@ -139,7 +141,7 @@ def test_two_trials_of_one_seed_are_refused(made: Made) -> None:
     planned = [replace(one, trial_id=None) for one in made.planned]
     twice = pd.concat([priced, priced.iloc[:1].assign(trial_id="e" * 16)], ignore_index=True)
     with pytest.raises(ResultError, match="one trial per seed"):
-        cells(twice, planned, made.failures, Evidence(priced, {}))
+        cells(twice, planned, made.failures, Evidence(priced, {}), 0.02)
 
 
 def test_cells_without_an_interval_say_why(made: Made) -> None:
