@@ -181,7 +181,19 @@ SECTION_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         "cost.clicks.masks",
         ["did you mean 'mask'?"],
     ),
-    "negative price": (add("cost: {clicks: {mask: -1}}"), 8, "cost.clicks.mask", ["at least 0"]),
+    "negative price": (add("cost: {clicks: {mask: -1}}"), 8, "cost.clicks.mask", ["from 0 to"]),
+    "price of 300 digits": (
+        add("cost: {clicks: {spurious_label: 1.0e+300}}"),
+        8,
+        "cost.clicks.spurious_label",
+        ["a number from 0 to 10000"],
+    ),
+    "clicks of days": (
+        add("cost: {seconds_per_click: 86400}"),
+        8,
+        "cost.seconds_per_click",
+        ["a number from 0 to 3600"],
+    ),
     "price of clicks outside clicks": (add("cost: {mask: 45}"), 8, "cost.mask", ["clicks"]),
     "more threads than cpus": (
         add("resources:\n  cpus: 2\n  threads: 3"),

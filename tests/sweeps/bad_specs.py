@@ -78,7 +78,7 @@ DATA_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         add(f"cost: {{wage_per_hour: {'9' * 39}}}"),
         8,
         "cost.wage_per_hour",
-        ["at least 0"],
+        ["from 0 to 10000"],
     ),
     "infinite": (add("cost: {wage_per_hour: .inf}"), 8, "cost.wage_per_hour", [".inf given"]),
     "overflow": (add("cost: {wage_per_hour: 1e999}"), 8, "cost.wage_per_hour", ["1e999 given"]),

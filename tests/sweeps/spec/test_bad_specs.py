@@ -82,7 +82,10 @@ def test_all_problems_come_at_once_in_line_order() -> None:
         ["sweep.yaml:10", "resources.threads"],
         ["sweep.yaml:11", "resources"],
         ["sweep.yaml:12", "search"],
-        ["override cost.clicks.mask", "'many' given; expected a number at least 0 (default 45)"],
+        [
+            "override cost.clicks.mask",
+            "'many' given; expected a number from 0 to 10000 (default 45)",
+        ],
     ]
 
 
