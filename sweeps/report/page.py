@@ -89,12 +89,7 @@ def page_context(
         "provenance": source.provenance,
         "origin": _describe_origin(source),
         "answer": answer(cells, evidence, source.margin),
-        "caveats": [
-            *caveats(cells, priced),
-            *cautions(cells, priced, source.epochs),
-            *(f"{note[:1].upper()}{note[1:]}." for note in source.notes),
-            *integrity_notes(source),
-        ],
+        "caveats": _caveats(source, cells, priced),
         "status": _status(cells),
         "figure": base64.b64encode(figures.frontier).decode(),
         "alt": _alternative_text(cells),
@@ -126,6 +121,13 @@ def _rest_of_page(source: ReportInput, priced: pd.DataFrame) -> dict[str, Any]:
         "directions": bool(source.provenance.directions),
         "software": _software_rows(priced),
     }
+
+
+def _caveats(source: ReportInput, cells: pd.DataFrame, priced: pd.DataFrame) -> list[str]:
+    """Return what limits the answer: of cells, of trials, and of the plan."""
+    notes = [f"{note[:1].upper()}{note[1:]}." for note in source.notes]
+    notes += integrity_notes(source)
+    return caveats(cells, priced) + cautions(cells, priced, source.epochs) + notes
 
 
 def render_page(context: Mapping[str, Any]) -> str:
