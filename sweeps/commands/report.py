@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.datasets.manifest import find_manifest
+from cluster.errors import Denied
 from cluster.stores.base import Store
 from spurious.config.datasets import GaussianSquares
 from sweeps.commands.context import (
@@ -50,8 +51,7 @@ def report(
         note_damaged(plan, source, store_url)
         report_input = read_report_input(spec, plan, store)
         files = build_report(report_input, out or Path(f"{spec.name}-report"))
-        for path in files.paths:
-            store.put(f"sweeps/{spec.name}/report/{path.name}", path.read_bytes())
+        _put_files(store, spec.name, files.paths)
     if as_json:
         print_json(
             {
@@ -72,6 +72,15 @@ def report(
     note(f"page: {files.page.absolute().as_uri()}")
     note(f"next: {format_command('pull', source, store_url)}  # all tables, as Parquet files")
     return 0
+
+
+def _put_files(store: Store, sweep: str, paths: Sequence[Path]) -> None:
+    """Put the report next to the results, where the store can be written."""
+    try:
+        for path in paths:
+            store.put(f"sweeps/{sweep}/report/{path.name}", path.read_bytes())
+    except Denied as error:
+        note(f"the report is not put next to the results, which cannot be written: {error}")
 
 
 def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:

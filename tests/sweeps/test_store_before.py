@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 from tiny_sweeps import PROVENANCE, run_here, tables
 
+from cluster.errors import Denied
 from cluster.stores.base import Store
 from cluster.stores.folder import FolderStore
+from sweeps.cli import main
 from sweeps.commands.report import read_report_input
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan
@@ -95,3 +97,21 @@ def test_results_of_an_older_revision_are_counted_and_not_used(
 def _columns(store: Store, plan: Plan) -> list[list[Any]]:
     trials = results.read_trials(store, plan.done)
     return [trials.column(name).to_pylist() for name in ("trial_id", "resumed_from_epoch")]
+
+
+def test_a_store_that_cannot_be_written_is_reported_on(
+    store: FolderStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The report is here alone, which is said; nothing fails by it."""
+
+    def refuse(self: FolderStore, key: str, data: bytes) -> None:
+        raise Denied(f"{key}: read-only file system")
+
+    monkeypatch.setattr(FolderStore, "put", refuse)
+    spec, out = str(BEFORE / "before.yaml"), tmp_path / "report"
+    assert main(["report", spec, "--store", store.url, "--out", str(out)]) == 0
+    assert "is not put next to the results, which cannot be written" in capsys.readouterr().err
+    assert (out / "report.html").exists()
