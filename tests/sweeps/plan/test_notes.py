@@ -73,7 +73,7 @@ def test_abnormal_images_without_a_region(
 
 def test_a_plan_prints_its_notes() -> None:
     """For people and for programs."""
-    spec = parse_spec(TEXT, overrides={"axes.budget": [20, "all"], "dataset.prevalence": 0.9})
+    spec = parse_spec(TEXT, overrides={"axes.budget": [20, "all"], "dataset.prevalence": 0.6})
     assert isinstance(spec.dataset, GeneratorDataset)
     plan = make_plan(spec, generator_facts(spec.dataset))
     [note] = plan_notes(plan)
