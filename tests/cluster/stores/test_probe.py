@@ -72,7 +72,7 @@ def test_the_cure_is_not_promised_where_it_does_not_help(
 
 
 CHANGED = {
-    "line ends": ("text", "does not return the 112 bytes.* b'sweeps probe"),
+    "line ends": ("text", "does not return the 112 bytes.* b['\"]sweeps probe"),
     "nothing is stored": ("drops", "does not return what was put"),
     "a login page": ("portal", "is not an S3 server, though it reported success"),
     "a login page with an ETag": ("portal-etag", "48 others, which begin with b'<html>"),

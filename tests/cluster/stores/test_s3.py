@@ -8,6 +8,7 @@ import re
 import signal
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,7 @@ def test_server_hangs_dies_and_comes_back(
     unused_port: int,
 ) -> None:
     """A server that hangs or dies is Unavailable within the bound; one that returns is used."""
+    monkeypatch.setattr("cluster.embedded.server.keep_running", lambda *_: nullcontext())
     home = tmp_path / "home"
     source, local = tmp_path / "source", tmp_path / "local"
     source.write_bytes(b"x" * 20_000_000)

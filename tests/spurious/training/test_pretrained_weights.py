@@ -220,8 +220,9 @@ def test_files_that_are_no_weights_are_refused(data: bytes) -> None:
 
 
 def test_containers_of_other_things_are_refused() -> None:
-    """A whole training checkpoint is no flat mapping; one under `state_dict` is unwrapped."""
-    with pytest.raises(DataError, match="no flat mapping"):
-        read_state_dict(as_pth({"epoch": 3, "model": {"w": torch.zeros(1)}}), "file")
-    found = read_state_dict(as_pth({"epoch": 3, "state_dict": {"w": torch.ones(1)}}), "file")
-    assert list(found) == ["w"]
+    """A checkpoint of two models is not a flat mapping; that of one is unwrapped by its name."""
+    state = {"w": torch.zeros(1)}
+    with pytest.raises(DataError, match=r"no flat mapping .*it has teacher, student"):
+        read_state_dict(as_pth({"teacher": state, "student": state}), "file")
+    for name in ("state_dict", "model_state_dict", "model"):
+        assert list(read_state_dict(as_pth({"epoch": 3, name: state}), "file")) == ["w"]

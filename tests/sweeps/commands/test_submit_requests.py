@@ -232,7 +232,7 @@ def test_status_counts_cells_from_the_store_alone(
     lines = asked(capsys, *command)[0].splitlines()
     assert lines[0] == "sweep tiny: 4 trials, 2 done, 0 failed, 2 missing"
     assert lines[1].startswith("last result: 20")
-    assert [line.split() for line in lines[3:]] == [
+    assert [line.split() for line in lines[3:6]] == [
         ["specificity", "budget", "method", "done", "failed", "missing"],
         ["label", "20", "erm", "1", "0", "1"],
         ["mask", "20", "erm", "1", "0", "1"],
