@@ -221,7 +221,7 @@ def _add_pull(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_store_check(parser: argparse.ArgumentParser) -> None:
-    _add_store(parser)
+    _add_store(parser, "SWEEPS_STORE, else the embedded server")
     parser.add_argument(
         "--repair", action="store_true", help="remove what must be staged or run again"
     )
