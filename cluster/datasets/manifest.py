@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -128,22 +129,26 @@ class Manifest:
         return tuple(attribute.direction for attribute in self.attributes)
 
     def to_json(self) -> str:
-        """Canonical JSON: sorted keys, no spaces, ASCII, one final newline."""
+        """Canonical JSON: sorted keys, no spaces, ASCII, one final newline.
+
+        Its key `checksum` is the SHA-256 of the canonical JSON of all others.
+        """
         fields = dataclasses.asdict(self)
-        return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
+        return _canonical(fields | {"checksum": _checksum(fields)}) + "\n"
 
     @staticmethod
     def from_json(text: str | bytes) -> Manifest:
         """Parse and check a manifest.
 
         Raises:
-            Corrupt: the text is not a manifest.
+            Corrupt: the text is not a manifest, or not the one whose checksum it carries.
             ClusterError: it has a schema version that this code does not know.
         """
         try:
             fields = json.loads(text)
             version = fields["schema_version"]
             if version == SCHEMA_VERSION:
+                _check_checksum(fields)
                 return _parse(fields)
             if type(version) is not int or version < SCHEMA_VERSION:
                 raise ValueError(f"schema version {version!r}")  # there never was one
@@ -219,6 +224,24 @@ def load_manifest(store: Store, key: str) -> Manifest:
             f"{key} in {store.url} holds the manifest of {manifest.key}; stage the dataset again"
         )
     return manifest
+
+
+def _canonical(fields: Mapping[str, Any]) -> str:
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _checksum(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_canonical(fields).encode()).hexdigest()
+
+
+def _check_checksum(fields: Mapping[str, Any]) -> None:
+    """Refuse other content than was written; manifests from before checksums are taken as read."""
+    others = {key: value for key, value in fields.items() if key != "checksum"}
+    if "checksum" in fields:
+        if fields["checksum"] != (actual := _checksum(others)):
+            raise ValueError(f"its checksum is {fields['checksum']}, its content has {actual}")
+    elif unknown := sorted(set(others) - {field.name for field in dataclasses.fields(Manifest)}):
+        raise ValueError(f"unknown key {unknown[0]!r}")  # "checksum", with a bit flipped
 
 
 def _parse(fields: dict[str, Any]) -> Manifest:

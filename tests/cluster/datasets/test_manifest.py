@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 import json
 import subprocess
 import sys
@@ -78,8 +80,12 @@ def test_manifest_json_round_trip_and_keys(folder_store):
     assert Manifest.from_json(text) == manifest
     fields = json.loads(text)
     assert text == json.dumps(fields, sort_keys=True, separators=(",", ":")) + "\n"
+    rest = {key: value for key, value in fields.items() if key != "checksum"}
+    canonical = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    assert fields["checksum"] == hashlib.sha256(canonical.encode()).hexdigest()
     assert sorted(fields) == [
         "attributes",
+        "checksum",
         "content_digest",
         "digest",
         "dtype",
@@ -104,6 +110,7 @@ def test_manifest_json_round_trip_and_keys(folder_store):
 def test_a_manifest_from_before_negative_images_had_masks_is_read(folder_store):
     """It says nothing of abnormalities on negative images, and there were none."""
     fields = json.loads(stage(folder_store, make_records()).to_json())
+    del fields["checksum"]
     for counts in fields["splits"].values():
         del counts["negative_abnormalities"]
     found = Manifest.from_json(json.dumps(fields))
@@ -126,14 +133,27 @@ def test_a_manifest_from_before_negative_images_had_masks_is_read(folder_store):
     ],
 )
 def test_a_damaged_manifest_is_refused(folder_store, path, value):
-    """A manifest with one wrong value is refused, not half believed."""
+    """A manifest with one wrong value is refused, not half believed, also without a checksum."""
     fields = json.loads(stage(folder_store, make_records()).to_json())
+    del fields["checksum"]
     target = fields
     for step in path[:-1]:
         target = target[step]
     target[path[-1]] = value
     with pytest.raises(ClusterError):
         Manifest.from_json(json.dumps(fields))
+
+
+def test_no_flipped_bit_of_a_manifest_is_believed(folder_store):
+    """Whatever bit flips, it is refused, or reads as the manifest that was written."""
+    manifest = stage(folder_store, make_records())
+    data = manifest.to_json().encode()
+    for place in range(len(data)):
+        for bit in range(8):
+            flipped = bytearray(data)
+            flipped[place] ^= 1 << bit
+            with contextlib.suppress(ClusterError):
+                assert Manifest.from_json(bytes(flipped)) == manifest, (place, bit)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "\xff", "null"])

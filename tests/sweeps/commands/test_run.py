@@ -32,10 +32,11 @@ from tiny_sweeps import (
 
 from cluster.stores.folder import FolderStore
 from sweeps.plan.facts import plan_on
+from sweeps.plan.plan import Plan
 from sweeps.results import tables as results
 
-LONG = "train.per_specificity={mask: {epochs: 300}}"
-"""Two of the four trials then take some five seconds each."""
+LONG = "train.per_specificity={mask: {epochs: 200}}"
+"""Two of the four trials then take some seconds each."""
 
 OUR_LINE = re.compile(
     r"Ray dashboard: http://127\.0\.0\.1:\d+( \(token in \S+\))?"
@@ -87,14 +88,15 @@ def sessions(place: Place) -> set[Path]:
 def test_a_killed_driver_costs_the_trials_in_flight_nothing_but_time(place: Place) -> None:
     """After `kill -9` the same command runs what has no result, from checkpoints, and no more.
 
-    A third time it runs nothing and never starts Ray. The numbers are those of a quiet run. The
-    killed session's folder goes with the next session, and that one's own at its end; one that was
-    kept stays.
+    It is given twice at once: both end well, no trial has two rows, and no lost attempt leaves its
+    tables. A third time it runs nothing and never starts Ray. The numbers are those of a quiet run.
+    The killed session's folder goes with the next session, and that one's own at its end; one that
+    was kept stays.
     """
     kept = place.temporary / "sweeps-ray-kept"
     kept.mkdir()
     command = run_command(place, "--set", LONG)
-    long = tiny(train__per_specificity={"mask": {"epochs": 300}})
+    long = tiny(train__per_specificity={"mask": {"epochs": 200}})
     store = FolderStore(place.store)
     driver = place.start(*command)
     masks = [t for t in plan_on(long, store).trials if t.cell.specificity.kind == "mask"]
@@ -113,18 +115,21 @@ def test_a_killed_driver_costs_the_trials_in_flight_nothing_but_time(place: Plac
     assert stat.S_IMODE(left.stat().st_mode) == 0o700
 
     orphans = set(place.processes())  # Ray's own agents end some time after their driver
-    second = place.sweeps(*command, "--json")
-    summary = read_json("run", second.stdout)
-    assert [summary[key] for key in ("trials", "done", "failed", "missing")] == [4, 4, 0, 0]
-    assert summary["store"] == store.url
-    assert_only_ours(second.stderr)
-    assert f"4 trials, {len(committed)} done" in second.stderr
+    drivers = [place.start(*command, "--json") for _ in range(2)]
+    for second in drivers:
+        out, errors = second.communicate(timeout=280)
+        assert second.returncode == 0, errors
+        summary = read_json("run", out)
+        assert [summary[key] for key in ("trials", "done", "failed", "missing")] == [4, 4, 0, 0]
+        assert summary["store"] == store.url
+        assert_only_ours(errors)
+        assert f"4 trials, {len(committed)} done" in errors
     assert {key: store.get(key) for key in committed} == committed
     wait_until(lambda: set(place.processes()) <= orphans)
     plan = plan_on(long, store)
+    assert_one_result_a_trial(store, plan)
     rows = results.read_trials(store, plan.done).to_pylist()
     assert max(row["resumed_from_epoch"] for row in rows) >= 1
-    assert list(store.list("checkpoints/")) == []
     quiet = FolderStore(place.folder / "quiet")
     assert_same(tables(store, plan), tables(quiet, run_here(quiet, long, place.folder / "cache")))
 
@@ -147,24 +152,14 @@ def test_a_killed_driver_costs_the_trials_in_flight_nothing_but_time(place: Plac
     assert following == f"next: {shlex.join(report)}"
 
 
-def test_two_drivers_at_once_give_one_result_a_trial(place: Place) -> None:
-    """Both end well, no trial has two rows, and no lost attempt leaves its tables."""
-    drivers = [place.start(*run_command(place, "--set", "train.epochs=40")) for _ in range(2)]
-    for driver in drivers:
-        _, errors = driver.communicate(timeout=280)
-        assert driver.returncode == 0, errors
-        assert_only_ours(errors)
-    store = FolderStore(place.store)
-    spec = tiny(train__epochs=40)
-    plan = plan_on(spec, store)
+def assert_one_result_a_trial(store: FolderStore, plan: Plan) -> None:
+    """Each of four trials has one row and one of each table, and nothing else is left of it."""
     assert len(plan.done) == len(list(store.list("results/trials/"))) == 4
     for table in ("epochs", "predictions"):
         assert len(list(store.list(f"results/{table}/"))) == 4
     assert list(store.list("results/failures/")) == []
     assert list(store.list("checkpoints/")) == []
     assert len(list(store.list("datasets/"))) == 3  # a shard, the manifest and its counts
-    quiet = FolderStore(place.folder / "quiet")
-    assert_same(tables(store, plan), tables(quiet, run_here(quiet, spec, place.folder / "cache")))
 
 
 def asked(url: str, token: str) -> Any:

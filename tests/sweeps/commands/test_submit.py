@@ -75,7 +75,8 @@ def test_a_sweep_is_submitted_followed_and_looked_at(sweep: Sweep) -> None:
     """The driver's log is shown to the end, and the results are in the store.
 
     No secret of either side is in the job's request, the store, the cluster's logs and state, or
-    what is printed. A second time nothing is left to run.
+    what is printed. The trials' own lines are in the driver's log, and each can be had alone. A
+    second time nothing is left to run.
     """
     out, errors = sweep("submit")
     assert f"sweep '{sweep.name}': 4 trials finished" in out
@@ -101,16 +102,6 @@ def test_a_sweep_is_submitted_followed_and_looked_at(sweep: Sweep) -> None:
     assert told["job"]["id"] == job["submission_id"]
     assert told["job"]["state"] == "SUCCEEDED"
     assert sweep("logs")[0] == out
-    out, errors = sweep("submit", "--json")
-    assert errors == f"sweep '{sweep.name}': all 4 trials have a result; nothing to run\n"
-    document = read_json("submit", out)
-    assert (document["left"], document["job_id"]) == (0, None)
-    assert len(sweep.jobs()) == 1
-
-
-def test_lines_of_one_trial_or_worker(sweep: Sweep) -> None:
-    """The trials' own lines are in the driver's log, and each can be had alone."""
-    out, _ = sweep("submit")
     lines = re.findall(r"\(tiny-\w+ pid=(\d+)\)\S* \S+ ([0-9a-f]{16}): .*", out)
     ids = results.committed_ids(sweep.store)
     assert {trial_id for _, trial_id in lines} == ids
@@ -120,6 +111,11 @@ def test_lines_of_one_trial_or_worker(sweep: Sweep) -> None:
     pid = lines[0][0]
     shown = sweep("logs", "--worker", pid)[0].splitlines()
     assert shown == [line for line in out.splitlines() if f"pid={pid})" in line]
+    out, errors = sweep("submit", "--json")
+    assert errors == f"sweep '{sweep.name}': all 4 trials have a result; nothing to run\n"
+    document = read_json("submit", out)
+    assert (document["left"], document["job_id"]) == (0, None)
+    assert len(sweep.jobs()) == 1
 
 
 def test_a_submitted_sweep_is_attached_to_and_stopped(sweep: Sweep) -> None:

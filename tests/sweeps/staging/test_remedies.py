@@ -61,12 +61,13 @@ def stage_films(store: Store, folder: Path) -> None:
 
 
 def edit_manifest(change: Callable[[dict[str, Any]], object]) -> Act:
-    """Stage, and change the stored manifest."""
+    """Stage, and change the stored manifest, which then carries no checksum, as older ones."""
 
     def act(store: FolderStore, folder: Path) -> None:
         stage_films(store, folder)
         key = find_manifest(store, "phantom").key
         fields = json.loads(store.get(key))
+        del fields["checksum"]
         change(fields)
         store.put(key, json.dumps(fields).encode())
 
@@ -115,6 +116,17 @@ def write_odd_shard(store: FolderStore, folder: Path) -> None:
     store.put(manifest.key, odd.to_json().encode())
 
 
+def replace_in_manifest(old: bytes, new: bytes) -> Act:
+    """Stage, and change bytes of the stored manifest."""
+
+    def act(store: FolderStore, folder: Path) -> None:
+        stage_films(store, folder)
+        key = find_manifest(store, "phantom").key
+        store.put(key, store.get(key).replace(old, new, 1))
+
+    return act
+
+
 def more_rows(fields: dict[str, Any]) -> None:
     """Count one image more, in a shard and in a split."""
     fields["shards"][0]["rows"] += 1
@@ -125,6 +137,11 @@ STAGED_AGAIN: dict[str, tuple[Act, str, Act]] = {
     "a manifest that cannot be read": (
         overwrite(lambda manifest: manifest.key, b""),
         "manifest cannot be read.*stage the dataset again",
+        stage_films,
+    ),
+    "a manifest with another count": (
+        replace_in_manifest(b'"positives":', b'"positives":1'),
+        "manifest cannot be read.*its checksum is .*stage the dataset again",
         stage_films,
     ),
     "a manifest of another dataset": (
