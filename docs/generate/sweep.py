@@ -12,6 +12,7 @@ from docs.generate.documents import ROOT, code, table
 from spurious.config.fields import Pattern, Sha256
 from sweeps.plan.plan import skip_reason
 from sweeps.report.tables import (
+    REPORT_ATTAINMENT,
     REPORT_CELLS,
     REPORT_METRICS,
     REPORT_PUBLISHED,
@@ -190,6 +191,7 @@ def report_columns() -> str:
     """Write the columns of the report's tables."""
     tables = {
         "cells.parquet": REPORT_CELLS,
+        "attainment.parquet": REPORT_ATTAINMENT,
         "trials.parquet": REPORT_TRIALS,
         "metrics.parquet": REPORT_METRICS,
         "published.parquet": REPORT_PUBLISHED,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sweeps.errors import ResultError
 from sweeps.report.tables import (
+    REPORT_ATTAINMENT,
     REPORT_CELLS,
     REPORT_METRICS,
     REPORT_PUBLISHED,
@@ -31,6 +32,7 @@ class ReportFiles:
 
     Attributes:
         cells: Parquet, columns of `REPORT_CELLS`.
+        attainment: Parquet, columns of `REPORT_ATTAINMENT`.
         trials: Parquet, columns of `REPORT_TRIALS` and one per split and spurious attribute.
         metrics: Parquet, columns of `REPORT_METRICS`.
         figure: PNG.
@@ -44,6 +46,7 @@ class ReportFiles:
     """
 
     cells: Path
+    attainment: Path
     trials: Path
     metrics: Path
     figure: Path
@@ -58,8 +61,8 @@ class ReportFiles:
     @property
     def paths(self) -> list[Path]:
         """All that were written."""
-        written = [self.cells, self.trials, self.metrics, self.figure, self.projection]
-        written += [self.resolution, self.published, self.text, self.page]
+        written = [self.cells, self.attainment, self.trials, self.metrics, self.projection]
+        written += [self.figure, self.resolution, self.published, self.text, self.page]
         return [path for path in written if path is not None]
 
 
@@ -100,6 +103,7 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
     from sweeps.report.measures import measures
     from sweeps.report.metrics import metric_frame
     from sweeps.report.page import Figures, page_context, render_markdown, render_page
+    from sweeps.report.probabilities import attainment_frame
     from sweeps.report.projection import projection_png
     from sweeps.report.published import published_frame
     from sweeps.report.resolution import resolution_png
@@ -113,9 +117,10 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
     )
     evidence = Evidence(priced, source.readings)
     table = cells(priced, source.planned, source.failures, evidence, source.margin)
+    attained = attainment_frame(table, evidence)
     measured, metrics = measures(priced, source.epochs), metric_frame(priced, source.epochs)
     figures = Figures(
-        frontier_png(table, priced),
+        frontier_png(table, priced, attained),
         projection_png(source.embeddings, priced, table) if source.embeddings else None,
         resolution_png(table, priced, measured, source.squares),
     )
@@ -125,10 +130,11 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
     )
     names = [path.name for path in files.paths if path != files.page]
     context = page_context(
-        source, priced, table, evidence, published, measured, metrics, figures, names
+        source, priced, table, attained, evidence, published, measured, metrics, figures, names
     )
     contents: list[tuple[Path | None, bytes | None]] = [
         (files.cells, _parquet(table, REPORT_CELLS)),
+        (files.attainment, _parquet(attained, REPORT_ATTAINMENT)),
         (files.trials, _parquet(priced, REPORT_TRIALS, attribute_columns(priced))),
         (files.metrics, _parquet(metrics, REPORT_METRICS)),
         (files.figure, figures.frontier),
@@ -146,6 +152,7 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
 def _files(out: Path, figures: Figures, published: bool) -> ReportFiles:
     return ReportFiles(
         cells=out / "cells.parquet",
+        attainment=out / "attainment.parquet",
         trials=out / "trials.parquet",
         metrics=out / "metrics.parquet",
         figure=out / "frontier.png",

@@ -16,13 +16,7 @@ from sweeps.report.evidence import Evidence, Key
 from sweeps.report.frontier import frontier_share, on_frontier
 from sweeps.report.gate import find_unlearned
 from sweeps.report.inference.intervals import Interval
-from sweeps.report.inference.joint import (
-    best_probability,
-    draw,
-    expected_regret,
-    frontier_probability,
-    non_inferiority,
-)
+from sweeps.report.probabilities import cell_probabilities
 from sweeps.report.statistics import Summary, summarize
 from sweeps.report.tables import (
     REPORT_CELLS,
@@ -38,11 +32,6 @@ OBJECTS = ["cell", "robust", "overall", "holes"]
 """Columns that are not written: objects that sentences are made from."""
 _STATISTICS = ("mean", "sd", "min", "max")
 _INTERVALS = ("robust_auroc", "auroc")
-_MEAN = "robust_auroc_mean"
-_PROBABILITIES = (
-    *("frontier_probability", "best_probability"),
-    *("non_inferior_probability", "expected_regret"),
-)
 
 
 def cells(
@@ -87,7 +76,7 @@ def cells(
         by_seed(priced, keys, "dollars"), by_seed(priced, keys, "test_robust_auroc")
     )
     table = table.assign(
-        **_probabilities(table, evidence, margin), schema_version=REPORT_SCHEMA_VERSION
+        **cell_probabilities(table, evidence, margin), schema_version=REPORT_SCHEMA_VERSION
     )
     return table[[*(column.name for column in REPORT_CELLS), *OBJECTS]]
 
@@ -183,33 +172,6 @@ def _order(planned: Sequence[PlannedTrial]) -> list[Cell]:
             str(cell.method),
         ),
     )
-
-
-def _probabilities(
-    table: pd.DataFrame, evidence: Evidence, margin: float
-) -> dict[str, NDArray[np.float64]]:
-    """Return what the draws of all cells that learned say; NaN for the others."""
-    columns = {name: np.full(len(table), np.nan) for name in _PROBABILITIES}
-    learned = np.flatnonzero(table["unlearned"].isna() & table["dollars_mean"].notna())
-    printed = table["robust_auroc_interval"].ne("none").to_numpy()
-    keys = cell_keys(table)
-    joint = evidence.joint([keys[row] for row in learned], "robust_auroc")
-    if joint is None:
-        return columns
-    draws = draw(joint)
-    dollars, means = (
-        table[name].to_numpy(dtype=np.float64)[learned] for name in ("dollars_mean", _MEAN)
-    )
-    best = int(np.lexsort((dollars, -means))[0])
-    values = (
-        frontier_probability(dollars, draws),
-        best_probability(draws),
-        non_inferiority(draws, best, margin),
-        expected_regret(draws),
-    )
-    for name, value in zip(_PROBABILITIES, values, strict=True):
-        columns[name][learned] = value
-    return {name: np.where(printed, column, np.nan) for name, column in columns.items()}
 
 
 def _measures(trials: pd.DataFrame, of_robust: Interval, of_overall: Interval) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from sweeps.report.inference.components import Reading
 from sweeps.report.inference.intervals import Interval, cell_interval, difference_interval
-from sweeps.report.inference.joint import Joint, joint_distribution
+from sweeps.report.inference.joint import Joint, draw, joint_distribution
 from sweeps.report.readings import Readings
 
 Key = tuple[str, str, str]
+Floats = NDArray[np.float64]
 MOST_CELLS = 1000
 """Cells above which no joint distribution is made: its matrix is quadratic in them."""
 _OTHER_IMAGES = "seeds were scored on different images"
@@ -34,6 +35,7 @@ class Evidence:
         """
         self._seeds: dict[Key, dict[int, Mapping[Any, Any]]] = {}
         self._readings = readings
+        self._draws: dict[tuple[tuple[Key, ...], str], Floats | None] = {}
         for trial in priced.sort_values("seed").to_dict("records"):
             key = (trial["specificity"], trial["budget"], trial["method"])
             self._seeds.setdefault(key, {})[int(trial["seed"])] = trial
@@ -93,6 +95,14 @@ class Evidence:
         for place, reading in readings.items():
             components[place] = reading.components
         return joint_distribution(table, components, known[0].cases)
+
+    def draws(self, keys: Sequence[Key], metric: str) -> Floats | None:
+        """Return (N, C) draws of cells, made once; None where `joint` is."""
+        which = tuple(keys), metric
+        if which not in self._draws:
+            joint = self.joint(keys, metric)
+            self._draws[which] = None if joint is None else draw(joint)
+        return self._draws[which]
 
     def _reading(self, key: Key, seed: int, metric: str) -> Reading | None:
         trial = self._seeds[key][seed]

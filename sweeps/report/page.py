@@ -30,6 +30,7 @@ from sweeps.report.metrics import metric_context
 from sweeps.report.projection import projection_context
 from sweeps.report.published_words import published_sections
 from sweeps.report.resolution import resolution_context
+from sweeps.report.spending import spending_context
 from sweeps.report.tables import ReportInput
 from sweeps.report.wording import (
     NONE,
@@ -67,6 +68,7 @@ def page_context(
     source: ReportInput,
     priced: pd.DataFrame,
     cells: pd.DataFrame,
+    attained: pd.DataFrame,
     evidence: Evidence,
     published: pd.DataFrame,
     measured: pd.DataFrame,
@@ -79,7 +81,7 @@ def page_context(
     Args:
         source: The report's input.
         priced: The result of `price_trials`.
-        cells, evidence: The result of `cells`, and what they rest on.
+        cells, attained, evidence: Of `cells` and `attainment_frame`, and what they rest on.
         published, measured, metrics: Of `published_frame`, `measures` and `metric_frame`.
         figures: What is drawn.
         files: Names of the files beside the page.
@@ -95,6 +97,7 @@ def page_context(
         "alt": _alternative_text(cells),
         "caption": CAPTION,
         "frontier": _frontier_rows(cells),
+        **spending_context(cells, attained, evidence),
         "cells": [_cell_row(cell) for cell in cells.to_dict("records")],
         "published": published_sections(source.published, published, evidence),
         **measure_context(source.squares, cells, measured),

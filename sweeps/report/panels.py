@@ -25,6 +25,8 @@ LEAST_SPAN = 0.1
 """Least height of a panel in AUROC, so that noise is not blown up to its full height."""
 UNLEARNED = 0.3
 """Opacity of cells whose models learned nothing, which are not ranked."""
+BAND = 0.3
+"""Opacity of the band around the frontier."""
 INK, MUTED, FAINT, GRID = "#1b1f24", "#57606a", "#b4bcc4", "#eef1f4"
 
 
@@ -143,6 +145,24 @@ def draw_frontier(axes: Axes, marks: Marks) -> None:
     axes.plot(corners[:, 0], corners[:, 1], color=INK, linewidth=1.2, zorder=4)
     ring: dict[str, Any] = {"markersize": 13, "markerfacecolor": "none", "markeredgecolor": INK}
     axes.plot(corners[::2, 0], corners[::2, 1], "o", zorder=6, **ring)
+
+
+def draw_band(axes: Axes, attained: pd.DataFrame) -> None:
+    """Shade what each sum reaches in 95 % of the draws, in steps, and make room for it.
+
+    Args:
+        axes: The panel of the robust AUROC, with everything else drawn.
+        attained: Columns of `REPORT_ATTAINMENT`; may be empty.
+    """
+    steps = attained.drop_duplicates("dollars")
+    if steps.empty:
+        return
+    low, high = (steps[f"attained_{end}"].to_numpy(dtype=np.float64) for end in ("low", "high"))
+    x = np.append(steps["dollars"].to_numpy(dtype=np.float64), axes.get_xlim()[1])
+    ends = np.append(low, low[-1]), np.append(high, high[-1])
+    bottom, top = axes.get_ylim()
+    axes.fill_between(x, *ends, step="post", color=FAINT, alpha=BAND, linewidth=0, zorder=0.5)
+    axes.set_ylim(min(bottom, low.min() - LEAST_DISTANCE), max(top, high.max() + LEAST_DISTANCE))
 
 
 def write_budgets(axes: Axes, marks: Marks) -> None:

@@ -204,6 +204,19 @@ REPORT_CELLS = _columns("""
     expected_regret | float64 | | expected robust AUROC that the best cell has more, likewise
 """)
 
+REPORT_ATTAINMENT = _columns("""
+    schema_version | int64 | | version of this schema
+    dollars | float64 | USD | a sum: the cost of a cell that learned something
+    attained_low | float64 | | highest robust AUROC of cells that cost no more, 2.5 % of draws below
+    attained_median | float64 | | likewise, half of the draws below
+    attained_high | float64 | | likewise, 97.5 % of the draws below
+    specificity | string | | of a cell that costs no more: label, box, box=image, mask or r=N
+    budget | string | | likewise: annotated training images asked for, or all
+    method | string | | likewise: training method
+    best_probability | float64 | | P(highest robust AUROC of cells that cost no more); above 0
+    expected_regret | float64 | | expected robust AUROC that the best of these cells has more
+""")
+
 REPORT_METRICS = _columns("""
     schema_version | int64 | | version of this schema
     trial_id | string | | the trial

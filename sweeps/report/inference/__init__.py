@@ -22,5 +22,6 @@ images, V10 and V01 are summed by patient, and patients are what varies (Obuchow
 53, eq. 3-8). Orders of a table are judged together by Holm's step-down rule (Holm 1979).
 
 `components` turns scores into vectors whose inner products are these covariances; `intervals` has
-the intervals and when none is printed; `joint` the draws of all cells; `orders` Holm's rule.
+the intervals and when none is printed; `joint` the draws of all cells; `attainment` what each sum
+of dollars reaches in them; `orders` Holm's rule.
 """

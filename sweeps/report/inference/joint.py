@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sweeps.report.inference.intervals import exact_bound
+from sweeps.report.inference.intervals import exact_bound, t_quantile
 
 Floats = NDArray[np.float64]
 DRAWS = 4000
 EDGE = 0.1
-"""Means closer to 0 or 1 are drawn as logits."""
+"""Means closer to 0 or 1, or closer than half of their interval, are drawn as logits."""
 FEW_SEEDS = 5
 """Seeds up to which draws are scaled by Student's t."""
 
@@ -93,14 +93,17 @@ def draw(joint: Joint, draws: int = DRAWS, scaled: bool = True, seed: int = 0) -
 
     random = np.random.default_rng(seed)
     mean, cells = joint.mean, len(joint.mean)
+    df = np.minimum(joint.df, 1e6)
+    if scaled:
+        df = np.where(joint.seeds > FEW_SEEDS, 1e6, df)
     roots, vectors = np.linalg.eigh(joint.covariance)
     factor = vectors * np.sqrt(np.maximum(roots, 0.0))
     noise = random.standard_normal((draws, cells)) @ factor.T
     if scaled:
-        df = np.where(joint.seeds > FEW_SEEDS, 1e6, np.minimum(joint.df, 1e6))
         noise *= np.sqrt(df / random.chisquare(df, (draws, cells)))
     values: Floats = np.clip(mean + noise, 0.0, 1.0)
-    edge = (mean > 1.0 - EDGE) | (mean < EDGE)
+    half = np.maximum(t_quantile(df) * np.sqrt(np.diag(joint.covariance)), EDGE)
+    edge = (mean > 1.0 - half) | (mean < half)
     inner = edge & (mean > 0.0) & (mean < 1.0)
     centre = mean[inner]
     values[:, inner] = expit(logit(centre) + noise[:, inner] / (centre * (1.0 - centre)))
@@ -131,29 +134,10 @@ def frontier_probability(dollars: ArrayLike, draws: Floats) -> Floats:
     return on
 
 
-def best_probability(draws: Floats) -> Floats:
-    """Return P(best) of every cell; NaN for undefined ones. They add up to 1."""
-    undefined = np.isnan(draws).any(axis=0)
-    if undefined.all():
-        return np.full(draws.shape[1], np.nan)
-    best = np.where(undefined, -1.0, draws).argmax(axis=1)
-    share = np.bincount(best, minlength=draws.shape[1]) / len(draws)
-    return np.where(undefined, np.nan, share)
-
-
-def expected_regret(draws: Floats) -> Floats:
-    """Return how much each cell is expected to miss the best one by; NaN for undefined ones."""
-    undefined = np.isnan(draws).any(axis=0)
-    if undefined.all():
-        return np.full(draws.shape[1], np.nan)
-    best = np.where(undefined, -1.0, draws).max(axis=1, keepdims=True)
-    return np.where(undefined, np.nan, (best - draws).mean(axis=0))
-
-
 def non_inferiority(draws: Floats, best: int, margin: float) -> Floats:
     """Return P(at most `margin` below the cell `best`) of every cell; NaN for undefined ones."""
     above = (draws >= draws[:, [best]] - margin).mean(axis=0)
-    return np.where(np.isnan(draws).any(axis=0), np.nan, above)
+    return np.where(np.isnan(draws + draws[:, [best]]).any(axis=0), np.nan, above)
 
 
 def _nearest(covariance: Floats) -> Floats:

@@ -30,6 +30,7 @@ from sweeps.errors import ResultError
 from sweeps.report.answer import answer
 from sweeps.report.build import build_report
 from sweeps.report.tables import (
+    REPORT_ATTAINMENT,
     REPORT_CELLS,
     REPORT_TRIALS,
     ReportInput,
@@ -48,10 +49,11 @@ def page_of(given_: ReportInput, out: Path) -> str:
 
 
 def test_files_are_written_and_named(made: Made, tmp_path: Path) -> None:
-    """Six files, nothing else, and the Parquet tables hold what the page shows."""
+    """Seven files, nothing else, and the Parquet tables hold what the page shows."""
     files = build_report(report_input(made), tmp_path / "new" / "report")
     found = sorted(path.name for path in (tmp_path / "new" / "report").iterdir())
     assert found == [
+        "attainment.parquet",
         *("cells.parquet", "frontier.png", "metrics.parquet", "report.html", "report.md"),
         "trials.parquet",
     ]
@@ -71,7 +73,7 @@ def test_same_input_in_any_order_gives_the_same_bytes(made: Made, tmp_path: Path
     )
     one = build_report(report_input(made), tmp_path / "one")
     other = build_report(report_input(shuffled), tmp_path / "other")
-    for name in ("cells", "trials", "figure", "page", "text"):
+    for name in ("cells", "attainment", "trials", "figure", "page", "text"):
         assert getattr(one, name).read_bytes() == getattr(other, name).read_bytes(), name
 
 
@@ -208,15 +210,23 @@ robust_auroc_reason string|auroc_interval string|auroc_reason string|unlearned s
 frontier_probability double|best_probability double|
 non_inferior_probability double|expected_regret double"""
 
+GOLDEN_ATTAINMENT = """schema_version int64|dollars double|attained_low double|
+attained_median double|attained_high double|specificity string|budget string|method string|
+best_probability double|expected_regret double"""
+
 
 def test_schemas_are_golden(made: Made, tmp_path: Path) -> None:
     """The Parquet columns are these; changing them means a new REPORT_SCHEMA_VERSION."""
     files = build_report(report_input(made), tmp_path)
-    for path, golden in ((files.trials, GOLDEN_TRIALS), (files.cells, GOLDEN_CELLS)):
+    for path, golden in (
+        (files.trials, GOLDEN_TRIALS),
+        (files.cells, GOLDEN_CELLS),
+        (files.attainment, GOLDEN_ATTAINMENT),
+    ):
         schema = pq.read_schema(path)
         found = [f"{field.name} {field.type}" for field in schema]
         assert found == golden.replace("\n", "").split("|")
-    assert all(column.meaning for column in (*REPORT_TRIALS, *REPORT_CELLS))
+    assert all(column.meaning for column in (*REPORT_TRIALS, *REPORT_CELLS, *REPORT_ATTAINMENT))
 
 
 def test_importing_is_light() -> None:

@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,10 +16,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from report_tables import (
     Made,
+    evidence,
     make,
     plan,
     small,
-    tables,
     with_scores,
 )
 
@@ -26,7 +27,8 @@ from spurious.config.options import Prices
 from sweeps.report.figure import frontier_png
 from sweeps.report.labels import Label, write_labels
 from sweeps.report.layout import apart, first_free, overlap
-from sweeps.report.panels import dollar_axis
+from sweeps.report.panels import dollar_axis, draw_band
+from sweeps.report.probabilities import attainment_frame
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +39,8 @@ def made() -> Made:
 
 def png_of(made: Made, **changes: object) -> bytes:
     """The figure of these tables."""
-    priced, table = tables(made, **changes)
-    return frontier_png(table, priced)
+    priced, table, rests_on = evidence(made, **changes)
+    return frontier_png(table, priced, attainment_frame(table, rests_on))
 
 
 def test_figure_is_deterministic_and_large_enough(made: Made) -> None:
@@ -104,6 +106,22 @@ def test_dollar_axis_fits_the_prices(dollars: list[float], scale: str) -> None:
     assert max(dollars) < high
     assert axes.xaxis.get_major_formatter()(2000.0, 0) == "$2,000"
     assert axes.xaxis.get_major_formatter()(0.5, 0) == "$0.50"
+
+
+def test_band_is_drawn_in_steps_up_to_the_edge() -> None:
+    """Each sum's range holds until the next sum, the last one to the end of the axis."""
+    axes = Figure().subplots()
+    axes.set(xlim=(0.0, 10.0), ylim=(0.5, 0.8))
+    sums = {"dollars": [1.0, 4.0, 4.0], "attained_low": [0.4, 0.6, 0.6]}
+    draw_band(axes, pd.DataFrame({**sums, "attained_high": [0.7, 0.9, 0.9]}))
+    [band] = axes.collections
+    corners = {tuple(corner) for corner in band.get_paths()[0].vertices.round(6).tolist()}
+    assert {(1, 0.4), (4, 0.4), (4, 0.6), (10, 0.6), (10, 0.9), (4, 0.9), (4, 0.7)} <= corners
+    low, high = axes.get_ylim()
+    assert low < 0.4
+    assert high > 0.9
+    draw_band(axes, pd.DataFrame(columns=["dollars"]))
+    assert len(axes.collections) == 1
 
 
 POSITIONS = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=40).map(np.array)

@@ -10,13 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from sweeps.report.frontier import on_frontier
+from sweeps.report.inference.attainment import attainment
 from sweeps.report.inference.components import delong
-from sweeps.report.inference.intervals import exact_bound, standard_error
+from sweeps.report.inference.intervals import exact_bound, logit_limits, standard_error
 from sweeps.report.inference.joint import (
     Joint,
-    best_probability,
     draw,
-    expected_regret,
     frontier_probability,
     joint_distribution,
     non_inferiority,
@@ -68,7 +67,7 @@ def test_missing_seeds_are_left_out() -> None:
     shares = frontier_probability([1.0, 2.0, 0.5], draws)
     assert shares[0] == 1.0
     assert math.isnan(shares[2])
-    assert math.isnan(best_probability(draws)[2])
+    assert np.isnan(attainment([1.0, 2.0, 0.5], draws).best[:, 2]).all()
 
 
 def test_plain_draws_have_the_moments_and_stay_inside() -> None:
@@ -103,10 +102,55 @@ def test_probabilities_are_counts_of_draws() -> None:
     shares = frontier_probability(dollars, draws)
     np.testing.assert_allclose(shares[[0, 1, 2, 4]], expected[[0, 1, 2, 4]])
     assert math.isnan(shares[3])
-    best = best_probability(draws)
-    assert np.nansum(best) == pytest.approx(1.0)
-    top = np.nanmax(draws, axis=1)
-    np.testing.assert_allclose(expected_regret(draws)[0], np.mean(top - draws[:, 0]))
     margin = non_inferiority(draws, 0, 0.15)
     assert margin[0] == 1.0
     assert margin[1] == np.mean(draws[:, 1] >= draws[:, 0] - 0.15)
+    assert np.isnan(non_inferiority(draws, 3, 0.15)).all()
+
+
+def test_attainment_by_hand() -> None:
+    """Four draws of a cell for $1, two for $3 and an undefined one; of equals the cheapest."""
+    draws = np.array(
+        [
+            [0.7, 0.5, 0.6, math.nan],
+            [0.8, 0.6, 0.7, math.nan],
+            [0.7, 0.7, 0.9, math.nan],
+            [0.9, 0.8, 0.9, math.nan],
+        ]
+    )
+    reached = attainment([3.0, 1.0, 3.0, 2.0], draws)
+    assert reached.dollars.tolist() == [1.0, 3.0]
+    np.testing.assert_allclose(reached.median, [0.65, 0.85])
+    np.testing.assert_allclose(reached.low, [0.5075, 0.7075])
+    np.testing.assert_allclose(reached.high, [0.7925, 0.9])
+    nan = math.nan
+    np.testing.assert_array_equal(reached.best, [[nan, 1.0, nan, nan], [0.75, 0.0, 0.25, nan]])
+    np.testing.assert_allclose(
+        reached.regret, [[nan, 0.0, nan, nan], [0.05, 0.175, 0.05, nan]], atol=1e-12
+    )
+
+
+def test_attainment_is_a_count_of_draws() -> None:
+    """Against every draw and sum, one by one; a sum buys at least what a smaller one does."""
+    draws = np.random.default_rng(7).uniform(size=(500, 6))
+    dollars = np.array([5.0, 1.0, 2.0, 2.0, 9.0, math.nan])
+    reached = attainment(dollars, draws)
+    assert reached.dollars.tolist() == [1.0, 2.0, 5.0, 9.0]
+    for x, most in enumerate(reached.dollars):
+        mine = np.flatnonzero(dollars <= most)
+        top = draws[:, mine].max(axis=1)
+        winners = mine[draws[:, mine].argmax(axis=1)]
+        np.testing.assert_allclose(reached.best[x, mine], [np.mean(winners == c) for c in mine])
+        np.testing.assert_allclose(reached.regret[x, mine], top.mean() - draws[:, mine].mean(0))
+        quantiles = [of[x] for of in (reached.low, reached.median, reached.high)]
+        np.testing.assert_allclose(quantiles, np.quantile(top, [0.025, 0.5, 0.975]))
+    np.testing.assert_allclose(np.nansum(reached.best, axis=1), 1.0)
+    assert len(attainment([math.nan], np.array([[0.5]])).dollars) == 0
+
+
+def test_draws_agree_with_the_interval() -> None:
+    """A wide cell's draws have its interval as quantiles, though its mean is not near an edge."""
+    joint = Joint(np.array([0.855]), np.array([[0.005]]), np.array([2.3]), SEEDS[:1], 40)
+    low, high = logit_limits(joint.mean, np.sqrt(np.diag(joint.covariance)), joint.df)
+    draws = draw(joint, 200_000)[:, 0]
+    assert np.quantile(draws, [0.025, 0.975]) == pytest.approx([low[0], high[0]], abs=0.01)
