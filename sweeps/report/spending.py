@@ -60,13 +60,13 @@ def _row(holders: list[dict[Any, Any]], missing: float) -> dict[str, str]:
         missing: Share of draws in which something without an interval is the best.
     """
     first = holders[0]
-    others = [
+    runners_up = [
         f"{_describe(one)} ({number(one['best_probability'], 2)})"
         for one in holders[1:2]
         if one["best_probability"] >= _PRINTED
     ]
     if missing >= _PRINTED:
-        others.append(f"purchases without an interval ({number(missing, 2)})")
+        runners_up.append(f"purchases without an interval ({number(missing, 2)})")
     return {
         "dollars": dollars(first["dollars"]),
         "median": number(first["attained_median"], 2),
@@ -74,7 +74,7 @@ def _row(holders: list[dict[Any, Any]], missing: float) -> dict[str, str]:
         "first": _describe(first),
         "probability": number(first["best_probability"], 2),
         "regret": number(first["expected_regret"]),
-        "others": "; ".join(others),
+        "runners_up": "; ".join(runners_up),
     }
 
 

@@ -51,10 +51,10 @@ def test_rows_name_what_a_sum_buys(made: Made) -> None:
         ("$4,027", "masks on all images, trained with erm"),
     ]
     assert rows[-2]["probability"] == "1.00"
-    assert rows[-2]["others"] == ""
+    assert rows[-2]["runners_up"] == ""
     share = table.set_index(["specificity", "budget", "method"])["best_probability"]
     assert rows[-1]["probability"] == f"{share[MASKS]:.2f}"
-    assert rows[-1]["others"] == f"boxes on 600 images, trained with erm ({share[BOXES]:.2f})"
+    assert rows[-1]["runners_up"] == f"boxes on 600 images, trained with erm ({share[BOXES]:.2f})"
 
 
 def test_missing_seeds_and_intervals_are_named(made: Made) -> None:
