@@ -25,6 +25,7 @@ bench: setup
 	$(RUN)/python tests/benchmarks/inner_tls.py
 bench-coverage: setup
 	OMP_NUM_THREADS=1 $(RUN)/python tests/benchmarks/interval_coverage.py
+	OMP_NUM_THREADS=1 $(RUN)/python tests/benchmarks/attainment_coverage.py
 # the development file adds to the runtime one: pins that both have are dropped from it
 ADDED = FNR == NR { pinned[$$1]; next } /^[a-z]/ { added = !($$1 in pinned) } added
 LOCK = uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml

@@ -107,14 +107,9 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
     from sweeps.report.projection import projection_png
     from sweeps.report.published import published_frame
     from sweeps.report.resolution import resolution_png
-    from sweeps.report.trials import attribute_columns, price_trials, select_trials
+    from sweeps.report.trials import attribute_columns
 
-    priced = price_trials(
-        select_trials(source.trials, source.epochs, source.rule),
-        source.prices,
-        source.rule,
-        source.include_validation,
-    )
+    priced = _price(source)
     evidence = Evidence(priced, source.readings)
     table = cells(priced, source.planned, source.failures, evidence, source.margin)
     attained = attainment_frame(table, evidence)
@@ -147,6 +142,13 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
     limits = tuple(filter(None, (context["origin"], *context["caveats"])))
     files = replace(files, answer=context["answer"], caveats=limits)
     return files, [(path, data) for path, data in contents if path and data is not None]
+
+
+def _price(source: ReportInput) -> pd.DataFrame:
+    from sweeps.report.trials import price_trials, select_trials
+
+    chosen = select_trials(source.trials, source.epochs, source.rule)
+    return price_trials(chosen, source.prices, source.rule, source.include_validation)
 
 
 def _files(out: Path, figures: Figures, published: bool) -> ReportFiles:
