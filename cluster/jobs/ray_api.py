@@ -16,6 +16,7 @@ from ray.job_submission import JobDetails
 
 from cluster.errors import ClusterError, Denied, NotFound, Unavailable
 from cluster.jobs.ray_internals import job_client
+from cluster.jobs.readiness import Readiness
 from cluster.jobs.requests import (
     HOW_TO_AUTHENTICATE,
     Job,
@@ -79,8 +80,12 @@ def _root(error: BaseException) -> str:
 class JobsApi:
     """The jobs of one cluster."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, readiness: Readiness) -> None:
         """Connect.
+
+        Args:
+            address: URL of the cluster's dashboard.
+            readiness: How long each request waits for a cluster that is starting.
 
         Raises:
             Denied: no token, or a wrong one.
@@ -90,11 +95,12 @@ class JobsApi:
         prepare_client()
         os.environ["RAY_API_SERVER_ADDRESS"] = address  # which Ray's client prefers to its argument
         self.address = address
+        self._readiness = readiness
         try:
             self._client = job_client(
                 address,
                 _TIMEOUT_S,
-                _request_errors,
+                self._send,
                 headers=extra_headers(),
                 verify=authorities(),
             )
@@ -130,7 +136,9 @@ class JobsApi:
                 refusal = error
                 if not any(job.id == chosen for job in self.jobs()):
                     break
-        raise ClusterError(f"{self.address} did not take the job: {refusal}") from refusal
+        raise ClusterError(
+            f"{self.address} did not take the job: {_one_line(refusal)}"
+        ) from refusal
 
     def jobs(self) -> list[Job]:
         """Return every submitted job that the cluster remembers, the newest last."""
@@ -194,14 +202,19 @@ class JobsApi:
             time.sleep(_POLL_S)
         return job
 
+    def _send(self, ask: Callable[[], requests.Response]) -> requests.Response:
+        """Send one HTTP request, again while the cluster is starting."""
+        with _request_errors(self.address):
+            return self._readiness.request(self.address, ask)
+
     def _request(self, ask: Callable[[], Any]) -> Any:
         """Run a request; Ray's client raises RuntimeError with the status in its text."""
         try:
             return ask()
         except RuntimeError as error:
             if "status code 404" in str(error):
-                raise NotFound(f"{self.address}: {error}") from None
-            raise Unavailable(f"{self.address} failed: {error}") from error
+                raise NotFound(f"{self.address}: {_one_line(error)}") from None
+            raise Unavailable(f"{self.address} failed: {_one_line(error)}") from error
 
     def _lines(self, submission_id: str) -> Iterator[str]:
         """Whole lines of Ray's own tail."""
@@ -228,6 +241,13 @@ class JobsApi:
             if not (await asyncio.to_thread(self.job, submission_id)).live:
                 chunk.cancel()
                 return None
+
+
+def _one_line(error: Exception) -> str:
+    """Return an error's status and last line: Ray sends tracebacks, and proxies send HTML."""
+    status, _, body = str(error).partition(": ")
+    lines = [line.strip() for line in body.strip(". \n").splitlines()]
+    return f"{status}: {lines[-1]}" if lines and not lines[-1].startswith("<") else status
 
 
 async def _closed(tail: Any) -> None:

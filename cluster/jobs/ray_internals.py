@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def is_draining(timeout_s: float) -> bool:
 def job_client(
     address: str,
     timeout_s: tuple[float, float],
-    translate_errors: Callable[[str], AbstractContextManager[None]],
+    send: Callable[[Callable[[], Any]], Any],
     **options: Any,
 ) -> JobSubmissionClient:
     """Connect Ray's client of the Jobs API, with a bound on each of its requests.
@@ -129,7 +129,7 @@ def job_client(
     Args:
         address: The dashboard's URL.
         timeout_s: Seconds to connect and to answer; Ray's own client waits for ever.
-        translate_errors: Makes the context of each request from `address`.
+        send: Calls what makes a request, once or again, and returns its `requests.Response`.
         options: For Ray's client.
 
     Raises:
@@ -141,7 +141,7 @@ def job_client(
 
     class Client(JobSubmissionClient):
         def _do_request(self, method: str, endpoint: str, **arguments: Any) -> Any:
-            with translate_errors(address):
-                return super()._do_request(method, endpoint, timeout=timeout_s, **arguments)
+            ask = partial(super()._do_request, method, endpoint, timeout=timeout_s, **arguments)
+            return send(ask)
 
     return Client(address, **options)

@@ -74,7 +74,7 @@ def logs(
     if trial is not None and address is None and api_address(None) is None:
         return _print_failures(source, store_url, trial)
     try:
-        api = connect(address)
+        api = connect(address, waits=trial is None)
         job = find_job(api, get_sweep_name(source))
     except (Unavailable, NotFound) as error:
         if trial is None:

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 EXIT_DETACHED = 130
 
 
-def connect(address: str | None) -> JobsApi:
+def connect(address: str | None, *, waits: bool = True) -> JobsApi:
     """Connect to the cluster at an address, by default that of RAY_API_SERVER_ADDRESS.
+
+    Args:
+        address: URL of the cluster's dashboard, or None.
+        waits: Wait, with one line, for a cluster that is starting; else it is unavailable.
 
     Raises:
         SweepError: neither names an address.
@@ -35,8 +39,9 @@ def connect(address: str | None) -> JobsApi:
 
     prepare_client()  # before Ray is imported
     from cluster.jobs.ray_api import JobsApi
+    from cluster.jobs.readiness import READY_WITHIN_S, Readiness
 
-    return JobsApi(url)
+    return JobsApi(url, Readiness(READY_WITHIN_S if waits else 0.0, note))
 
 
 def get_sweep_name(source: SpecSource) -> str:

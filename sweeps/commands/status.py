@@ -151,7 +151,7 @@ def _find_job(name: str, address: str | None) -> dict[str, Any] | None:
     if address is None and api_address(None) is None:
         return None
     try:
-        job = connect(address).newest("sweep", name)
+        job = connect(address, waits=False).newest("sweep", name)
     except ClusterError as error:
         note(f"note: the cluster does not answer: {error}")
         return None

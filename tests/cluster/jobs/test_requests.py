@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import ClusterError, Denied, Unavailable
+from cluster.jobs.readiness import Readiness
 from cluster.jobs.requests import (
     Job,
     add_number,
@@ -31,6 +32,7 @@ from cluster.jobs.requests import (
 )
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
+READINESS = Readiness(0.0, print)
 SETTINGS = (
     *("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_JOB_HEADERS", "REQUESTS_CA_BUNDLE"),
     *("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_USAGE_STATS_ENABLED"),
@@ -255,7 +257,7 @@ def test_what_is_no_ray_cluster_is_told(
     with answering(status, text) as url:
         monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")
         with pytest.raises(ClusterError, match="is not the dashboard of a Ray cluster"):
-            JobsApi(url)
+            JobsApi(url, READINESS)
 
 
 def test_an_address_where_nobody_is_or_speaks_http_is_told_soon(
@@ -267,12 +269,12 @@ def test_an_address_where_nobody_is_or_speaks_http_is_told_soon(
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")
     began = time.monotonic()
     with pytest.raises(Unavailable, match=r"no answer from http://127\.0\.0\.1:9 \(.*refused"):
-        JobsApi("http://127.0.0.1:9")
+        JobsApi("http://127.0.0.1:9", READINESS)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
         with pytest.raises(Unavailable, match="no answer from"):
-            JobsApi(f"http://127.0.0.1:{port}")
+            JobsApi(f"http://127.0.0.1:{port}", READINESS)
     assert time.monotonic() - began < 15
 
 
@@ -286,4 +288,4 @@ def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch
         socket.create_server(("127.0.0.1", 0)) as server,
         pytest.raises(Unavailable, match=r"no answer from .* check the address"),
     ):
-        jobs_api.JobsApi(f"http://127.0.0.1:{server.getsockname()[1]}")
+        jobs_api.JobsApi(f"http://127.0.0.1:{server.getsockname()[1]}", READINESS)
