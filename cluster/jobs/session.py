@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from cluster.common.atomic import write_atomic
+from cluster.common.cpus import count_usable_cpus
 from cluster.errors import Unavailable
 from cluster.jobs.control_store import end_without_control_store
 from cluster.jobs.ray_internals import (
@@ -117,7 +118,7 @@ def ray_session(
 
     Args:
         job_name: Shown with the job on the dashboard.
-        cpus: CPUs that a local session offers; all of this machine's by default.
+        cpus: CPUs that a local session offers; by default all that this process may use.
         keep_logs: Leave a local session's folder, with Ray's logs, when it ends.
 
     Raises:
@@ -173,7 +174,7 @@ def _connect(address: str, job_name: str, cpus: int | None, folder: SessionFolde
 
     local: dict[str, Any] = {
         TEMPORARY_FOLDER: None if folder is None else str(folder.path),
-        "num_cpus": cpus,
+        "num_cpus": count_usable_cpus() if cpus is None else cpus,
         "include_dashboard": True,
         "dashboard_host": "127.0.0.1",
         "object_store_memory": _OBJECT_STORE_BYTES,

@@ -16,6 +16,7 @@ import pytest
 
 from cluster.errors import Unavailable
 from cluster.jobs.session import (
+    _connect,
     _private_folder,
     _terminate_as_interrupt,
     _token_of_session,
@@ -158,6 +159,29 @@ def test_an_address_that_leads_nowhere_is_told_at_once(
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(Unavailable, match=message), ray_session("x"):
         pass
+
+
+@pytest.mark.parametrize(("cpus", "expected"), [(None, 3), (2, 2)])
+def test_a_local_session_offers_the_cpus_of_its_allocation(
+    short: Path, monkeypatch: pytest.MonkeyPatch, cpus: int | None, expected: int
+) -> None:
+    """Ray alone would take every CPU of a node of which a batch job has a part."""
+    import ray
+
+    def init(**arguments: Any) -> None:
+        offered.append(arguments["num_cpus"])
+        raise RuntimeError("not started")
+
+    offered: list[int] = []
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr("cluster.jobs.session.count_usable_cpus", lambda: 3)
+    monkeypatch.setenv("RAY_TMPDIR", str(short))
+    folder = SessionFolder(keep=False)
+    with pytest.raises(Unavailable, match="could not be started"):
+        _connect("local", "x", cpus, folder)
+    folder.keep = False
+    folder.close()
+    assert offered == [expected]
 
 
 @pytest.mark.parametrize("sigint", [signal.SIG_IGN, signal.default_int_handler])
