@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cluster.jobs.ray_api import JobsApi
 
 EXIT_DETACHED = 130
+_NOT_FOUND = 127
+"""The shell's exit status for a command that is not on PATH."""
 
 
 def connect(address: str | None, *, waits: bool = True) -> JobsApi:
@@ -102,7 +104,15 @@ def print_lines(lines: Iterable[str], passes: Callable[[str], bool] = lambda lin
 
 def _describe_failure(job: Job) -> str:
     """Describe a failed job by Ray's first line about it; other jobs by nothing."""
-    return f": {job.message.splitlines()[0]}" if job.state == "FAILED" and job.message else ""
+    if job.state != "FAILED" or not job.message:
+        return ""
+    line = job.message.splitlines()[0].partition(", last available logs")[0]
+    if job.exit_code == _NOT_FOUND:
+        line += (
+            ": the cluster's head has no command `sweeps`; start Ray there with the bin folder of "
+            "the project's environment on PATH"
+        )
+    return f": {line}"
 
 
 def read_text(path: Path) -> str:

@@ -29,6 +29,7 @@ class RayJobsHere:
         jobs: Submitted jobs by id.
         requests: Method and path of every request.
         outages: Answers by method and path: the next ones, instead of what a cluster would say.
+        outcome: Fields of every job that is submitted from now on, as of one that ended at once.
         lost_answers: Statuses of a proxy that passes a submission on and loses the answer.
     """
 
@@ -36,6 +37,7 @@ class RayJobsHere:
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     outages: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    outcome: dict[str, Any] = field(default_factory=dict)
     lost_answers: list[int] = field(default_factory=list)
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, str]:
@@ -56,6 +58,8 @@ class RayJobsHere:
         if path.endswith("/stop"):
             self.jobs[name]["status"] = "STOPPED"
             return 200, json.dumps({"stopped": True})
+        if path.endswith("/logs"):
+            return 200, json.dumps({"logs": "/bin/sh: 1: sweeps: not found\n"})
         return 200, json.dumps(self.jobs[name])
 
     def _submit(self, body: Any) -> tuple[int, str]:
@@ -67,6 +71,7 @@ class RayJobsHere:
             "type": "SUBMISSION",
             "status": "PENDING",
             "start_time": int(time.time() * 1000),
+            **self.outcome,
         }
         if self.lost_answers:
             return self.lost_answers.pop(0), "<html>\n<h1>Gateway Time-out</h1>\n</html>"

@@ -129,3 +129,18 @@ def test_stop_waits_and_status_does_not(
     _, lines = run(capsys, "logs", "tiny.yaml", "--trial", "ab", status=2)
     assert "is not ready (HTTP 503" in lines[0]
     assert jobs.outages[VERSION] == []
+
+
+def test_a_head_without_the_command_is_told_what_lacks(
+    jobs: RayJobsHere, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray started outside the project's environment: the shell's status alone says little."""
+    monkeypatch.setattr("cluster.jobs.ray_api._POLL_S", 0.01)
+    message = "Job entrypoint command failed with exit code 127, last available logs (...):\nx"
+    jobs.outcome = {"status": "FAILED", "driver_exit_code": 127, "message": message}
+    _, lines = run(capsys, "submit", "tiny.yaml", status=127)
+    assert lines[-1] == (
+        f"job {next(iter(jobs.jobs))} FAILED: Job entrypoint command failed with exit code 127: the "
+        "cluster's head has no command `sweeps`; start Ray there with the bin folder of the "
+        "project's environment on PATH"
+    )
