@@ -140,7 +140,7 @@ def test_a_head_without_the_command_is_told_what_lacks(
     jobs.outcome = {"status": "FAILED", "driver_exit_code": 127, "message": message}
     _, lines = run(capsys, "submit", "tiny.yaml", status=127)
     assert lines[-1] == (
-        f"job {next(iter(jobs.jobs))} FAILED: Job entrypoint command failed with exit code 127: the "
-        "cluster's head has no command `sweeps`; start Ray there with the bin folder of the "
+        f"job {next(iter(jobs.jobs))} FAILED: Job entrypoint command failed with exit code 127: "
+        "the cluster's head has no command `sweeps`; start Ray there with the bin folder of the "
         "project's environment on PATH"
     )
