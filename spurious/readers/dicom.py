@@ -16,7 +16,8 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import RLELossless
 
 from spurious.errors import DataError
-from spurious.readers.dicom_frames import check_pixel_data
+from spurious.readers.dicom_frames import check_elements, check_pixel_data
+from spurious.readers.native_pixels import check_native
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +65,12 @@ def read_film(path: Path) -> Film:
                 warnings.filterwarnings("ignore", message=harmless)
             header = pydicom.dcmread(path)
             _check(header)
+            check_elements(header)
             check_pixel_data(header)
-            values = _values(pixel_array(header, correct_unused_bits=False), header)
+            stored = pixel_array(header, correct_unused_bits=False)
+            if not header.file_meta.TransferSyntaxUID.is_encapsulated:
+                check_native(stored)
+            values = _values(stored, header)
         identity = [_text(header, name) for name in _IDENTITY]
     except DataError as error:
         raise DataError(f"{path}: {error}") from error

@@ -1,8 +1,9 @@
-"""Checks a film's pixel data before they are decoded: one whole frame, and nothing else."""
+"""Checks a film's elements and pixel data before they are decoded: one whole frame, no more."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pydicom
 from pydicom.encaps import generate_fragments
@@ -27,6 +28,29 @@ _CHECKS: dict[str, Callable[[bytes], int]] = {
 _RESTORE = "restore the file from the release"
 _BEGINS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
 """JPEG and JPEG-LS, JPEG 2000 bare and in a JP2 file."""
+
+
+_PIXEL_DATA, _PADDING = 0x7FE00010, 0
+_BEHIND = (0xFFFAFFFA, 0xFFFCFFFC, _PADDING)
+"""Digital signatures and padding; zeros behind the last element read as the last of the three."""
+
+
+def check_elements(header: pydicom.Dataset) -> None:
+    """Raise DataError where elements do not ascend (PS3.5 7.1), which shifted bytes read as."""
+    tags = [int(tag) for tag in header.keys()]  # noqa: SIM118 (in file order; iteration sorts)
+    for before, tag in pairwise(tags):
+        private = tag >> 16 & 1
+        if (tag < before and tag != _PADDING) or before == _PADDING:
+            wrong = f"element {_show(tag)} comes after {_show(before)}"
+        elif tag > _PIXEL_DATA and not private and tag not in _BEHIND:
+            wrong = f"element {_show(tag)} is behind the pixel data, where none of the standard is"
+        else:
+            continue
+        raise DataError(f"{wrong}: bytes of it were moved or added; {_RESTORE}")
+
+
+def _show(tag: int) -> str:
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 def check_pixel_data(header: pydicom.Dataset) -> None:

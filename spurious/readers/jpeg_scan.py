@@ -22,7 +22,7 @@ _NO_CODE = 100_000
 _BEYOND = 1 << 60
 _PADDING = 8192
 """Zero bytes behind the data, more than any unit can read, so that no read needs a bound."""
-_ZEROS = re.compile(rb"\x00{20,}")
+_ZEROS = re.compile(rb"\x00{8,}")
 """Flat areas compress to zero bytes as well, but not to coefficients made of nothing else."""
 
 

@@ -129,6 +129,24 @@ def test_what_is_not_one_grey_frame_is_refused(
         read_film(path)
 
 
+def test_pixels_that_were_overwritten_or_moved_are_refused(tmp_path: Path) -> None:
+    """Zeros across rows of a native film, and bytes that were put into it; padding is nothing."""
+    pixels = np.random.default_rng(0).integers(1, 256, (40, 40)).astype(np.uint8)
+    path = write(tmp_path / "film.dcm", pixels)
+    data = path.read_bytes()
+    begin = data.index(pixels.tobytes())
+    path.write_bytes(data[: begin + 610] + bytes(100) + data[begin + 710 :])
+    with pytest.raises(DataError, match=r"film\.dcm: all pixels from row 15, column 10 .* are 0"):
+        read_film(path)
+    for tag in (b"\xe0\x7f\x20\x00", b"\x08\x00\x20\x00"):
+        path.write_bytes(data + tag + b"LO\x04\x00abcd")
+        with pytest.raises(DataError, match=r"film\.dcm: element \(....,0020\) .* moved or added"):
+            read_film(path)
+    for behind in (bytes(64), b"\xfc\xff\xfc\xffOB\0\0\x08\0\0\0" + bytes(8)):
+        path.write_bytes(data + behind)
+        assert (read_film(path).pixels == pixels).all()
+
+
 def test_jpeg_of_another_size_than_its_header_is_refused(tmp_path: Path) -> None:
     """A mask by the header's size would not fit the film."""
     for rows in (32, 128):
@@ -239,6 +257,19 @@ def encode(kind: str, pixels: NDArray[np.uint8]) -> tuple[UID, bytes]:
     name = "JPEG2000" if kind == "JPEG2000" else "JPEG"
     Image.fromarray(pixels).save(file, name, **options)
     return JPEG2000Lossless if name == "JPEG2000" else JPEGBaseline8Bit, file.getvalue()
+
+
+def test_a_marker_inside_jpeg_2000_is_refused(tmp_path: Path) -> None:
+    """Its codes never make one; overwritten bytes do."""
+    syntax, frame = encode("JPEG2000", noise())
+    middle = len(frame) // 2
+    frame = frame[:middle] + b"\xff\xa5" + frame[middle + 2 :]
+    path = write(tmp_path / "film.dcm", noise(), compressed=True, PixelData=encapsulate([frame]))
+    header = pydicom.dcmread(path)
+    header.file_meta.TransferSyntaxUID = syntax
+    header.save_as(path)
+    with pytest.raises(DataError, match=r"film\.dcm: .* hold a marker"):
+        read_film(path)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "progressive", "JPEG2000", "RLE"])

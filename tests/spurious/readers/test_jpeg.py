@@ -81,6 +81,15 @@ def test_damage_is_refused(options: dict[str, Any], mode: str) -> None:
                 check_jpeg(damaged)
 
 
+def test_a_few_zeroed_bytes_are_refused() -> None:
+    """Ten zeros spell 26 coefficients of -1, which the walk alone takes."""
+    data = encode(NOISY, "L", quality=90)
+    begin = data.index(b"\xff\xda") + 90
+    for place in range(begin, len(data) - 100, 97):
+        with pytest.raises(DataError):
+            check_jpeg(data[:place] + bytes(10) + data[place + 10 :])
+
+
 def test_a_scan_that_is_left_out_is_refused() -> None:
     """A progressive file that ends between two scans decodes without a warning, but blurred."""
     data = encode(NOISY, progressive=True)
