@@ -131,7 +131,7 @@ class Manifest:
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces, ASCII, one final newline.
 
-        Its key `checksum` is the SHA-256 of the canonical JSON of all others.
+        Its key `checksum` is the SHA-256 of the canonical JSON without it.
         """
         fields = dataclasses.asdict(self)
         return _canonical(fields | {"checksum": _checksum(fields)}) + "\n"
@@ -236,11 +236,11 @@ def _checksum(fields: Mapping[str, Any]) -> str:
 
 def _check_checksum(fields: Mapping[str, Any]) -> None:
     """Refuse other content than was written; manifests from before checksums are taken as read."""
-    others = {key: value for key, value in fields.items() if key != "checksum"}
+    rest = {key: value for key, value in fields.items() if key != "checksum"}
     if "checksum" in fields:
-        if fields["checksum"] != (actual := _checksum(others)):
+        if fields["checksum"] != (actual := _checksum(rest)):
             raise ValueError(f"its checksum is {fields['checksum']}, its content has {actual}")
-    elif unknown := sorted(set(others) - {field.name for field in dataclasses.fields(Manifest)}):
+    elif unknown := sorted(set(rest) - {field.name for field in dataclasses.fields(Manifest)}):
         raise ValueError(f"unknown key {unknown[0]!r}")  # "checksum", with a bit flipped
 
 
