@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from sweeps.report.evidence import Evidence, Key
+from sweeps.report.gate import ABOVE_CHANCE
 from sweeps.report.inference.intervals import Interval
 from sweeps.report.wording import (
     count,
@@ -82,10 +83,8 @@ def answer(cells: pd.DataFrame, evidence: Evidence, margin: float) -> str:
     if best is None:
         return _nothing(cells)
     compared = len(learned_cells(cells))
-    reached = f"the highest mean robust AUROC of the {compared} purchases compared"
     text = (
-        f"{sentence(describe_cell(best['cell']))}, reached "
-        f"{reached if compared > 1 else 'the only result so far, a robust AUROC of'}: "
+        f"{sentence(describe_cell(best['cell']))}, {_place(cells, compared)}: "
         f"{_figures(best)}, for {dollars(best['dollars_mean'])} of annotation."
     )
     robust: Interval = best["robust"]
@@ -105,12 +104,21 @@ def answer(cells: pd.DataFrame, evidence: Evidence, margin: float) -> str:
     return f"{text} {_cheaper_sentence(*cheaper, margin)}"
 
 
+def _place(cells: pd.DataFrame, compared: int) -> str:
+    """Return what the best cell is, of `compared` ones; the only one is the best of nothing."""
+    if compared > 1:
+        return f"reached the highest mean robust AUROC of the {compared} purchases compared"
+    if cells["robust_auroc_mean"].notna().sum() > 1:
+        return f"is the only purchase that is {ABOVE_CHANCE}; its mean robust AUROC"
+    return "is the only purchase with a result so far; its mean robust AUROC"
+
+
 def _nothing(cells: pd.DataFrame) -> str:
     """Return why nothing is recommended."""
     if cells["robust_auroc_mean"].notna().any():
         return (
-            "No purchase has a model that learned something, so nothing can be recommended; the "
-            "reasons are marked below."
+            f"No purchase is {ABOVE_CHANCE}, so nothing can be recommended; the reasons are marked "
+            f"below."
         )
     return (
         "No purchase has a defined robust AUROC yet, so nothing can be recommended; the "
@@ -154,8 +162,9 @@ def _nearest(cells: pd.DataFrame, best: Cell) -> str:
     )
     cell = ranked.iloc[0].to_dict()
     return (
-        f"; {describe_cell(cell['cell'])}, for {dollars(cell['dollars_mean'])}, is with a "
-        f"probability of {number(cell['non_inferior_probability'], 2)}"
+        f"; the likeliest is {describe_cell(cell['cell'])}{without(cell['holes'])}, for "
+        f"{dollars(cell['dollars_mean'])}, with a probability of "
+        f"{number(cell['non_inferior_probability'], 2)}"
     )
 
 

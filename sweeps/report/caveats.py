@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from sweeps.report.answer import Cell, best_cell, learned_cells
-from sweeps.report.gate import CHANCE
+from sweeps.report.gate import ABOVE_CHANCE, CHANCE
 from sweeps.report.wording import count, describe_cell, number, without
 
 FEW_SEEDS = 5
@@ -54,10 +54,9 @@ def _about_groups(cells: pd.DataFrame) -> list[str]:
         f"training images, whose spurious labels are in the price. That is not a limit for methods "
         f"without them"
     )
-    defined = cells[cells["robust_auroc_mean"].notna()]
     above = [
         (other, oracle)
-        for _, same in defined.groupby(["specificity", "budget"], sort=False)
+        for _, same in learned_cells(cells).groupby(["specificity", "budget"], sort=False)
         for oracle in same[same["oracle"]].to_dict("records")
         for other in same[~same["oracle"]].to_dict("records")
         if other["robust_auroc_mean"] > oracle["robust_auroc_mean"]
@@ -84,9 +83,9 @@ def _about_unlearned(cells: pd.DataFrame) -> list[str]:
     ]
     remaining = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
     return [
-        f"{count(len(names), 'purchase')} of {len(cells)} learned nothing that can be told from "
-        f"chance and {'is' if len(names) == 1 else 'are'} neither ranked nor on the frontier: "
-        f"{'; '.join(names[:_NAMED] + remaining)}."
+        f"{count(len(names), 'purchase')} of {len(cells)} {'is' if len(names) == 1 else 'are'} not "
+        f"{ABOVE_CHANCE}, and {'is' if len(names) == 1 else 'are'} neither ranked nor on the "
+        f"frontier: {'; '.join(names[:_NAMED] + remaining)}."
     ]
 
 
@@ -107,7 +106,7 @@ def _about_best(cells: pd.DataFrame, best: Cell) -> list[str]:
     most = int(cells["robust_auroc_n"].max())
     if 1 < most < FEW_SEEDS:
         notes.append(
-            f"With {count(most, 'seed')} per purchase the intervals are wide; a difference whose "
-            f"interval includes 0 is not established."
+            f"{count(most, 'seed')} per purchase {'is' if most == 1 else 'are'} few: intervals may "
+            f"be wide, and a difference whose interval includes 0 is not established."
         )
     return notes

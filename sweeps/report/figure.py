@@ -62,9 +62,9 @@ CAPTION = (
     "Each marker is one purchase: the mean over seeds. Faint dots are the single seeds, bars the "
     "95 % interval for new seeds and new patients, where there is one. A number tells how many "
     "training images were annotated, where there is room for it. Ringed markers on the line are "
-    "the frontier: no other purchase that learned something costs no more and scores no less. "
-    "Pale ones learned nothing and are not ranked. Hollow markers lack a planned seed. The grey "
-    "line at 0.5 is chance. Purchases at one price "
+    "the frontier: no other ranked purchase costs no more and scores no less. Pale ones are not "
+    "ranked: they are not shown to be better than chance. Hollow markers lack a planned seed. The "
+    "grey line at 0.5 is chance. Purchases at one price "
     "are drawn side by side; the table has the exact dollars. The shaded band holds the highest "
     "robust AUROC for the money in 95 % of the draws of new seeds and new patients."
 )
@@ -144,7 +144,7 @@ def _legend(figure: Figure, colours: dict[str, str], markers: dict[str, str]) ->
         Patch(facecolor=FAINT, alpha=BAND, label="95 % of the draws"),
         entry("one seed", marker="o", color=MUTED, markersize=3, alpha=0.5),
         entry("95 % interval", marker="|", color=MUTED, markersize=11, markeredgewidth=1.4),
-        entry("learned nothing", marker="o", color=MUTED, alpha=UNLEARNED),
+        entry("not ranked", marker="o", color=MUTED, alpha=UNLEARNED),
         entry("seed missing", marker="o", markerfacecolor="white", markeredgecolor=MUTED),
         entry("chance", linestyle="-", color=FAINT, linewidth=1.4),
     ]

@@ -10,6 +10,8 @@ from sweeps.report.inference.intervals import Interval
 from sweeps.report.wording import number
 
 CHANCE = 0.5
+ABOVE_CHANCE = "shown to tell abnormal from normal images better than chance"
+"""What is said of cells that pass. One that does not may have learned the spurious attribute."""
 
 
 def find_unlearned(trials: pd.DataFrame, overall: Interval, segments: bool) -> str | None:

@@ -24,7 +24,7 @@ from sweeps.report.caveats import caveats
 from sweeps.report.cells import find_unfinished
 from sweeps.report.evidence import Evidence
 from sweeps.report.figure import CAPTION
-from sweeps.report.gate import CHANCE
+from sweeps.report.gate import ABOVE_CHANCE, CHANCE
 from sweeps.report.measures import measure_context
 from sweeps.report.metrics import metric_context
 from sweeps.report.projection import projection_context
@@ -118,6 +118,7 @@ def _rest_of_page(source: ReportInput, priced: pd.DataFrame) -> dict[str, Any]:
         **_rule(source.rule, priced),
         "axis": _axis_text(source),
         "margin": f"{source.margin:g}",
+        "above_chance": ABOVE_CHANCE,
         "prices": _price_rows(source.prices),
         "price_version": Prices.VERSION,
         "groups": _group_rows(source, priced),

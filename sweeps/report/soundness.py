@@ -35,7 +35,7 @@ MEANINGS = {
         "alone"
     ),
     "constant_choice": (
-        "the metric that chose the epoch is the same in all of them, so the first one was kept"
+        "the metric that chose the epoch is the same in every epoch, so the first one was kept"
     ),
     "diverged": (
         "training diverged: the loss is far above that of a constant predictor; lower the learning "

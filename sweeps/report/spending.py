@@ -85,8 +85,8 @@ def _describe(cell: Mapping[Any, Any]) -> str:
 def _note(undrawn: int, has_rows: bool) -> str:
     if not has_rows:
         return (
-            "Not known: no purchase that learned something has an interval, or predictions are "
-            "not of the same images."
+            "Not known: no ranked purchase has an interval, or predictions are not of the same "
+            "images."
         )
     text = (
         f"From the {DRAWS:,} draws behind P(best): the highest robust AUROC among purchases that "

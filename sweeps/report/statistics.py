@@ -34,8 +34,8 @@ class Summary:
         undefined: Seeds whose value is NaN; counted here and left out of everything else.
         mean: Mean over the n seeds; NaN for n = 0.
         sd: Sample standard deviation (ddof = 1); NaN for n < 2.
-        low: Lower end of the t-interval of the mean; NaN for n < 2.
-        high: Upper end of the t-interval of the mean; NaN for n < 2.
+        low: Lower end of the t-interval of the mean; NaN for n < 2 and for equal values.
+        high: Upper end of the t-interval of the mean; likewise.
         min: Smallest value; NaN for n = 0.
         max: Largest value; NaN for n = 0.
     """
@@ -54,7 +54,8 @@ def summarize(values: ArrayLike) -> Summary:
     """Return mean, spread and Student-t interval of the mean over seeds.
 
     The interval is mean -+ t(n - 1) sd / sqrt(n): not 1.96, which at n = 3 would be less than half
-    as wide. `within` cuts it off at the ends of a metric's range.
+    as wide. `within` cuts it off at the ends of a metric's range. Seeds that do not differ have
+    none: an interval of no width would say that nothing is uncertain.
 
     Args:
         values: (S,), one value per seed, NaN where the metric is undefined.
@@ -74,7 +75,8 @@ def summarize(values: ArrayLike) -> Summary:
         return Summary(0, len(array), nan, nan, nan, nan, nan, nan)
     mean = float(defined.mean())
     sd = float(defined.std(ddof=1)) if n > 1 else float("nan")
-    low, high = t_interval(mean, sd, n)
+    equal = sd == 0.0 or (n > 1 and math.isclose(defined.min(), defined.max(), rel_tol=1e-9))
+    low, high = (math.nan, math.nan) if equal else t_interval(mean, sd, n)
     return Summary(
         n=n,
         undefined=len(array) - n,
@@ -102,14 +104,10 @@ def _clip(value: float, low: float, high: float) -> float:
 def summarize_images(values: ArrayLike) -> Summary:
     """As `summarize`, of a property of the annotated images, which training has no part in.
 
-    Seeds that have the same images repeat one draw: where all values are equal, SD and interval
-    are NaN. An interval of no width would say that nothing is uncertain.
+    Seeds that have the same images repeat one draw: where all values are equal, SD is NaN, too.
     """
     summary = summarize(values)
-    if summary.n > 1 and math.isclose(summary.min, summary.max, rel_tol=1e-9):
-        nan = float("nan")
-        return replace(summary, sd=nan, low=nan, high=nan)
-    return summary
+    return replace(summary, sd=math.nan) if summary.n > 1 and math.isnan(summary.low) else summary
 
 
 def seed_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Interval:
@@ -128,7 +126,7 @@ def seed_difference(first: Mapping[int, float], second: Mapping[int, float]) -> 
     plain = Interval(values, summary.mean)
     if summary.n < FEWEST_SEEDS:
         return replace(plain, reason=f"fewer than {FEWEST_SEEDS} seeds")
-    if summary.sd == 0.0:
+    if math.isnan(summary.low):
         return replace(plain, reason="seeds do not differ")
     error = summary.sd / math.sqrt(summary.n)
     return Interval(

@@ -206,7 +206,7 @@ REPORT_CELLS = _columns("""
 
 REPORT_ATTAINMENT = _columns("""
     schema_version | int64 | | version of this schema
-    dollars | float64 | USD | a sum: the cost of a cell that learned something
+    dollars | float64 | USD | a sum: the cost of a ranked cell
     attained_low | float64 | | highest robust AUROC of cells that cost no more, 2.5 % of draws below
     attained_median | float64 | | likewise, half of the draws below
     attained_high | float64 | | likewise, 97.5 % of the draws below

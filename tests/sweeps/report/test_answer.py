@@ -83,8 +83,9 @@ def test_the_cheaper_alternative_is_not_inferior(made: Made) -> None:
     _, table, rests_on = evidence(planted, margin=0.001)
     near = table.set_index(["specificity", "budget", "method"]).loc[BOXES]
     assert answer(table, rests_on, 0.001).endswith(
-        "No cheaper one is shown to be at most 0.001 lower; boxes on 600 images, trained with erm, "
-        f"for $30.33, is with a probability of {near['non_inferior_probability']:.2f}."
+        "No cheaper one is shown to be at most 0.001 lower; the likeliest is boxes on 600 images, "
+        f"trained with erm, for $30.33, with a probability of "
+        f"{near['non_inferior_probability']:.2f}."
     )
 
 
@@ -192,7 +193,7 @@ def test_nothing_learned_or_defined_recommends_nothing(made: Made) -> None:
     """Two reasons, two sentences; the trials are counted."""
     chance = {one.key: [0.4, 0.41, 0.42] for one in made.planned}
     text = answered(with_metric(made, "val", "auroc", chance))
-    assert text.startswith("No purchase has a model that learned something")
+    assert text.startswith("No purchase is shown to tell abnormal from normal images better")
     nowhere = with_scores(made, {one.key: [math.nan] * 3 for one in made.planned})
     assert "nothing can be recommended" in answered(nowhere)
     priced, table = tables(nowhere)
@@ -232,3 +233,18 @@ def test_methods_that_are_given_groups_are_no_bound() -> None:
         "group-dro(adjustment=2.0), 0.56" in notes
     )
     assert "bound" not in notes
+    key = ("label", "600", "erm")
+    unlearned = with_metric(with_scores(make(planned), scores), "val", "auroc", {key: [0.4] * 3})
+    assert "above" not in caveats(*reversed(tables(unlearned)))[0]
+
+
+def test_the_only_purchase_is_not_the_best_of_many(made: Made) -> None:
+    """Alone because others have no result, or because they are not ranked."""
+    alone = replace(made, trials=made.trials[made.trials["specificity"] == "box"].iloc[:3])
+    assert "is the only purchase with a result so far; its mean robust AUROC: 0." in answered(alone)
+    chance = {one.key: [0.4, 0.4, 0.4] for one in made.planned if one.key != MASKS}
+    text = answered(with_metric(with_scores(made, PLANTED), "val", "auroc", chance))
+    assert text.startswith(
+        "Masks on all images, trained with erm, is the only purchase that is shown to tell "
+        "abnormal from normal images better than chance; its mean robust AUROC: 0.82 over 3 seeds"
+    )

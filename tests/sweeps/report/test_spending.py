@@ -101,4 +101,4 @@ def test_page_and_text_have_the_rows(made: Made, tmp_path: Path) -> None:
     assert frame.empty
     context = spending_context(table, frame, rests_on)
     assert context["spending"] == []
-    assert context["spending_note"].startswith("Not known: no purchase")
+    assert context["spending_note"].startswith("Not known: no ranked")
