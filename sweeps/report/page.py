@@ -26,6 +26,7 @@ from sweeps.report.evidence import Evidence
 from sweeps.report.figure import CAPTION
 from sweeps.report.gate import ABOVE_CHANCE, CHANCE
 from sweeps.report.measures import measure_context
+from sweeps.report.method_orders import method_context
 from sweeps.report.metrics import metric_context
 from sweeps.report.projection import projection_context
 from sweeps.report.published_words import published_sections
@@ -98,6 +99,7 @@ def page_context(
         "caption": CAPTION,
         "frontier": _frontier_rows(cells),
         **spending_context(cells, attained, evidence),
+        **method_context(cells, evidence),
         "cells": [_cell_row(cell) for cell in cells.to_dict("records")],
         "published": published_sections(source.published, published, evidence),
         **measure_context(source.squares, cells, measured),

@@ -113,7 +113,7 @@ def _sentences(
     ]
     undecided = [
         f"{_describe(high)} above {_describe(low)} "
-        f"({_needed(order, evidence.images(_key(low), metric))})"
+        f"({describe_needed(order, evidence.images(_key(low), metric))})"
         for (low, high), order in zip(pairs, judged, strict=True)
         if order.verdict == "not decided"
     ]
@@ -127,7 +127,7 @@ def _describe(row: Row) -> str:
     return f"{describe_cell(row['cell'])}{without(row['holes'])}"
 
 
-def _needed(order: Order, images: int | None) -> str:
+def describe_needed(order: Order, images: int | None) -> str:
     """Return what would decide an order."""
     difference = order.difference
     if difference.kind == "none":
