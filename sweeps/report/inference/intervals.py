@@ -18,6 +18,8 @@ FEWEST_SEEDS = 3
 FEWEST_IMAGES = 10
 BIMODAL = 0.5
 """Gap between neighbouring seeds above which a mean describes no seed."""
+_WEAK_AUROC, _WEAK_CASES = 0.95, 20
+"""A weak corner of docs/statistics.md."""
 _NORMAL = 1e6
 """Degrees of freedom from which on t is the normal distribution."""
 
@@ -37,6 +39,7 @@ class Interval:
         df: Degrees of freedom of it; infinite where seeds do not differ.
         kind: `at least` and `at most` are one-sided exact bounds, whose other end is 1 or 0.
         reason: Why there is no interval; empty where there is one.
+        cases: Patients with an image of the rarer class; 0 where nobody knows.
     """
 
     seeds: tuple[float, ...]
@@ -47,6 +50,13 @@ class Interval:
     df: float = math.nan
     kind: Kind = "none"
     reason: str = ""
+    cases: int = 0
+
+    @property
+    def is_near_end(self) -> bool:
+        """Whether it is of few images near 0 or 1, where intervals are somewhat too narrow."""
+        is_extreme = abs(self.mean - 0.5) >= _WEAK_AUROC - 0.5
+        return self.kind == "two-sided" and is_extreme and 0 < self.cases <= _WEAK_CASES
 
     @property
     def width(self) -> float:
@@ -122,7 +132,9 @@ def cell_interval(values: ArrayLike, components: ArrayLike | None, cases: int) -
     """
     seeds = np.asarray(values, dtype=np.float64)
     plain = Interval(
-        tuple(seeds.tolist()), float(np.sort(seeds).mean()) if len(seeds) else math.nan
+        tuple(seeds.tolist()),
+        float(np.sort(seeds).mean()) if len(seeds) else math.nan,
+        cases=cases,
     )
     reason = abstention(seeds, components is not None, cases)
     if reason or components is None:
@@ -136,8 +148,8 @@ def cell_interval(values: ArrayLike, components: ArrayLike | None, cases: int) -
     if se == 0.0:
         return replace(plain, reason="neither seeds nor images differ")
     low, high = logit_limits(mean, se, df)
-    ends = float(low), float(high)
-    return Interval(plain.seeds, plain.mean, *ends, float(se), float(df), "two-sided")
+    plain = replace(plain, low=float(low), high=float(high), kind="two-sided")
+    return replace(plain, se=float(se), df=float(df))
 
 
 def difference_interval(
