@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 WRITTEN_FOR: Final = "2.60"
 PRIVATE_NAMES: Final = (
     "ray._config.metrics_report_interval_ms",
+    "ray._private.utils.set_sigterm_handler",
+    "ray._raylet.CoreWorker",
     "ray._raylet.InnerGcsClient.get_draining_nodes",
     "ray.dashboard.modules.dashboard_sdk.SubmissionClient._do_request",
     "ray.dashboard.modules.job.sdk.logger",
@@ -66,6 +71,43 @@ def listens_on_loopback_only() -> bool:
 def close_interfaces() -> None:
     """Make a later `ray.init` of a local session listen on loopback; before Ray is imported."""
     os.environ[LOOPBACK_VARIABLE] = "0"
+
+
+@contextmanager
+def keep_sigterm_handler() -> Iterator[None]:
+    """While the block starts a session, keep this process's handler of SIGTERM.
+
+    Ray sets two of its own: in Python, which waits for a drain and exits, and in C++, which aborts
+    the process. The second comes while the driver connects; so the signal is held back there.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only that one has handlers
+        yield
+        return
+    import ray
+
+    raylet: Any = ray._raylet
+    utils: Any = ray._private.utils
+    connect, set_handler = raylet.CoreWorker, utils.set_sigterm_handler
+
+    def connect_undisturbed(*positional: Any, **named: Any) -> Any:
+        handler = signal.getsignal(signal.SIGTERM)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            return connect(*positional, **named)
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    raylet.CoreWorker = connect_undisturbed
+    utils.set_sigterm_handler = _ignore
+    try:
+        yield
+    finally:
+        raylet.CoreWorker, utils.set_sigterm_handler = connect, set_handler
+
+
+def _ignore(handler: object) -> None:
+    """Do nothing."""
 
 
 def metrics_interval_ms() -> int:

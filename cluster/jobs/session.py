@@ -24,6 +24,7 @@ from cluster.jobs.ray_internals import (
     LOOPBACK_VARIABLE,
     TEMPORARY_FOLDER,
     close_interfaces,
+    keep_sigterm_handler,
     listens_on_loopback_only,
 )
 from cluster.jobs.session_folder import SessionFolder
@@ -141,8 +142,9 @@ def ray_session(
             if needs_token:
                 token = ending.enter_context(_token_of_session(folder))
         ending.callback(ray.shutdown)  # before the start: an interrupted one leaves no process
-        context = _connect(address, job_name, cpus, folder)
         ending.enter_context(_terminate_as_interrupt())
+        with keep_sigterm_handler():
+            context = _connect(address, job_name, cpus, folder)
         control_store = ray.get_runtime_context().gcs_address
         ending.enter_context(end_without_control_store(control_store, is_local=folder is not None))
         yield Session(

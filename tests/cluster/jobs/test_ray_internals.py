@@ -6,6 +6,8 @@ import ast
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,32 @@ def test_no_other_module_uses_a_private_name_of_ray() -> None:
     ]
     assert others == []
     assert len(PRIVATE.findall(SOURCE.read_text())) > 10
+
+
+START = """
+import ctypes, os, signal
+import ray
+from cluster.jobs.ray_internals import keep_sigterm_handler
+
+def interrupt(number, frame):
+    raise KeyboardInterrupt
+
+def connect():  # as Ray's own: a handler set below Python, and a signal before Python looks
+    ctypes.CDLL(None).signal(signal.SIGTERM, None)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+signal.signal(signal.SIGTERM, interrupt)
+ray._raylet.CoreWorker = connect
+try:
+    with keep_sigterm_handler():
+        ray._private.utils.set_sigterm_handler(lambda number, frame: os._exit(9))
+        ray._raylet.CoreWorker()
+except KeyboardInterrupt:
+    print(signal.getsignal(signal.SIGTERM) is interrupt, ray._raylet.CoreWorker is connect)
+"""
+
+
+def test_a_signal_while_a_session_starts_meets_this_projects_handler() -> None:
+    """Ray's handlers would abort the process, or exit without its clean-up."""
+    done = subprocess.run([sys.executable, "-c", START], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "True True\n")
