@@ -139,6 +139,7 @@ def ray_session(
         if address == "local":
             folder = _private_folder(keep_logs)
             ending.callback(folder.close)
+            ending.enter_context(folder.short_temporary_folder())
             if needs_token:
                 token = ending.enter_context(_token_of_session(folder))
         ending.callback(ray.shutdown)  # before the start: an interrupted one leaves no process
@@ -190,11 +191,12 @@ def _connect(address: str, job_name: str, cpus: int | None, folder: SessionFolde
             job_config=ray.job_config.JobConfig(metadata={"sweep": job_name}),
             **({} if folder is None else local),
         )
-    except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # what a process of Ray's could not do comes as this very class
         if folder is not None:
             folder.keep = True
             raise Unavailable(
-                f"Ray could not be started on this machine: {error}; its logs are in {folder.path}"
+                f"Ray could not be started on this machine: {_ends_of(error)}; its logs are in "
+                f"{folder.path}"
             ) from error
         raise Unavailable(
             f"the Ray cluster at {address} cannot be used ({error}): check RAY_ADDRESS and the "
@@ -206,6 +208,12 @@ def _connect(address: str, job_name: str, cpus: int | None, folder: SessionFolde
             "Ray is imported"
         )
     return context
+
+
+def _ends_of(error: Exception) -> str:
+    """Return the first and the last line of an error; Ray puts lines of its logs between them."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ... ".join(dict.fromkeys([*lines[:1], *lines[-1:]])) or type(error).__name__
 
 
 def _check_address(address: str) -> None:

@@ -10,7 +10,8 @@ import os
 import shutil
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cluster.common.locks import FileLock
@@ -22,6 +23,8 @@ _LONGEST_SOCKET = 107
 _SOCKET = (
     f"/{_PREFIX}12345678/r/session_2026-11-28_12-34-56_123456_1234567/sockets/dash_MetricsHead"
 )
+_LISTENER = "/pymp-12345678/listener-12345678"
+"""A socket of Python's multiprocessing, by which Ray's dashboard starts its parts."""
 _REMOVE_S = 5.0
 
 
@@ -43,6 +46,27 @@ class SessionFolder:
         self._owner = FileLock.create_locked(self._outer / _LOCK)
         self.path = self._outer / "r"
         self.path.mkdir()
+
+    @contextmanager
+    def short_temporary_folder(self) -> Iterator[None]:
+        """While the block runs, give processes a short path to a temporary folder of a long one.
+
+        A link leads there, since their files belong where the user has space for them.
+        """
+        named = tempfile.gettempdir()
+        if len(os.fsencode(named) + _LISTENER.encode()) <= _LONGEST_SOCKET:
+            yield
+            return
+        link = self._outer / "t"
+        link.symlink_to(named)
+        before = os.environ.get("TMPDIR")
+        os.environ["TMPDIR"] = str(link)
+        try:
+            yield
+        finally:
+            del os.environ["TMPDIR"]
+            if before is not None:
+                os.environ["TMPDIR"] = before
 
     def close(self) -> None:
         """Remove the folder, or leave it for good where it is kept."""

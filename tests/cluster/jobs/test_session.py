@@ -144,6 +144,36 @@ def test_a_session_without_a_temporary_folder_is_an_error(
         _private_folder(keep=False)
 
 
+@pytest.mark.parametrize("length", [20, 75, 76, 190])
+def test_sockets_fit_under_a_long_temporary_folder(
+    short: Path, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    """Ray's own and those of multiprocessing, in a folder with spaces; files stay there."""
+    base = short / ("d e" * 100)[: length - len(str(short)) - 1]
+    base.mkdir(parents=True)
+    assert len(str(base)) == length
+    for name in ("TMPDIR", "RAY_TMPDIR"):
+        monkeypatch.setenv(name, str(base))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    bind = (
+        "import socket, tempfile, multiprocessing.util as u; from pathlib import Path;"
+        "socket.socket(socket.AF_UNIX).bind(u.get_temp_dir() + '/listener-12345678');"
+        "print(Path(tempfile.gettempdir()).resolve())"
+    )
+    folder = SessionFolder(keep=False)
+    try:
+        assert len(str(folder.path)) < 40
+        with folder.short_temporary_folder():
+            done = subprocess.run(
+                [sys.executable, "-c", bind], capture_output=True, text=True, check=True
+            )
+        assert done.stdout == f"{base}\n"
+        assert os.environ["TMPDIR"] == str(base)
+    finally:
+        folder.close()
+    assert not folder.path.parent.exists()
+
+
 @pytest.mark.parametrize(
     ("address", "message"),
     [
@@ -170,14 +200,14 @@ def test_a_local_session_offers_the_cpus_of_its_allocation(
 
     def init(**arguments: Any) -> None:
         offered.append(arguments["num_cpus"])
-        raise RuntimeError("not started")
+        raise Exception("not started\n a line of a log\nAF_UNIX path too long")
 
     offered: list[int] = []
     monkeypatch.setattr(ray, "init", init)
     monkeypatch.setattr("cluster.jobs.session.count_usable_cpus", lambda: 3)
     monkeypatch.setenv("RAY_TMPDIR", str(short))
     folder = SessionFolder(keep=False)
-    with pytest.raises(Unavailable, match="could not be started"):
+    with pytest.raises(Unavailable, match=r"not started \.\.\. AF_UNIX path too long; its logs"):
         _connect("local", "x", cpus, folder)
     folder.keep = False
     folder.close()
