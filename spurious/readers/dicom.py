@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,17 @@ def read_film(path: Path) -> Film:
         ) from error
     _warn_of_unused_bits(path, values, int(header.BitsStored))
     return Film(_to_bytes(values, header), *identity)
+
+
+def read_row_count(paths: Iterable[Path]) -> int:
+    """Return the rows of the first film whose header can be read; 0 where none can be."""
+    for path in paths:
+        try:
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows"])
+            return int(header.Rows)
+        except Exception:  # noqa: BLE001, S112 (reading the film reports it)
+            continue
+    return 0
 
 
 def _check(header: pydicom.Dataset) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +27,12 @@ from spurious.readers.isic.isic_files import (
     read_traps,
     table_name,
 )
+from spurious.readers.isic.mask_checks import check_inversion, looks_inverted
 from spurious.readers.issues import ReaderIssues
 from spurious.readers.pictures import read_picture
 from spurious.readers.resize import shrink_image, shrink_mask
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +87,13 @@ class Isic(FolderReader[IsicOptions, IsicIndex]):
                 "file from the release or choose a smaller size"
             )
         mask = _read_mask(self.contents.masks[sample_id], (height, width))
+        if looks_inverted(mask):
+            _log.warning(
+                "%s: the lesion is %.0f %% of the picture and all around its border, as where a "
+                "mask is inverted; look at it, and where it is, invert it",
+                self.contents.masks[sample_id],
+                100 * mask.mean(),
+            )
         return Record(
             sample_id=sample_id,
             patient_id=sample_id,
@@ -104,6 +115,7 @@ class Isic(FolderReader[IsicOptions, IsicIndex]):
             check_join(images, masks, rows, issues)
         issues.raise_if_any(self.name)
         labelled = {image: images[image] for image in sorted(images.keys() & rows.keys())}
+        check_inversion([masks[image] for image in labelled], issues)
         tables = {
             f"{split}_table": name_and_hash(self.traps / table_name(split, trap))
             for split in SPLITS

@@ -15,10 +15,11 @@ from spurious.data.records import Record
 from spurious.data.specificity import count_components
 from spurious.errors import DataError
 from spurious.readers.base import FolderReader, Index, absolute_path, name_and_hash
-from spurious.readers.dicom import Film, read_film
+from spurious.readers.dicom import Film, read_film, read_row_count
 from spurious.readers.issues import ReaderIssues
 from spurious.readers.resize import shrink_image, shrink_mask
 from spurious.readers.siim_acr import rle
+from spurious.readers.siim_acr.mask_table_checks import find_absolute_starts, find_odd_shapes
 from spurious.readers.siim_acr.siim_files import (
     MASK_TABLES,
     TUBE_LABELS,
@@ -103,6 +104,7 @@ class SiimAcr(FolderReader[SiimAcrOptions, SiimIndex]):
             check_join(images, masks, tubes.splits, issues)
         issues.raise_if_any(self.name)
         labelled = {image: images[image] for image in sorted(images.keys() & masks.keys())}
+        self._check_codes(labelled, masks, mask_table, issues)
         return SiimIndex(
             images=labelled,
             origin={
@@ -122,6 +124,21 @@ class SiimAcr(FolderReader[SiimAcrOptions, SiimIndex]):
             tubes=tubes,
             mask_table=mask_table.name,
         )
+
+    def _check_codes(
+        self,
+        labelled: Mapping[str, Path],
+        masks: Mapping[str, tuple[MaskRow, ...]],
+        table: Path,
+        issues: ReaderIssues,
+    ) -> None:
+        """Refuse or warn of a table of another convention, as far as its masks show together."""
+        codes = [row.code for image in labelled for row in masks[image]]
+        if wrong := find_absolute_starts(codes):
+            issues.add(f"{table.name}: {wrong}")
+            return
+        for odd in find_odd_shapes(codes, read_row_count(labelled.values())):
+            logger.warning("%s: %s; compare some masks with their films", table.name, odd)
 
     def _read_mask_table(
         self, issues: ReaderIssues

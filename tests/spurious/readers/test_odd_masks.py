@@ -1,0 +1,127 @@
+"""Masks of another convention: whole tables and folders of them are told by their shapes."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from siim_release import cases, folder, released, rows, source
+
+from spurious.config.datasets import IsicOptions
+from spurious.errors import DataError
+from spurious.generators.chest.chest_phantom import ChestPhantom, draw_cases, render_case
+from spurious.generators.chest.siim_writer import image_id
+from spurious.generators.skin.isic_writer import write_isic
+from spurious.generators.skin.skin_phantom import SkinPhantom
+from spurious.readers.isic.isic import Isic
+from spurious.readers.isic.isic_files import MASK_FOLDER
+from spurious.readers.siim_acr import rle
+from spurious.readers.siim_acr.mask_table_checks import find_absolute_starts, find_odd_shapes
+
+__all__ = ["folder", "released"]
+
+SIDE = 128
+
+
+@pytest.fixture(scope="module")
+def masks() -> list[np.ndarray]:
+    """Masks of 60 phantom films."""
+    config = ChestPhantom(n_train=56, n_val=2, n_test=2, size=SIDE, prevalence=1, seed=1)
+    return [render_case(config, case)[1] for case in draw_cases(config)]
+
+
+def absolute(mask: np.ndarray, first: int) -> str:
+    """Return the starts and lengths of a mask's columns, counted from `first`."""
+    flat = np.concatenate(([False], mask.T.ravel(), [False]))
+    edges = np.flatnonzero(flat[1:] != flat[:-1]).reshape(-1, 2)
+    return " ".join(f"{begin + first} {end - begin}" for begin, end in edges)
+
+
+def test_codes_of_another_convention_are_told(masks: list[np.ndarray]) -> None:
+    """Absolute starts, rows instead of columns, another size; with their figures."""
+    right = [rle.encode(mask) for mask in masks]
+    assert find_absolute_starts(right) is None
+    assert find_odd_shapes(right, SIDE) == []
+    for first in (0, 1):
+        found = find_absolute_starts([absolute(mask, first) for mask in masks])
+        assert found is not None
+        assert found.startswith("60 of 60 codes with 3 runs or more ascend, as absolute starts do")
+    (by_rows,) = find_odd_shapes([rle.encode(mask.T) for mask in masks], SIDE)
+    assert "in the left half of the films" in by_rows
+    assert "row by row instead of column by column" in by_rows
+    (small,) = find_odd_shapes([rle.encode(mask[: SIDE // 2]) for mask in masks], SIDE)
+    assert small.startswith("runs are mostly 64 pixels apart, and the films have 128 rows")
+    assert "look like stripes" in small
+
+
+def test_few_masks_are_not_judged(masks: list[np.ndarray]) -> None:
+    """A share of a handful of masks shows nothing, nor does one without the films' size."""
+    by_rows = [rle.encode(mask.T) for mask in masks]
+    assert find_odd_shapes(by_rows[:49], SIDE) == find_odd_shapes(by_rows, 0) == []
+    assert find_absolute_starts([absolute(mask, 1) for mask in masks[:2]]) is None
+
+
+def test_a_table_of_absolute_starts_is_refused(folder: Path) -> None:
+    """Its name and the share of codes are in the message."""
+    positive = [image_id(case) for case in cases(pneumothorax=True)]
+    mask = np.zeros((256, 256), bool)
+    mask[20:60, 30:50] = True
+    rows(
+        folder,
+        lambda lines: (
+            [li for li in lines if li.split(",")[0] not in positive]
+            + [f"{image}, {absolute(mask, 1)}" for image in positive]
+        ),
+    )
+    with pytest.raises(DataError, match=r"train-rle\.csv: 6 of 6 codes .* ascend"):
+        source(folder).index()
+
+
+@pytest.mark.parametrize("rows_of_films", [256, 128])
+def test_odd_shapes_are_a_warning_of_the_index(
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    rows_of_films: int,
+) -> None:
+    """The films' own size is read from their headers."""
+    module = "spurious.readers.siim_acr"
+    monkeypatch.setattr(f"{module}.mask_table_checks._FEWEST", 3)
+    if rows_of_films != 256:
+        monkeypatch.setattr(f"{module}.siim_acr.read_row_count", lambda paths: rows_of_films)
+    source(folder).index()
+    told = "train-rle.csv: runs are mostly 256 pixels apart, and the films have 128 rows"
+    assert (told in caplog.text) == (rows_of_films == 128)
+
+
+def test_inverted_lesions_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One is a warning when it is loaded, most of them are refused; shares are shown."""
+    release = tmp_path / "release"
+    write_isic(release, SkinPhantom(n_train=6, n_val=2, n_test=2, width=64, seed=1))
+    paths = sorted((release / MASK_FOLDER).iterdir())
+
+    def invert(path: Path) -> None:
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+
+    def read_all() -> str:
+        caplog.clear()
+        reader = Isic(release, IsicOptions(image_size=32))
+        for image in reader.index():
+            reader.load(image)
+        return caplog.text
+
+    with caplog.at_level(logging.WARNING):
+        assert read_all() == ""
+        invert(paths[0])
+        assert f"{paths[0]}: the lesion is " in (text := read_all())
+        assert text.count("look at it, and where it is, invert it") == 1
+    for path in paths[1:]:
+        invert(path)
+    with pytest.raises(DataError, match=r"isic: 10 of 10 masks .* and 8\d% of it"):
+        read_all()
+    for path in paths:  # the remedy
+        invert(path)
+    assert read_all() == ""
