@@ -18,24 +18,25 @@ from spurious.readers.siim_acr import rle
 _LOOKED_AT = 500
 _FEWEST = 50
 """Masks that a share is taken of; at 50 its standard error is about 0.07."""
-_FEWEST_ASCENDING = 3
 _MORE_LEFT = 0.1
 _PITCH_TOLERANCE = 0.02
 
 
-def find_absolute_starts(codes: Sequence[str]) -> str | None:
-    """Return what is wrong where codes hold absolute starts instead of gaps, or None.
+def find_absolute_starts(codes: Sequence[str]) -> tuple[list[int], int]:
+    """Find codes that hold absolute starts instead of gaps.
 
-    Relative gaps of a mask are about a column long and do not ascend; absolute starts always do.
+    Gaps of a mask are about a column long and do not ascend; absolute starts always do.
+
+    Returns:
+        Positions of codes that ascend, and how many codes could be judged (3 runs or more).
     """
-    runs = [held for held in map(rle.parse, _spread(codes)) if len(held) > 2]
-    ascending = sum(bool((held[1:, 0] >= held[:-1].sum(1)).all()) for held in runs)
-    if len(runs) < _FEWEST_ASCENDING or 2 * ascending <= len(runs):
-        return None
-    return (
-        f"{ascending} of {len(runs)} codes with 3 runs or more ascend, as absolute starts do; "
-        "expected gaps from the end of the run before: convert the codes"
-    )
+    ascending, judged = [], 0
+    for position, runs in enumerate(map(rle.parse, codes)):
+        if len(runs) > 2:
+            judged += 1
+            if (runs[1:, 0] >= runs[:-1].sum(1)).all():
+                ascending.append(position)
+    return ascending, judged
 
 
 def find_odd_shapes(codes: Sequence[str], rows: int) -> list[str]:

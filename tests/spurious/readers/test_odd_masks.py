@@ -12,7 +12,6 @@ from siim_release import cases, folder, released, rows, source
 
 from spurious.config.datasets import IsicOptions
 from spurious.errors import DataError
-from spurious.generators.chest.chest_phantom import ChestPhantom, draw_cases, render_case
 from spurious.generators.chest.siim_writer import image_id
 from spurious.generators.skin.isic_writer import write_isic
 from spurious.generators.skin.skin_phantom import SkinPhantom
@@ -28,9 +27,16 @@ SIDE = 128
 
 @pytest.fixture(scope="module")
 def masks() -> list[np.ndarray]:
-    """Masks of 60 phantom films."""
-    config = ChestPhantom(n_train=56, n_val=2, n_test=2, size=SIDE, prevalence=1, seed=1)
-    return [render_case(config, case)[1] for case in draw_cases(config)]
+    """Ellipses in the upper half of both lungs, as most of a chest's are; some are lower."""
+    rng = np.random.default_rng(0)
+    row, column = np.indices((SIDE, SIDE))
+    drawn = []
+    for number in range(60):
+        high, wide = rng.uniform(6, 14, 2)
+        top = rng.uniform(20, 50) if number % 5 else rng.uniform(80, 100)
+        left = (35, 92)[number % 2] + rng.uniform(-9, 9)
+        drawn.append(((row - top) / high) ** 2 + ((column - left) / wide) ** 2 < 1)
+    return drawn
 
 
 def absolute(mask: np.ndarray, first: int) -> str:
@@ -43,12 +49,11 @@ def absolute(mask: np.ndarray, first: int) -> str:
 def test_codes_of_another_convention_are_told(masks: list[np.ndarray]) -> None:
     """Absolute starts, rows instead of columns, another size; with their figures."""
     right = [rle.encode(mask) for mask in masks]
-    assert find_absolute_starts(right) is None
+    assert find_absolute_starts(right) == ([], 60)
     assert find_odd_shapes(right, SIDE) == []
     for first in (0, 1):
-        found = find_absolute_starts([absolute(mask, first) for mask in masks])
-        assert found is not None
-        assert found.startswith("60 of 60 codes with 3 runs or more ascend, as absolute starts do")
+        mixed = [absolute(mask, first) for mask in masks[:3]] + right[3:]
+        assert find_absolute_starts([*mixed, "0 1 1 2", "-1"]) == ([0, 1, 2], 60)
     (by_rows,) = find_odd_shapes([rle.encode(mask.T) for mask in masks], SIDE)
     assert "in the left half of the films" in by_rows
     assert "row by row instead of column by column" in by_rows
@@ -61,11 +66,12 @@ def test_few_masks_are_not_judged(masks: list[np.ndarray]) -> None:
     """A share of a handful of masks shows nothing, nor does one without the films' size."""
     by_rows = [rle.encode(mask.T) for mask in masks]
     assert find_odd_shapes(by_rows[:49], SIDE) == find_odd_shapes(by_rows, 0) == []
-    assert find_absolute_starts([absolute(mask, 1) for mask in masks[:2]]) is None
 
 
-def test_a_table_of_absolute_starts_is_refused(folder: Path) -> None:
-    """Its name and the share of codes are in the message."""
+def test_a_table_of_absolute_starts_is_refused(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its name, the share of codes and their lines are in the message; of a few, a warning."""
     positive = [image_id(case) for case in cases(pneumothorax=True)]
     mask = np.zeros((256, 256), bool)
     mask[20:60, 30:50] = True
@@ -76,8 +82,16 @@ def test_a_table_of_absolute_starts_is_refused(folder: Path) -> None:
             + [f"{image}, {absolute(mask, 1)}" for image in positive]
         ),
     )
-    with pytest.raises(DataError, match=r"train-rle\.csv: 6 of 6 codes .* ascend"):
+    ascend = r"codes .* ascend, as absolute starts do \(lines"
+    with pytest.raises(DataError, match=rf"train-rle\.csv: 6 of 6 {ascend} 8, 9, 10, 11, 12, 13\)"):
         source(folder).index()
+    rows(
+        folder,
+        lambda lines: [*lines[:-5], *(f"{image}, {rle.encode(mask)}" for image in positive[1:])],
+    )
+    assert len(source(folder).index()) == 12
+    assert "train-rle.csv: 1 of 6 codes" in caplog.text
+    assert "(lines 8); expected gaps" in caplog.text
 
 
 @pytest.mark.parametrize("rows_of_films", [256, 128])
