@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pydicom
+from pydicom.dataelem import RawDataElement
 from pydicom.encaps import generate_fragments
 from pydicom.uid import (
     JPEG2000,
@@ -14,6 +16,7 @@ from pydicom.uid import (
     JPEGExtended12Bit,
     RLELossless,
 )
+from pydicom.valuerep import VR
 
 from spurious.errors import DataError
 from spurious.readers.jpeg import check_jpeg
@@ -39,14 +42,22 @@ def check_elements(header: pydicom.Dataset) -> None:
     """Raise DataError where elements do not ascend (PS3.5 7.1), which shifted bytes read as."""
     tags = [int(tag) for tag in header.keys()]  # noqa: SIM118 (in file order; iteration sorts)
     for before, tag in pairwise(tags):
-        private = tag >> 16 & 1
         if (tag < before and tag != _PADDING) or before == _PADDING:
             wrong = f"element {_show(tag)} comes after {_show(before)}"
-        elif tag > _PIXEL_DATA and not private and tag not in _BEHIND:
+        elif tag > _PIXEL_DATA and tag not in _BEHIND and not _is_private(header, tag):
             wrong = f"element {_show(tag)} is behind the pixel data, where none of the standard is"
         else:
             continue
         raise DataError(f"{wrong}: bytes of it were moved or added; {_RESTORE}")
+
+
+def _is_private(header: pydicom.Dataset, tag: int) -> bool:
+    """Return whether an element has an odd group, a kind of value and all of its bytes."""
+    element: Any = header.get_item(tag)
+    if not tag >> 16 & 1 or not isinstance(element, RawDataElement):
+        return False
+    kind = element.VR is None or element.VR in set(VR)  # None: implicit
+    return kind and len(element.value or b"") == element.length
 
 
 def _show(tag: int) -> str:

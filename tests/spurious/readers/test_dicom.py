@@ -138,11 +138,15 @@ def test_pixels_that_were_overwritten_or_moved_are_refused(tmp_path: Path) -> No
     path.write_bytes(data[: begin + 610] + bytes(100) + data[begin + 710 :])
     with pytest.raises(DataError, match=r"film\.dcm: all pixels from row 15, column 10 .* are 0"):
         read_film(path)
-    for tag in (b"\xe0\x7f\x20\x00", b"\x08\x00\x20\x00"):
-        path.write_bytes(data + tag + b"LO\x04\x00abcd")
+    for behind in (
+        *(b"\xe0\x7f\x20\x00LO\x04\x00abcd", b"\x08\x00\x20\x00LO\x04\x00abcd"),
+        *(b"\xe1\x7f\x20\x00LO\x06\x00abcd", b"\xe1\x7f\x20\x00L!\x04\x00abcd"),
+    ):
+        path.write_bytes(data + behind)
         with pytest.raises(DataError, match=r"film\.dcm: element \(....,0020\) .* moved or added"):
             read_film(path)
-    for behind in (bytes(64), b"\xfc\xff\xfc\xffOB\0\0\x08\0\0\0" + bytes(8)):
+    private = b"\xe1\x7f\x20\x00LO\x04\x00abcd"
+    for behind in (bytes(64), private, b"\xfc\xff\xfc\xffOB\0\0\x08\0\0\0" + bytes(8)):
         path.write_bytes(data + behind)
         assert (read_film(path).pixels == pixels).all()
 
