@@ -19,7 +19,7 @@ from typing import Any
 from cluster.common.atomic import write_atomic
 from cluster.common.cpus import count_usable_cpus
 from cluster.errors import Unavailable
-from cluster.jobs.control_store import end_without_control_store
+from cluster.jobs.control_store import end_without_ray
 from cluster.jobs.ray_internals import (
     LOOPBACK_VARIABLE,
     TEMPORARY_FOLDER,
@@ -147,7 +147,8 @@ def ray_session(
         with keep_sigterm_handler():
             context = _connect(address, job_name, cpus, folder)
         control_store = ray.get_runtime_context().gcs_address
-        ending.enter_context(end_without_control_store(control_store, is_local=folder is not None))
+        is_local = folder is not None
+        ending.enter_context(end_without_ray(control_store, _raylet(), is_local=is_local))
         yield Session(
             dashboard=f"http://{context.dashboard_url}" if context.dashboard_url else "",
             token_file=token,
@@ -159,6 +160,15 @@ def ray_session(
             folder=Path(context.address_info["session_dir"]),
             may_grow=on_cluster(),
         )
+
+
+def _raylet() -> str:
+    """HOST:PORT of the raylet of this process's node."""
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    [node] = [n for n in ray.nodes() if n["NodeID"] == here]  # type: ignore[no-untyped-call]
+    return f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
 
 
 def _private_folder(keep: bool) -> SessionFolder:

@@ -1,4 +1,4 @@
-"""A driver whose control store died ends with this project's message, not with Ray's abort."""
+"""A driver whose control store or raylet died ends with our message, not with Ray's abort."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ with ray_session("driver", cpus=1):
 """
 
 
-def control_store_of(driver: int) -> int:
-    """The process id of the control store that a driver started."""
+def part_of(driver: int, program: str) -> int:
+    """The process id of a program of Ray that a driver started."""
     (pid,) = [
         int(entry.name)
         for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and b"gcs_server" in read(entry / "cmdline").split(b"\0")[0]
+        if entry.name.isdigit()
+        if read(entry / "cmdline").split(b"\0")[0].endswith(f"/{program}".encode())
         if f"PPid:\t{driver}\n".encode() in read(entry / "status")
     ]
     return pid
@@ -42,9 +43,15 @@ def read(path: Path) -> bytes:
 
 
 @pytest.mark.timeout(150)
-def test_a_dead_control_store_ends_the_driver_with_a_message() -> None:
+@pytest.mark.parametrize(
+    ("program", "name", "seconds"),
+    [("gcs_server", "control store (GCS)", 4), ("raylet", "node manager (raylet)", 5)],
+)
+def test_a_dead_part_of_ray_ends_the_driver_with_a_message(
+    program: str, name: str, seconds: int
+) -> None:
     """Before Ray would abort the process without one; the status is that of an error."""
-    with tempfile.TemporaryDirectory(prefix="sw", dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="sw", dir="/tmp", ignore_cleanup_errors=True) as folder:
         environment = {**os.environ, "RAY_TMPDIR": folder, RECONNECT_VARIABLE: "9"}
         with subprocess.Popen(
             [sys.executable, "-c", DRIVER],
@@ -56,11 +63,11 @@ def test_a_dead_control_store_ends_the_driver_with_a_message() -> None:
             try:
                 assert driver.stdout is not None
                 assert driver.stdout.readline() == "ready\n"
-                os.kill(control_store_of(driver.pid), signal.SIGKILL)
+                os.kill(part_of(driver.pid, program), signal.SIGKILL)
                 _, errors = driver.communicate(timeout=60)
             finally:
                 driver.kill()
     assert driver.returncode == 2
-    assert "sweeps: error: Ray's control store (GCS) at 127.0.0.1:" in errors
-    assert "has not answered for 4 s" in errors
+    assert f"sweeps: error: Ray's {name} at 127.0.0.1:" in errors
+    assert f"has not answered for {seconds} s" in errors
     assert "the same command continues from checkpoints" in errors
