@@ -64,10 +64,9 @@ def end_without_ray(control_store: str, raylet: str, *, is_local: bool) -> Itera
         is_local: Whether they are this machine's own, for the message.
     """
     now = time.monotonic()
-    parts = (
-        _Part("control store (GCS)", control_store, _bound_s(), now),
-        _Part("node manager (raylet)", raylet, _RAYLET_S, now),
-    )
+    parts = [_Part("control store (GCS)", control_store, _bound_s(), now)]
+    if _listens(raylet):  # an address that this process never reaches says nothing
+        parts.append(_Part("node manager (raylet)", raylet, _RAYLET_S, now))
     over = threading.Event()
     thread = threading.Thread(
         target=_watch, args=(parts, is_local, over), name="Ray's end", daemon=True

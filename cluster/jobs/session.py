@@ -142,13 +142,14 @@ def ray_session(
             ending.enter_context(folder.short_temporary_folder())
             if needs_token:
                 token = ending.enter_context(_token_of_session(folder))
+        ending.enter_context(_name_lost_ray())
         ending.callback(ray.shutdown)  # before the start: an interrupted one leaves no process
         ending.enter_context(_terminate_as_interrupt())
         with keep_sigterm_handler():
             context = _connect(address, job_name, cpus, folder)
         control_store = ray.get_runtime_context().gcs_address
         is_local = folder is not None
-        ending.enter_context(end_without_ray(control_store, _raylet(), is_local=is_local))
+        ending.enter_context(end_without_ray(control_store, _node_manager(), is_local=is_local))
         yield Session(
             dashboard=f"http://{context.dashboard_url}" if context.dashboard_url else "",
             token_file=token,
@@ -162,7 +163,7 @@ def ray_session(
         )
 
 
-def _raylet() -> str:
+def _node_manager() -> str:
     """HOST:PORT of the raylet of this process's node."""
     import ray
 
@@ -242,6 +243,22 @@ def _check_address(address: str) -> None:
         raise Unavailable(
             f"no Ray cluster at RAY_ADDRESS={address} ({error}): correct it, or unset it to run on "
             "this machine"
+        ) from error
+
+
+@contextmanager
+def _name_lost_ray() -> Iterator[None]:
+    """Turn what Ray raises where its own processes died into an error that says what to do."""
+    import ray
+
+    try:
+        yield
+    except ray.exceptions.RayTaskError:  # what a task raised, with its traceback
+        raise
+    except ray.exceptions.RayError as error:
+        raise Unavailable(
+            f"Ray failed ({str(error).splitlines()[0] if str(error) else type(error).__name__}): "
+            "one of its processes was killed or ran out of memory; run the command again"
         ) from error
 
 

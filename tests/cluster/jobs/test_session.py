@@ -17,6 +17,7 @@ import pytest
 from cluster.errors import Unavailable
 from cluster.jobs.session import (
     _connect,
+    _name_lost_ray,
     _private_folder,
     _terminate_as_interrupt,
     _token_of_session,
@@ -212,6 +213,17 @@ def test_a_local_session_offers_the_cpus_of_its_allocation(
     folder.keep = False
     folder.close()
     assert offered == [expected]
+
+
+def test_rays_own_end_is_an_error_and_a_tasks_error_stays() -> None:
+    """Where a process of Ray's own died the same command is to be run again."""
+    import ray
+
+    message = r"Ray failed \(.*raylet.*run the command again"
+    with pytest.raises(Unavailable, match=message), _name_lost_ray():
+        raise ray.exceptions.LocalRayletDiedError
+    with pytest.raises(ray.exceptions.RayTaskError), _name_lost_ray():
+        raise ray.exceptions.RayTaskError("f", "a traceback", ValueError())
 
 
 @pytest.mark.parametrize("sigint", [signal.SIG_IGN, signal.default_int_handler])
