@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -20,6 +20,7 @@ from cluster.common.atomic import write_atomic
 from cluster.common.cpus import count_usable_cpus
 from cluster.errors import Unavailable
 from cluster.jobs.control_store import end_without_ray
+from cluster.jobs.local_processes import end_with_local_ray
 from cluster.jobs.ray_internals import (
     LOOPBACK_VARIABLE,
     TEMPORARY_FOLDER,
@@ -144,12 +145,12 @@ def ray_session(
                 token = ending.enter_context(_token_of_session(folder))
         ending.enter_context(_name_lost_ray())
         ending.callback(ray.shutdown)  # before the start: an interrupted one leaves no process
+        if folder is not None:
+            ending.enter_context(end_with_local_ray())
         ending.enter_context(_terminate_as_interrupt())
         with keep_sigterm_handler():
             context = _connect(address, job_name, cpus, folder)
-        control_store = ray.get_runtime_context().gcs_address
-        is_local = folder is not None
-        ending.enter_context(end_without_ray(control_store, _node_manager(), is_local=is_local))
+        ending.enter_context(_end_without_ray(is_local=folder is not None))
         yield Session(
             dashboard=f"http://{context.dashboard_url}" if context.dashboard_url else "",
             token_file=token,
@@ -163,13 +164,15 @@ def ray_session(
         )
 
 
-def _node_manager() -> str:
-    """HOST:PORT of the raylet of this process's node."""
+def _end_without_ray(*, is_local: bool) -> AbstractContextManager[None]:
+    """Watch the control store of this process's session and the raylet of its node."""
     import ray
 
-    here = ray.get_runtime_context().get_node_id()
+    context = ray.get_runtime_context()
+    here = context.get_node_id()
     [node] = [n for n in ray.nodes() if n["NodeID"] == here]  # type: ignore[no-untyped-call]
-    return f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+    raylet = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+    return end_without_ray(context.gcs_address, raylet, is_local=is_local)
 
 
 def _private_folder(keep: bool) -> SessionFolder:
