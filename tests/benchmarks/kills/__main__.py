@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -54,6 +55,7 @@ class Tally:
     first: Counter[str] = field(default_factory=Counter)
     second: Counter[str] = field(default_factory=Counter)
     repeats: Counter[str] = field(default_factory=Counter)
+    foreign: Counter[str] = field(default_factory=Counter)
     equal: Counter[str] = field(default_factory=Counter)
     missed: int = 0
 
@@ -62,6 +64,7 @@ class Tally:
         self.first[part] += 1
         self.second.update(hit.part for hit in ending.hits[1:])
         self.repeats[part] += len(ending.ends) - 1
+        self.foreign[part] += ending.foreign
         self.equal[part] += not ending.faults
 
 
@@ -154,12 +157,18 @@ class Benchmark:
     def print_table(self, phase: str) -> None:
         """Print the counts of a phase by part."""
         tally = self.tallies[phase]
-        print(f"\n{phase:<12} kills  second  repeats  equal")
+        columns = {
+            "kills": tally.first,
+            "second": tally.second,
+            "repeats": tally.repeats,
+            "foreign": tally.foreign,
+            "equal": tally.equal,
+        }
+        print(f"\n{phase:<12}" + "".join(f"{name:>9}" for name in columns))
         for part in PARTS:
-            counts = (tally.first[part], tally.second[part], tally.repeats[part], tally.equal[part])
-            print("{:<12} {:>5}  {:>6}  {:>7}  {:>5}".format(part, *counts))
-        sums = [c.total() for c in (tally.first, tally.second, tally.repeats, tally.equal)]
-        print("{:<12} {:>5}  {:>6}  {:>7}  {:>5}".format("all", *sums))
+            print(f"{part:<12}" + "".join(f"{counts[part]:>9}" for counts in columns.values()))
+        print(f"{'all':<12}" + "".join(f"{counts.total():>9}" for counts in columns.values()))
+        print("foreign: commands that ended by themselves without a message of this program")
         print(f"moments at which the part had gone, drawn again: {tally.missed}", flush=True)
 
 
@@ -171,6 +180,7 @@ def main() -> int:
     parser.add_argument("--only", choices=("run", "stage"), help="one phase alone")
     parser.add_argument("--first", type=int, default=1, help="number of the first kill")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and leave no process behind
     print(f"seed {options.seed}; Ray looks for a dead GCS for {RECONNECT_S} s", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="kills-"))
     benchmark, good = Benchmark(folder, options.seed), True

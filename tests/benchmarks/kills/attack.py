@@ -31,6 +31,7 @@ LEFT_S = 90.0
 RECONNECT_S = 20
 """For how long Ray's processes look for a dead GCS; its default of 60 costs time here only."""
 
+_OUR_LAST_LINES = ("sweeps: ", "sweep '", "failed: ", "interrupted: ")
 _AWS = "AWS_"
 _FOREIGN = (_AWS, "PYTHONPATH", "RAY_ADDRESS", "SWEEPS_CACHE", "SWEEPS_ST")
 """Beginnings of variables that lead the command elsewhere."""
@@ -51,6 +52,12 @@ class Ending:
     ends: list[tuple[int, str]] = field(default_factory=list)
     seconds: float = 0.0
     faults: list[str] = field(default_factory=list)
+
+    @property
+    def foreign(self) -> int:
+        """How often the command ended by itself, in failure, with a last line of Ray's."""
+        ends = [line for status, line in self.ends if status > 0]
+        return sum(not line.startswith(_OUR_LAST_LINES) for line in ends)
 
 
 @contextmanager
