@@ -47,11 +47,11 @@ def check_native(values: NDArray[Any]) -> None:
             )
 
 
-def _is_abrupt(others: NDArray[np.bool_], inside: int, width: int) -> bool | None:
+def _is_abrupt(differs: NDArray[np.bool_], inside: int, width: int) -> bool | None:
     """Judge one edge of a stretch.
 
     Args:
-        others: Whether pixels differ from the stretch's value, from the edge outwards.
+        differs: Whether pixels differ from the stretch's value, from the edge outwards.
         inside: Pixels of the edge's row that belong to the stretch.
         width: Pixels of a row.
 
@@ -59,9 +59,9 @@ def _is_abrupt(others: NDArray[np.bool_], inside: int, width: int) -> bool | Non
         True for an abrupt edge inside a row, False for one of the film's content, and None for an
         edge between rows or at the film's own, or one that is too short to be judged.
     """
-    if not others.size:
+    if not differs.size:
         return None
-    row = others[:width] if not inside else others[width - inside : width]
+    row = differs[:width] if not inside else differs[width - inside : width]
     if inside and len(row) < _FEWEST:
         return None
     if row.mean() < _MOSTLY:
