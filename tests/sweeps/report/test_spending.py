@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from report_tables import PLANTED, Made, evidence, report_input, small, with_scores
+from report_tables import PLANTED, Made, evidence, make, plan, report_input, small, with_scores
 
 from sweeps.report.build import build_report
 from sweeps.report.probabilities import attainment_frame
@@ -54,6 +54,8 @@ def test_rows_name_what_a_sum_buys(made: Made) -> None:
     assert rows[-2]["runners_up"] == ""
     share = table.set_index(["specificity", "budget", "method"])["best_probability"]
     assert rows[-1]["probability"] == f"{share[MASKS]:.2f}"
+    assert "it is the only one for this sum" in _words(make(plan(("box",), ("600",), ("erm",))))
+    assert "it is the only one" not in _words(made)
     assert rows[-1]["runners_up"] == f"boxes on 600 images, trained with erm ({share[BOXES]:.2f})"
 
 
