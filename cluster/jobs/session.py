@@ -181,7 +181,7 @@ def _private_folder(keep: bool) -> SessionFolder:
     except OSError as error:
         raise Unavailable(
             f"Ray needs a temporary folder for its logs and sockets ({error}): set RAY_TMPDIR or "
-            "TMPDIR to a folder that you can write"
+            "TMPDIR to a folder that you can write, on a disk with space"
         ) from error
 
 

@@ -6,6 +6,7 @@ later session removes the folder of one whose driver was killed.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -25,6 +26,8 @@ _SOCKET = (
 )
 _LISTENER = "/pymp-12345678/listener-12345678"
 """A socket of Python's multiprocessing, by which Ray's dashboard starts its parts."""
+_LEAST_FREE = 64 * 2**20
+"""Bytes for logs: on a full disk Ray takes a minute to fail, and does not say why."""
 _REMOVE_S = 5.0
 
 
@@ -37,11 +40,15 @@ class SessionFolder:
     """
 
     def __init__(self, *, keep: bool) -> None:
-        """Make the folder; raises OSError where that is not possible."""
+        """Make the folder; raises OSError where that is not possible, or its disk is full."""
         self.keep = keep
         base = _base()
         base.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(base)
+        free = shutil.disk_usage(base).free
+        if free < _LEAST_FREE:
+            reason = f"{free / 2**20:.0f} MiB free of {_LEAST_FREE / 2**20:.0f} MiB needed"
+            raise OSError(errno.ENOSPC, reason, str(base))
         self._outer = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
         self._owner = FileLock.create_locked(self._outer / _LOCK)
         self.path = self._outer / "r"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -143,6 +144,18 @@ def test_a_session_without_a_temporary_folder_is_an_error(
     fresh.setenv("RAY_TMPDIR", str(short / "f"))
     with pytest.raises(Unavailable, match=r"temporary folder.*/f.*RAY_TMPDIR or TMPDIR"):
         _private_folder(keep=False)
+
+
+def test_a_full_temporary_folder_is_told_before_ray_starts(
+    short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray itself fails after a minute, with lines of its dashboard's log."""
+    usage = shutil.disk_usage(short)._replace(free=2**21)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setenv("RAY_TMPDIR", str(short / "n"))
+    with pytest.raises(Unavailable, match=r"2 MiB free of 64 MiB needed: '.*/n'.*set RAY_TMPDIR"):
+        _private_folder(keep=False)
+    assert list((short / "n").iterdir()) == []
 
 
 @pytest.mark.parametrize("length", [20, 75, 76, 190])
