@@ -62,7 +62,7 @@ def examine_store(store: Store) -> tuple[Ability, ...]:
         bytes_return,
         _try("honours conditional puts", lambda: check_conditions(store, deletes=deletes)),
         _try("lists keys, in pages", lambda: _check_pages(small)),
-        _try("moves large objects in parts", lambda: _check_parts(small)),
+        _try("moves large objects in parts", lambda: _check_parts(small), reached=True),
         Ability("deletes", deletes, needed=False, detail=detail),
     )
 
@@ -71,10 +71,15 @@ def _try(
     name: str,
     step: Callable[[], object],
     measure_cure: Callable[[ClusterError], str] = _no_cure,
+    *,
+    reached: bool = False,
 ) -> Ability:
+    """Try one step; with `reached`, a store that is away for this step alone lacks it."""
     try:
         step()
-    except (NotFound, Unavailable):
+    except (NotFound, Unavailable) as error:
+        if reached and isinstance(error, Unavailable):
+            return Ability(name, works=False, detail=str(error))
         raise
     except Denied as error:
         return Ability(name, works=False, detail=str(error))

@@ -38,10 +38,12 @@ def check(store_url: str | None, *, repair: bool = False, as_json: bool = False)
         keep_stdout_for_json(as_json),
     ):
         abilities = examine_store(store)
+        if not as_json:  # first, for where keys cannot be listed the check ends in an error
+            _print_abilities(store.url, abilities)
         sections = check_store(store, _Progress())
         findings = [finding for section in sections for finding in section.findings]
         if not as_json:
-            _print_text(store.url, abilities, sections, findings)
+            _print_findings(sections, findings)
         gone = repair_store(store, findings, note) if repair else set()
     if as_json:
         print_json(_as_dict(store.url, abilities, sections, gone))
@@ -66,16 +68,14 @@ class _Progress:
             note(f"checking {what}: {done} of {total}")
 
 
-def _print_text(
-    url: str,
-    abilities: Sequence[Ability],
-    sections: Sequence[Section],
-    findings: Sequence[Finding],
-) -> None:
+def _print_abilities(url: str, abilities: Sequence[Ability]) -> None:
     print(f"store {url}")
     for ability in abilities:
         state = "ok" if ability.works else "LACKS" if ability.needed else "lacks"
         print(f"  {state:<5}  {ability.name}" + (f": {ability.detail}" if ability.detail else ""))
+
+
+def _print_findings(sections: Sequence[Section], findings: Sequence[Finding]) -> None:
     print("checked")
     for section in sections:
         unverified = f", {section.unverified} of them unverified" if section.unverified else ""

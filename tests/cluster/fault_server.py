@@ -142,6 +142,13 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "PUT":
             self.server.part = self.body
             return self._send(200, b"", ETag=_etag(self.body))
+        if (
+            "complete-500" in self.server.faults
+            and self.command == "POST"
+            and "uploadId" in self.query
+        ):
+            error = "<Error><Code>InternalError</Code><Message>Try again.</Message></Error>"
+            return self._send(200, error.encode())
         kind = "Initiate" if "uploads" in self.query else "Complete"
         if kind == "Complete":
             self.server.objects[self.key] = self.server.part

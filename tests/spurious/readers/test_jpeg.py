@@ -98,6 +98,32 @@ def test_a_scan_that_is_left_out_is_refused() -> None:
         check_jpeg(data[:last] + b"\xff\xd9")
 
 
+def find_segment(data: bytes, marker: int) -> tuple[int, int]:
+    """Return where a segment begins, at its mark, and ends."""
+    begin = data.index(bytes([0xFF, marker]))
+    return begin, begin + 2 + int.from_bytes(data[begin + 2 : begin + 4])
+
+
+def test_structure_that_decoders_pass_over_is_refused() -> None:
+    """Restart marks out of order, tables that are none, a second frame, a scan that came before."""
+    plain = encode(NOISY, "L", restart_marker_blocks=4)
+    quantiser, code, frame = (find_segment(plain, marker)[0] for marker in (0xDB, 0xC4, 0xC0))
+    first, behind = find_segment(plain, 0xC0)
+    progressive = encode(NOISY, "L", progressive=True)
+    last = progressive.rindex(b"\xff\xda")
+    scans = progressive[last:-2]
+    for damaged, words in (
+        (plain.replace(b"\xff\xd0", b"\xff\xd1", 1), "restart mark 1 of a scan is missing"),
+        (plain[: quantiser + 9] + b"\0" + plain[quantiser + 10 :], "quantisation table is damaged"),
+        (plain[: code + 5] + b"\xff" + plain[code + 6 :], "Huffman table is damaged"),
+        (plain[:behind] + plain[first:behind] + plain[behind:], "frame header is damaged"),
+        (plain[: frame + 5] + bytes(2) + plain[frame + 7 :], "frame header is damaged"),
+        (progressive[:-2] + scans + b"\xff\xd9", "scans do not follow on each other"),
+    ):
+        with pytest.raises(DataError, match=words):
+            check_jpeg(damaged)
+
+
 @pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"GIF89a", b"\xff\xd8\xff\xd9"])
 def test_other_files_are_refused(data: bytes) -> None:
     """Nothing but a whole JPEG passes."""

@@ -194,6 +194,7 @@ LACKS: dict[str, tuple[list[str], str, int]] = {
     "conditions": (["condition-501"], "honours conditional puts", 1),
     "tokens": (["no-token"], "lists keys, in pages", 1),
     "parts": ([], "moves large objects in parts", 1),
+    "end of parts": (["parts", "complete-500"], "moves large objects in parts", 1),
     "deletes": (["no-delete", "parts"], "deletes", 0),
     "writes": (["read-only"], "returns the bytes that it is given", 1),
 }
@@ -203,11 +204,13 @@ LACKS: dict[str, tuple[list[str], str, int]] = {
 def test_what_a_server_lacks_is_told(
     serve: Serve,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
     faults: list[str],
     ability: str,
     status: int,
 ) -> None:
     """And the store is checked all the same."""
+    monkeypatch.setenv("SWEEPS_STORE_TIMEOUT_S", "1")
     with serve(*faults) as server:
         server.objects["lab/weights/" + "ab" * 32] = b"other"
         store = open_store("s3://bucket/lab", probe=False)
@@ -220,3 +223,16 @@ def test_what_a_server_lacks_is_told(
         if not status:
             server.objects.pop("lab/weights/" + "ab" * 32)
             assert check(store, capsys, status=0)["damage"] == []
+
+
+def test_what_works_is_printed_before_the_check_fails(
+    serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Keys without the right to list: what the store lacks stands above the error."""
+    with serve("no-list", "parts"):
+        assert main(("store", "check", "--store", "s3://bucket/lab")) == 2
+    out, error = capsys.readouterr()
+    assert "  ok     returns the bytes that it is given\n" in out
+    assert "  LACKS  lists keys, in pages: cannot list" in out
+    assert "checked" not in out
+    assert "cannot list 'datasets/'" in error
