@@ -154,14 +154,21 @@ def ray_session(
         yield Session(
             dashboard=f"http://{context.dashboard_url}" if context.dashboard_url else "",
             token_file=token,
-            nodes=tuple(
-                (node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
-                for node in ray.nodes()  # type: ignore[no-untyped-call]
-                if node["Alive"]
-            ),
+            nodes=_alive_nodes(),
             folder=Path(context.address_info["session_dir"]),
             may_grow=on_cluster(),
         )
+
+
+def _alive_nodes() -> tuple[tuple[float, float], ...]:
+    """CPUs and GPUs of every node that is alive."""
+    import ray
+
+    return tuple(
+        (node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
+        for node in ray.nodes()  # type: ignore[no-untyped-call]
+        if node["Alive"]
+    )
 
 
 def _end_without_ray(*, is_local: bool) -> AbstractContextManager[None]:
