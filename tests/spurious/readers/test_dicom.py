@@ -25,6 +25,7 @@ from pydicom.uid import (
 
 from spurious.errors import DataError
 from spurious.readers.dicom import read_film
+from spurious.readers.jpeg2000 import check_jpeg2000
 
 RAMP = np.arange(48, dtype=np.uint16).reshape(6, 8)
 
@@ -261,6 +262,21 @@ def encode(kind: str, pixels: NDArray[np.uint8]) -> tuple[UID, bytes]:
     name = "JPEG2000" if kind == "JPEG2000" else "JPEG"
     Image.fromarray(pixels).save(file, name, **options)
     return JPEG2000Lossless if name == "JPEG2000" else JPEGBaseline8Bit, file.getvalue()
+
+
+def test_jpeg_2000_without_a_tile_is_refused() -> None:
+    """Decoders fill it with grey; a part that is cut says so, too."""
+    file = io.BytesIO()
+    Image.fromarray(noise()).save(file, "JPEG2000", tile_size=(32, 32), no_jp2=True)
+    data = file.getvalue()
+    assert check_jpeg2000(data) == len(data)
+    last = data.rindex(b"\xff\x90\x00\x0a")
+    for damaged, words in (
+        (data[:last] + b"\xff\xd9", "its end mark comes after 3 of 4 tiles"),
+        (data[:-40], "its compressed data end early"),
+    ):
+        with pytest.raises(DataError, match=words):
+            check_jpeg2000(damaged)
 
 
 def test_a_marker_inside_jpeg_2000_is_refused(tmp_path: Path) -> None:

@@ -98,6 +98,14 @@ def test_a_scan_that_is_left_out_is_refused() -> None:
         check_jpeg(data[:last] + b"\xff\xd9")
 
 
+def test_a_run_of_empty_blocks_beyond_the_scan_is_refused() -> None:
+    """A header that was changed to 12 blocks, and one code that ends all of 14."""
+    data = encode(FLAT[:16], "L", progressive=True)
+    width = data.index(b"\xff\xc2") + 7
+    with pytest.raises(DataError, match="skip 2 blocks more than the scan has"):
+        check_jpeg(data[:width] + (48).to_bytes(2) + data[width + 2 :])
+
+
 def find_segment(data: bytes, marker: int) -> tuple[int, int]:
     """Return where a segment begins, at its mark, and ends."""
     begin = data.index(bytes([0xFF, marker]))
