@@ -81,7 +81,7 @@ def read_film(path: Path) -> Film:
         ) from error
     except Exception as error:  # damaged files make the decoders raise nearly anything
         raise DataError(
-            f"{path}: cannot be decoded ({type(error).__name__}: {_first_line(error)}); "
+            f"{path}: cannot be decoded ({type(error).__name__}: {_one_line(error)}); "
             "it may be cut off: restore it from the release"
         ) from error
     _warn_of_unused_bits(path, values, int(header.BitsStored))
@@ -195,5 +195,5 @@ def _text(header: pydicom.Dataset, name: str) -> str:
     return str(header.get(name) or "").strip()
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:200]
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

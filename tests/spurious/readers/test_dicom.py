@@ -264,6 +264,28 @@ def encode(kind: str, pixels: NDArray[np.uint8]) -> tuple[UID, bytes]:
     return JPEG2000Lossless if name == "JPEG2000" else JPEGBaseline8Bit, file.getvalue()
 
 
+def write_frames(path: Path, syntax: UID, *frames: bytes) -> Path:
+    """Write a film of `noise()`'s size with compressed frames."""
+    write(path, noise(), compressed=True, PixelData=encapsulate(frames))
+    header = pydicom.dcmread(path)
+    header.file_meta.TransferSyntaxUID = syntax
+    header.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "JPEG2000", "RLE"])
+def test_more_than_one_frame_is_refused(tmp_path: Path, kind: str) -> None:
+    """A second frame, bytes behind the only one, and runs that go on, of which pydicom warns."""
+    syntax, frame = encode(kind, noise())
+    longer = frame + b"\xff\x07" * 2 if kind == "RLE" else frame + b"more and more"
+    words = "non-conformant padding" if kind == "RLE" else r"1\d bytes behind the end"
+    path = tmp_path / "film.dcm"
+    with pytest.raises(DataError, match=r"film\.dcm: 2 frames in the pixel data, expected 1"):
+        read_film(write_frames(path, syntax, frame, frame))
+    with pytest.raises(DataError, match=words):
+        read_film(write_frames(path, syntax, longer))
+
+
 def test_jpeg_2000_without_a_tile_is_refused() -> None:
     """Decoders fill it with grey; a part that is cut says so, too."""
     file = io.BytesIO()
