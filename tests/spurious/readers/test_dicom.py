@@ -19,6 +19,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGExtended12Bit,
     JPEGLosslessSV1,
     RLELossless,
 )
@@ -142,6 +143,7 @@ def test_pixels_that_were_overwritten_or_moved_are_refused(tmp_path: Path) -> No
     for behind in (
         *(b"\xe0\x7f\x20\x00LO\x04\x00abcd", b"\x08\x00\x20\x00LO\x04\x00abcd"),
         *(b"\xe1\x7f\x20\x00LO\x06\x00abcd", b"\xe1\x7f\x20\x00L!\x04\x00abcd"),
+        bytes(64) + b"\xe1\x7f\x20\x00LO\x04\x00abcd",
     ):
         path.write_bytes(data + behind)
         with pytest.raises(DataError, match=r"film\.dcm: element \(....,0020\) .* moved or added"):
@@ -175,6 +177,18 @@ def test_compression_without_a_decoder_is_refused(tmp_path: Path) -> None:
     header.decompress()
     header.save_as(path)
     assert (read_film(path).pixels == compressed).all()
+
+
+def test_jpeg_of_12_bits_is_refused(tmp_path: Path) -> None:
+    """By the name of its compression; of 8 bits the same one is read."""
+    _, frame = encode("JPEG", noise())
+    path = write_frames(tmp_path / "film.dcm", JPEGExtended12Bit, frame)
+    assert read_film(path).pixels.shape == (64, 64)
+    header = pydicom.dcmread(path)
+    header.BitsAllocated, header.BitsStored, header.HighBit = 16, 12, 11
+    header.save_as(path)
+    with pytest.raises(DataError, match=r"film\.dcm: compressed as JPEG Extended.*decompress"):
+        read_film(path)
 
 
 @pytest.mark.filterwarnings("ignore:End of file reached")
