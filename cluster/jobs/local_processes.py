@@ -21,7 +21,7 @@ PROGRAMS: Mapping[str, str] = {
 }
 """What a session cannot go on without, by the names of their programs."""
 
-_LOOK_EVERY_S = 1.0
+_LOOK_EVERY_S, _FIND_EVERY_S = 1.0, 0.25
 _PATIENCE_S = 4.0
 """For Ray's own error, which may say more; its aborts come 15 s and more after the death."""
 _STATUS = 2
@@ -35,7 +35,7 @@ def end_with_local_ray() -> Iterator[None]:
     There is nothing to clean up: Ray's other processes end themselves, and the next session removes
     the folder of this one.
     """
-    over, before = threading.Event(), _find_running()  # these are not of this session
+    over, before = threading.Event(), _find_children()  # these are not of this session
     thread = threading.Thread(
         target=_watch, args=(before, over), name="Ray's processes", daemon=True
     )
@@ -50,10 +50,10 @@ def end_with_local_ray() -> Iterator[None]:
 def _watch(before: set[tuple[int, str]], over: threading.Event) -> None:
     started: set[tuple[int, str]] = set()
     dead_since: float | None = None
-    while not over.wait(_LOOK_EVERY_S):
+    while not over.wait(_LOOK_EVERY_S if len(started) == len(PROGRAMS) else _FIND_EVERY_S):
         if len(started) < len(PROGRAMS):
-            started |= _find_running() - before
-        dead = {each for each in started if not _runs(*each)}
+            started |= _find_children() - before
+        dead = {(pid, program) for pid, program in started if not _runs(pid)}
         if not dead:
             continue
         dead_since = dead_since or time.monotonic()
@@ -69,21 +69,31 @@ def _watch(before: set[tuple[int, str]], over: threading.Event) -> None:
         os._exit(_STATUS)
 
 
-def _find_running() -> set[tuple[int, str]]:
-    """Find process id and program of those of Ray's processes that this one started and that run.
+def _find_children() -> set[tuple[int, str]]:
+    """Find process id and program of those of Ray's processes that this one started.
 
-    Empty where there is no /proc.
+    Ended ones, too, until they are waited for. Empty where there is no /proc.
     """
-    pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
-    return {(pid, program) for pid in pids for program in PROGRAMS if _runs(pid, program)}
+    children = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        program, parent, _ = _look_up(pid := int(entry.name))
+        if program in PROGRAMS and parent == os.getpid():
+            children.add((pid, program))
+    return children
 
 
-def _runs(pid: int, program: str) -> bool:
-    """Return whether a child of this process runs, of a program of this name."""
+def _runs(pid: int) -> bool:
+    """Return whether a child of this process still runs."""
+    _, parent, state = _look_up(pid)
+    return parent == os.getpid() and state != _ZOMBIE
+
+
+def _look_up(pid: int) -> tuple[str, int, str]:
+    """Look up program, parent and state of a process; nothing of one that has gone."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return False
-    name, _, fields = stat.partition("(")[2].rpartition(")")
+        return "", 0, ""
+    program, _, fields = stat.partition("(")[2].rpartition(")")
     state, parent = fields.split()[:2]
-    return name == program and int(parent) == os.getpid() and state != _ZOMBIE
+    return program, int(parent), state

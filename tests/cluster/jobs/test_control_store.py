@@ -88,7 +88,6 @@ from cluster.jobs.local_processes import end_with_local_ray
 with end_with_local_ray():
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     programs = [subprocess.Popen([path], **pipes) for path in sys.argv[1:]]
-    time.sleep(2.5)
     programs[0].kill()
     print("ready", flush=True)
     time.sleep(60)
