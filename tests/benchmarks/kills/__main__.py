@@ -94,7 +94,10 @@ class Benchmark:
             if ending.hits or ending.faults:
                 break
             self.tallies[phase].missed += 1
+            quiet.lives.scale_to(ending.seconds)
             shutil.rmtree(folder)
+        else:
+            ending.faults.append(f"no {part} at {_MISSES} moments")
         self.tallies[phase].add(part, ending)
         self._print(phase, number, f"{job.name}/{kind}" + ("/torn" if torn else ""), ending)
         if not ending.faults:

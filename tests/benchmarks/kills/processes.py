@@ -92,6 +92,12 @@ class Lives:
             first, _ = self.spans.get(part, (at, at))
             self.spans[part] = first, at
 
+    def scale_to(self, seconds: float) -> None:
+        """Take the parts to live as much shorter or longer as the machine has become faster."""
+        factor = seconds / self.seconds
+        self.spans = {part: (a * factor, b * factor) for part, (a, b) in self.spans.items()}
+        self.seconds = seconds
+
 
 @dataclass(frozen=True)
 class Shot:
