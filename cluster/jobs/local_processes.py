@@ -8,11 +8,11 @@ there is a /proc.
 from __future__ import annotations
 
 import os
+import select
 import sys
 import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 PROGRAMS: Mapping[str, str] = {
@@ -21,52 +21,65 @@ PROGRAMS: Mapping[str, str] = {
 }
 """What a session cannot go on without, by the names of their programs."""
 
-_LOOK_EVERY_S, _FIND_EVERY_S = 1.0, 0.25
-_PATIENCE_S = 4.0
-"""For Ray's own error, which may say more; its aborts come 15 s and more after the death."""
+_LOOK_EVERY_S = 0.25
 _STATUS = 2
 _ZOMBIE = "Z"
 
 
 @contextmanager
-def end_with_local_ray() -> Iterator[None]:
+def end_with_local_ray(logs: Path) -> Iterator[None]:
     """While the block runs, end this process where the GCS or raylet that it started has ended.
 
-    There is nothing to clean up: Ray's other processes end themselves, and the next session removes
-    the folder of this one.
+    At once: a call of this process to a dead raylet ends it, too, without a word. There is nothing
+    to clean up: Ray's other processes end themselves, and the next session removes the folder of
+    this one.
+
+    Args:
+        logs: Ray's folder, for the message.
     """
     over, before = threading.Event(), _find_children()  # these are not of this session
     thread = threading.Thread(
-        target=_watch, args=(before, over), name="Ray's processes", daemon=True
+        target=_watch, args=(before, logs, over), name="Ray's processes", daemon=True
     )
     thread.start()
     try:
         yield
     finally:
         over.set()
-        thread.join()
 
 
-def _watch(before: set[tuple[int, str]], over: threading.Event) -> None:
+def _watch(before: set[tuple[int, str]], logs: Path, over: threading.Event) -> None:
     started: set[tuple[int, str]] = set()
-    dead_since: float | None = None
-    while not over.wait(_LOOK_EVERY_S if len(started) == len(PROGRAMS) else _FIND_EVERY_S):
-        if len(started) < len(PROGRAMS):
-            started |= _find_children() - before
-        dead = {(pid, program) for pid, program in started if not _runs(pid)}
-        if not dead:
-            continue
-        dead_since = dead_since or time.monotonic()
-        if time.monotonic() - dead_since < _PATIENCE_S or over.is_set():
-            continue
-        names = " and ".join(sorted(PROGRAMS[program] for _, program in dead))
-        sys.stderr.write(
-            f"sweeps: error: Ray's {names} ended, and a run cannot go on without it: it was killed "
-            "or ran out of memory on this machine. What finished is in the store; the same "
-            "command continues from checkpoints\n"
-        )
-        sys.stderr.flush()
-        os._exit(_STATUS)
+    ends = select.poll()
+    with ExitStack() as opened:
+        while not over.is_set():
+            if len(started) < len(PROGRAMS):
+                for child in _find_children() - before - started:
+                    started.add(child)
+                    _wake_at_end(ends, child[0], opened)
+            ends.poll(_LOOK_EVERY_S * 1000)
+            dead = [program for pid, program in started if not _runs(pid)]
+            if dead and not over.is_set():
+                _end(dead, logs)
+
+
+def _wake_at_end(ends: select.poll, pid: int, opened: ExitStack) -> None:
+    """Register a process, whose end is then seen at once; else at the next look."""
+    with suppress(AttributeError, OSError):  # another system, an old kernel, or it is gone
+        handle = os.pidfd_open(pid)
+        opened.callback(os.close, handle)
+        ends.register(handle, select.POLLIN)
+
+
+def _end(dead: Sequence[str], logs: Path) -> None:
+    names = " and ".join(sorted(PROGRAMS[program] for program in dead))
+    sys.stderr.write(
+        f"sweeps: error: Ray's {names} ended, and a run cannot go on without it: it was killed or "
+        f"ran out of memory on this machine (Ray's logs, until the next command: {logs}). What "
+        "finished is in the store; the same command continues from checkpoints\n"
+    )
+    sys.stderr.flush()
+    os._exit(_STATUS)
 
 
 def _find_children() -> set[tuple[int, str]]:

@@ -146,7 +146,7 @@ def ray_session(
         ending.enter_context(_name_lost_ray())
         ending.callback(ray.shutdown)  # before the start: an interrupted one leaves no process
         if folder is not None:
-            ending.enter_context(end_with_local_ray())
+            ending.enter_context(end_with_local_ray(folder.path))
         ending.enter_context(_terminate_as_interrupt())
         with keep_sigterm_handler():
             context = _connect(address, job_name, cpus, folder)

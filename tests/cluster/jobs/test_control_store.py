@@ -84,12 +84,13 @@ def test_a_dead_raylet_ends_the_driver_of_a_local_session_with_a_message(short: 
 
 START = """
 import subprocess, sys, time
+from pathlib import Path
 from cluster.jobs.local_processes import end_with_local_ray
-with end_with_local_ray():
+with end_with_local_ray(Path("logs")):
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     programs = [subprocess.Popen([path], **pipes) for path in sys.argv[1:]]
-    programs[0].kill()
     print("ready", flush=True)
+    programs[0].kill()
     time.sleep(60)
 """
 
