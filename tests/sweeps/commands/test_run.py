@@ -35,7 +35,7 @@ from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan
 from sweeps.results import tables as results
 
-LONG = "train.per_specificity={mask: {epochs: 200}}"
+LONG = "train.per_specificity={mask: {epochs: 120}}"
 """Two of the four trials then take some seconds each."""
 
 OUR_LINE = re.compile(
@@ -96,7 +96,7 @@ def test_a_killed_driver_costs_the_trials_in_flight_nothing_but_time(place: Plac
     kept = place.temporary / "sweeps-ray-kept"
     kept.mkdir()
     command = run_command(place, "--set", LONG)
-    long = tiny(train__per_specificity={"mask": {"epochs": 200}})
+    long = tiny(train__per_specificity={"mask": {"epochs": 120}})
     store = FolderStore(place.store)
     driver = place.start(*command)
     masks = [t for t in plan_on(long, store).trials if t.cell.specificity.kind == "mask"]

@@ -43,7 +43,7 @@ PHANTOM = DatasetFacts(
     name="phantom",
     digest="9c" * 32,
     image_shape=(64, 64, 1),
-    counts={"train": split(200, 100), "val": split(60, 30), "test": split(80, 40)},
+    counts={"train": split(200, 100), "val": split(60, 30), "test": split(120, 60)},
     attributes=("tube",),
 )
 ISIC = DatasetFacts(
@@ -66,6 +66,7 @@ STAGED = {
     "siim-acr": SIIM_ACR,
     "isic": ISIC,
     "phantom": PHANTOM,
+    "moles": replace(PHANTOM, name="moles", image_shape=(64, 64, 3), attributes=ISIC.attributes),
     "phantom-methods": replace(
         PHANTOM, name="phantom-methods", counts={**PHANTOM.counts, "train": split(400, 200)}
     ),
