@@ -128,7 +128,7 @@ class StageJob(Job):
 def _hash(key: str, data: bytes) -> str:
     if key.endswith("manifest.json"):
         manifest = json.loads(data)
-        del manifest["provenance"]["staged_at"]
+        del manifest["provenance"]["staged_at"], manifest["checksum"]  # it is of the time, too
         data = json.dumps(manifest, sort_keys=True).encode()
     elif key.endswith(".gz"):
         data = gzip.decompress(data)
