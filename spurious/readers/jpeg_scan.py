@@ -22,8 +22,12 @@ _NO_CODE = 100_000
 _BEYOND = 1 << 60
 _PADDING = 8192
 """Zero bytes behind the data, more than any unit can read, so that no read needs a bound."""
-_ZEROS = re.compile(rb"\x00{8,}")
-"""Flat areas compress to zero bytes as well, but not to coefficients made of nothing else."""
+_ZEROS = re.compile(rb"\x00{20,}")
+"""Flat areas compress to zero bytes as well, but not to coefficients made of nothing else.
+
+Intact textures reach 8 bytes (21 coefficients of -1 on end): 4 of 1,520 pictures of the dermoscopy
+phantom do, none has more.
+"""
 
 
 class HuffmanTable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 from typing import Any
 
 import cv2
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from spurious.errors import DataError
+from spurious.generators.skin.skin_phantom import SkinPhantom, draw_cases, render_case
 from spurious.readers.jpeg import check_jpeg
 
 _RANDOM = np.random.default_rng(5)
@@ -81,13 +83,21 @@ def test_damage_is_refused(options: dict[str, Any], mode: str) -> None:
                 check_jpeg(damaged)
 
 
-def test_a_few_zeroed_bytes_are_refused() -> None:
-    """Ten zeros spell 26 coefficients of -1, which the walk alone takes."""
+WITH_ZEROS = 253
+"""A picture of the dermoscopy phantom whose compressed texture has eight zero bytes on end."""
+
+
+def test_zeroed_bytes_are_refused_and_a_texture_that_has_some_is_not() -> None:
+    """Zeros spell coefficients of -1, which the walk alone takes; an intact film has 8 bytes."""
+    config = SkinPhantom(n_train=200, n_val=60, n_test=120, prevalence=0.5)
+    intact = encode(render_case(config, draw_cases(config)[WITH_ZEROS])[0], quality=92)
+    assert re.search(rb"\0{8}", intact[intact.index(b"\xff\xda") + 14 :])
+    check_jpeg(intact)
     data = encode(NOISY, "L", quality=90)
     begin = data.index(b"\xff\xda") + 90
     for place in range(begin, len(data) - 100, 97):
         with pytest.raises(DataError):
-            check_jpeg(data[:place] + bytes(10) + data[place + 10 :])
+            check_jpeg(data[:place] + bytes(20) + data[place + 20 :])
 
 
 def test_a_scan_that_is_left_out_is_refused() -> None:
