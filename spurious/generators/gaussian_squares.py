@@ -63,6 +63,7 @@ class GaussianSquaresSource:
     name = "gaussian-squares"
     attribute_names: tuple[str, ...] = ("block",)
     declared_directions: Mapping[str, int] = {"block": 1}
+    partial: bool = False
 
     def __init__(self, config: GaussianSquares) -> None:
         if messages := problems(config):

@@ -172,6 +172,7 @@ class Empty:
     name = "empty"
     attribute_names: tuple[str, ...] = ("block",)
     declared_directions: Mapping[str, int] = {"block": 1}
+    partial: bool = False
 
     def index(self) -> Sequence[str]:
         return []
