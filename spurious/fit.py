@@ -16,6 +16,7 @@ from spurious.config.methods import METHODS
 from spurious.config.options import FitConfig, Specificity
 from spurious.data.budget import draw
 from spurious.data.dataset import Dataset
+from spurious.data.drawn import carries
 from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
 from spurious.methods.base import Method, TrainingProblem
@@ -60,7 +61,14 @@ class Machine:
 def annotated_rows(dataset: Dataset, config: FitConfig) -> NDArray[np.int64]:
     """Return the rows of the training images that carry the annotation, ascending, (n,) int64."""
     train = dataset.rows("train")
-    chosen = draw(dataset.labels[train], config.budget, dataset.digest, config.seed)
+    chosen = draw(
+        dataset.labels[train],
+        config.budget,
+        dataset.digest,
+        config.seed,
+        None if dataset.drawn is None else dataset.drawn_on(train),
+        config.specificity.kind,
+    )
     return train[chosen]
 
 
@@ -160,7 +168,8 @@ def check_choices(dataset: Dataset, config: FitConfig) -> None:
             continue
         rows = dataset.rows(rule.split)
         drawn = dataset.abnormalities[rows][
-            (dataset.labels[rows] == 1) | (config.negatives == "lesion")
+            ((dataset.labels[rows] == 1) | (config.negatives == "lesion"))
+            & carries(dataset.drawn_on(rows), config.specificity.kind)
         ]
         facts = SplitFacts(
             n=len(rows),

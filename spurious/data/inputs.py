@@ -67,6 +67,8 @@ class PackedTargets:
         specificity: Anything but `label`.
         classes: (n,) int64, what the pixels of each row's target are, see `pixel_classes`; a target
             of class 0 is empty. None is class 1 for all.
+        boxes: Of the whole dataset, where some are drawn as such: they are what a box target is,
+            unless they are empty and the mask is not.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class PackedTargets:
         rows: NDArray[np.int64],
         specificity: Specificity,
         classes: NDArray[np.int64] | None = None,
+        boxes: PackedMasks | None = None,
     ) -> None:
         self.classes = np.ones(len(rows), dtype=np.int64) if classes is None else classes
         if specificity.kind == "mask":
@@ -82,7 +85,8 @@ class PackedTargets:
             return
         bits = np.zeros((len(rows), masks.bits.shape[1]), dtype=np.uint8)
         for position in np.flatnonzero(self.classes):
-            target = supervision_target(masks[rows[position]], specificity)
+            row = int(rows[position])
+            target = supervision_target(_drawn_region(masks, boxes, row, specificity), specificity)
             bits[position] = np.packbits(target)
         self._masks = PackedMasks(bits, masks.height, masks.width)
         self._rows = np.arange(len(rows))
@@ -96,6 +100,15 @@ class PackedTargets:
     def pixels(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Classes of the pixels at some positions, (B, H, W) int64; 0 outside the targets."""
         return self[positions] * self.classes[positions][:, None, None]
+
+
+def _drawn_region(
+    masks: PackedMasks, boxes: PackedMasks | None, row: int, specificity: Specificity
+) -> NDArray[np.bool_]:
+    """Return what a target is made from: boxes drawn as such where there are any, or the mask."""
+    if specificity.kind == "box" and boxes is not None and boxes.bits[row].any():
+        return boxes[row]
+    return masks[row]
 
 
 def pixel_classes(labels: NDArray[np.int64], negatives: Negatives) -> NDArray[np.int64]:

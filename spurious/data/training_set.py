@@ -93,7 +93,7 @@ class TrainingSet:
         self.targets = (
             None
             if specificity.kind == "label"
-            else PackedTargets(dataset.masks, rows, specificity, classes)
+            else PackedTargets(dataset.masks, rows, specificity, classes, dataset.boxes)
         )
 
     def __len__(self) -> int:

@@ -18,6 +18,7 @@ from spurious.config.fields import Negatives
 from spurious.config.options import Specificity, Train
 from spurious.data.attributes import GroupCounts
 from spurious.data.dataset import Dataset
+from spurious.data.drawn import carries
 from spurious.data.inputs import PackedTargets, normalise_images, pixel_classes
 from spurious.data.splits import EVALUATION_SPLITS
 from spurious.scoring.metric import Predictions
@@ -81,6 +82,8 @@ class Evaluator:
     """Scores the validation and test splits at one specificity.
 
     Attributes:
+        drawn: Per split (n,) bool, images that carry the specificity's annotation: loss and Dice
+            are means over these alone.
         clusters: (n,) int64, groups of the validation images that a method guessed; it then has
             `worst_cluster_accuracy` on validation.
     """
@@ -109,12 +112,17 @@ class Evaluator:
                     rows,
                     specificity,
                     pixel_classes(dataset.labels[rows], negatives),
+                    dataset.boxes,
                 )
                 for split, rows in self.rows.items()
             }
             if supervision.segments
             else None
         )
+        self.drawn = {
+            split: carries(dataset.drawn_on(rows), specificity.kind)
+            for split, rows in self.rows.items()
+        }
         self.clusters: NDArray[np.int64] | None = None
 
     def __call__(self, model: torch.nn.Module, epoch: int) -> Evaluation:
@@ -166,11 +174,12 @@ class Evaluator:
                 pixels[:, part] = _pixel_counts(logits, targets)
             else:
                 calls[part] = (logits.argmax(dim=1) == 1).cpu().numpy()
-        loss = float(losses.mean()) if len(rows) else math.nan
+        drawn = self.drawn[split]  # nobody knows the pixels of other images
+        loss = float(losses[drawn].mean()) if drawn.any() else math.nan
         metric_rows = [MetricRow(epoch, split, "loss", None, loss)]
         metric_rows += self._of_predictions(split, epoch, scores, calls)
         if self.supervision.segments:
-            metric_rows.append(MetricRow(epoch, split, "dice", None, mean_dice(*pixels)))
+            metric_rows.append(MetricRow(epoch, split, "dice", None, mean_dice(*pixels[:, drawn])))
         return scores, metric_rows
 
     def _targets(self, split: str, part: NDArray[np.int64]) -> torch.Tensor:

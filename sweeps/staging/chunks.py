@@ -38,7 +38,8 @@ def stage_chunk(store: Store, source: RecordSource, name: str, ids: Sequence[str
     """
     problems: list[str] = []
     with _collect_warnings() as warnings:
-        shards = write_shards(store, name, _good(source, ids, problems), source.attribute_names)
+        records = _good(source, ids, problems)
+        shards = write_shards(store, name, records, source.attribute_names, partial=source.partial)
     return StagedChunk(shards, problems, len(ids), warnings)
 
 

@@ -74,6 +74,7 @@ def stage(
             provenance={**source.provenance(), "staged_at": datetime.now(UTC).isoformat()},
             generator=None if options is None else asdict(options),
             digest=digest,
+            partial=source.partial,
         )
         if not commit_manifest(store, manifest):  # staged before, perhaps in other shards
             _remove_new_shards(store, name, before)
@@ -96,7 +97,7 @@ def _record_bytes(source: RecordSource, ids: Sequence[str]) -> int:
             first = source.load(sample_id)
         except DataError:
             continue
-        return int(first.image.nbytes + first.mask.size // 8)
+        return int(first.image.nbytes + first.image[:, :, 0].size // 8)
     return 2**20
 
 
