@@ -40,7 +40,7 @@ def find_excess(
         wanted = f"{budget.images}"
     if not partial or kind == "label":
         return (
-            f"budget {wanted} with balance {budget.balance} is more than this training split holds "
+            f"{wanted} with balance {budget.balance} is more than this training split holds "
             f"({positives} positive, {negatives} negative): expected at most {most}"
         )
     what = "boxes" if kind == "box" else "masks"
@@ -50,8 +50,10 @@ def find_excess(
             "; where somebody looked at the negative images and there is nothing to draw, stage "
             "them with --set normal_images=empty"
         )
+    elif not positives and not negatives:
+        remedy = "; nobody drew any, so leave that specificity out"
     return (
-        f"budget {wanted} with balance {budget.balance} is more than the training images with "
+        f"{wanted} with balance {budget.balance} is more than the training images with "
         f"{what} ({positives} positive, {negatives} negative): expected at most {most}{remedy}"
     )
 
@@ -88,7 +90,7 @@ def draw(
     usable = np.ones(len(labels), bool) if drawn is None else carries(drawn, kind)
     positives, negatives = int((labels[usable] == 1).sum()), int((labels[usable] == 0).sum())
     if problem := find_excess(positives, negatives, budget, kind, partial=drawn is not None):
-        raise ConfigError(problem)
+        raise ConfigError(f"budget {problem}")
     if budget.images is None:
         return np.flatnonzero(usable)
     order = generator("budget", dataset_digest, seed).permutation(len(labels))
