@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cluster.datasets.keys import DTYPES
 from cluster.errors import ClusterError
 from spurious.data.drawn import BOXES, MASK, fill_boxes
-from spurious.data.records import Covariate, Outline, Record
+from spurious.data.records import Covariate, Outline, Overlap, Record
 from spurious.data.splits import SPLITS
 
 DIGEST_VERSION = 1
@@ -28,10 +28,11 @@ _MAX_ABNORMALITIES = np.iinfo(np.int16).max
 
 @dataclass(frozen=True, slots=True)
 class RowDetails:
-    """What a record carries outside its identity: covariates, and what drawing its mask takes."""
+    """What a record carries outside its identity, as `Record` has it."""
 
     covariates: Mapping[str, Covariate]
     outline: Outline | None
+    overlaps: Mapping[str, Overlap]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,8 @@ def encode_record(
     label, abnormalities = int(record.label), int(record.abnormalities)
     columns = (record.sample_id, record.patient_id, record.split, label, abnormalities, attributes)
     row = summarize_row(*columns, image, mask, drawn, filled)
-    row = replace(row, details=RowDetails(dict(record.covariates), record.outline))
+    details = RowDetails(dict(record.covariates), record.outline, dict(record.overlaps))
+    row = replace(row, details=details)
     return EncodedRecord(row, (height, width, channels), pixels.dtype.name, image, mask, boxes)
 
 

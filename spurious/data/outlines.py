@@ -23,10 +23,10 @@ def measure_outline(mask: NDArray[np.bool_]) -> Outline:
     Returns:
         All zero where the mask is empty.
     """
-    pixels = mask.view(np.uint8) if mask.flags.c_contiguous else mask.astype(np.uint8)
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
+    if not mask.any():
         return Outline(0, 0, 0, 0.0)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    pixels = mask.view(np.uint8) if mask.flags.c_contiguous else mask.astype(np.uint8)
     pixels = pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     contours, hierarchy = cv2.findContours(
         np.ascontiguousarray(pixels), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE

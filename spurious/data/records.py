@@ -34,6 +34,14 @@ class Outline:
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """Shares of a spurious feature's pixels that lie in the mask and in the boxes around it."""
+
+    in_mask: float
+    in_boxes: float
+
+
+@dataclass(frozen=True)
 class Record:
     """One image as a reader or generator yields it, at its staged size.
 
@@ -54,6 +62,8 @@ class Record:
             mask follow from it.
         covariates: Further columns by name (sex, age, site); in no digest.
         outline: What drawing the mask takes, measured on the native mask; in no digest.
+        overlaps: Spurious attribute name to how the feature lies to the mask, where the feature's
+            own pixels are known; in no digest.
     """
 
     sample_id: str
@@ -67,6 +77,7 @@ class Record:
     boxes: NDArray[np.int32] | None = None
     covariates: Mapping[str, Covariate] = field(default_factory=dict)
     outline: Outline | None = None
+    overlaps: Mapping[str, Overlap] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

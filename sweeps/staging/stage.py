@@ -11,6 +11,7 @@ from typing import Any
 
 from cluster.datasets.commit import commit_manifest
 from cluster.datasets.image_counts import write_image_counts
+from cluster.datasets.image_table import write_image_table
 from cluster.datasets.keys import shard_key
 from cluster.datasets.manifest import Manifest, find_manifest, list_datasets
 from cluster.datasets.manifest_build import build_manifest
@@ -79,7 +80,9 @@ def stage(
         if not commit_manifest(store, manifest):  # staged before, perhaps in other shards
             _remove_new_shards(store, name, before)
     committed = find_manifest(store, name, manifest.digest)
-    write_image_counts(store, committed, (row for shard in staged for row in shard.records))
+    rows = [row for shard in staged for row in shard.records]
+    write_image_counts(store, committed, rows)
+    write_image_table(store, committed, rows)
     return committed
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spurious.config.datasets import IsicOptions
+from spurious.data.outlines import measure_outline
 from spurious.data.records import Record
 from spurious.data.specificity import count_components
 from spurious.data.splits import SPLITS
@@ -103,6 +104,7 @@ class Isic(FolderReader[IsicOptions, IsicIndex]):
             mask=shrink_mask(mask, side, side),
             abnormalities=count_components(mask),
             attributes=row.artefacts,
+            outline=measure_outline(mask),
         )
 
     def read_index(self, issues: ReaderIssues) -> IsicIndex:

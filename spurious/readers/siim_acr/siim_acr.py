@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spurious.config.datasets import SiimAcrOptions
+from spurious.data.outlines import measure_outline
 from spurious.data.records import Record
 from spurious.data.specificity import count_components
 from spurious.errors import DataError
@@ -93,6 +94,7 @@ class SiimAcr(FolderReader[SiimAcrOptions, SiimIndex]):
             mask=shrink_mask(mask, side, side),
             abnormalities=count_components(mask),
             attributes={"tube": tubes.present.get(sample_id)},
+            outline=measure_outline(mask),
         )
 
     def read_index(self, issues: ReaderIssues) -> SiimIndex:
