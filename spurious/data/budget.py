@@ -33,14 +33,14 @@ def find_excess(
     if budget.images is None:
         if (positives and negatives) or not partial or kind == "label":
             return None
-        wanted, most = "all", 0
+        requested, most = "all", 0
     elif budget.images <= most:
         return None
     else:
-        wanted = f"{budget.images}"
+        requested = f"{budget.images}"
     if not partial or kind == "label":
         return (
-            f"{wanted} with balance {budget.balance} is more than this training split holds "
+            f"{requested} with balance {budget.balance} is more than this training split holds "
             f"({positives} positive, {negatives} negative): expected at most {most}"
         )
     what = "boxes" if kind == "box" else "masks"
@@ -53,7 +53,7 @@ def find_excess(
     elif not positives and not negatives:
         remedy = "; nobody drew any, so leave that specificity out"
     return (
-        f"{wanted} with balance {budget.balance} is more than the training images with "
+        f"{requested} with balance {budget.balance} is more than the training images with "
         f"{what} ({positives} positive, {negatives} negative): expected at most {most}{remedy}"
     )
 
