@@ -95,9 +95,8 @@ def write_shards(
 ) -> list[StagedShard]:
     """Stream records into shards of dataset `name`; one staging task calls this once.
 
-    Holds one row group in memory and two shards in `scratch` (default: the system's temporary
-    folder). A shard that is stored already is read back, and replaced where it is damaged. Nothing
-    reads the shards until a manifest names them: a task that dies half-way is run again.
+    Holds one row group in memory and two shards in `scratch`. A shard that is stored already is
+    read back, and replaced where damaged. Nothing reads the shards until a manifest names them.
 
     Args:
         store: Where the shards go.
@@ -108,7 +107,7 @@ def write_shards(
         shard_bytes: A file is closed once it has this size.
         row_group_bytes: Raw image bytes per row group.
         compression: `lz4` trades decoding speed for bytes on the wire.
-        scratch: Existing folder for the file being written.
+        scratch: Existing folder for the files; default: the system's temporary folder.
 
     Raises:
         ClusterError: a record is malformed, repeats an id, or has another shape or dtype.

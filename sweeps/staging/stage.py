@@ -80,10 +80,15 @@ def stage(
         if not commit_manifest(store, manifest):  # staged before, perhaps in other shards
             _remove_new_shards(store, name, before)
     committed = find_manifest(store, name, manifest.digest)
-    rows = [row for shard in staged for row in shard.records]
-    write_image_counts(store, committed, rows)
-    write_image_table(store, committed, rows)
+    _describe_images(store, committed, staged)
     return committed
+
+
+def _describe_images(store: Store, manifest: Manifest, staged: Sequence[StagedShard]) -> None:
+    """Write what is known of each image beside the manifest."""
+    rows = [row for shard in staged for row in shard.records]
+    write_image_counts(store, manifest, rows)
+    write_image_table(store, manifest, rows)
 
 
 def _chunks(source: RecordSource, ids: Sequence[str]) -> list[list[str]]:

@@ -25,12 +25,17 @@ def check_datasets(store: Store, progress: Progress) -> Section:
     findings = [
         finding
         for name, digest in versions
-        for finding in _check_version(store, name, digest, progress)
+        for finding in check_version(store, name, digest, progress)
     ]
     return Section("datasets", len(versions), findings)
 
 
-def _check_version(store: Store, name: str, digest: str, progress: Progress) -> Iterator[Finding]:
+def check_version(store: Store, name: str, digest: str, progress: Progress) -> Iterator[Finding]:
+    """Yield what is wrong with one version of a dataset; every shard is read.
+
+    Raises:
+        Denied, Unavailable: from the store.
+    """
     key, label = manifest_key(name, digest), f"{name}@{digest}"
     try:
         manifest = load_manifest(store, key)
