@@ -116,8 +116,7 @@ def write_shards(
     check_name(name, "dataset")
     names = _check_attribute_names(attribute_names)
     staged: list[StagedShard] = []
-    first: EncodedRecord | None = None
-    shard: _ShardFile | None = None
+    first, shard = None, None
     with tempfile.TemporaryDirectory(prefix="shards-", dir=scratch) as folder:
         path = Path(folder) / "shard.parquet"
         for encoded in _encode(name, records, names, partial):

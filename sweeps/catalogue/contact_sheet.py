@@ -53,12 +53,12 @@ def draw_contact_sheet(
     """
     chosen = choose_images(columns, tiles)
     captions = {str(columns.sample_ids[at]): _caption(manifest, columns, int(at)) for at in chosen}
-    found: dict[str, _Tile] = {}
+    tiles_by_id: dict[str, _Tile] = {}
     for rows in iterate_shards(store, manifest):
         drawn = rows.drawn_on(np.arange(len(rows.labels)))
         for at, sample_id in enumerate(rows.sample_ids.tolist()):
             if sample_id in captions:
-                found[sample_id] = _Tile(
+                tiles_by_id[sample_id] = _Tile(
                     sample_id,
                     np.array(rows.images[at]),
                     rows.masks[at],
@@ -66,9 +66,9 @@ def draw_contact_sheet(
                     int(drawn[at]),
                     captions[sample_id],
                 )
-        if len(found) == len(captions):
+        if len(tiles_by_id) == len(captions):
             break
-    return _compose([found[sample_id] for sample_id in captions if sample_id in found])
+    return _compose([tiles_by_id[sample_id] for sample_id in captions if sample_id in tiles_by_id])
 
 
 def choose_images(columns: ImageColumns, tiles: int) -> NDArray[np.int64]:

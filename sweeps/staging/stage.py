@@ -41,12 +41,12 @@ def stage(
     progress: Progress = lambda done, total: None,
     in_process: bool = False,
 ) -> Manifest:
-    """Stage a source; nothing is visible before every record is good.
+    """Stage a source into a store; nothing is visible before every record is good.
 
     Args:
         store: Where to.
         source: A reader or generator.
-        name: Name of the dataset.
+        name: Of the dataset.
         digest: A generator's digest; None for real data.
         options: A generator's options dataclass; None for real data.
         progress: Told images done and their total.
@@ -63,10 +63,9 @@ def stage(
     if not ids:
         raise DataError(f"dataset '{name}' has no image: nothing to stage")
     before = _shards_in(store, name)
-    chunks = _chunks(source, ids)
     with _take_back_on_failure(store, name, before):
         run = _run_here if in_process else _run_on_ray
-        with closing(run(store, source, name, chunks)) as parts:
+        with closing(run(store, source, name, _chunks(source, ids))) as parts:
             staged = _collect(parts, progress, len(ids))
         manifest = build_manifest(
             name,
