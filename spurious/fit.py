@@ -222,22 +222,15 @@ def _check_negatives(dataset: Dataset, rows: NDArray[np.int64], config: FitConfi
 def _problem(
     dataset: Dataset, config: FitConfig, machine: Machine, load_weights: LoadWeights
 ) -> TrainingProblem:
-    device, workers, train, seed = (
-        torch.device(machine.device),
-        machine.workers,
-        config.train,
-        config.seed,
-    )
-    rows, unannotated, val = (
-        annotated_rows(dataset, config),
-        rest_rows(dataset, config),
-        dataset.rows("val"),
-    )
+    device, workers = torch.device(machine.device), machine.workers
+    train, seed = config.train, config.seed
+    rows, unannotated = annotated_rows(dataset, config), rest_rows(dataset, config)
+    val = dataset.rows("val")
     supervision = supervision_for(config.specificity, config.readout)
     label = Specificity("label")
     hidden = config.rest is None
     height, width, channels = dataset.images.shape[1:]
-    negatives = config.negatives
+    negatives, pinned = config.negatives, device.type == "cuda"
     _check_negatives(dataset, rows, config)
     split = config.method.spurious_labels
     groups = None
@@ -247,12 +240,14 @@ def _problem(
     return TrainingProblem(
         config=config,
         training=TrainingSet(
-            dataset, rows, config.specificity, train, seed, workers, negatives=negatives
+            *(dataset, rows, config.specificity, train, seed, workers),
+            pinned=pinned,
+            negatives=negatives,
         ),
-        rest=TrainingSet(dataset, unannotated, label, train, seed, workers, hidden)
+        rest=TrainingSet(dataset, unannotated, label, train, seed, workers, hidden, pinned=pinned)
         if len(unannotated)
         else None,
-        validation=TrainingSet(dataset, val, label, train, seed, workers),
+        validation=TrainingSet(dataset, val, label, train, seed, workers, pinned=pinned),
         evaluator=Evaluator(
             dataset, config.specificity, supervision, train, device, negatives=negatives
         ),

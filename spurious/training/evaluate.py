@@ -19,8 +19,9 @@ from spurious.config.options import Specificity, Train
 from spurious.data.attributes import GroupCounts
 from spurious.data.dataset import Dataset
 from spurious.data.drawn import carries
-from spurious.data.inputs import PackedTargets, normalise_images, pixel_classes
+from spurious.data.inputs import PackedTargets, pixel_classes
 from spurious.data.splits import EVALUATION_SPLITS
+from spurious.data.stored_images import StoredImages
 from spurious.scoring.metric import Predictions
 from spurious.scoring.metrics import mean_dice, worst_mean
 from spurious.scoring.registry import compute_metrics
@@ -119,6 +120,18 @@ class Evaluator:
             if supervision.segments
             else None
         )
+        pinned = device.type == "cuda"
+        self.images = {
+            split: StoredImages(
+                dataset.images,
+                rows,
+                dataset.labels[rows],
+                None if self.targets is None else self.targets[split],
+                train.normalise,
+                pinned,
+            )
+            for split, rows in self.rows.items()
+        }
         self.drawn = {
             split: carries(dataset.drawn_on(rows), specificity.kind)
             for split, rows in self.rows.items()
@@ -144,11 +157,8 @@ class Evaluator:
         forward = Forward(model, self.device, train.precision == "bfloat16")
         parts = [np.empty((0, 0), dtype=np.float32)] if not len(rows) else []
         with torch.no_grad():
-            for start in range(0, len(rows), _BATCH):
-                x = normalise_images(
-                    self.dataset.images[rows[start : start + _BATCH]], train.normalise
-                )
-                x = x.to(self.device, memory_format=layout(train))
+            for stored in self.images[split].read_in_order(_BATCH):
+                x = stored.to(self.device, layout(train)).x
                 parts.append(forward.embedded(x).images.float().cpu().numpy())
         return np.concatenate(parts)
 
@@ -161,13 +171,11 @@ class Evaluator:
         pixels = np.zeros((3, len(rows)), dtype=np.int64)
         calls = np.zeros(len(rows), dtype=bool)
         bfloat16 = self.train.precision == "bfloat16"
-        for start in range(0, len(rows), _BATCH):
-            part = np.arange(start, min(start + _BATCH, len(rows)))
-            x = normalise_images(self.dataset.images[rows[part]], self.train.normalise)
-            x = x.to(self.device, memory_format=layout(self.train))
-            targets = self._targets(split, part)
+        for stored in self.images[split].read_in_order(_BATCH):
+            batch, part = stored.to(self.device, layout(self.train)), stored.positions.numpy()
+            targets = batch.targets
             with torch.autocast(self.device.type, torch.bfloat16, bfloat16):
-                logits = model(x)
+                logits = model(batch.x)
             losses[part] = self.supervision.losses(logits, targets).cpu().numpy()
             scores[part] = self.supervision.scores(logits).cpu().numpy()
             if self.supervision.segments:
@@ -181,13 +189,6 @@ class Evaluator:
         if self.supervision.segments:
             metric_rows.append(MetricRow(epoch, split, "dice", None, mean_dice(*pixels[:, drawn])))
         return scores, metric_rows
-
-    def _targets(self, split: str, part: NDArray[np.int64]) -> torch.Tensor:
-        if self.targets is None:
-            values: NDArray[np.int64] = self.dataset.labels[self.rows[split][part]]
-        else:
-            values = self.targets[split].pixels(part)
-        return torch.from_numpy(values).to(self.device)
 
     def _of_predictions(
         self, split: str, epoch: int, scores: NDArray[np.float64], calls: NDArray[np.bool_]
