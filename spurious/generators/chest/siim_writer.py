@@ -18,8 +18,9 @@ from scipy import ndimage
 from spurious.data.splits import EVALUATION_SPLITS, SPLITS
 from spurious.errors import DataError
 from spurious.generators.chest.chest_phantom import Case, ChestPhantom, draw_cases, render_case
+from spurious.readers.marks import rle
 from spurious.readers.origin import MARK
-from spurious.readers.siim_acr import rle
+from spurious.readers.siim_acr.siim_files import RLE
 from spurious.readers.siim_acr.tube_labels import TubeLabels, write_tube_csv
 
 JPEG_QUALITY = 92
@@ -83,7 +84,7 @@ def uid(case: Case, kind: int) -> str:
 
 def _codes(mask: NDArray[np.bool_]) -> list[str]:
     labelled, count = ndimage.label(mask, structure=np.ones((3, 3)))
-    return [rle.encode(labelled == i + 1) for i in range(count)] or [rle.NO_MASK]
+    return [rle.encode(labelled == i + 1, RLE) for i in range(count)] or [rle.NO_MASK]
 
 
 def _tube_labels(cases: list[Case], splits: Sequence[str]) -> TubeLabels:
