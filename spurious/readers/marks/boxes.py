@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from spurious.errors import DataError
 
 BoxForm = Literal["x y width height", "x0 y0 x1 y1"]
+FARTHEST = 1e9
+"""Pixels that no image has; JSON holds whole numbers that no float does."""
+
 _BLANK = ("", "nan", "none", "null", "na")
 _BRACKETS = re.compile(r"[\[(](.*)[\])]", re.DOTALL)
 _GUARD = 1e-6

@@ -13,14 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spurious.errors import DataError
-from spurious.readers.marks.boxes import clip_box, make_box
+from spurious.readers.marks.boxes import FARTHEST, clip_box, make_box
 from spurious.readers.marks.coco_rle import decode_coco_rle
 from spurious.readers.marks.drawing import Drawing, bound_mask
 
 _THINNEST = 1e-6
 """Pixels; a polygon may be a line, which has no box."""
-_FARTHEST = 1e9
-"""JSON holds whole numbers that no float does."""
 
 
 def check_shape(annotation: Mapping[str, Any]) -> None:
@@ -118,7 +116,7 @@ def read_polygons(shapes: Any) -> list[NDArray[np.float64]]:
                 f"a polygon has {len(shape)} numbers; expected 6 or more and an even number, x and "
                 "y of every vertex"
             )
-        if not all(abs(value) <= _FARTHEST for value in shape):
+        if not all(abs(value) <= FARTHEST for value in shape):
             raise DataError("a polygon has a vertex that is not finite, or far from any image")
         polygons.append(np.array(shape, np.float64).reshape(-1, 2))
     return polygons
@@ -131,6 +129,6 @@ def _middle(edges: NDArray[np.float64], side: int) -> int:
 def _read_bbox(bbox: Any) -> NDArray[np.float64]:
     if not isinstance(bbox, list) or len(bbox) != 4:
         raise DataError("it has neither a segmentation nor a 'bbox' of four numbers")
-    if not all(type(value) in (int, float) and abs(value) <= _FARTHEST for value in bbox):
+    if not all(type(value) in (int, float) and abs(value) <= FARTHEST for value in bbox):
         raise DataError("its 'bbox' has something else than numbers of an image's size")
     return make_box(bbox, "x y width height")
