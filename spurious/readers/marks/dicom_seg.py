@@ -105,9 +105,14 @@ def read_segments(
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Turn whatever reading raises into a DataError with the path."""
+    """Turn whatever reading raises, and warnings of decoders, into a DataError with the path."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for harmless in ("Invalid value for VR", "The value length"):  # of names and dates
+                warnings.filterwarnings("ignore", message=harmless)
+            warnings.filterwarnings("error", message=".*Invalid value for VR UI")
+            yield
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except InvalidDicomError as error:
@@ -121,11 +126,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _read_dataset(path: Path, stop_before_pixels: bool = False) -> pydicom.Dataset:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for harmless in ("Invalid value for VR", "The value length"):  # of names and dates
-            warnings.filterwarnings("ignore", message=harmless)
-        dataset = pydicom.dcmread(path, stop_before_pixels=stop_before_pixels)
+    dataset = pydicom.dcmread(path, stop_before_pixels=stop_before_pixels)
     if dataset.get("SOPClassUID") not in _CLASSES:
         kind = getattr(dataset.get("SOPClassUID"), "name", "without a class")
         raise DataError(f"it is {kind}, expected a Segmentation")

@@ -27,6 +27,7 @@ _HEADERS = {348: "Nifti1Image", 540: "Nifti2Image"}
 _CHUNK = 1 << 24
 _LARGEST = 1 << 36
 """Bytes of a volume; a header that states more is damaged."""
+_LARGEST_LABEL = 1 << 31
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,13 +87,15 @@ def check_labels(values: NDArray[Any]) -> NDArray[np.int64]:
     Raises:
         DataError: They are not whole numbers, as where a label map was resampled or smoothed.
     """
-    labels = values.astype(np.int64)
-    if values.dtype.kind == "f" and (odd := values[labels != values]).size:
+    if values.dtype.kind != "f":
+        return values.astype(np.int64)
+    odd = values[(np.floor(values) != values) | (np.abs(values) > _LARGEST_LABEL)]
+    if odd.size:
         raise DataError(
             f"{odd.size} labels are not whole numbers (e.g. {odd[0]:g}), as where a label map was "
             "resampled by interpolation; export it again by nearest neighbours"
         )
-    return labels
+    return values.astype(np.int64)
 
 
 def read_nifti_mask(
