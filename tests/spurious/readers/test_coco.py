@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from marks_files import EXPORT, SQUARE
 
 from spurious.errors import DataError
 from spurious.readers.issues import ReaderIssues
@@ -17,41 +18,6 @@ from spurious.readers.marks.coco import CocoImage, draw_coco
 from spurious.readers.marks.coco_files import match_images, read_coco
 from spurious.readers.marks.coco_rle import decode_coco_rle
 
-SQUARE = [1, 1, 3, 1, 3, 3, 1, 3]
-EXPORT: dict[str, Any] = {
-    "info": {"description": "by hand"},
-    "images": [
-        {"id": 1, "file_name": "site/a.png", "height": 4, "width": 6},
-        {"id": 2, "file_name": "site\\b.png", "height": 4, "width": 6},
-        {"id": 3, "file_name": "c.png", "height": 4, "width": 6},
-    ],
-    "categories": [{"id": 1, "name": "lesion"}, {"id": 7, "name": "ruler"}],
-    "annotations": [
-        {
-            "id": 10,
-            "image_id": 1,
-            "category_id": 1,
-            "segmentation": [SQUARE, [4, 0, 6, 0, 6, 2, 4, 2]],
-            "bbox": [1, 0, 5, 3],
-            "iscrowd": 0,
-        },
-        {
-            "id": 11,
-            "image_id": 1,
-            "category_id": 7,
-            "iscrowd": 1,
-            "segmentation": {"size": [4, 6], "counts": [0, 1, 23]},
-            "bbox": [0, 0, 1, 1],
-        },
-        # columns of 4: 4 off, 4 on, 1 off, 1 on, 14 off; the third character on are differences
-        {
-            "id": 12,
-            "image_id": 3,
-            "category_id": 1,
-            "segmentation": {"size": [4, 6], "counts": "441M="},
-        },
-    ],
-}
 A = [
     [1, 0, 0, 0, 1, 1],
     [0, 1, 1, 0, 1, 1],

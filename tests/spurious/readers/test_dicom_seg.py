@@ -8,94 +8,18 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from marks_files import DOT, FILM, OTHER, TOP, write_segmentation
 from pydicom.data import get_testdata_file
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from spurious.errors import DataError
 from spurious.readers.marks.dicom_seg import read_segment_file, read_segments
 
-TOP, DOT = np.zeros((5, 7), int), np.zeros((5, 7), int)
-TOP[1, 2:5] = 1
-DOT[4, 6] = 1
-FILM, OTHER = "1.2.3", "1.2.4"
-
-
-def items(**values: Any) -> list[Dataset]:
-    """Return a sequence of one item."""
-    item = Dataset()
-    for name, value in values.items():
-        setattr(item, name, value)
-    return [item]
-
-
-def write(
-    path: Path,
-    frames: list[tuple[str | None, int, np.ndarray]],
-    labels: tuple[str, ...] = ("Air",),
-    bits: int = 1,
-    **changes: Any,
-) -> Path:
-    """Write a segmentation of frames (image, segment, values) that refers to both images."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = changes.get("SOPClassUID", "1.2.840.10008.5.1.4.1.1.66.4")
-    meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID = "1.9", ExplicitVRLittleEndian
-    data = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
-    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, "1.9"
-    data.StudyInstanceUID, data.SeriesInstanceUID, data.Modality = "1.5", "1.6", "SEG"
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.NumberOfFrames, (data.Rows, data.Columns) = len(frames), frames[0][2].shape
-    data.BitsAllocated = data.BitsStored = bits
-    data.HighBit, data.PixelRepresentation = bits - 1, 0
-    data.SegmentationType = "BINARY" if bits == 1 else "FRACTIONAL"
-    if bits > 1:
-        data.SegmentationFractionalType, data.MaximumFractionalValue = "PROBABILITY", 200
-    code = items(CodeValue="1", CodingSchemeDesignator="99X", CodeMeaning="x")
-    data.SegmentSequence = [
-        items(
-            SegmentNumber=number,
-            SegmentLabel=label,
-            SegmentAlgorithmType="MANUAL",
-            SegmentedPropertyCategoryCodeSequence=code,
-            SegmentedPropertyTypeCodeSequence=code,
-        )[0]
-        for number, label in enumerate(labels, start=1)
-    ]
-    data.ReferencedSeriesSequence = items(
-        SeriesInstanceUID="1.7",
-        ReferencedInstanceSequence=[
-            items(ReferencedSOPClassUID="1.1", ReferencedSOPInstanceUID=image)[0]
-            for image in changes.pop("images", (FILM, OTHER))
-        ],
-    )
-    data.SharedFunctionalGroupsSequence = [Dataset()]
-    data.PerFrameFunctionalGroupsSequence = [
-        items(
-            SegmentIdentificationSequence=items(ReferencedSegmentNumber=segment),
-            DerivationImageSequence=items(
-                SourceImageSequence=items(
-                    ReferencedSOPClassUID="1.1", ReferencedSOPInstanceUID=image
-                )
-                if image
-                else []
-            ),
-        )[0]
-        for image, segment, _ in frames
-    ]
-    pixels = np.stack([values for *_, values in frames]).astype(np.uint8)
-    packed = np.packbits(pixels.ravel(), bitorder="little") if bits == 1 else pixels
-    data.PixelData = packed.tobytes() + bytes(packed.size % 2)
-    data["PixelData"].VR = "OB"
-    for name, value in changes.items():
-        setattr(data, name, value)
-    data.save_as(path, enforce_file_format=True)
-    return path
-
 
 def test_segments_of_an_image_are_found_by_label_and_number(tmp_path: Path) -> None:
     """Frames of 35 bits do not begin at bytes; an image without a frame is drawn and empty."""
     frames = [(FILM, 2, DOT), (OTHER, 1, DOT), (FILM, 1, TOP)]
-    path = write(tmp_path / "s.dcm", frames, ("Air", "Tube"))
+    path = write_segmentation(tmp_path / "s.dcm", frames, ("Air", "Tube"))
     held = read_segment_file(path)
     assert held.images == {FILM, OTHER}
     assert held.segments == {1: "Air", 2: "Tube"}
@@ -122,19 +46,19 @@ def test_segments_of_an_image_are_found_by_label_and_number(tmp_path: Path) -> N
 
 def test_fractions_count_from_a_threshold(tmp_path: Path) -> None:
     """Half of MaximumFractionalValue (200) by default."""
-    path = write(tmp_path / "s.dcm", [(FILM, 1, TOP * 99 + DOT * 100)], bits=8)
+    path = write_segmentation(tmp_path / "s.dcm", [(FILM, 1, TOP * 99 + DOT * 100)], bits=8)
     assert (read_segments(path, (5, 7), image=FILM) == (DOT > 0)).all()
     assert (read_segments(path, (5, 7), image=FILM, threshold=0.4) == (DOT + TOP > 0)).all()
-    path = write(tmp_path / "s.dcm", [(FILM, 1, TOP * 201)], bits=8)
+    path = write_segmentation(tmp_path / "s.dcm", [(FILM, 1, TOP * 201)], bits=8)
     with pytest.raises(DataError, match=r"values above MaximumFractionalValue \(200\)"):
         read_segments(path, (5, 7), image=FILM)
 
 
 def test_frames_without_a_source_are_of_the_only_image(tmp_path: Path) -> None:
     """As some tools write them for a single film; with two films nobody knows."""
-    path = write(tmp_path / "s.dcm", [(None, 1, TOP)], images=(FILM,))
+    path = write_segmentation(tmp_path / "s.dcm", [(None, 1, TOP)], images=(FILM,))
     assert (read_segments(path, (5, 7)) == (TOP > 0)).all()
-    path = write(tmp_path / "s.dcm", [(None, 1, TOP)])
+    path = write_segmentation(tmp_path / "s.dcm", [(None, 1, TOP)])
     with pytest.raises(DataError, match="a frame names 2 images that it was drawn on"):
         read_segments(path, (5, 7), image=FILM)
 
@@ -155,14 +79,14 @@ def test_what_contradicts_itself_is_refused(
     tmp_path: Path, changes: dict[str, Any], what: str
 ) -> None:
     """Naming the file and the element."""
-    path = write(tmp_path / "s.dcm", [(FILM, 1, TOP)], **changes)
+    path = write_segmentation(tmp_path / "s.dcm", [(FILM, 1, TOP)], **changes)
     with pytest.raises(DataError, match=rf"s\.dcm: .*{what}"):
         read_segments(path, (5, 7), image=FILM, segments=(1,))
 
 
 def test_cut_files_are_refused(tmp_path: Path) -> None:
     """At many lengths, by both functions; never another exception."""
-    path = write(tmp_path / "s.dcm", [(FILM, 1, TOP)])
+    path = write_segmentation(tmp_path / "s.dcm", [(FILM, 1, TOP)])
     data = path.read_bytes()
     for length in range(0, len(data) - 1, 31):
         path.write_bytes(data[:length])

@@ -2,45 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
 import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from marks_files import ITK, RAS, ROWS, write_nifti
 
 from spurious.errors import DataError
 from spurious.readers.marks.nifti import check_labels, read_nifti, read_nifti_mask, take_slice
-
-ITK = ((-1, 0, 0), (0, -1, 0), (0, 0, 1))
-"""Columns to the patient's left, rows to the back: how ITK stores a picture."""
-RAS = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
-TYPES = {"u1": 2, "<i2": 4, "<f4": 16, "<u2": 512}
-ROWS = np.array([[0, 0, 0], [0, 1, 1]])
-"""A picture of 2 rows and 3 columns with a mask at its lower right."""
-
-
-def write(
-    path: Path,
-    values: np.ndarray,
-    affine: Any = ITK,
-    kind: str = "u1",
-    scale: tuple[float, float] = (0, 0),
-    codes: tuple[int, int] = (0, 1),
-) -> Path:
-    """Write NIfTI-1; values in the order of the file's axes, the first is the fastest."""
-    dims = [values.ndim, *values.shape, *[1] * (7 - values.ndim)]
-    header = struct.pack("<i36x8h12x", 348, *dims)
-    header += struct.pack("<4h", 0, TYPES[kind], 8 * np.dtype(kind).itemsize, 0)
-    header += struct.pack("<8f", 1, *[1] * 7) + struct.pack("<3f", 352, *scale)
-    header = header.ljust(252, b"\0") + struct.pack("<2h24x", *codes)
-    for row in affine:
-        header += struct.pack("<4f", *row, 0)
-    header = header.ljust(344, b"\0") + b"n+1\0" + bytes(4)
-    data = header + values.astype(kind).tobytes(order="F")
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    return path
 
 
 @pytest.mark.parametrize(
@@ -59,14 +30,14 @@ def test_the_affine_turns_a_picture_upright(
 ) -> None:
     """Whatever axes a tool wrote, rows and columns are those of the image."""
     for name in ("m.nii", "m.nii.gz"):
-        mask = read_nifti_mask(write(tmp_path / name, values, affine), (2, 3))
+        mask = read_nifti_mask(write_nifti(tmp_path / name, values, affine), (2, 3))
         assert mask.astype(int).tolist() == ROWS.tolist()
 
 
 def test_slices_are_shown_as_radiologists_see_them(tmp_path: Path) -> None:
     """Right is left in the picture, front or head is at the top."""
     values = np.arange(24).reshape(2, 3, 4)  # x to the right, y to the front, z up
-    volume = read_nifti(write(tmp_path / "v.nii", values, RAS))
+    volume = read_nifti(write_nifti(tmp_path / "v.nii", values, RAS))
     assert (volume.values == values).all()
     assert volume.slice_axis == 2
     axial = take_slice(volume, 1)
@@ -75,7 +46,7 @@ def test_slices_are_shown_as_radiologists_see_them(tmp_path: Path) -> None:
     assert take_slice(volume, 0, axis=1)[0].tolist() == [values[1, 0, 3], values[0, 0, 3]]
     assert take_slice(volume, 0, axis=0)[0].tolist() == [values[0, y, 3] for y in (2, 1, 0)]
     turned = read_nifti(
-        write(
+        write_nifti(
             tmp_path / "v.nii", values[::-1].transpose(2, 0, 1), ((0, -1, 0), (0, 0, 1), (1, 0, 0))
         )
     )
@@ -86,31 +57,31 @@ def test_slices_are_shown_as_radiologists_see_them(tmp_path: Path) -> None:
 def test_values_are_scaled_and_a_modality_is_chosen(tmp_path: Path) -> None:
     """`scl_slope` of 0 scales nothing; of four dimensions the last is chosen."""
     values = np.arange(12).reshape(2, 3, 1, 2) - 5
-    path = write(tmp_path / "v.nii", values, RAS, "<i2", scale=(0.5, 10))
+    path = write_nifti(tmp_path / "v.nii", values, RAS, "<i2", scale=(0.5, 10))
     assert (read_nifti(path, 1).values == values[..., 1] * 0.5 + 10).all()
-    plain = read_nifti(write(tmp_path / "p.nii", values, RAS, "<i2"), 0).values
+    plain = read_nifti(write_nifti(tmp_path / "p.nii", values, RAS, "<i2"), 0).values
     assert plain.dtype == np.int16
     assert (plain == values[..., 0]).all()
     for modality in (None, 2, -1):
         with pytest.raises(DataError, match=r"v\.nii: 2 modalities, and modality"):
             read_nifti(path, modality)
     with pytest.raises(DataError, match="1 modalities, and modality 1"):
-        read_nifti(write(tmp_path / "m.nii", ROWS.T), 1)
+        read_nifti(write_nifti(tmp_path / "m.nii", ROWS.T), 1)
 
 
 def test_labels_that_do_not_say_what_counts_are_refused(tmp_path: Path) -> None:
     """Several classes, halves, another size, slices."""
-    path = write(tmp_path / "m.nii", ROWS.T * 3)
+    path = write_nifti(tmp_path / "m.nii", ROWS.T * 3)
     with pytest.raises(DataError, match=r"m\.nii: the label map has labels 0, 3; name those"):
         read_nifti_mask(path, (2, 3))
     assert read_nifti_mask(path, (2, 3), values=(3, 4)).sum() == 2
-    assert read_nifti_mask(write(tmp_path / "m.nii", ROWS.T, kind="<f4"), (2, 3)).sum() == 2
+    assert read_nifti_mask(write_nifti(tmp_path / "m.nii", ROWS.T, kind="<f4"), (2, 3)).sum() == 2
     with pytest.raises(DataError, match=r"m\.nii: the label map is 2 x 3 pixels .* image is 3 x 2"):
         read_nifti_mask(tmp_path / "m.nii", (3, 2))
-    path = write(tmp_path / "m.nii", ROWS.T * 0.5, kind="<f4")
+    path = write_nifti(tmp_path / "m.nii", ROWS.T * 0.5, kind="<f4")
     with pytest.raises(DataError, match=r"m\.nii: 2 labels are not whole numbers \(e\.g\. 0\.5\)"):
         read_nifti_mask(path, (2, 3))
-    path = write(tmp_path / "m.nii", np.stack([ROWS.T, 0 * ROWS.T], 2))
+    path = write_nifti(tmp_path / "m.nii", np.stack([ROWS.T, 0 * ROWS.T], 2))
     for position in (None, 2):
         with pytest.raises(DataError, match=r"m\.nii: 2 slices, and slice"):
             read_nifti_mask(path, (2, 3), position=position)
@@ -123,28 +94,28 @@ def test_a_header_without_orientation_is_refused(tmp_path: Path) -> None:
     """The remedy that the message names makes it readable."""
     import nibabel
 
-    path = write(tmp_path / "m.nii", ROWS.T, codes=(0, 0))
+    path = write_nifti(tmp_path / "m.nii", ROWS.T, codes=(0, 0))
     with pytest.raises(DataError, match=r"m\.nii: its header states no orientation.*set_sform"):
         read_nifti(path)
     image = nibabel.load(path)
     image.set_sform(np.diag([-1, -1, 1, 1]), code=1)
     nibabel.save(image, tmp_path / "n.nii")
     assert read_nifti_mask(tmp_path / "n.nii", (2, 3)).sum() == 2
-    flat = write(tmp_path / "m.nii", ROWS.T, affine=((1, 0, 0), (0, 0, 0), (0, 0, 1)))
+    flat = write_nifti(tmp_path / "m.nii", ROWS.T, affine=((1, 0, 0), (0, 0, 0), (0, 0, 1)))
     with pytest.raises(DataError, match="affine is singular"):
         read_nifti(flat)
 
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     """Every length that is cut, every flipped byte of a packed file, wild headers; named."""
-    path = write(tmp_path / "m.nii.gz", ROWS.T)
+    path = write_nifti(tmp_path / "m.nii.gz", ROWS.T)
     data = path.read_bytes()
     damaged = [data[:length] for length in range(0, len(data), 7)]
     damaged += [data[:-1], data + b"x"]
     damaged += [
         data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :] for at in range(10, len(data), 5)
     ]
-    plain = write(tmp_path / "m.nii", ROWS.T).read_bytes()
+    plain = write_nifti(tmp_path / "m.nii", ROWS.T).read_bytes()
     damaged += [plain[:-1], plain + b"x", b"", plain[:344] + b"ni1\0" + plain[348:]]
     for at, value in ((42, -3), (42, 0), (44, 32767), (70, 0), (70, 128), (40, 9)):
         damaged.append(plain[:at] + struct.pack("<h", value) + plain[at + 2 :])
@@ -154,7 +125,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         path.write_bytes(held)
         with pytest.raises(DataError, match=r"m\.nii\.gz: "):
             read_nifti(path)
-    nans = write(tmp_path / "f.nii", np.full((2, 3), np.nan), kind="<f4")
+    nans = write_nifti(tmp_path / "f.nii", np.full((2, 3), np.nan), kind="<f4")
     with pytest.raises(DataError, match="not finite"):
         read_nifti(nans)
 
