@@ -83,8 +83,11 @@ def test_staged_boxes_hold_every_pixel_that_they_touch() -> None:
         [99, 99, 100, 100],
         [1, 0, 3, 1],
     ]
-    thirds = stage_boxes(np.array([[0, 0, 512 * 3 / 7, 512 / 7 * 3]]), (512, 512), (7, 7))
-    assert thirds.tolist() == [[0, 0, 3, 3]]
+    edge = 29 * 1024 / 224  # times 224 / 1024 is 29.000000000000004
+    exact = stage_boxes(np.array([[0, 0, edge, edge]]), (1024, 1024), (224, 224))
+    assert exact.tolist() == [[0, 0, 29, 29]]
+    thin = stage_boxes(np.array([[5, 5, 5 + 1e-9, 6]]), (100, 100), (100, 100))
+    assert thin.tolist() == [[5, 5, 6, 6]]
     assert stage_boxes(np.zeros((0, 4)), (9, 9), (3, 3)).shape == (0, 4)
 
 

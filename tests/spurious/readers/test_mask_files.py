@@ -79,6 +79,14 @@ def test_smoothed_edges_are_cut_at_a_threshold(
         read_mask(tmp_path / "m.jpg", (60, 60), values=(1,))
 
 
+def test_thin_lines_of_classes_are_refused(tmp_path: Path) -> None:
+    """Small numbers are classes where no area shows it."""
+    values = np.zeros((20, 30), np.uint8)
+    values[3], values[8] = 1, 2
+    with pytest.raises(DataError, match=r"m\.png: the mask has 3 values \(0, 1, 2\)"):
+        read_mask(save(tmp_path / "m.png", values), (20, 30))
+
+
 @pytest.mark.parametrize("labels", [(0, 1, 2), (0, 38), (0, 127, 255), (0, 85, 170, 255)])
 def test_class_labels_are_refused_until_they_are_named(
     tmp_path: Path, labels: tuple[int, ...]
