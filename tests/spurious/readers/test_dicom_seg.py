@@ -13,7 +13,8 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from spurious.errors import DataError
-from spurious.readers.marks.dicom_seg import read_segment_file, read_segments
+from spurious.readers.marks.dicom_seg import read_segments
+from spurious.readers.marks.dicom_seg_header import read_segment_file
 
 
 def test_segments_of_an_image_are_found_by_label_and_number(tmp_path: Path) -> None:

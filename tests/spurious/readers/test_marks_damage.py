@@ -19,7 +19,8 @@ from spurious.errors import DataError
 from spurious.readers.issues import ReaderIssues
 from spurious.readers.marks.coco import draw_coco
 from spurious.readers.marks.coco_files import read_coco
-from spurious.readers.marks.dicom_seg import read_segment_file, read_segments
+from spurious.readers.marks.dicom_seg import read_segments
+from spurious.readers.marks.dicom_seg_header import read_segment_file
 from spurious.readers.marks.mask_files import read_mask
 from spurious.readers.marks.nifti import read_nifti_mask
 from spurious.readers.marks.rle import RleConvention, decode
