@@ -4,19 +4,23 @@ A frame belongs to the image that it names by ReferencedSOPInstanceUID; one that
 the only image that the object refers to. An image that the object refers to, but of which it holds
 no frame, was looked at and has nothing of the segment: writers leave out empty frames.
 
-Source: DICOM PS3.3 A.51 (Segmentation IOD) and C.8.20 (its modules).
+Frames are decoded by pydicom: highdicom (0.28) refuses segmentations of films, its own too, whose
+frames have no pixel spacing.
+
+Source: DICOM PS3.3 A.51 (Segmentation IOD) and C.8.20 (its modules), PS3.5 8.1.1 (single bits).
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.encaps import generate_fragments
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import JPEG2000, JPEG2000Lossless
 
 from spurious.errors import DataError
@@ -55,8 +59,6 @@ def read_segments(
         DataError: Damaged, of another size, several segments of which none is named, a segment
             that it does not have, or no image named where it refers to several; names the file.
     """
-    import highdicom.seg  # noqa: F401  (before warnings become errors)
-
     with name_file(path):
         dataset = read_dataset(path)
         held = describe_segments(dataset)
@@ -119,40 +121,42 @@ def _read_frames(
     dataset: pydicom.Dataset, held: SegmentFile, image: str, numbers: list[int]
 ) -> NDArray[np.float64]:
     """Return the largest value of the segments, (H, W), fractions from 0 to 1."""
-    from highdicom.seg import Segmentation
-
-    largest = np.zeros((int(dataset.Rows), int(dataset.Columns)))
-    kind = str(dataset.SegmentationType)
+    largest, kind = np.zeros(held.size), str(dataset.SegmentationType)
     groups = dataset.get("PerFrameFunctionalGroupsSequence", [])
-    if len(groups) != int(dataset.get("NumberOfFrames", 1)):
-        raise DataError(
-            f"{len(groups)} frames are described of {dataset.NumberOfFrames}; restore it"
-        )
+    frames = int(dataset.get("NumberOfFrames", 1))
+    if len(groups) != frames:
+        raise DataError(f"{len(groups)} frames are described of {frames}; restore the file")
     shared = dataset.get("SharedFunctionalGroupsSequence", [])
-    places = [
-        position
-        for position, group in enumerate(groups, start=1)
-        if _is_on(group, shared, held, image)
-        and (kind == "LABELMAP" or _find_segment(group, shared) in numbers)
-    ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of codes and names
-        decoder = Segmentation.from_dataset(dataset, copy=False)
-    for place in places:
-        stored = decoder.get_stored_frame(place)
+    for place, group in enumerate(groups):
+        if not _is_on(group, shared, held, image):
+            continue
+        if kind != "LABELMAP" and _find_segment(group, shared) not in numbers:
+            continue
+        stored = _decode_frame(dataset, place)
         if kind == "LABELMAP":
             values = np.isin(stored, numbers).astype(np.float64)
         elif kind == "FRACTIONAL":
             values = stored / float(dataset.MaximumFractionalValue)
-            if values.max() > 1:
-                raise DataError(
-                    f"a frame has values above MaximumFractionalValue "
-                    f"({dataset.MaximumFractionalValue}); restore the file"
-                )
         else:
             values = stored.astype(np.float64)
+        if values.max() > 1:
+            raise DataError(
+                "a frame has values above 1, or above MaximumFractionalValue "
+                f"({dataset.get('MaximumFractionalValue')}); restore the file"
+            )
         largest = np.maximum(largest, values)
     return largest
+
+
+def _decode_frame(dataset: pydicom.Dataset, place: int) -> NDArray[Any]:
+    """Return the stored values of a frame, (H, W); single bits need not begin at a byte."""
+    height, width = int(dataset.Rows), int(dataset.Columns)
+    if int(dataset.BitsAllocated) != 1 or dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return pixel_array(dataset, index=place, raw=True)
+    first = place * height * width
+    held = dataset.PixelData[first // 8 : (first + height * width + 7) // 8]
+    bits = np.unpackbits(np.frombuffer(held, np.uint8), bitorder="little")
+    return bits[first % 8 :][: height * width].reshape(height, width)
 
 
 def _is_on(

@@ -51,7 +51,7 @@ def test_fractions_count_from_a_threshold(tmp_path: Path) -> None:
     assert (read_segments(path, (5, 7), image=FILM) == (DOT > 0)).all()
     assert (read_segments(path, (5, 7), image=FILM, threshold=0.4) == (DOT + TOP > 0)).all()
     path = write_segmentation(tmp_path / "s.dcm", [(FILM, 1, TOP * 201)], bits=8)
-    with pytest.raises(DataError, match=r"values above MaximumFractionalValue \(200\)"):
+    with pytest.raises(DataError, match=r"values above 1, or above MaximumFractionalValue \(200\)"):
         read_segments(path, (5, 7), image=FILM)
 
 
@@ -117,13 +117,15 @@ def test_a_real_segmentation_of_a_liver() -> None:
         read_segment_file(Path(str(get_testdata_file("liver_expb.dcm"))))
 
 
+@pytest.mark.parametrize("film", ["CT_small.dcm", "RG1_UNCR.dcm"])
 @pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
-def test_what_highdicom_writes_is_read(tmp_path: Path, kind: str) -> None:
-    """Two segments on a CT slice, one of them compressed; frames of nothing are left out."""
+def test_what_highdicom_writes_is_read(tmp_path: Path, kind: str, film: str) -> None:
+    """Two segments on a CT slice, or on a film without geometry; frames of nothing are left out."""
     import highdicom
 
-    source = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
-    values = np.zeros((1, 128, 128, 2), np.uint8)
+    source = pydicom.dcmread(str(get_testdata_file(film)))
+    size = (source.Rows, source.Columns)
+    values = np.zeros((1, *size, 2), np.uint8)
     values[0, 10:20, 30:60, 0] = 1
     values[0, 90:100, 5:6, 1] = 1
     described = [
@@ -154,6 +156,6 @@ def test_what_highdicom_writes_is_read(tmp_path: Path, kind: str) -> None:
     written.save_as(tmp_path / "s.dcm")
     for number, label in ((0, "Air"), (1, "Tube")):
         mask = read_segments(
-            tmp_path / "s.dcm", (128, 128), image=source.SOPInstanceUID, segments=(label,)
+            tmp_path / "s.dcm", size, image=source.SOPInstanceUID, segments=(label,)
         )
         assert (mask == (values[0, ..., number] > 0)).all()
