@@ -5,10 +5,10 @@ documentation recommends:
 
 - decode: files decoded and resized each epoch, as in the code that Saab et al. 2022 released, by
   PyTorch's `DataLoader` with 2 workers
-- mosaicml: https://docs.mosaicml.com/projects/streaming: MDS shards of 67 MB, uncompressed `ndarray`
+- mosaicml: https://docs.mosaicml.com/projects/streaming: MDS shards of 67 MB, raw `ndarray`
   columns, `StreamingDataset(shuffle=True, batch_size=...)`, `StreamingDataLoader` with 2 workers
-- litdata: https://github.com/Lightning-AI/litdata: `optimize` into 64 MB chunks, `StreamingDataset`
-  with `shuffle=True`, `StreamingDataLoader` with 2 workers
+- litdata: https://github.com/Lightning-AI/litdata: `optimize` into 64 MB chunks,
+  `StreamingDataset` with `shuffle=True`, `StreamingDataLoader` with 2 workers
 - webdataset: https://github.com/webdataset/webdataset: tar shards, `cache_dir`, a shuffle buffer of
   1,000, batches made in the workers, `WebLoader` with 2 workers
 - memmap: arrays downloaded once and mapped, a plain `Dataset` behind 2 workers
@@ -172,6 +172,9 @@ def load_mosaicml(work: Path, options: argparse.Namespace) -> tuple[Batches, int
 def load_litdata(work: Path, options: argparse.Namespace) -> tuple[Batches, int]:
     """Stream LitData's chunks."""
     from litdata import StreamingDataLoader, StreamingDataset
+    from litdata.streaming import downloader
+
+    downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = True  # no option of its own on loopback
 
     class Rows(StreamingDataset):
         def __getitem__(self, at: Any) -> Any:
@@ -192,6 +195,7 @@ def load_webdataset(work: Path, options: argparse.Namespace) -> tuple[Batches, i
     """Stream tar shards, cached on disk."""
     import webdataset as wds
 
+    (work / "tars").mkdir()
     s3, bucket = client(), os.environ["BENCH_BUCKET"]
     listing = s3.list_objects_v2(Bucket=bucket, Prefix=f"{options.name}/tars/")["Contents"]
     urls = [
@@ -216,7 +220,6 @@ def load_webdataset(work: Path, options: argparse.Namespace) -> tuple[Batches, i
         .map(decode)
         .batched(options.batch)
     )
-    (work / "tars").mkdir()
     loader = wds.WebLoader(dataset, batch_size=None, num_workers=WORKERS, persistent_workers=True)
 
     def epoch(number: int) -> Iterator[int]:
@@ -226,9 +229,7 @@ def load_webdataset(work: Path, options: argparse.Namespace) -> tuple[Batches, i
     return epoch, options.tar_bytes
 
 
-def measure(
-    load: Callable[[], tuple[Batches, int]], images: int, epochs: int
-) -> dict[str, float]:
+def measure(load: Callable[[], tuple[Batches, int]], images: int, epochs: int) -> dict[str, float]:
     """Time the first epoch with all that comes before it, and the later ones apart."""
     memory = PeakMemory()
     began, cpu = time.perf_counter(), cpu_seconds()
