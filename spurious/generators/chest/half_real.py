@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Le
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from spurious.config.fields import Probability, Seed
 from spurious.data.randomness import derive, generator
+from spurious.errors import ConfigError
 from spurious.generators.chest.chest_anatomy import draw_anatomy
 from spurious.generators.chest.chest_film import DrawnPlace, Findings, render_film
 from spurious.generators.chest.chest_findings import draw_tube
@@ -44,7 +45,7 @@ class HalfRealChest:
             None for all.
         p_tube_given_positive, p_tube_given_negative: Share of the films without a tube label that
             show a tube; None for that among the labelled films.
-        size: Side of the films in pixels. Below 1024 each row's mask is max-pooled.
+        size: Side of the films in pixels, a whole part of 1024; below it masks are max-pooled.
         pneumothorax_contrast: 0 invisible, 1 as subtle as on films, above 1 clearer.
         tube_contrast: The same for tubes.
         seed: Every film derives from it and the film's name.
@@ -57,10 +58,17 @@ class HalfRealChest:
     n_test: Films | None = None
     p_tube_given_positive: Probability | None = None
     p_tube_given_negative: Probability | None = None
-    size: Literal[128, 256, 512, 1024] = 1024
+    size: Annotated[int, Ge(128), Le(RELEASED_SIZE)] = RELEASED_SIZE
     pneumothorax_contrast: Contrast = 1.0
     tube_contrast: Contrast = 1.0
     seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        if RELEASED_SIZE % self.size:
+            raise ConfigError(
+                f"size {self.size} is not a whole part of {RELEASED_SIZE}, so that masks would be "
+                "pooled unevenly; choose 1024, 512, 256 or 128"
+            )
 
 
 @dataclass(frozen=True)
