@@ -13,7 +13,6 @@ from spurious.generators.chest.film_file import write_film
 from spurious.generators.chest.half_real import (
     HalfRealCase,
     HalfRealChest,
-    codes_at,
     film_header,
     render_half_real,
 )
@@ -34,10 +33,10 @@ def write_half_real(
 ) -> None:
     """Write `dicom-images-train/`, `train-rle.csv` and tube labels, which a reader takes.
 
-    The rows of the mask table are the released ones of the films that are written, byte for byte
-    at 1024 pixels. The tube labels are the released pickle's, in its order, while that shows the
-    splits; a CSV with a column `split` otherwise. The same options give the same bytes. The mask
-    table is written last, so an interrupted folder is not taken for a whole one.
+    The mask table has the released rows of the films that are written. Tube labels are a pickle in
+    the released order where that shows the splits, else a CSV with a column `split`. The same
+    options give the same bytes. The mask table is written last, so an interrupted folder is not
+    taken for a whole one.
 
     Args:
         folder: Made where absent; must be empty.
@@ -54,8 +53,7 @@ def write_half_real(
     rows = ["ImageId, EncodedPixels"]
     for done, case in enumerate(cases, start=1):
         write_film(folder, render_half_real(config, case), film_header(config, case))
-        codes = codes_at(config.size, case.codes) or [rle.NO_MASK]
-        rows += [f"{case.image}, {code}" for code in codes]
+        rows += [f"{case.image}, {code}" for code in case.codes or (rle.NO_MASK,)]
         if progress is not None:
             progress(done, len(cases))
     _write_tube_labels(folder, cases)

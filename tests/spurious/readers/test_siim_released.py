@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
+from siim_release import RELEASED_TABLE, RELEASED_TUBES, needs_table, needs_tubes
 
 from spurious.data.specificity import count_components
 from spurious.readers.issues import ReaderIssues
@@ -18,21 +17,17 @@ from spurious.readers.siim_acr.mask_table_checks import find_absolute_starts, fi
 from spurious.readers.siim_acr.siim_files import MaskRow, read_masks
 from spurious.readers.siim_acr.tube_labels import read_tube_labels
 
-PACKAGE = find_spec("torchxrayvision")
-TABLE = Path(*((PACKAGE and PACKAGE.submodule_search_locations) or ["absent"])[:1]) / "data"
-TABLE /= "siim-pneumothorax-train-rle.csv.gz"
-TUBES = Path(__file__).parents[4] / "shared/data/siim-acr/cxr_tube_dict.pkl"
 SIDE = 1024
 
-pytestmark = pytest.mark.skipif(not TABLE.is_file(), reason="torchxrayvision is not installed")
+pytestmark = needs_table
 
 
 @pytest.fixture(scope="module")
 def masks() -> Mapping[str, tuple[MaskRow, ...]]:
     """Mask rows of every image, read from the gzipped table as it is released."""
     issues = ReaderIssues()
-    masks = read_masks(TABLE, issues)
-    issues.raise_if_any(TABLE.name)
+    masks = read_masks(RELEASED_TABLE, issues)
+    issues.raise_if_any(RELEASED_TABLE.name)
     return masks
 
 
@@ -106,13 +101,13 @@ def test_components_are_not_what_rows_say(
     assert (fewer, more) == (30, 75)
 
 
-@pytest.mark.skipif(not TUBES.is_file(), reason="the released tube labels are not beside us")
+@needs_tubes
 def test_all_tube_labels_join_and_give_the_groups_of_the_paper(
     masks: Mapping[str, tuple[MaskRow, ...]],
 ) -> None:
     """1,951 images; groups (pneumothorax, tube) of validation and test, and the rest is train."""
     issues = ReaderIssues()
-    labels = read_tube_labels(TUBES, issues)
+    labels = read_tube_labels(RELEASED_TUBES, issues)
     assert issues.count == 0
     assert labels.present.keys() <= masks.keys()
     groups = Counter(
