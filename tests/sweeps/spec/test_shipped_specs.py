@@ -62,8 +62,16 @@ ISIC = DatasetFacts(
     },
     attributes=("dark_corner", "gel_border", "gel_bubble", "hair", "ink", "patches", "ruler"),
 )
+HALF_REAL = DatasetFacts(
+    name="half-real",
+    digest="4f" * 32,
+    image_shape=(128, 128, 1),
+    counts={"train": split(4_000, 878), "val": split(951, 205), "test": split(1_000, 248)},
+    attributes=("tube",),
+)
 STAGED = {
     "siim-acr": SIIM_ACR,
+    "half-real": HALF_REAL,
     "isic": ISIC,
     "phantom": PHANTOM,
     "moles": replace(PHANTOM, name="moles", image_shape=(64, 64, 3), attributes=ISIC.attributes),
@@ -285,6 +293,33 @@ def test_table_4_crosses_budgets_with_similarity_losses() -> None:
     assert {cell.budget.balance for cell in plan.cells} == {"equal"}
     assert {trial.config.train.epochs for trial in plan.trials} == {150}
     assert spec.rest is None
+
+
+def test_half_real_films_are_asked_the_questions_of_both_tables() -> None:
+    """Table 1's methods and table 4's losses at its two smaller budgets, in parts if need be."""
+    spec, plan = shipped("siim-acr-half-real")
+    table_1, table_4 = kinds(shipped("siim-acr-table1")[1]), kinds(shipped("siim-acr-table4")[1])
+    assert kinds(plan) == table_1 | table_4
+    assert {cell.budget.images for cell in plan.cells} == {600, 1100}
+    assert {cell.budget.balance for cell in plan.cells} == {"equal"}
+    assert (len(plan.cells), len(plan.trials), spec.axes.seed) == (18, 54, (0, 1, 2))
+    assert {trial.config.train.epochs for trial in plan.trials} == {30}
+    parts = [
+        {trial.id for trial in shipped("siim-acr-half-real", **part)[1].trials}
+        for part in ({"axes__budget": [600]}, {"axes__budget": [1100]})
+    ]
+    assert parts[0] | parts[1] == {trial.id for trial in plan.trials}
+
+
+def test_the_pretrained_unet_differs_from_the_random_one_in_its_weights() -> None:
+    """And both train on the images that the small U-Net sees."""
+    weights = "ab" * 32
+    _, random = shipped("siim-acr-half-real-unet")
+    _, pretrained = shipped("siim-acr-half-real-unet", model__segmenter__weights=weights)
+    assert len(random.trials) == len(pretrained.trials) == 12
+    for one, other in zip(random.trials, pretrained.trials, strict=True):
+        assert other.config.model == replace(one.config.model, weights=weights)
+        assert replace(other.config, model=one.config.model) == one.config
 
 
 def additional(spec: Spec, plan: Plan, facts: DatasetFacts, budget: str) -> dict[str, float]:
