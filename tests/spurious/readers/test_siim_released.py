@@ -12,6 +12,7 @@ from siim_release import RELEASED_TABLE, RELEASED_TUBES, needs_table, needs_tube
 
 from spurious.data.specificity import count_components
 from spurious.readers.issues import ReaderIssues
+from spurious.readers.resize import shrink_mask
 from spurious.readers.siim_acr import rle
 from spurious.readers.siim_acr.mask_table_checks import find_absolute_starts, find_odd_shapes
 from spurious.readers.siim_acr.siim_files import MaskRow, read_masks
@@ -33,10 +34,11 @@ def masks() -> Mapping[str, tuple[MaskRow, ...]]:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A united mask: its pixels, and the components of every fifth one."""
+    """A united mask: its pixels; of every fifth one its components, and its pixels at 128 x 128."""
 
     area: int
-    components: int | None
+    components: int | None = None
+    staged_area: int | None = None
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +51,12 @@ def drawn(masks: Mapping[str, tuple[MaskRow, ...]]) -> Mapping[str, Drawn]:
             mask, excess = rle.decode(row.code, SIDE, SIDE)
             assert excess == 0
             union |= mask.T  # columns are what lies together in memory
-        components = None
+        found[image] = Drawn(int(np.count_nonzero(union)))
         if number % 5 == 0:
             rows, columns = np.flatnonzero(union.any(1)), np.flatnonzero(union.any(0))
             held = union[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            components = count_components(held)
-        found[image] = Drawn(int(np.count_nonzero(union)), components)
+            staged = np.count_nonzero(shrink_mask(union, 128, 128))
+            found[image] = Drawn(found[image].area, count_components(held), int(staged))
     return found
 
 
@@ -86,6 +88,15 @@ def test_every_code_decodes_to_sizes_of_the_notes(drawn: Mapping[str, Drawn]) ->
     assert areas.min() > 0
     assert [round(100 * share, 2) for share in np.quantile(areas, (0.05, 0.5, 0.95))] == [
         0.13, 0.82, 4.37,
+    ]  # fmt: skip
+
+
+def test_every_mask_survives_staging_at_128_pixels(drawn: Mapping[str, Drawn]) -> None:
+    """Of every fifth: pooled masks cover more of the film, median 1.15 % against 0.8 %."""
+    areas = np.array([each.staged_area for each in drawn.values() if each.components]) / 128**2
+    assert areas.min() > 0
+    assert [round(100 * share, 2) for share in np.quantile(areas, (0.05, 0.5, 0.95))] == [
+        0.24, 1.15, 4.65,
     ]  # fmt: skip
 
 
