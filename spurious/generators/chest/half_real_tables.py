@@ -67,26 +67,26 @@ def read_table_films(annotations: Path, tubes: Path | None) -> list[TableFilm]:
 
 def choose_films(
     films: Sequence[TableFilm],
-    wanted: Mapping[str, int | None],
+    sizes: Mapping[str, int | None],
     rngs: Mapping[str, np.random.Generator],
 ) -> list[TableFilm]:
-    """Return as many films of each split as wanted, with the shares of all its groups.
+    """Return as many films of each split as asked for, with the shares of all its groups.
 
     Where no film is of `val` or `test`, these splits are drawn out of all films first.
 
     Args:
         films: Films of the tables; their order stays.
-        wanted: Split to films, None for all.
+        sizes: Split to films, None for all.
         rngs: Split to the generator that draws it.
 
     Raises:
-        DataError: More films are wanted than there are.
+        DataError: More films are asked for than there are.
     """
     rest, chosen = list(films), dict[str, TableFilm]()
     pooled = all(film.split == "train" for film in films)
     for split in reversed(SPLITS):
         pool = [film for film in rest if pooled or film.split == split]
-        count = len(pool) if wanted[split] is None else wanted[split]
+        count = len(pool) if sizes[split] is None else sizes[split]
         if count is None or count > len(pool):
             raise DataError(
                 f"n_{split}={count} is more than the {len(pool)} films that the tables have for "

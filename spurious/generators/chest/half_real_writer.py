@@ -73,9 +73,9 @@ def draw_half_real_cases(config: HalfRealChest) -> list[HalfRealCase]:
             "'tubes', or give n_val and n_test"
         )
     films = read_table_films(Path(config.annotations), tubes)
-    wanted = {"train": config.n_train, "val": config.n_val, "test": config.n_test}
+    sizes = {"train": config.n_train, "val": config.n_val, "test": config.n_test}
     rngs = {split: generator(config.seed, "half-real films", split) for split in SPLITS}
-    chosen = choose_films(films, wanted, rngs)
+    chosen = choose_films(films, sizes, rngs)
     shown = _draw_tubes(config, films, chosen)
     places = {
         split: [film.codes for film in chosen if film.codes and film.split == split]
