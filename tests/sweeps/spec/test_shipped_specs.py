@@ -296,19 +296,27 @@ def test_table_4_crosses_budgets_with_similarity_losses() -> None:
 
 
 def test_half_real_films_are_asked_the_questions_of_both_tables() -> None:
-    """Table 1's methods and table 4's losses at its two smaller budgets, in parts if need be."""
+    """Table 1's methods and table 4's losses at its two smaller budgets; no trial is run twice."""
     spec, plan = shipped("siim-acr-half-real")
-    table_1, table_4 = kinds(shipped("siim-acr-table1")[1]), kinds(shipped("siim-acr-table4")[1])
-    assert kinds(plan) == table_1 | table_4
-    assert {cell.budget.images for cell in plan.cells} == {600, 1100}
-    assert {cell.budget.balance for cell in plan.cells} == {"equal"}
-    assert (len(plan.cells), len(plan.trials), spec.axes.seed) == (18, 54, (0, 1, 2))
+    other, losses = shipped("siim-acr-half-real-table4")
+    assert kinds(plan) == kinds(shipped("siim-acr-table1")[1])
+    assert kinds(losses) == dict.fromkeys(("erm", "ssl", "spl"), {"mask"})
+    cells = (*plan.cells, *losses.cells)
+    assert {(cell.budget.images, cell.budget.balance) for cell in cells} == {
+        (600, "equal"), (1100, "equal"),
+    }  # fmt: skip
+    ids = [{trial.id: trial.cell for trial in each.trials} for each in (plan, losses)]
+    assert (len(ids[0]), len(ids[1]), spec.axes.seed) == (30, 18, other.axes.seed)
+    shared = [ids[0][trial] for trial in ids[0].keys() & ids[1].keys()]
+    assert {(str(cell.specificity), cell.method.name) for cell in shared} == {("mask", "erm")}
+    assert len(shared) == 6
     assert {trial.config.train.epochs for trial in plan.trials} == {30}
-    parts = [
-        {trial.id for trial in shipped("siim-acr-half-real", **part)[1].trials}
-        for part in ({"axes__budget": [600]}, {"axes__budget": [1100]})
-    ]
-    assert parts[0] | parts[1] == {trial.id for trial in plan.trials}
+    firsts = {
+        first_config(trial.config, trial.config.method)
+        for trial in plan.trials
+        if isinstance(trial.config.method, FirstModelOptions)
+    }
+    assert len(firsts) == 6  # jtt and george share one per seed and budget
 
 
 def test_the_pretrained_unet_differs_from_the_random_one_in_its_weights() -> None:
