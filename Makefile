@@ -34,7 +34,6 @@ bench-kills: setup
 ADDED = FNR == NR { pinned[$$1]; next } /^[a-z]/ { added = !($$1 in pinned) } added
 LOCK = uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11
 lock:
-	$(LOCK) pyproject.toml -o requirements/runtime.txt
+	$(LOCK) pyproject.toml -o requirements/runtime.txt && $(LOCK) --no-deps --group tables -o requirements/tables.txt
 	$(LOCK) pyproject.toml --extra dev -c requirements/runtime.txt -o requirements/dev.txt && { echo '-r runtime.txt' && awk '$(ADDED)' requirements/runtime.txt requirements/dev.txt; } > requirements/dev.new && mv requirements/dev.new requirements/dev.txt
-	$(LOCK) --no-deps --group tables -o requirements/tables.txt
 	sed -n '/^uv==/,/^[a-z].*==/{/^uv==/p;/^    --hash/p}' requirements/dev.txt > docker/uv.txt
