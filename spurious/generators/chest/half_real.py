@@ -24,8 +24,9 @@ from spurious.generators.chest.chest_findings import draw_tube
 from spurious.generators.chest.chest_phantom import Contrast
 from spurious.generators.chest.film_file import FilmHeader
 from spurious.generators.chest.placement import lung_at, place_around
+from spurious.readers.marks import rle
 from spurious.readers.resize import shrink_mask
-from spurious.readers.siim_acr import rle
+from spurious.readers.siim_acr.siim_files import RLE
 
 RELEASED_SIZE = 1024
 """Side of the films that the released masks are of."""
@@ -120,7 +121,7 @@ def unite(codes: Sequence[str]) -> NDArray[np.bool_]:
     """Unite the masks of run-length codes of the release, (1024, 1024) bool."""
     union = np.zeros((RELEASED_SIZE, RELEASED_SIZE), bool)
     for code in codes:
-        union |= rle.decode(code, RELEASED_SIZE, RELEASED_SIZE)[0]
+        union |= rle.decode(code, RELEASED_SIZE, RELEASED_SIZE, RLE)[0]
     return union
 
 

@@ -22,7 +22,7 @@ from spurious.generators.chest.half_real_tables import (
     read_table_films,
     tube_rate,
 )
-from spurious.readers.siim_acr import rle
+from spurious.readers.marks import rle
 from spurious.readers.siim_acr.tube_labels import TubeLabels, split_by_order, write_tube_csv
 
 _RATES = {True: "p_tube_given_positive", False: "p_tube_given_negative"}

@@ -25,7 +25,7 @@ from PIL import Image
 from cluster.datasets.commit import commit_manifest
 from cluster.datasets.manifest_build import build_manifest
 from cluster.datasets.shards import write_shards
-from cluster.embedded.server import embedded_server
+from cluster.embedded.server import Endpoint, embedded_server
 from cluster.stores import open_store
 from spurious.data.records import Record
 
@@ -140,47 +140,58 @@ def run_way(command: Sequence[str], environment: Mapping[str, str]) -> dict[str,
     return figures
 
 
-def compare(setting: Setting, rounds: int, epochs: int, peers: Path, scratch: Path) -> list[str]:
+def compare(
+    setting: Setting, rounds: int, epochs: int, peers: Path, scratch: Path, server: Endpoint
+) -> list[str]:
     """Measure every way on one setting; returns lines of Markdown."""
-    arrays = scratch / setting.name / "arrays"
+    arrays, formats = scratch / "arrays", scratch / "formats"
     make_arrays(setting, arrays)
-    decoded = write_files(setting, arrays, scratch / setting.name / "files")
-    formats = scratch / setting.name / "formats"
+    decoded = write_files(setting, arrays, scratch / "files")
     subprocess.run(
         [peers, HERE / "peer_formats.py", arrays, formats], check=True, capture_output=True
     )
+    client = boto3.client("s3", endpoint_url=server.url)
+    sizes = {
+        kind: upload(formats / kind, f"{setting.name}/{kind}", client, server.bucket)
+        for kind in ("mds", "litdata", "tars")
+    }
+    upload(arrays, f"{setting.name}/arrays", client, server.bucket)
+    shutil.rmtree(formats)
+    store_url = f"s3://{server.bucket}/store"
+    stage_arrays(setting, arrays, store_url)
+    sizing = ["--images", str(setting.images), "--batch", str(setting.batch)]
+    sizing += ["--epochs", str(epochs)]
+    theirs = ["--name", setting.name, *sizing, "--side", str(setting.side)]
+    theirs += ["--files", str(scratch / "files"), "--mds-bytes", str(sizes["mds"])]
+    theirs += ["--litdata-bytes", str(sizes["litdata"]), "--tar-bytes", str(sizes["tars"])]
+    ours = ["--store", store_url, "--name", f"bench-{setting.name}", *sizing]
+    ours += ["--kind", setting.kind]
     results: dict[str, list[dict[str, float]]] = {}
-    with embedded_server(scratch / "home") as server:
-        environment = server.environment()
-        os.environ.update(environment)
-        store_url = f"s3://{server.bucket}/store"
-        client = boto3.client("s3", endpoint_url=server.url)
-        sizes = {
-            kind: upload(formats / kind, f"{setting.name}/{kind}", client, server.bucket)
-            for kind in ("mds", "litdata", "tars")
-        }
-        upload(arrays, f"{setting.name}/arrays", client, server.bucket)
-        shutil.rmtree(formats)
-        stage_arrays(setting, arrays, store_url)
-        sizing = ["--images", str(setting.images), "--batch", str(setting.batch)]
-        common = ["--name", setting.name, *sizing, "--epochs", str(epochs)]
-        common += ["--side", str(setting.side), "--files", str(scratch / setting.name / "files")]
-        common += ["--mds-bytes", str(sizes["mds"]), "--litdata-bytes", str(sizes["litdata"])]
-        common += ["--tar-bytes", str(sizes["tars"])]
-        for _ in range(rounds):
-            for way in (*PEERS, "ours"):
-                with tempfile.TemporaryDirectory(dir=scratch) as work:
-                    if way == "ours":
-                        ours = ["--store", store_url, "--name", f"bench-{setting.name}", *sizing]
-                        ours += ["--epochs", str(epochs), "--kind", setting.kind]
-                        command = [sys.executable, str(HERE / "ours.py"), work, *ours]
-                    else:
-                        command = [str(peers), str(HERE / "peers.py"), way, work, *common]
-                        if way == "decode":
-                            command += ["--images", str(decoded)]
-                    extra = {"BENCH_BUCKET": server.bucket}
-                    results.setdefault(way, []).append(run_way(command, {**environment, **extra}))
-    return render(setting, results)
+    for _ in range(rounds):
+        for way in (*PEERS, "ours"):
+            with tempfile.TemporaryDirectory(dir=scratch) as work:
+                command = [str(peers), str(HERE / "peers.py"), way, work, *theirs]
+                if way == "decode":
+                    command += ["--images", str(decoded)]
+                if way == "ours":
+                    command = [sys.executable, str(HERE / "ours.py"), work, *ours]
+                results.setdefault(way, []).append(
+                    run_way(command, {"BENCH_BUCKET": server.bucket})
+                )
+    with tempfile.TemporaryDirectory(dir=scratch) as work:
+        augmented = [sys.executable, str(HERE / "ours.py"), work, *ours, "--augmented"]
+        figures = run_way([*augmented, "--images", str(min(256, setting.images))], {})
+    return [*render(setting, results), *render_augmented(figures)]
+
+
+def render_augmented(figures: Mapping[str, float]) -> list[str]:
+    """Say how much of an epoch with the paper's augmentations is none of them."""
+    return [
+        f"with the paper's augmentations: {figures['augmented']:,.0f} images/s, augmenting alone "
+        f"{figures['alone']:,.0f}: {100 * figures['other_share']:.1f} % is not augmentation "
+        "(goal: under 10 %)",
+        "",
+    ]
 
 
 def render(setting: Setting, results: Mapping[str, Sequence[Mapping[str, float]]]) -> list[str]:
@@ -216,8 +227,13 @@ def run(folder: Path, rounds: int, epochs: int, scale: float) -> list[str]:
     """Compare on every setting; `folder` keeps the peers' environment between runs."""
     peers = make_peer_environment(folder / "peers")
     lines = []
-    for each in SETTINGS:
-        setting = replace(each, images=max(64, int(each.images * scale)))
-        with tempfile.TemporaryDirectory(prefix="bench-loading-", dir=folder) as scratch:
-            lines += compare(setting, rounds, epochs, peers, Path(scratch))
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-loading-", dir=folder) as scratch,
+        embedded_server(Path(scratch) / "home") as server,
+    ):
+        os.environ.update(server.environment())
+        for each in SETTINGS:
+            setting = replace(each, images=max(64, int(each.images * scale)))
+            with tempfile.TemporaryDirectory(dir=scratch) as work:
+                lines += compare(setting, rounds, epochs, peers, Path(work), server)
     return lines

@@ -12,10 +12,11 @@ from siim_release import RELEASED_TABLE, RELEASED_TUBES, needs_table, needs_tube
 
 from spurious.data.specificity import count_components
 from spurious.readers.issues import ReaderIssues
+from spurious.readers.marks import rle
+from spurious.readers.marks.rle_checks import find_other_starts
 from spurious.readers.resize import shrink_mask
-from spurious.readers.siim_acr import rle
-from spurious.readers.siim_acr.mask_table_checks import find_absolute_starts, find_odd_shapes
-from spurious.readers.siim_acr.siim_files import MaskRow, read_masks
+from spurious.readers.siim_acr.mask_table_checks import find_odd_shapes
+from spurious.readers.siim_acr.siim_files import RLE, MaskRow, read_masks
 from spurious.readers.siim_acr.tube_labels import read_tube_labels
 
 SIDE = 1024
@@ -48,7 +49,7 @@ def drawn(masks: Mapping[str, tuple[MaskRow, ...]]) -> Mapping[str, Drawn]:
     for number, image in enumerate(sorted(image for image, rows in masks.items() if rows)):
         union = np.zeros((SIDE, SIDE), bool)
         for row in masks[image]:
-            mask, excess = rle.decode(row.code, SIDE, SIDE)
+            mask, excess = rle.decode(row.code, SIDE, SIDE, RLE)
             assert excess == 0
             union |= mask.T  # columns are what lies together in memory
         found[image] = Drawn(int(np.count_nonzero(union)))
@@ -75,7 +76,7 @@ def test_no_code_looks_like_another_convention(
 ) -> None:
     """0 of 3,576 codes ascend, and all together are no cause for a warning."""
     codes = [row.code for rows in masks.values() for row in rows]
-    ascending, judged = find_absolute_starts(codes)
+    ascending, judged = find_other_starts(codes, RLE)
     assert (len(codes), ascending) == (3_576, [])
     assert judged > 3_500
     assert find_odd_shapes(codes, SIDE) == []

@@ -300,7 +300,7 @@ def test_half_real_films_are_asked_the_questions_of_both_tables() -> None:
     spec, plan = shipped("siim-acr-half-real")
     other, losses = shipped("siim-acr-half-real-table4")
     assert kinds(plan) == kinds(shipped("siim-acr-table1")[1])
-    assert kinds(losses) == dict.fromkeys(("erm", "ssl", "spl"), {"mask"})
+    assert kinds(losses) == {key: {"mask"} for key in ("erm", "ssl", "spl")}
     cells = (*plan.cells, *losses.cells)
     assert {(cell.budget.images, cell.budget.balance) for cell in cells} == {
         (600, "equal"), (1100, "equal"),
