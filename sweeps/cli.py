@@ -87,7 +87,14 @@ def _stage(options: argparse.Namespace) -> int:
                 "the weights are missing: sweeps stage weights FILE, or hub:NAME such as "
                 "hub:resnet50"
             )
-        return stage_weights(options.origin, options.store, as_json=options.json)
+        return stage_weights(
+            options.origin,
+            options.store,
+            architecture=options.architecture,
+            as_json=options.json,
+        )
+    if options.architecture is not None:
+        raise SweepError("--for is for `sweeps stage weights`; leave it out for a dataset")
     folder = None if options.origin is None else Path(options.origin)
     request = DatasetRequest(options.name, folder, options.dataset_name, overrides)
     return stage(request, options.store, keep_logs=options.keep_logs, as_json=options.json)

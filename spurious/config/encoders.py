@@ -1,9 +1,13 @@
 """Names of segmentation-models-pytorch's encoders, so that a plan knows them without torch.
 
-A test compares them with the library's own. Its `tu-` encoders, any of timm's, are not among them.
+A test compares them with the library's own. Its `tu-` encoders, architectures of timm, are in
+`spurious.config.architectures`.
 """
 
 from __future__ import annotations
+
+TIMM_PREFIX = "tu-"
+"""What segmentation-models-pytorch writes before the name of a timm architecture."""
 
 ENCODERS = frozenset(
     {

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from spurious.config.encoders import ENCODERS
+from spurious.config.architectures import Sides, timm_architectures
+from spurious.config.encoders import ENCODERS, TIMM_PREFIX
 from spurious.config.fields import Probability, Sha256, problems
+
+TIMM_CLASSIFIER = "timm:"
+"""What names of classifiers begin with in `sweeps stage weights --for`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +23,8 @@ class ResNet50:
 
     weights: Sha256 | None = None
     """SHA-256 of a state dict in the store (see `sweeps stage weights`), or None for random."""
+
+    released: ClassVar[str] = "resnet50"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,31 +35,101 @@ class SmallCnn:
     levels: Annotated[int, Ge(1), Le(6)] = 2
 
     @property
-    def side_multiple(self) -> int:
-        """Image sides must be multiples of this many pixels."""
-        return int(2**self.levels)
+    def sides(self) -> Sides:
+        """Image sides that it takes."""
+        return Sides(int(2**self.levels))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timm:
+    """Any classifier of timm, with a two-logit head on its pooled features."""
+
+    architecture: str = "tf_efficientnet_lite0"
+    """A name of timm's, such as `resnet18`, without the tag of its weights."""
+
+    weights: Sha256 | None = None
+    """SHA-256 of a state dict in the store (see `sweeps stage weights`), or None for random."""
+
+    @property
+    def sides(self) -> Sides:
+        """Image sides that the architecture takes."""
+        known = timm_architectures().get(self.architecture)
+        return known.classifier if known is not None and known.classifier else Sides()
+
+    @property
+    def released(self) -> str:
+        """Name of the architecture for `sweeps stage weights --for`."""
+        return f"{TIMM_CLASSIFIER}{self.architecture}"
+
+
+@problems.register(Timm)
+def _(options: Timm) -> list[str]:
+    known = timm_architectures()
+    if options.architecture in known and known[options.architecture].classifier is None:
+        return [f"architecture '{options.architecture}' of timm is not a classifier; use another"]
+    return _unknown_timm("architecture", options.architecture, known)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unet:
-    """segmentation-models-pytorch U-Net; image sides must be multiples of 32."""
+    """segmentation-models-pytorch U-Net; image sides must be multiples of 32.
+
+    Encoders on transformers (`tu-swin...`) take images of one size.
+    """
 
     encoder: str = "se_resnext50_32x4d"
+    """One of segmentation-models-pytorch's, or `tu-NAME` for the timm architecture NAME."""
+
     weights: Sha256 | None = None
     """SHA-256 of the encoder's state dict in the store, or None for random."""
 
-    side_multiple: ClassVar[int] = 32
+    @property
+    def sides(self) -> Sides:
+        """Image sides that the encoder and the decoder take."""
+        known = timm_architectures().get(self.encoder.removeprefix(TIMM_PREFIX))
+        if not self.encoder.startswith(TIMM_PREFIX) or known is None or known.encoder is None:
+            return Sides(32)
+        return known.encoder
+
+    @property
+    def released(self) -> str:
+        """Name of the encoder for `sweeps stage weights --for`."""
+        return self.encoder
 
 
 @problems.register(Unet)
 def _(options: Unet) -> list[str]:
     if options.encoder in ENCODERS:
         return []
+    if options.encoder.startswith(TIMM_PREFIX):
+        name = options.encoder.removeprefix(TIMM_PREFIX)
+        known = timm_architectures()
+        if name in known and known[name].encoder is None:
+            return [
+                f"encoder '{options.encoder}' cannot be one: this architecture of timm has no "
+                "feature maps that halve from one to the next; use another"
+            ]
+        return _unknown_timm("encoder", name, known)
     near = difflib.get_close_matches(options.encoder, sorted(ENCODERS), n=3)
+    if options.encoder in timm_architectures():
+        near.append(TIMM_PREFIX + options.encoder)
     return [
         f"encoder '{options.encoder}' is not one of segmentation-models-pytorch's own"
         f"{'; did you mean ' + ' or '.join(near) + '?' if near else ', such as resnet50'}"
     ]
+
+
+def _unknown_timm(option: str, name: str, known: Collection[str]) -> list[str]:
+    """Return the problem of a name that timm does not have, with those that are like it."""
+    if name in known:
+        return []
+    plain, _, tag = name.partition(".")
+    if tag and plain in known:
+        hint = f"; leave out the tag of its weights: {plain}"
+    else:
+        near = difflib.get_close_matches(name, sorted(known), n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ", such as resnet18"
+    return [f"{option} '{name}' is not a name of timm's{hint}"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +138,8 @@ class FcnResNet50:
 
     weights: Sha256 | None = None
     """SHA-256 of the backbone's state dict in the store, or None for random."""
+
+    released: ClassVar[str] = "resnet50"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +150,23 @@ class SmallUnet:
     levels: Annotated[int, Ge(1), Le(6)] = 2
 
     @property
-    def side_multiple(self) -> int:
-        """Image sides must be multiples of this many pixels."""
-        return int(2**self.levels)
+    def sides(self) -> Sides:
+        """Image sides that it takes."""
+        return Sides(int(2**self.levels))
 
 
-CLASSIFIERS: Mapping[str, type[Any]] = {"resnet50": ResNet50, "small-cnn": SmallCnn}
+CLASSIFIERS: Mapping[str, type[Any]] = {"resnet50": ResNet50, "small-cnn": SmallCnn, "timm": Timm}
 SEGMENTERS: Mapping[str, type[Any]] = {
     "unet": Unet,
     "fcn-resnet50": FcnResNet50,
     "small-unet": SmallUnet,
 }
+
+
+def sides_of(options: Any) -> Sides:
+    """Return the image sides that a model with these options takes."""
+    sides: Sides = getattr(options, "sides", Sides())
+    return sides
 
 
 @dataclass(frozen=True, kw_only=True)

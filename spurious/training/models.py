@@ -3,7 +3,7 @@
 Shape legend: B batch, C channels, K classes of pixels, H height, W width, D features of an image, P
 of a pixel.
 
-torchvision and segmentation-models-pytorch are imported only by the models that need them.
+torchvision, segmentation-models-pytorch and timm are imported only by the models that need them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from spurious.config.models import FcnResNet50, ResNet50, SmallCnn, SmallUnet, Unet
+from spurious.config.models import (
+    FcnResNet50,
+    ResNet50,
+    SmallCnn,
+    SmallUnet,
+    Timm,
+    Unet,
+    sides_of,
+)
 from spurious.data.randomness import derive
 from spurious.errors import ConfigError
+from spurious.training.architectures import is_architecture, match_released, timm_body
 
 CLASSES = 2
 """Of images; of pixels, too, unless negative images have a class of their own."""
@@ -151,6 +160,21 @@ class ResNetModel(Model):
         return Embedded(self.head(images), images, None)
 
 
+class TimmModel(Model):
+    """A classifier of timm: its body ends in pooled features, which one linear layer takes."""
+
+    def __init__(self, body: Any) -> None:
+        super().__init__()
+        self.inner = body
+        features = getattr(body, "head_hidden_size", None) or body.num_features
+        self.head = nn.Linear(features, CLASSES)
+
+    def embedded(self, x: torch.Tensor) -> Embedded:
+        """(B, C, H, W) to (B, 2) logits and the pooled features."""
+        images = self.inner(_three_channels(x))
+        return Embedded(self.head(images), images, None)
+
+
 class SmpUnetModel(Model):
     """segmentation-models-pytorch's U-Net: the decoder's output is the pixel embedding."""
 
@@ -188,79 +212,62 @@ class FcnModel(Model):
         return Embedded(logits, deep, pixels)
 
 
-def _load(module: nn.Module, weights: str | None, load: LoadWeights, drop: tuple[str, ...]) -> None:
-    """Load a released state dict, leaving out its own classifier (keys that start with `drop`)."""
-    if weights is None:
+def _load(module: nn.Module, options: Any, load: LoadWeights) -> None:
+    """Load released weights into a module without a classifier, by `spurious.training.released`.
+
+    Raises:
+        ConfigError: they are of another architecture.
+    """
+    if options.weights is None:
         return
-    expected = {
-        key: value for key, value in module.state_dict().items() if not key.startswith(drop)
-    }
-    state = _strip_wrapper(load(weights), expected)
-    state = {key: value for key, value in state.items() if not key.startswith(drop)}
-    # files from before torch 0.4.1 do not count batches
-    missing = [
-        key for key in expected.keys() - state.keys() if not key.endswith("num_batches_tracked")
-    ]
-    unknown = list(state.keys() - expected.keys())
-    misshapen = [
-        key for key in expected.keys() & state.keys() if expected[key].shape != state[key].shape
-    ]
-    if odd := missing + unknown + misshapen:
+    match = match_released(load(options.weights), options.released, module)
+    if not match.fits:
         raise ConfigError(
-            f"weights {weights[:12]} do not fit this model: {len(missing)} tensors missing, "
-            f"{len(unknown)} unknown, {len(misshapen)} of another shape, e.g. "
-            f"{', '.join(sorted(odd)[:3])}; stage the weights of the same architecture"
+            f"weights {options.weights[:12]} do not fit this model ({options.released}): "
+            f"{match.describe_misfit()}; stage the weights of the same architecture"
         )
     # the encoders of segmentation-models-pytorch override `load_state_dict` with other signatures
-    nn.Module.load_state_dict(module, state, strict=False)
-
-
-def _strip_wrapper(
-    state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]
-) -> Mapping[str, torch.Tensor]:
-    """Strip what wrappers put before every name (`module.`, `model.encoder.`), where that fits."""
-    best = stripped = state
-    while stripped and len({key.partition(".")[0] for key in stripped}) == 1:
-        stripped = {key.partition(".")[2]: value for key, value in stripped.items()}
-        if len(stripped.keys() & expected.keys()) > len(best.keys() & expected.keys()):
-            best = stripped
-        if "" in stripped:
-            break
-    return best
+    nn.Module.load_state_dict(module, match.state, strict=False)
 
 
 def _resnet50(in_channels: int, options: ResNet50, classes: int, load: LoadWeights) -> Model:
     from torchvision.models import resnet50
 
-    model = resnet50(weights=None, num_classes=classes)
-    _load(model, options.weights, load, ("fc.",))
-    return ResNetModel(model)
+    model = ResNetModel(resnet50(weights=None, num_classes=classes))
+    _load(model.inner, options, load)
+    return model
+
+
+def _timm(in_channels: int, options: Timm, classes: int, load: LoadWeights) -> Model:
+    model = TimmModel(timm_body(options.architecture))
+    _load(model.inner, options, load)
+    return model
 
 
 def _unet(in_channels: int, options: Unet, classes: int, load: LoadWeights) -> Model:
     import segmentation_models_pytorch as smp
 
-    if options.encoder not in smp.encoders.get_encoder_names():
+    if not is_architecture(options.encoder):
         raise ConfigError(f"segmentation-models-pytorch has no encoder '{options.encoder}'")
     model = smp.Unet(
         encoder_name=options.encoder, encoder_weights=None, in_channels=3, classes=classes
     )
-    # released encoders come with a classifier that smp's own encoders leave out
-    _load(model.encoder, options.weights, load, ("fc.", "last_linear.", "classifier."))
+    _load(model.encoder, options, load)
     return SmpUnetModel(model)
 
 
 def _fcn_resnet50(in_channels: int, options: FcnResNet50, classes: int, load: LoadWeights) -> Model:
     from torchvision.models.segmentation import fcn_resnet50
 
-    model = fcn_resnet50(weights=None, weights_backbone=None, num_classes=classes)
-    _load(model.backbone, options.weights, load, ("fc.",))
-    return FcnModel(model)
+    model = FcnModel(fcn_resnet50(weights=None, weights_backbone=None, num_classes=classes))
+    _load(model.backbone, options, load)
+    return model
 
 
 BUILDERS: Mapping[str, Callable[[int, Any, int, LoadWeights], Model]] = {
     "resnet50": _resnet50,
     "small-cnn": lambda in_channels, options, classes, load: SmallCnnModel(in_channels, options),
+    "timm": _timm,
     "unet": _unet,
     "fcn-resnet50": _fcn_resnet50,
     "small-unet": lambda in_channels, options, classes, load: SmallUnetModel(
@@ -294,10 +301,10 @@ def build(
         ConfigError: image sides that the model cannot halve often enough, or unfit weights.
     """
     height, width, in_channels = image_shape
-    multiple = getattr(options, "side_multiple", 1)
-    if height % multiple or width % multiple:
+    sides = sides_of(options)
+    if not sides.take(height, width):
         raise ConfigError(
-            f"model '{name}' needs image sides that are multiples of {multiple}; this dataset is "
+            f"model '{name}' needs image sides {sides}; this dataset is "
             f"{height} x {width}: stage it at another size or choose another model"
         )
     with torch.random.fork_rng(devices=[]):

@@ -145,7 +145,16 @@ def _sentence(summary: str) -> str:
 def _add_stage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="a dataset such as siim-acr (see docs/data.md), or weights")
     parser.add_argument(
-        "origin", nargs="?", help="folder of the release, or weights file or hub:NAME"
+        "origin",
+        nargs="?",
+        help="folder of the release, or weights file, package:NAME or hub:NAME",
+    )
+    parser.add_argument(
+        "--for",
+        dest="architecture",
+        metavar="ARCHITECTURE",
+        help="what weights are for: an encoder such as resnet50 or tu-resnet50, or timm:NAME; "
+        "default: what they fit",
     )
     parser.add_argument(
         "--name", dest="dataset_name", help="name in the store; default: the dataset's"

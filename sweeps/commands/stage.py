@@ -93,17 +93,23 @@ def summarize_manifest(manifest: Manifest, store_url: str) -> dict[str, Any]:
     }
 
 
-def stage_weights(origin: str, store_url: str | None, *, as_json: bool = False) -> int:
-    """Stage pretrained weights and print the SHA-256 that a spec names."""
+def stage_weights(
+    origin: str, store_url: str | None, *, architecture: str | None = None, as_json: bool = False
+) -> int:
+    """Stage pretrained weights and print the SHA-256 that a spec names, and what they fit."""
     from sweeps.trial.weights import stage_weights as put_weights
 
     with store_session(choose_store_url(store_url)) as store:
         with keep_stdout_for_json(as_json):
-            sha256 = put_weights(store, origin)
+            weights = put_weights(store, origin, architecture)
         if as_json:
-            print_json({"sha256": sha256, "store": store.url})
-        else:
-            print(sha256)
+            print_json({"sha256": weights.sha256, "store": store.url, "fits": list(weights.fits)})
+            return 0
+        taken = f"{weights.tensors} tensors"
+        if weights.prefix:
+            taken += f" under the prefix '{weights.prefix}'"
+        note(f"{taken} fit {', '.join(weights.fits)}; {weights.left_out} of the file are left out")
+        print(weights.sha256)
     return 0
 
 

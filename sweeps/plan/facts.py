@@ -23,7 +23,7 @@ from sweeps.plan.plan import DatasetFacts, Plan, make_plan
 from sweeps.results.checking import check_results
 from sweeps.results.tables import committed_ids
 from sweeps.spec.model import GeneratorDataset, Spec
-from sweeps.spec.stored import weights_key
+from sweeps.spec.stored import read_fits, weights_key
 
 
 def facts_of(manifest: Manifest, images: Mapping[str, ImageCounts] | None = None) -> DatasetFacts:
@@ -138,17 +138,27 @@ def _check(plan: Plan, store: Store) -> Plan:
 
 
 def _check_weights(plan: Plan, store: Store) -> None:
-    """Refuse a plan whose missing trials begin from weights that the store lacks.
+    """Refuse a plan whose missing trials begin from weights that are missing or do not fit.
 
     Raises:
-        PlanError: they are not there.
+        PlanError: they are not there, or are of another architecture as far as staging knows.
     """
-    named = (getattr(trial.config.model, "weights", None) for trial in plan.missing)
-    for digest in sorted({digest for digest in named if digest is not None}):
+    models = {trial.config.model for trial in plan.missing}
+    named = {m for m in models if getattr(m, "weights", None) is not None}
+    for digest in sorted({model.weights for model in named}):
         if not store.exists(weights_key(digest)):
             raise PlanError(
                 f"weights {digest} are not in {store.url}: stage them first, "
                 "`sweeps stage weights FILE` or `sweeps stage weights hub:NAME`"
+            )
+    for model in sorted(named, key=lambda model: (model.weights, model.released)):
+        fits = read_fits(store, model.weights)
+        if fits is not None and model.released not in fits:
+            shown = ", ".join(fits[:5]) + (f" and {len(fits) - 5} more" if len(fits) > 5 else "")
+            raise PlanError(
+                f"weights {model.weights} do not fit {model.released}: they fit {shown}; name one "
+                "of these as the model, or see what is missing: "
+                f"`sweeps stage weights FILE --for {model.released}`"
             )
 
 

@@ -11,6 +11,7 @@ from itertools import product
 
 from spurious.config.fields import Negatives, SupervisionKind
 from spurious.config.methods import Ssl
+from spurious.config.models import sides_of
 from spurious.config.options import Budget, FitConfig, Specificity
 from spurious.data.attributes import GroupCounts
 from spurious.data.budget import find_excess
@@ -327,10 +328,10 @@ def _shape_problems(spec: Spec, cell: Cell, shape: tuple[int, int, int]) -> list
             f"{min(height, width)}; expected 1 to {min(height, width)}"
         )
     name, options = spec.model_for(cell.specificity)
-    multiple: int = getattr(options, "side_multiple", 1)
-    if height % multiple or width % multiple:
+    sides = sides_of(options)
+    if not sides.take(height, width):
         problems.append(
-            f"model: '{name}' needs image sides that are multiples of {multiple}, these are "
+            f"model: '{name}' needs image sides {sides}, these are "
             f"{height} x {width}; stage the dataset at another size or choose another model"
         )
     return problems

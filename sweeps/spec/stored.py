@@ -1,8 +1,9 @@
-"""Sweep YAMLs in the store by their hash: how a submitted sweep reaches its cluster."""
+"""What the store keeps by its hash: sweep YAMLs of submitted sweeps, and pretrained weights."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,23 @@ def stored_spec_key(digest: str) -> str:
 def weights_key(digest: str) -> str:
     """Return the key of the pretrained weights of a hash."""
     return f"weights/{digest}"
+
+
+def weights_record_key(digest: str) -> str:
+    """Return the key of what is known of pretrained weights: which architectures they fit."""
+    return f"{weights_key(digest)}.json"
+
+
+def read_fits(store: Store, digest: str) -> tuple[str, ...] | None:
+    """Return the architectures that weights were found to fit when they were staged.
+
+    Returns:
+        None where they were staged before this was recorded, or the record cannot be read.
+    """
+    try:
+        return tuple(json.loads(store.get(weights_record_key(digest)))["fits"])
+    except (NotFound, ValueError, KeyError, TypeError):
+        return None
 
 
 def put_spec(store: Store, text: str) -> str:

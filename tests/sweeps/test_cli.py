@@ -24,6 +24,7 @@ from tiny_sweeps import (
     tiny,
     wait_until,
 )
+from tiny_weights import tiny_release
 
 from cluster.stores.folder import FolderStore
 from spurious.errors import NumericalError
@@ -139,7 +140,7 @@ def test_the_store_is_the_option_else_the_specs_else_the_environments(
     sizes = ("image_size=16", "abnormality_size=4", "spurious_size=4", "prevalence=0.5")
     counts = ("n_train=40", "n_val=30", "n_test=30")
     options = [part for pair in (*sizes, *counts) for part in ("--set", pair)]
-    torch.save({"layer": torch.zeros(2)}, here / "weights.pth")
+    torch.save(tiny_release(), here / "weights.pth")
     commands = {
         "stage gaussian-squares": f"in {folder_store.url}\n",
         "plan tiny.yaml": "4 done, 0 to run",
@@ -159,10 +160,18 @@ def test_the_store_is_the_option_else_the_specs_else_the_environments(
         assert main([*command.split(), *more, "--json"]) == 0
         read_json(command.split()[0], capsys.readouterr().out)
     assert main(["stage", "weights", "weights.pth"]) == 0
-    sha256 = capsys.readouterr().out.strip()
+    captured = capsys.readouterr()
+    sha256 = captured.out.strip()
+    assert "fit timm:test_resnet, tu-test_resnet; 2 of the file are left out" in captured.err
     assert folder_store.exists(f"weights/{sha256}")
-    assert main(["stage", "weights", "weights.pth", "--json"]) == 0
-    assert read_json("stage", capsys.readouterr().out)["sha256"] == sha256
+    assert main(["stage", "weights", "weights.pth", "--for", "tu-test_resnet", "--json"]) == 0
+    document = read_json("stage", capsys.readouterr().out)
+    assert (document["sha256"], document["fits"]) == (sha256, ["tu-test_resnet"])
+    message = failed(capsys, "stage", "weights", "weights.pth", "--for", "resnet18")
+    assert "weights.pth does not fit resnet18: " in message
+    assert "--for is for `sweeps stage weights`" in failed(
+        capsys, "stage", "isic", "--for", "vgg11"
+    )
     assert "the store keeps no log of trial" in failed(capsys, "logs", "tiny", "--trial", trial)
 
     (here / "tiny.yaml").write_text(f"{TEXT}store: {here / 'of-the-spec'}\n")

@@ -62,7 +62,7 @@ def test_sides_that_cannot_be_halved_are_refused(
     name: str, options: Any, multiple: int, shape: tuple[int, int, int]
 ) -> None:
     """Before anything is built; the message names the multiple and the image's sides."""
-    assert options.side_multiple == multiple
+    assert options.sides.multiple == multiple
     with pytest.raises(ConfigError, match=rf"'{name}' .* multiples of {multiple}; .* {shape[0]} x"):
         build(name, options, shape, 0, no_weights)
 
@@ -151,6 +151,7 @@ def test_pixels_of_fcn_are_taken_before_dropout() -> None:
     ("name", "features", "pixels"),
     [
         ("resnet50", 2048, None),
+        ("timm", 1280, None),
         ("fcn-resnet50", 2048, (512, 8, 8)),
         ("unet", 2048, (16, 64, 64)),
         ("small-cnn", 64, None),

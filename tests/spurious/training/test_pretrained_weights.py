@@ -221,8 +221,9 @@ def test_files_that_are_no_weights_are_refused(data: bytes) -> None:
 
 def test_containers_of_other_things_are_refused() -> None:
     """A checkpoint of two models is not a flat mapping; that of one is unwrapped by its name."""
-    state = {"w": torch.zeros(1)}
-    with pytest.raises(DataError, match=r"no flat mapping .*it has teacher, student"):
-        read_state_dict(as_pth({"teacher": state, "student": state}), "file")
-    for name in ("state_dict", "model_state_dict", "model"):
-        assert list(read_state_dict(as_pth({"epoch": 3, name: state}), "file")) == ["w"]
+    state, other = {"w": torch.zeros(1)}, {"other": torch.zeros(1)}
+    with pytest.raises(DataError, match=r"no flat mapping .*it has generator, student"):
+        read_state_dict(as_pth({"generator": state, "student": state}), "file")
+    for name in ("state_dict", "model_state_dict", "model", "teacher"):
+        wrapped = {"epoch": 3, "student": other, name: state}
+        assert list(read_state_dict(as_pth(wrapped), "file")) == ["w"]

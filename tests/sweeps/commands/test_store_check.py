@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from fault_server import Serve
-from safetensors.torch import save
 from tiny_sweeps import read_json, run_here, stage_here, tiny
+from tiny_weights import tiny_file
 
 from cluster.datasets.keys import manifest_key
 from cluster.stores import open_store
@@ -33,7 +32,7 @@ def fill(store: Store, folder: Path) -> None:
     for path in (BEFORE / "store").rglob("*.*"):
         store.put(path.relative_to(BEFORE / "store").as_posix(), path.read_bytes())
     stage_here(store, load_spec(BEFORE / "before.yaml"))  # for counts per image
-    (folder / "weights").write_bytes(save({"layer.weight": torch.zeros(2)}))
+    (folder / "weights").write_bytes(tiny_file())
     stage_weights(store, str(folder / "weights"))
     put_spec(store, "name: tiny\n")
     record_failure(store, {"trial_id": "ab" * 8, "attempt": "cd" * 6})

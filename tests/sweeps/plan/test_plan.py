@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from sweeps.plan.plan import DatasetFacts, fit_config, make_plan
 from sweeps.plan.prices import cell_price
 from sweeps.plan.render import as_dict, as_text
 from sweeps.spec.model import GeneratorDataset, Spec, parse_spec
-from sweeps.spec.stored import weights_key
+from sweeps.spec.stored import weights_key, weights_record_key
 
 
 def test_a_plan_has_a_trial_per_cell_and_seed() -> None:
@@ -349,3 +350,36 @@ def test_weights_that_are_not_in_the_store_are_refused(folder_store: FolderStore
         plan_on(spec, folder_store)
     folder_store.put(weights_key("ab" * 32), b"any")
     assert plan_on(spec, folder_store).missing
+
+
+def test_weights_of_another_architecture_are_refused(folder_store: FolderStore) -> None:
+    """As staging recorded what they fit; weights from before there was a record are not."""
+    digest = "ab" * 32
+    folder_store.put(weights_key(digest), b"any")
+    models = {
+        "resnet50": {"name": "resnet50"},
+        "timm:resnet18": {"name": "timm", "architecture": "resnet18"},
+    }
+    specs = {
+        released: parse_spec(
+            TEXT,
+            overrides={
+                "axes.specificity": ["label"],
+                "model.classifier": {**model, "weights": digest},
+            },
+        )
+        for released, model in models.items()
+    }
+    for record in (None, b"damaged", b'{"fits": ["resnet50", "timm:resnet50"]}'):
+        if record is not None:
+            folder_store.put(weights_record_key(digest), record)
+        assert plan_on(specs["resnet50"], folder_store).missing
+        if record is None or b"fits" not in record:
+            assert plan_on(specs["timm:resnet18"], folder_store).missing
+    expected = (
+        f"weights {digest} do not fit timm:resnet18: they fit resnet50, timm:resnet50; name one of "
+        "these as the model, or see what is missing: "
+        "`sweeps stage weights FILE --for timm:resnet18`"
+    )
+    with pytest.raises(PlanError, match=re.escape(expected)):
+        plan_on(specs["timm:resnet18"], folder_store)

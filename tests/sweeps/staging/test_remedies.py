@@ -16,10 +16,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
-from safetensors.torch import save
 from sample_records import make_records, stage, write
 from tiny_sweeps import FILMS
+from tiny_weights import tiny_file
 
 from cluster.datasets.commit import commit_manifest
 from cluster.datasets.image_counts import read_image_counts, write_image_counts
@@ -251,7 +250,7 @@ def plan_films(store: FolderStore, folder: Path) -> None:
 def weights_file(folder: Path) -> str:
     """A file with weights."""
     path = folder / "weights.safetensors"
-    path.write_bytes(save({"layer.weight": torch.zeros(2)}))
+    path.write_bytes(tiny_file())
     return str(path)
 
 
@@ -262,7 +261,7 @@ def load(store: FolderStore, folder: Path) -> None:
 
 def damage_weights(store: FolderStore, folder: Path) -> None:
     """Stage weights, and zero a part of what is stored; then load them."""
-    key = weights_key(stage_weights(store, weights_file(folder)))
+    key = weights_key(stage_weights(store, weights_file(folder)).sha256)
     store.put(key, store.get(key)[:-4] + bytes([1, 2, 3, 4]))
     load(store, folder)
 
