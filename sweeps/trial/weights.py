@@ -71,7 +71,8 @@ def read_state_dict(data: bytes, origin: str) -> Mapping[str, torch.Tensor]:
         DataError: neither format, or not a flat mapping of names to tensors.
     """
     try:
-        if data.startswith((b"PK", b"\x80")):
+        # a safetensors file begins with the length of its header, of which any bytes may come
+        if data.startswith((b"PK", b"\x80")) and data[8:9] != b"{":
             with torch.serialization.safe_globals(_NUMPY_SCALARS):
                 state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         else:

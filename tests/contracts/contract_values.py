@@ -107,7 +107,7 @@ GENERATOR_VALUES: Mapping[str, GeneratorValues] = {
 MODEL_VALUES: Mapping[str, Mapping[str, Any]] = {
     "resnet50": {},
     "small-cnn": {"channels": 4},
-    "timm": {"architecture": "test_resnet"},
+    "timm": {"architecture": "test_efficientnet"},
     "unet": {"encoder": "resnet18"},
     "fcn-resnet50": {},
     "small-unet": {"channels": 4},

@@ -227,3 +227,14 @@ def test_containers_of_other_things_are_refused() -> None:
     for name in ("state_dict", "model_state_dict", "model", "teacher"):
         wrapped = {"epoch": 3, "student": other, name: state}
         assert list(read_state_dict(as_pth(wrapped), "file")) == ["w"]
+
+
+@pytest.mark.parametrize("length", [0x4B50, 0x0280])
+def test_safetensors_whose_header_has_another_format_s_first_bytes(length: int) -> None:
+    """The first bytes are the header's length; a zip file and a pickle begin with two of them."""
+    state = {"w": torch.arange(3.0)}
+    note = safetensors.torch.save(state, {"note": ""})
+    padding = length - int.from_bytes(note[:8], "little")
+    data = safetensors.torch.save(state, {"note": "x" * padding})
+    assert int.from_bytes(data[:8], "little") == length
+    assert torch.equal(read_state_dict(data, "file")["w"], state["w"])
