@@ -128,12 +128,12 @@ def match_released(state: State, name: str, module: nn.Module | None = None) -> 
     best = match(state, target)
     if best.fits or all(name == key for name, key in target.keys.items()):
         return best
-    own = Target(
+    as_saved = Target(
         {key: key for key in target.keys.values()},
         {key: target.shapes[name] for name, key in target.keys.items()},
         lambda name: False,
     )
-    saved = match(state, own)
+    saved = match(state, as_saved)
     return saved if saved.fits else best
 
 

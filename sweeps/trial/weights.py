@@ -13,7 +13,7 @@ import importlib.util
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,11 @@ from sweeps.spec.stored import read_fits, weights_key, weights_record_key
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "teacher")
 """Names under which checkpoints of trainers hold a model's state dict, the first that is there."""
-_NUMPY_SCALARS: Sequence[Any] = (
+_NUMPY_SCALARS: list[Any] = [
     np.float64(0).__reduce__()[0],
     np.dtype,
     *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)),
-)
+]
 """What pickled numbers of numpy name: learning rates and scores in trainers' checkpoints."""
 _SUFFIXES = (".pth", ".pt", ".safetensors")
 
@@ -106,7 +106,7 @@ def _reason(data: bytes, error: Exception) -> str:
             "`torch.save(model.state_dict(), FILE)`"
         )
     if "weights_only" in text:  # torch recommends to run the file's code
-        text = "it is no pickle of tensors alone; save a state dict by `torch.save`"
+        text = "its pickle does not hold tensors alone; save a state dict by `torch.save`"
     return f"{type(error).__name__}: {text.partition(chr(10))[0]}"
 
 

@@ -129,7 +129,7 @@ def read_json(verb: str, printed: str) -> dict[str, Any]:
     """Parse the JSON document that a verb printed; it has the fields that `--help` names."""
     document: dict[str, Any] = json.loads(printed)
     [fields] = [known.json_fields.keys() for known in VERBS if known.name == verb]
-    either = {"sha256"} if verb == "stage" else set()
+    either = {"sha256", "fits"} if verb == "stage" else set()
     assert document.keys() == fields - either or document.keys() == either | {"store"}
     return document
 
