@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 
+from spurious.config import releases
 from spurious.config.fields import Probability, Seed, problems
 
 
@@ -110,4 +111,8 @@ class IsicOptions:
     traps: str | None = None
 
 
-READERS: Mapping[str, type[Any]] = {"isic": IsicOptions, "siim-acr": SiimAcrOptions}
+READERS: Mapping[str, type[Any]] = {
+    "isic": IsicOptions,
+    "rsna-pneumonia": releases.RsnaPneumoniaOptions,
+    "siim-acr": SiimAcrOptions,
+}

@@ -25,9 +25,9 @@ def read_rows(
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line number from 1, cells by column name) of every non-empty row.
 
-    Spaces around names and cells are dropped, a byte-order mark is accepted, and columns beyond
-    `columns` are yielded too. A row with fewer or more cells than the header, or with a cell that
-    a spreadsheet has cut, is reported and left out.
+    Spaces around names and cells are dropped, a byte-order mark is accepted, empty names at the
+    end of the header are nothing, and columns beyond `columns` are yielded too. A row with fewer or
+    more cells than the header, or with a cell that a spreadsheet has cut, is reported and left out.
 
     Args:
         path: A UTF-8 CSV file with a header line; one whose name ends in `.gz` is gzipped.
@@ -69,6 +69,8 @@ def _wrong_row(cells: Sequence[str], header: Sequence[str]) -> str | None:
     """Return what is wrong with a row, or None; empty cells beyond the header are nothing."""
     if len(cells) < len(header) or any(cell.strip() for cell in cells[len(header) :]):
         return f"{len(cells)} cells instead of {len(header)}"
+    if max(map(len, cells)) <= min(_CUT_AT) - _LAST_NUMBER:
+        return None
     for name, cell in zip(header, cells, strict=False):
         for limit, program in _CUT_AT.items():
             if limit - _LAST_NUMBER < len(cell.lstrip()) <= limit or len(cell) == limit:
@@ -101,6 +103,8 @@ def _text(path: Path) -> str:
 
 def _header(path: Path, cells: list[str], columns: Sequence[str]) -> list[str]:
     header = [cell.strip() for cell in cells]
+    while len(header) > 1 and not header[-1]:  # `Bbox [x,y,w,h],,,`
+        header.pop()
     missing = [column for column in columns if column not in header]
     twice = [column for column in columns if header.count(column) > 1]
     if twice:
