@@ -115,4 +115,5 @@ READERS: Mapping[str, type[Any]] = {
     "isic": IsicOptions,
     "rsna-pneumonia": releases.RsnaPneumoniaOptions,
     "siim-acr": SiimAcrOptions,
+    "vindr-cxr": releases.VindrCxrOptions,
 }

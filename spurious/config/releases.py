@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 
 from spurious.config.fields import Pattern, Seed, problems
 
@@ -31,12 +32,27 @@ def parse_names(names: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
 
 
-def find_share_problem(shares: str) -> list[str]:
-    """Return what is wrong with shares, for `problems` of options that have a `split`."""
-    parsed = parse_shares(shares)
-    if min(parsed) > 0 and abs(sum(parsed) - 1) < 1e-6:
-        return []
-    return [f"split {shares} adds up to {sum(parsed):g}; expected three shares above 0 of 1"]
+def _find_problems(options: Any) -> list[str]:
+    """Return what is wrong with shares and with lists of names."""
+    found = []
+    shares = parse_shares(options.split) if hasattr(options, "split") else (0.5, 0.25, 0.25)
+    if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+        found.append(
+            f"split {options.split} adds up to {sum(shares):g}; expected three shares above 0 that "
+            "add up to 1"
+        )
+    positive = parse_names(getattr(options, "positive", "any"))
+    if not positive:
+        found.append("positive names no finding; expected one or more, with commas between them")
+    for name in parse_names(getattr(options, "attributes", "")):
+        if name in positive:
+            found.append(f"attributes has {name}, which is positive; expected other findings")
+    return found
+
+
+def name_attribute(finding: str) -> str:
+    """Return a finding's name as that of an attribute: `Pleural effusion` is `pleural_effusion`."""
+    return re.sub(r"[^a-z0-9]+", "_", finding.lower()).strip("_")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +70,30 @@ class RsnaPneumoniaOptions:
     seed: Seed = 0
 
 
-@problems.register(RsnaPneumoniaOptions)
-def _(options: RsnaPneumoniaOptions) -> list[str]:
-    return find_share_problem(options.split)
+@dataclass(frozen=True, kw_only=True)
+class VindrCxrOptions:
+    """How VinDr-CXR is read and down-sampled: boxes of several readers, fused; no masks.
+
+    Attributes:
+        image_size: Side of the staged images in pixels.
+        positive: Findings of label 1, with commas between them.
+        attributes: Findings that are the spurious attributes, likewise.
+        min_readers: Fewest radiologists who drew a box that is kept.
+        overlap: Intersection over union from which two boxes are of one finding.
+        disputed: What films are on which fewer drew a positive finding.
+        split: Shares of train, val and test, which are drawn.
+        seed: Another seed draws other splits.
+    """
+
+    image_size: Side = 512
+    positive: str = "Pneumothorax"
+    attributes: str = "Pleural effusion"
+    min_readers: Annotated[int, Ge(1), Le(17)] = 2
+    overlap: Annotated[float, Gt(0.0), Le(1.0)] = 0.4
+    disputed: Literal["negative", "leave-out"] = "negative"
+    split: Shares = "0.7/0.1/0.2"
+    seed: Seed = 0
+
+
+for _cls in (RsnaPneumoniaOptions, VindrCxrOptions):
+    problems.register(_cls)(_find_problems)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 
 from spurious.readers.issues import ReaderIssues
 
@@ -25,6 +26,29 @@ def check_rests(
             f"{len(lone_rows)} of its names have no image ({name_some(lone_rows)}); where they are "
             "the same, spell them alike, and else remove the images or the rows"
         )
+
+
+def join_rows(
+    files: Mapping[str, Path], rows: Collection[str], table: str, issues: ReaderIssues
+) -> dict[str, Path]:
+    """Return the files that have a row, in order of their names; rests of both sides are reported.
+
+    Args:
+        files: By name, as the table spells it.
+        rows: Names in the table.
+        table: What the table is called.
+        issues: Receives rests, and that nothing fits.
+    """
+    joined = {name: files[name] for name in sorted(files.keys() & set(rows))}
+    if issues.count:
+        return joined
+    check_rests(files.keys(), rows, table, issues)
+    if not joined and not issues.count and files and rows:
+        issues.add(
+            f"no row of {table} matches an image (a row is of '{min(rows)[:80]}', an image is "
+            f"'{min(files)[:80]}'); use the table and the images of one release"
+        )
+    return joined
 
 
 def name_some(names: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from spurious.generators.chest.half_real_writer import write_half_real
 from spurious.generators.chest.siim_writer import write_siim_acr
 from spurious.generators.releases.films import FilmOptions
 from spurious.generators.releases.rsna_writer import write_rsna_pneumonia
+from spurious.generators.releases.vindr_writer import write_vindr_cxr
 from spurious.generators.skin.isic_writer import write_isic
 from spurious.generators.skin.skin_phantom import SkinPhantom
 from sweeps.commands.output import print_json
@@ -28,6 +29,7 @@ PHANTOMS: Mapping[str, _Phantom] = {
     "isic": (SkinPhantom, write_isic),
     "rsna-pneumonia": (FilmOptions, write_rsna_pneumonia),
     "siim-acr": (ChestPhantom, write_siim_acr),
+    "vindr-cxr": (FilmOptions, write_vindr_cxr),
 }
 """Format to the phantom's options and what writes it."""
 

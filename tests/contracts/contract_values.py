@@ -23,6 +23,7 @@ from spurious.generators.chest.chest_phantom import ChestPhantom
 from spurious.generators.chest.siim_writer import write_siim_acr
 from spurious.generators.releases.films import FilmOptions
 from spurious.generators.releases.rsna_writer import write_rsna_pneumonia
+from spurious.generators.releases.vindr_writer import write_vindr_cxr
 from spurious.generators.skin.isic_writer import write_isic
 from spurious.generators.skin.skin_phantom import SkinPhantom
 from spurious.scoring import registry
@@ -78,17 +79,17 @@ _CHEST = ChestPhantom(n_train=4, n_val=2, n_test=2, size=128, prevalence=0.5, se
 _FILMS = FilmOptions(n_train=8, n_val=4, n_test=4, size=128, seed=5)
 _SKIN = SkinPhantom(n_train=4, n_val=2, n_test=2, prevalence=0.5, width=64, seed=3)
 
+_DRAWN = {"image_size": 32, "split": "0.5/0.25/0.25"}
+
 READER_VALUES: Mapping[str, ReaderValues] = {
     "isic": ReaderValues(lambda out: write_isic(out, _SKIN), {"image_size": 32}, "*.jpg", 8),
     "rsna-pneumonia": ReaderValues(
-        lambda out: write_rsna_pneumonia(out, _FILMS),
-        {"image_size": 32, "split": "0.5/0.25/0.25"},
-        "*.dcm",
-        16,
+        lambda out: write_rsna_pneumonia(out, _FILMS), _DRAWN, "*.dcm", 16
     ),
     "siim-acr": ReaderValues(
         lambda out: write_siim_acr(out, _CHEST), {"image_size": 32}, "*.dcm", 8
     ),
+    "vindr-cxr": ReaderValues(lambda out: write_vindr_cxr(out, _FILMS), _DRAWN, "*.dicom", 16),
 }
 
 

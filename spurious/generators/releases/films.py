@@ -12,6 +12,7 @@ from annotated_types import Ge, Le
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from scipy import ndimage
 
 from spurious.config.fields import Probability, Seed
 from spurious.data.randomness import generator
@@ -75,6 +76,10 @@ class PhantomFilm:
     age: int
     _config: ChestPhantom
 
+    def make_uid(self) -> str:
+        """Return a UID of the film's own."""
+        return ".".join(["1.2.276.0.7230010.3.1.4.8323329", *map(str, self.case.uid_tail)])
+
     def lungs(self) -> tuple[Mask, Mask]:
         """Return the masks of the lungs, that on the left of the film first."""
         left, right = self._draw_anatomy().lungs
@@ -129,6 +134,15 @@ def draw_films(options: FilmOptions, progress: Progress | None = None) -> Iterat
         yield PhantomFilm(case, pixels, finding, age, config)
         if progress is not None:
             progress(done, len(cases))
+
+
+def find_boxes(mask: Mask) -> list[tuple[int, int, int, int]]:
+    """Return x, y, width and height of the box around each component of a mask."""
+    labelled, _ = ndimage.label(mask, structure=[[1] * 3] * 3)
+    return [
+        (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+        for rows, columns in ndimage.find_objects(labelled)
+    ]
 
 
 def prepare_folder(folder: Path) -> None:

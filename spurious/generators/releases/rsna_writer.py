@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scipy import ndimage
-
 from spurious.generators.releases.dicom_films import save_dicom
 from spurious.generators.releases.films import (
     FilmOptions,
-    Mask,
     PhantomFilm,
     Progress,
     draw_films,
+    find_boxes,
     prepare_folder,
     write_lines,
 )
@@ -34,27 +32,13 @@ def write_rsna_pneumonia(
     for film in draw_films(options, progress):
         name = film.case.patient_id
         path = folder / "stage_2_train_images" / f"{name}.dcm"
-        save_dicom(path, film.pixels, _tags(film), uid=f"1.2.276.0.7230010.3.1.4.{path_id(film)}")
+        save_dicom(path, film.pixels, _tags(film), uid=film.make_uid())
         rows = [f"{x}.0,{y}.0,{w}.0,{h}.0,1" for x, y, w, h in find_boxes(film.finding)]
         boxes += [f"{name},{row}" for row in rows or [",,,,0"]]
         kind = "Lung Opacity" if rows else ("Normal", "No Lung Opacity / Not Normal")[film.age % 2]
         classes += [f"{name},{kind}"] * max(1, len(rows))
     write_lines(folder / "stage_2_detailed_class_info.csv", classes)
     write_lines(folder / "stage_2_train_labels.csv", boxes)
-
-
-def path_id(film: PhantomFilm) -> str:
-    """Return the end of a film's UID."""
-    return ".".join(str(number) for number in film.case.uid_tail)
-
-
-def find_boxes(mask: Mask) -> list[tuple[int, int, int, int]]:
-    """Return x, y, width and height of the box around each component of a mask."""
-    labelled, _ = ndimage.label(mask, structure=[[1] * 3] * 3)
-    return [
-        (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
-        for rows, columns in ndimage.find_objects(labelled)
-    ]
 
 
 def _tags(film: PhantomFilm) -> dict[str, object]:

@@ -10,15 +10,15 @@ from spurious.config.releases import RsnaPneumoniaOptions
 from spurious.data.records import Record
 from spurious.errors import DataError
 from spurious.readers.base import FolderReader, Index, name_and_hash
-from spurious.readers.boxes import shrink_boxes
 from spurious.readers.dicom import read_film
 from spurious.readers.dicom_tags import describe_patient
 from spurious.readers.issues import ReaderIssues
-from spurious.readers.joins import check_rests
+from spurious.readers.joins import join_rows
 from spurious.readers.pick_files import find_named, find_table
 from spurious.readers.resize import shrink_image
 from spurious.readers.rsna_pneumonia.rsna_tables import Film, read_boxes, read_classes
 from spurious.readers.split_draw import draw_splits
+from spurious.readers.staged_boxes import fit_boxes
 
 IMAGES, TABLE = "stage_2_train_images", "stage_2_train_labels.csv"
 CLASSES = "stage_2_detailed_class_info.csv"
@@ -65,10 +65,6 @@ class RsnaPneumonia(FolderReader[RsnaPneumoniaOptions, RsnaIndex]):
         film, pixels = contents.films[sample_id], read_film(path).pixels
         covariates = describe_patient(path)
         view = covariates["view"]
-        try:
-            boxes = shrink_boxes(film.boxes, pixels.shape, side)
-        except DataError as error:
-            raise DataError(f"{TABLE} line {film.line}, film {sample_id}: {error}") from error
         return Record(
             sample_id=sample_id,
             patient_id=sample_id,
@@ -78,7 +74,9 @@ class RsnaPneumonia(FolderReader[RsnaPneumoniaOptions, RsnaIndex]):
             mask=None,
             abnormalities=len(film.boxes),
             attributes={"ap": view == "AP" if view in ("AP", "PA") else None},
-            boxes=boxes,
+            boxes=fit_boxes(
+                film.boxes, pixels.shape, side, f"{TABLE} line {film.line}, film {sample_id}"
+            ),
             covariates={**covariates, "class": contents.classes.get(sample_id)},
         )
 
@@ -95,14 +93,7 @@ class RsnaPneumonia(FolderReader[RsnaPneumoniaOptions, RsnaIndex]):
                 classes = read_classes(find_table(self.folder, None, [CLASSES], ""), issues)
         except DataError as error:
             issues.add(str(error))
-        images = {film: paths[film] for film in sorted(paths.keys() & films.keys())}
-        if not issues.count:
-            check_rests(paths.keys(), films.keys(), TABLE, issues)
-        if not images and not issues.count:
-            issues.add(
-                f"no row of {TABLE} matches a film (a row is of '{min(films)}', a film is "
-                f"'{min(paths)}'); use the table and the films of one release"
-            )
+        images = join_rows(paths, films, TABLE, issues)
         issues.raise_if_any(self.name)
         size, options = self.options.image_size, self.options
         strata = {film: (int(bool(films[film].boxes)),) for film in images}

@@ -6,20 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from spurious.readers.boxes import Box
+import numpy as np
+from numpy.typing import NDArray
+
+from spurious.errors import DataError
 from spurious.readers.issues import ReaderIssues
+from spurious.readers.marks.boxes import read_box
 from spurious.readers.tables import read_rows
 
 _BOX = ("x", "y", "width", "height")
 _COLUMNS = ("patientId", *_BOX, "Target")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Film:
     """What the box table says of one film: its line and boxes; none means no pneumonia."""
 
     line: int
-    boxes: tuple[Box, ...]
+    boxes: tuple[NDArray[np.float64], ...]
 
 
 def read_boxes(path: Path, issues: ReaderIssues) -> dict[str, Film]:
@@ -32,12 +36,14 @@ def read_boxes(path: Path, issues: ReaderIssues) -> dict[str, Film]:
     before = issues.count
     for line, cells in read_rows(path, _COLUMNS, issues):
         film, where = cells["patientId"], f"{path.name} line {line}"
-        box = _parse_box(cells)
+        try:
+            box = _parse_box(cells)
+        except DataError as error:
+            issues.add(f"{where}: {error}; restore the line from the release")
+            continue
         known = films.get(film)
         if not film:
             issues.add(f"{where}: no patientId; restore the line from the release")
-        elif isinstance(box, str):
-            issues.add(f"{where}: {box}; restore the line from the release")
         elif known is None:
             films[film] = Film(line, () if box is None else (box,))
         elif bool(known.boxes) != (box is not None):
@@ -45,7 +51,7 @@ def read_boxes(path: Path, issues: ReaderIssues) -> dict[str, Film]:
                 f"{where}: film {film} has Target {cells['Target']} here and another in line "
                 f"{known.line}; remove one"
             )
-        elif box is not None and box not in known.boxes:
+        elif box is not None and not any((box == other).all() for other in known.boxes):
             films[film] = Film(known.line, (*known.boxes, box))
     if not films and issues.count == before:
         issues.add(f"{path.name}: no rows under its header; restore the file from the release")
@@ -60,17 +66,13 @@ def read_classes(path: Path, issues: ReaderIssues) -> Mapping[str, str]:
     }
 
 
-def _parse_box(cells: Mapping[str, str]) -> Box | str | None:
-    """Return a row's box, None where it says that there is none, or what is wrong."""
-    numbers = [cells[name] for name in _BOX]
+def _parse_box(cells: Mapping[str, str]) -> NDArray[np.float64] | None:
+    """Return a row's box; None where it says that there is none."""
     if cells["Target"] not in ("0", "1"):
-        return f"Target is '{cells['Target'][:40]}' instead of 0 or 1"
-    if cells["Target"] == "0":
-        return None if not any(numbers) else "Target is 0, but there is a box"
-    try:
-        x, y, width, height = (float(number) for number in numbers)
-    except ValueError:
-        return f"Target is 1, but its box is '{' '.join(numbers)[:80]}'"
-    if not (0 <= x < 1e5 and 0 <= y < 1e5 and 0 < width < 1e5 and 0 < height < 1e5):
-        return f"box of {width:g} x {height:g} pixels at ({x:g}, {y:g})"
-    return x, y, x + width, y + height
+        raise DataError(f"Target is '{cells['Target'][:40]}' instead of 0 or 1")
+    box = read_box([cells[name] for name in _BOX], "x y width height")
+    if (box is not None) != (cells["Target"] == "1"):
+        raise DataError(
+            f"Target is {cells['Target']}, but there is {'no' * (box is None) or 'a'} box"
+        )
+    return box

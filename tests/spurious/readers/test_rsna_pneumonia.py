@@ -79,8 +79,8 @@ def test_view_is_the_attribute(folder: Path) -> None:
     ("line", "part"),
     [
         ("well,1,2,3,4,0", "Target is 0, but there is a box"),
-        ("new,,,,,1", "Target is 1, but its box is"),
-        ("new,1,2,0,4,1", "box of 0 x 4 pixels"),
+        ("new,,,,,1", "Target is 1, but there is no box"),
+        ("new,1,2,0,4,1", "0 wide and 4 high"),
         ("sick,,,,,0", "has Target 0 here and another in line 2"),
         ("new,1,2,3,4,2", "Target is '2' instead of 0 or 1"),
         (",1,2,3,4,1", "no patientId"),
@@ -93,10 +93,15 @@ def test_a_row_that_contradicts_itself_is_named(folder: Path, line: str, part: s
     assert part in text
 
 
-def test_a_box_outside_its_film_is_named(folder: Path) -> None:
-    """Such a table is of other films, or boxes are corners instead of sizes."""
+def test_a_box_outside_its_film_is_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One that goes past the border is clipped with a warning."""
     write_text(folder / "stage_2_train_labels.csv", TABLE.replace("20.0,30.0", "60.0,30.0"))
-    with pytest.raises(DataError, match=r"line 2, film sick: box from \(10, 4\) to \(70, 34\)"):
+    boxes = reader(folder).load("sick").boxes
+    assert boxes is not None
+    assert boxes[0].tolist() == [5, 2, 32, 17]
+    assert "line 2, film sick: a box goes 6 pixels past the border" in caplog.text
+    write_text(folder / "stage_2_train_labels.csv", TABLE.replace("10.0,4.0", "80.0,4.0"))
+    with pytest.raises(DataError, match=r"line 2, film sick: box from x, y .* lies outside"):
         reader(folder).load("sick")
 
 
