@@ -112,6 +112,7 @@ class IsicOptions:
 
 
 READERS: Mapping[str, type[Any]] = {
+    "covid-radiography": releases.CovidRadiographyOptions,
     "isic": IsicOptions,
     "rsna-pneumonia": releases.RsnaPneumoniaOptions,
     "siim-acr": SiimAcrOptions,

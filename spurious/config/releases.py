@@ -21,6 +21,10 @@ Shares = Annotated[
 """Shares of train, val and test."""
 
 
+COVID_CLASSES = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
+"""Of the COVID-19 Radiography Database, as its folders are called."""
+
+
 def parse_shares(shares: str) -> tuple[float, float, float]:
     """Return the shares of train, val and test."""
     train, val, test = (float(share) for share in shares.split("/"))
@@ -53,6 +57,43 @@ def _find_problems(options: Any) -> list[str]:
 def name_attribute(finding: str) -> str:
     """Return a finding's name as that of an attribute: `Pleural effusion` is `pleural_effusion`."""
     return re.sub(r"[^a-z0-9]+", "_", finding.lower()).strip("_")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CovidRadiographyOptions:
+    """How the COVID-19 Radiography Database is read and down-sampled, with masks of the lungs.
+
+    Attributes:
+        image_size: Side of the staged images in pixels; films have 299.
+        positive: Classes of label 1, with commas between them: COVID, Lung_Opacity, Normal, Viral
+            Pneumonia.
+        negative: Classes of label 0, likewise; empty: all others.
+        source: A part of the URLs in the workbooks; films from there have the attribute `source`.
+            Empty: the set has no attribute.
+        split: Shares of train, val and test, which are drawn.
+        seed: Another seed draws other splits.
+    """
+
+    image_size: Annotated[int, Ge(8), Le(299)] = 256
+    positive: str = "COVID"
+    negative: str = ""
+    source: str = ""
+    split: Shares = "0.7/0.1/0.2"
+    seed: Seed = 0
+
+
+@problems.register(CovidRadiographyOptions)
+def _(options: CovidRadiographyOptions) -> list[str]:
+    found = _find_problems(options)
+    for option in ("positive", "negative"):
+        for name in parse_names(getattr(options, option)):
+            if name not in COVID_CLASSES:
+                found.append(f"{option} has '{name}'; expected some of {', '.join(COVID_CLASSES)}")
+    if both := {*parse_names(options.positive)} & {*parse_names(options.negative)}:
+        found.append(f"negative has {min(both)}, which is positive; expected other classes")
+    if {*COVID_CLASSES} <= {*parse_names(options.positive)}:
+        found.append("positive has all classes, so none is left for label 0")
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -187,7 +187,7 @@ def _add_data_remove(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_phantom(parser: argparse.ArgumentParser) -> None:
-    formats = ["isic", "rsna-pneumonia", "siim-acr", "vindr-cxr"]
+    formats = ["covid-radiography", "isic", "rsna-pneumonia", "siim-acr", "vindr-cxr"]
     parser.add_argument("name", choices=formats, help="the format")
     parser.add_argument("folder", type=Path, help="where to; must be new or empty")
     _add_set(parser, "an option of the phantom, e.g. n_train=200")

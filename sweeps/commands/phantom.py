@@ -14,6 +14,7 @@ from spurious.generators.chest.chest_phantom import ChestPhantom
 from spurious.generators.chest.half_real import HalfRealChest
 from spurious.generators.chest.half_real_writer import write_half_real
 from spurious.generators.chest.siim_writer import write_siim_acr
+from spurious.generators.releases.covid_writer import write_covid_radiography
 from spurious.generators.releases.films import FilmOptions
 from spurious.generators.releases.rsna_writer import write_rsna_pneumonia
 from spurious.generators.releases.vindr_writer import write_vindr_cxr
@@ -26,6 +27,7 @@ from sweeps.staging.sources import options_from_command
 
 _Phantom = tuple[type[Any], Callable[[Path, Any, Callable[[int, int], None]], None]]
 PHANTOMS: Mapping[str, _Phantom] = {
+    "covid-radiography": (FilmOptions, write_covid_radiography),
     "isic": (SkinPhantom, write_isic),
     "rsna-pneumonia": (FilmOptions, write_rsna_pneumonia),
     "siim-acr": (ChestPhantom, write_siim_acr),

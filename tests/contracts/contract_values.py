@@ -21,6 +21,7 @@ from spurious.config import datasets, methods, models
 from spurious.config.models import Aggregation
 from spurious.generators.chest.chest_phantom import ChestPhantom
 from spurious.generators.chest.siim_writer import write_siim_acr
+from spurious.generators.releases.covid_writer import write_covid_radiography
 from spurious.generators.releases.films import FilmOptions
 from spurious.generators.releases.rsna_writer import write_rsna_pneumonia
 from spurious.generators.releases.vindr_writer import write_vindr_cxr
@@ -82,6 +83,12 @@ _SKIN = SkinPhantom(n_train=4, n_val=2, n_test=2, prevalence=0.5, width=64, seed
 _DRAWN = {"image_size": 32, "split": "0.5/0.25/0.25"}
 
 READER_VALUES: Mapping[str, ReaderValues] = {
+    "covid-radiography": ReaderValues(
+        lambda out: write_covid_radiography(out, _FILMS),
+        {**_DRAWN, "source": "padchest"},
+        "images/*.png",
+        16,
+    ),
     "isic": ReaderValues(lambda out: write_isic(out, _SKIN), {"image_size": 32}, "*.jpg", 8),
     "rsna-pneumonia": ReaderValues(
         lambda out: write_rsna_pneumonia(out, _FILMS), _DRAWN, "*.dcm", 16
