@@ -48,8 +48,10 @@ def assert_whole(source: RecordSource, images: int) -> None:
             assert record.mask.shape == record.image.shape[:2]
             assert record.mask.dtype == np.bool_
         assert source.partial or (record.mask is not None and record.boxes is None)
-        assert record.mask.any() or not record.label
-        assert (record.abnormalities > 0) == bool(record.mask.any())
+        regions = record.mask if record.mask is not None else record.boxes
+        drawn = regions is not None and bool(regions.any())
+        assert drawn or not record.label or regions is None
+        assert (record.abnormalities > 0) == drawn
         assert tuple(sorted(record.attributes)) == tuple(sorted(source.attribute_names))
     assert source.provenance()
     copy: RecordSource = pickle.loads(pickle.dumps(source))
