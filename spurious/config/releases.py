@@ -2,61 +2,23 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from spurious.config.fields import Pattern, Seed, problems
-
-Side = Annotated[int, Ge(8), Le(4096)]
-Shares = Annotated[
-    str,
-    Pattern(
-        r"(0|1|0?\.[0-9]{1,6})(/(0|1|0?\.[0-9]{1,6})){2}",
-        "three shares that add up to 1, as '0.7/0.1/0.2'",
-    ),
-]
-"""Shares of train, val and test."""
-
+from spurious.config.fields import Probability, Seed, problems
+from spurious.config.release_fields import (
+    Shares,
+    Side,
+    Window,
+    find_release_problems,
+    parse_names,
+)
 
 COVID_CLASSES = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
 """Of the COVID-19 Radiography Database, as its folders are called."""
-
-
-def parse_shares(shares: str) -> tuple[float, float, float]:
-    """Return the shares of train, val and test."""
-    train, val, test = (float(share) for share in shares.split("/"))
-    return train, val, test
-
-
-def parse_names(names: str) -> tuple[str, ...]:
-    """Return the names in a list with commas, such as findings that count as positive."""
-    return tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
-
-
-def _find_problems(options: Any) -> list[str]:
-    """Return what is wrong with shares and with lists of names."""
-    found = []
-    shares = parse_shares(options.split) if hasattr(options, "split") else (0.5, 0.25, 0.25)
-    if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
-        found.append(
-            f"split {options.split} adds up to {sum(shares):g}; expected three shares above 0 that "
-            "add up to 1"
-        )
-    positive = parse_names(getattr(options, "positive", "any"))
-    if not positive:
-        found.append("positive names no finding; expected one or more, with commas between them")
-    for name in parse_names(getattr(options, "attributes", "")):
-        if name in positive:
-            found.append(f"attributes has {name}, which is positive; expected other findings")
-    return found
-
-
-def name_attribute(finding: str) -> str:
-    """Return a finding's name as that of an attribute: `Pleural effusion` is `pleural_effusion`."""
-    return re.sub(r"[^a-z0-9]+", "_", finding.lower()).strip("_")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +46,7 @@ class CovidRadiographyOptions:
 
 @problems.register(CovidRadiographyOptions)
 def _(options: CovidRadiographyOptions) -> list[str]:
-    found = _find_problems(options)
+    found = find_release_problems(options)
     for option in ("positive", "negative"):
         for name in parse_names(getattr(options, option)):
             if name not in COVID_CLASSES:
@@ -94,6 +56,66 @@ def _(options: CovidRadiographyOptions) -> list[str]:
     if {*COVID_CLASSES} <= {*parse_names(options.positive)}:
         found.append("positive has all classes, so none is left for label 0")
     return found
+
+
+PADCHEST_LABELS: Mapping[str, str] = {
+    "Atelectasis": "atelectasis",
+    "Cardiomegaly": "cardiomegaly",
+    "Consolidation": "consolidation",
+    "Effusion": "pleural effusion",
+    "Emphysema": "emphysema",
+    "Fibrosis": "pulmonary fibrosis",
+    "Hernia": "hiatal hernia",
+    "Infiltration": "infiltrates",
+    "Pleural_Thickening": "pleural thickening",
+    "Pneumonia": "pneumonia",
+    "Pneumothorax": "pneumothorax",
+}
+"""Findings of NIH ChestX-ray14 to the label of PadChest that means the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NihPadchestOptions:
+    """How NIH ChestX-ray14 and PadChest are read as one set, with the site as spurious attribute.
+
+    Attributes:
+        image_size: Side of the staged images in pixels.
+        nih: Folder of ChestX-ray14, in the folder or anywhere.
+        padchest: Folder of PadChest, likewise.
+        positive: The finding, as ChestX-ray14 calls it.
+        views: Only PA films, or AP films too.
+        correlation: Share of the positives of train that are from PadChest, and of its negatives
+            that are not; in val and test it is the other way round.
+        films: Films in all, at most; null: as many as the rarest of the four groups allows.
+        mask: A circle, the same on every film, or none.
+        window: How the 16 bits of PadChest become 8: full, data, percentile or LOW/HIGH.
+        split: Shares of train, val and test, which are drawn.
+        seed: Another seed draws other films.
+    """
+
+    image_size: Side = 256
+    nih: str = "NIH"
+    padchest: str = "PadChest"
+    positive: Literal[
+        "Atelectasis",
+        "Cardiomegaly",
+        "Consolidation",
+        "Effusion",
+        "Emphysema",
+        "Fibrosis",
+        "Hernia",
+        "Infiltration",
+        "Pleural_Thickening",
+        "Pneumonia",
+        "Pneumothorax",
+    ] = "Cardiomegaly"
+    views: Literal["PA", "frontal"] = "PA"
+    correlation: Probability = 0.9
+    films: Annotated[int, Ge(20), Le(1_000_000)] | None = None
+    mask: Literal["circle", "none"] = "circle"
+    window: Window = "full"
+    split: Shares = "0.5/0.25/0.25"
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,5 +158,5 @@ class VindrCxrOptions:
     seed: Seed = 0
 
 
-for _cls in (RsnaPneumoniaOptions, VindrCxrOptions):
-    problems.register(_cls)(_find_problems)
+for _cls in (NihPadchestOptions, RsnaPneumoniaOptions, VindrCxrOptions):
+    problems.register(_cls)(find_release_problems)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Protocol
 
-from spurious.config.releases import parse_shares
+from spurious.config.release_fields import parse_shares
 from spurious.data.splits import SPLITS
 
 

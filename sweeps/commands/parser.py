@@ -186,9 +186,14 @@ def _add_data_remove(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
+_PHANTOMS = (
+    *("covid-radiography", "isic", "nih-padchest", "rsna-pneumonia", "siim-acr", "vindr-cxr"),
+)
+"""Formats of `sweeps.commands.phantom.PHANTOMS`, whose import would slow every command down."""
+
+
 def _add_phantom(parser: argparse.ArgumentParser) -> None:
-    formats = ["covid-radiography", "isic", "rsna-pneumonia", "siim-acr", "vindr-cxr"]
-    parser.add_argument("name", choices=formats, help="the format")
+    parser.add_argument("name", choices=_PHANTOMS, help="the format")
     parser.add_argument("folder", type=Path, help="where to; must be new or empty")
     _add_set(parser, "an option of the phantom, e.g. n_train=200")
 

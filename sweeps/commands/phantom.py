@@ -16,6 +16,7 @@ from spurious.generators.chest.half_real_writer import write_half_real
 from spurious.generators.chest.siim_writer import write_siim_acr
 from spurious.generators.releases.covid_writer import write_covid_radiography
 from spurious.generators.releases.films import FilmOptions
+from spurious.generators.releases.padchest_writer import write_nih_padchest
 from spurious.generators.releases.rsna_writer import write_rsna_pneumonia
 from spurious.generators.releases.vindr_writer import write_vindr_cxr
 from spurious.generators.skin.isic_writer import write_isic
@@ -29,6 +30,7 @@ _Phantom = tuple[type[Any], Callable[[Path, Any, Callable[[int, int], None]], No
 PHANTOMS: Mapping[str, _Phantom] = {
     "covid-radiography": (FilmOptions, write_covid_radiography),
     "isic": (SkinPhantom, write_isic),
+    "nih-padchest": (FilmOptions, write_nih_padchest),
     "rsna-pneumonia": (FilmOptions, write_rsna_pneumonia),
     "siim-acr": (ChestPhantom, write_siim_acr),
     "vindr-cxr": (FilmOptions, write_vindr_cxr),

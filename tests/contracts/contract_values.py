@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -23,6 +23,7 @@ from spurious.generators.chest.chest_phantom import ChestPhantom
 from spurious.generators.chest.siim_writer import write_siim_acr
 from spurious.generators.releases.covid_writer import write_covid_radiography
 from spurious.generators.releases.films import FilmOptions
+from spurious.generators.releases.padchest_writer import write_nih_padchest
 from spurious.generators.releases.rsna_writer import write_rsna_pneumonia
 from spurious.generators.releases.vindr_writer import write_vindr_cxr
 from spurious.generators.skin.isic_writer import write_isic
@@ -78,6 +79,7 @@ class ReaderValues:
 
 _CHEST = ChestPhantom(n_train=4, n_val=2, n_test=2, size=128, prevalence=0.5, seed=5)
 _FILMS = FilmOptions(n_train=8, n_val=4, n_test=4, size=128, seed=5)
+_SITES = replace(_FILMS, spurious_given_positive=0.5, spurious_given_negative=0.5)
 _SKIN = SkinPhantom(n_train=4, n_val=2, n_test=2, prevalence=0.5, width=64, seed=3)
 
 _DRAWN = {"image_size": 32, "split": "0.5/0.25/0.25"}
@@ -90,6 +92,12 @@ READER_VALUES: Mapping[str, ReaderValues] = {
         16,
     ),
     "isic": ReaderValues(lambda out: write_isic(out, _SKIN), {"image_size": 32}, "*.jpg", 8),
+    "nih-padchest": ReaderValues(
+        lambda out: write_nih_padchest(out, _SITES),
+        {"image_size": 32, "split": "0.5/0.25/0.25", "correlation": 0.5},
+        "PadChest/*/*.png",
+        16,
+    ),
     "rsna-pneumonia": ReaderValues(
         lambda out: write_rsna_pneumonia(out, _FILMS), _DRAWN, "*.dcm", 16
     ),

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from spurious.config.releases import COVID_CLASSES, CovidRadiographyOptions, parse_names
+from spurious.config.release_fields import parse_names
+from spurious.config.releases import COVID_CLASSES, CovidRadiographyOptions
 from spurious.data.outlines import measure_outline
 from spurious.data.records import Record
 from spurious.data.specificity import count_components

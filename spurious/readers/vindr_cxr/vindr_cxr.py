@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spurious.config.releases import VindrCxrOptions, name_attribute, parse_names
+from spurious.config.release_fields import name_attribute, parse_names
+from spurious.config.releases import VindrCxrOptions
 from spurious.data.records import Record
 from spurious.errors import DataError
 from spurious.readers.base import FolderReader, Index, name_and_hash

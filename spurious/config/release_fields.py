@@ -1,0 +1,59 @@
+"""Types, parsers and checks that options of released datasets share."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le
+
+from spurious.config.fields import Pattern
+
+Side = Annotated[int, Ge(8), Le(4096)]
+Shares = Annotated[
+    str,
+    Pattern(
+        r"(0|1|0?\.[0-9]{1,6})(/(0|1|0?\.[0-9]{1,6})){2}",
+        "three shares that add up to 1, as '0.7/0.1/0.2'",
+    ),
+]
+"""Shares of train, val and test."""
+Window = Annotated[
+    str,
+    Pattern("full|data|percentile|[0-9]{1,5}/[0-9]{1,5}", "full, data, percentile or LOW/HIGH"),
+]
+"""How more than 8 bits become 8, see `spurious.readers.windows`."""
+
+
+def parse_shares(shares: str) -> tuple[float, float, float]:
+    """Return the shares of train, val and test."""
+    train, val, test = (float(share) for share in shares.split("/"))
+    return train, val, test
+
+
+def parse_names(names: str) -> tuple[str, ...]:
+    """Return the names in a list with commas, such as findings that count as positive."""
+    return tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+
+
+def find_release_problems(options: Any) -> list[str]:
+    """Return what is wrong with shares and with lists of names."""
+    found = []
+    shares = parse_shares(options.split) if hasattr(options, "split") else (0.5, 0.25, 0.25)
+    if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+        found.append(
+            f"split {options.split} adds up to {sum(shares):g}; expected three shares above 0 that "
+            "add up to 1"
+        )
+    positive = parse_names(getattr(options, "positive", "any"))
+    if not positive:
+        found.append("positive names no finding; expected one or more, with commas between them")
+    for name in parse_names(getattr(options, "attributes", "")):
+        if name in positive:
+            found.append(f"attributes has {name}, which is positive; expected other findings")
+    return found
+
+
+def name_attribute(finding: str) -> str:
+    """Return a finding's name as that of an attribute: `Pleural effusion` is `pleural_effusion`."""
+    return re.sub(r"[^a-z0-9]+", "_", finding.lower()).strip("_")

@@ -1,0 +1,1 @@
+"""Files and tables of NIH ChestX-ray14, which several readers share."""
