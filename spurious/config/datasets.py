@@ -114,6 +114,7 @@ class IsicOptions:
 READERS: Mapping[str, type[Any]] = {
     "covid-radiography": releases.CovidRadiographyOptions,
     "isic": IsicOptions,
+    "nih-chexmask": releases.NihChexmaskOptions,
     "nih-padchest": releases.NihPadchestOptions,
     "rsna-pneumonia": releases.RsnaPneumoniaOptions,
     "siim-acr": SiimAcrOptions,

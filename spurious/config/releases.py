@@ -58,6 +58,31 @@ def _(options: CovidRadiographyOptions) -> list[str]:
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class NihChexmaskOptions:
+    """How NIH ChestX-ray14 is read with the lung masks of CheXmask.
+
+    Attributes:
+        image_size: Side of the staged images in pixels; masks are max-pooled to it.
+        positive: The finding of label 1.
+        region: What the mask is of: both lungs, or the heart.
+        min_dice: Masks of which CheXmask estimates less are not used; its authors advise 0.7.
+        boxes: Whether films have their boxes of `BBox_List_2017.csv`, few as they are.
+        masks: Path of the table of CheXmask, where it is outside the folder.
+        split: Shares of train, val and test; with the release's lists only val is drawn.
+        seed: Another seed draws other splits.
+    """
+
+    image_size: Side = 512
+    positive: str = "Pneumothorax"
+    region: Literal["lungs", "heart"] = "lungs"
+    min_dice: Probability = 0.7
+    boxes: bool = False
+    masks: str | None = None
+    split: Shares = "0.7/0.1/0.2"
+    seed: Seed = 0
+
+
 PADCHEST_LABELS: Mapping[str, str] = {
     "Atelectasis": "atelectasis",
     "Cardiomegaly": "cardiomegaly",
@@ -158,5 +183,5 @@ class VindrCxrOptions:
     seed: Seed = 0
 
 
-for _cls in (NihPadchestOptions, RsnaPneumoniaOptions, VindrCxrOptions):
+for _cls in (NihChexmaskOptions, NihPadchestOptions, RsnaPneumoniaOptions, VindrCxrOptions):
     problems.register(_cls)(find_release_problems)

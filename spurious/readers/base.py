@@ -146,4 +146,5 @@ def absolute_path(option: str | None) -> Path | None:
 
 def name_and_hash(path: Path) -> str:
     """Return a table's file name with its SHA-256."""
-    return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    with path.open("rb") as file:  # some tables do not fit into memory
+        return f"{path.name} sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"

@@ -187,7 +187,16 @@ def _add_data_remove(parser: argparse.ArgumentParser) -> None:
 
 
 _PHANTOMS = (
-    *("covid-radiography", "isic", "nih-padchest", "rsna-pneumonia", "siim-acr", "vindr-cxr"),
+    "candid-ptx",
+    "chexlocalize",
+    "covid-radiography",
+    "isic",
+    "msd",
+    "nih-chexmask",
+    "nih-padchest",
+    "rsna-pneumonia",
+    "siim-acr",
+    "vindr-cxr",
 )
 """Formats of `sweeps.commands.phantom.PHANTOMS`, whose import would slow every command down."""
 

@@ -21,6 +21,7 @@ from spurious.config import datasets, methods, models
 from spurious.config.models import Aggregation
 from spurious.generators.chest.chest_phantom import ChestPhantom
 from spurious.generators.chest.siim_writer import write_siim_acr
+from spurious.generators.releases.chexmask_writer import write_nih_chexmask
 from spurious.generators.releases.covid_writer import write_covid_radiography
 from spurious.generators.releases.films import FilmOptions
 from spurious.generators.releases.padchest_writer import write_nih_padchest
@@ -92,6 +93,9 @@ READER_VALUES: Mapping[str, ReaderValues] = {
         16,
     ),
     "isic": ReaderValues(lambda out: write_isic(out, _SKIN), {"image_size": 32}, "*.jpg", 8),
+    "nih-chexmask": ReaderValues(
+        lambda out: write_nih_chexmask(out, _FILMS), _DRAWN, "images/*.png", 16
+    ),
     "nih-padchest": ReaderValues(
         lambda out: write_nih_padchest(out, _SITES),
         {"image_size": 32, "split": "0.5/0.25/0.25", "correlation": 0.5},
