@@ -112,6 +112,7 @@ class IsicOptions:
 
 
 READERS: Mapping[str, type[Any]] = {
+    "chexlocalize": releases.ChexlocalizeOptions,
     "covid-radiography": releases.CovidRadiographyOptions,
     "isic": IsicOptions,
     "nih-chexmask": releases.NihChexmaskOptions,

@@ -10,14 +10,12 @@ from annotated_types import Ge, Le
 from spurious.config.fields import Pattern
 
 Side = Annotated[int, Ge(8), Le(4096)]
-Shares = Annotated[
-    str,
-    Pattern(
-        r"(0|1|0?\.[0-9]{1,6})(/(0|1|0?\.[0-9]{1,6})){2}",
-        "three shares that add up to 1, as '0.7/0.1/0.2'",
-    ),
-]
+_SHARES = r"(0|1|0?\.[0-9]{1,6})(/(0|1|0?\.[0-9]{1,6})){2}"
+_MEANING = "three shares that add up to 1, as '0.7/0.1/0.2'"
+Shares = Annotated[str, Pattern(_SHARES, _MEANING)]
 """Shares of train, val and test."""
+SharesOrNone = Annotated[str, Pattern(rf"|{_SHARES}", f"{_MEANING}, or nothing")]
+"""Empty where the release names its splits."""
 Window = Annotated[
     str,
     Pattern("full|data|percentile|[0-9]{1,5}/[0-9]{1,5}", "full, data, percentile or LOW/HIGH"),
@@ -39,7 +37,7 @@ def parse_names(names: str) -> tuple[str, ...]:
 def find_release_problems(options: Any) -> list[str]:
     """Return what is wrong with shares and with lists of names."""
     found = []
-    shares = parse_shares(options.split) if hasattr(options, "split") else (0.5, 0.25, 0.25)
+    shares = parse_shares(getattr(options, "split", "") or "0.5/0.25/0.25")
     if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
         found.append(
             f"split {options.split} adds up to {sum(shares):g}; expected three shares above 0 that "
@@ -51,6 +49,8 @@ def find_release_problems(options: Any) -> list[str]:
     for name in parse_names(getattr(options, "attributes", "")):
         if name in positive:
             found.append(f"attributes has {name}, which is positive; expected other findings")
+    if getattr(options, "attribute", None) in positive:
+        found.append(f"attribute is {options.attribute}, as positive is; expected another finding")
     return found
 
 

@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Le
 from spurious.config.fields import Probability, Seed, problems
 from spurious.config.release_fields import (
     Shares,
+    SharesOrNone,
     Side,
     Window,
     find_release_problems,
@@ -19,6 +20,34 @@ from spurious.config.release_fields import (
 
 COVID_CLASSES = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
 """Of the COVID-19 Radiography Database, as its folders are called."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChexlocalizeOptions:
+    """How CheXpert is read with the masks of CheXlocalize, of findings and of devices.
+
+    Attributes:
+        image_size: Side of the staged images in pixels; masks are max-pooled to it.
+        films: Folder of CheXpert, in the folder or anywhere.
+        masks: Folder of CheXlocalize, likewise.
+        positive: The finding of label 1, as CheXpert calls it.
+        attribute: The finding that is the spurious attribute.
+        uncertain: What films are whose label is -1.
+        views: Frontal films, or all.
+        split: Empty: the release's folders. Else shares of train, val and test, which are drawn by
+            patient, as where only val and test are there.
+        seed: Another seed draws other splits.
+    """
+
+    image_size: Side = 320
+    films: str = "CheXpert"
+    masks: str = "CheXlocalize"
+    positive: str = "Pneumothorax"
+    attribute: str = "Support Devices"
+    uncertain: Literal["leave-out", "positive", "negative"] = "leave-out"
+    views: Literal["frontal", "all"] = "frontal"
+    split: SharesOrNone = ""
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,5 +212,11 @@ class VindrCxrOptions:
     seed: Seed = 0
 
 
-for _cls in (NihChexmaskOptions, NihPadchestOptions, RsnaPneumoniaOptions, VindrCxrOptions):
+for _cls in (
+    ChexlocalizeOptions,
+    NihChexmaskOptions,
+    NihPadchestOptions,
+    RsnaPneumoniaOptions,
+    VindrCxrOptions,
+):
     problems.register(_cls)(find_release_problems)

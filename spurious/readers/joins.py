@@ -42,12 +42,13 @@ def join_rows(
     joined = {name: files[name] for name in sorted(files.keys() & set(rows))}
     if issues.count:
         return joined
-    check_rests(files.keys(), rows, table, issues)
-    if not joined and not issues.count and files and rows:
+    if files and rows and not joined:
         issues.add(
             f"no row of {table} matches an image (a row is of '{min(rows)[:80]}', an image is "
             f"'{min(files)[:80]}'); use the table and the images of one release"
         )
+    else:
+        check_rests(files.keys(), rows, table, issues)
     return joined
 
 
