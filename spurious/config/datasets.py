@@ -112,6 +112,7 @@ class IsicOptions:
 
 
 READERS: Mapping[str, type[Any]] = {
+    "candid-ptx": releases.CandidPtxOptions,
     "chexlocalize": releases.ChexlocalizeOptions,
     "covid-radiography": releases.CovidRadiographyOptions,
     "isic": IsicOptions,

@@ -23,6 +23,23 @@ COVID_CLASSES = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
 
 
 @dataclass(frozen=True, kw_only=True)
+class CandidPtxOptions:
+    """How CANDID-PTX is read and down-sampled, with masks of pneumothoraces and of tubes.
+
+    Attributes:
+        image_size: Side of the staged images in pixels; masks are max-pooled to it.
+        fractures: Whether acute rib fractures are a spurious attribute, too.
+        split: Shares of train, val and test, which are drawn by patient.
+        seed: Another seed draws other splits.
+    """
+
+    image_size: Side = 512
+    fractures: bool = False
+    split: Shares = "0.7/0.1/0.2"
+    seed: Seed = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChexlocalizeOptions:
     """How CheXpert is read with the masks of CheXlocalize, of findings and of devices.
 
@@ -213,6 +230,7 @@ class VindrCxrOptions:
 
 
 for _cls in (
+    CandidPtxOptions,
     ChexlocalizeOptions,
     NihChexmaskOptions,
     NihPadchestOptions,

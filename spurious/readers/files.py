@@ -10,7 +10,7 @@ from spurious.readers.issues import ReaderIssues
 
 
 def find_files(
-    folder: Path, inside: str, depth: int, suffixes: Collection[str], issues: ReaderIssues
+    folder: Path, inside: str, depth: int, suffixes: Collection[str] | None, issues: ReaderIssues
 ) -> Iterator[Path]:
     """Yield the readable files `depth` folders below `folder / inside`, in ascending order.
 
@@ -21,7 +21,7 @@ def find_files(
         folder: The release.
         inside: Its folder.
         depth: Folders between that and the files.
-        suffixes: Endings in lower case, with the dot; files have them in any case.
+        suffixes: Endings in lower case, with the dot; files have them in any case. None: all files.
         issues: Receives links that leave the folder or lead nowhere, and what cannot be read.
     """
     parents = [folder / inside]
@@ -32,7 +32,9 @@ def find_files(
     home = folder.resolve()
     for parent in parents:
         for path in _list(parent, folder, issues):
-            if path.suffix.lower() not in suffixes or _leads_nowhere(path, folder, issues):
+            if suffixes is not None and path.suffix.lower() not in suffixes:
+                continue
+            if _leads_nowhere(path, folder, issues):
                 continue
             problem = _find_problem(path, home)
             if problem:

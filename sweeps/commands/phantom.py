@@ -14,6 +14,7 @@ from spurious.generators.chest.chest_phantom import ChestPhantom
 from spurious.generators.chest.half_real import HalfRealChest
 from spurious.generators.chest.half_real_writer import write_half_real
 from spurious.generators.chest.siim_writer import write_siim_acr
+from spurious.generators.releases.candid_writer import write_candid_ptx
 from spurious.generators.releases.chexlocalize_writer import write_chexlocalize
 from spurious.generators.releases.chexmask_writer import write_nih_chexmask
 from spurious.generators.releases.covid_writer import write_covid_radiography
@@ -30,6 +31,7 @@ from sweeps.staging.sources import options_from_command
 
 _Phantom = tuple[type[Any], Callable[[Path, Any, Callable[[int, int], None]], None]]
 PHANTOMS: Mapping[str, _Phantom] = {
+    "candid-ptx": (FilmOptions, write_candid_ptx),
     "chexlocalize": (FilmOptions, write_chexlocalize),
     "covid-radiography": (FilmOptions, write_covid_radiography),
     "isic": (SkinPhantom, write_isic),

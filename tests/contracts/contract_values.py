@@ -21,6 +21,7 @@ from spurious.config import datasets, methods, models
 from spurious.config.models import Aggregation
 from spurious.generators.chest.chest_phantom import ChestPhantom
 from spurious.generators.chest.siim_writer import write_siim_acr
+from spurious.generators.releases.candid_writer import write_candid_ptx
 from spurious.generators.releases.chexlocalize_writer import write_chexlocalize
 from spurious.generators.releases.chexmask_writer import write_nih_chexmask
 from spurious.generators.releases.covid_writer import write_covid_radiography
@@ -87,6 +88,7 @@ _SKIN = SkinPhantom(n_train=4, n_val=2, n_test=2, prevalence=0.5, width=64, seed
 _DRAWN = {"image_size": 32, "split": "0.5/0.25/0.25"}
 
 READER_VALUES: Mapping[str, ReaderValues] = {
+    "candid-ptx": ReaderValues(lambda out: write_candid_ptx(out, _FILMS), _DRAWN, "dataset/*", 16),
     "chexlocalize": ReaderValues(
         lambda out: write_chexlocalize(out, _FILMS), {"image_size": 32}, "*.jpg", 16
     ),
