@@ -116,6 +116,7 @@ READERS: Mapping[str, type[Any]] = {
     "chexlocalize": releases.ChexlocalizeOptions,
     "covid-radiography": releases.CovidRadiographyOptions,
     "isic": IsicOptions,
+    "msd": releases.MsdOptions,
     "nih-chexmask": releases.NihChexmaskOptions,
     "nih-padchest": releases.NihPadchestOptions,
     "rsna-pneumonia": releases.RsnaPneumoniaOptions,

@@ -21,6 +21,11 @@ Window = Annotated[
     Pattern("full|data|percentile|[0-9]{1,5}/[0-9]{1,5}", "full, data, percentile or LOW/HIGH"),
 ]
 """How more than 8 bits become 8, see `spurious.readers.windows`."""
+VolumeWindow = Annotated[
+    str,
+    Pattern("data|percentile|-?[0-9]{1,5}/-?[0-9]{1,5}", "data, percentile or LOW/HIGH"),
+]
+"""Likewise of a volume, whose values may be negative."""
 
 
 def parse_shares(shares: str) -> tuple[float, float, float]:
@@ -34,15 +39,19 @@ def parse_names(names: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
 
 
+def find_share_problems(split: str) -> list[str]:
+    """Return what is wrong with the shares of splits."""
+    shares = parse_shares(split)
+    if min(shares) > 0 and abs(sum(shares) - 1) <= 1e-6:
+        return []
+    return [
+        f"split {split} adds up to {sum(shares):g}; expected three shares above 0 that add up to 1"
+    ]
+
+
 def find_release_problems(options: Any) -> list[str]:
     """Return what is wrong with shares and with lists of names."""
-    found = []
-    shares = parse_shares(getattr(options, "split", "") or "0.5/0.25/0.25")
-    if min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
-        found.append(
-            f"split {options.split} adds up to {sum(shares):g}; expected three shares above 0 that "
-            "add up to 1"
-        )
+    found = find_share_problems(getattr(options, "split", "") or "0.5/0.25/0.25")
     positive = parse_names(getattr(options, "positive", "any"))
     if not positive:
         found.append("positive names no finding; expected one or more, with commas between them")

@@ -13,8 +13,10 @@ from spurious.config.release_fields import (
     Shares,
     SharesOrNone,
     Side,
+    VolumeWindow,
     Window,
     find_release_problems,
+    find_share_problems,
     parse_names,
 )
 
@@ -102,6 +104,35 @@ def _(options: CovidRadiographyOptions) -> list[str]:
     if {*COVID_CLASSES} <= {*parse_names(options.positive)}:
         found.append("positive has all classes, so none is left for label 0")
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class MsdOptions:
+    """How a task of the Medical Segmentation Decathlon is read: volumes, cut to slices.
+
+    Attributes:
+        image_size: Side of the staged slices in pixels; masks are max-pooled to it.
+        positive: Classes of `dataset.json` that count, with commas between them; empty: all.
+        modality: Which of a volume's modalities, from 0, where it has several.
+        axis: How volumes are cut.
+        slices: As many negative slices as positive ones, or all.
+        min_voxels: Fewest voxels of a positive slice; slices with fewer, but some, are left out.
+        window: What of a volume becomes 0 and 255: data, percentile (0.5 and 99.5), or LOW/HIGH.
+        attributes: Path of a CSV with a column `volume` and one for each spurious attribute.
+        split: Shares of train, val and test, which are drawn by volume.
+        seed: Another seed draws other splits and slices.
+    """
+
+    image_size: Side = 100
+    positive: str = ""
+    modality: Annotated[int, Ge(0), Le(100)] = 0
+    axis: Literal["axial", "coronal", "sagittal"] = "axial"
+    slices: Literal["balanced", "all"] = "balanced"
+    min_voxels: Annotated[int, Ge(1), Le(1_000_000)] = 2
+    window: VolumeWindow = "percentile"
+    attributes: str | None = None
+    split: Shares = "0.3/0.3/0.4"
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,3 +269,8 @@ for _cls in (
     VindrCxrOptions,
 ):
     problems.register(_cls)(find_release_problems)
+
+
+@problems.register(MsdOptions)
+def _(options: MsdOptions) -> list[str]:
+    return find_share_problems(options.split)

@@ -19,6 +19,7 @@ from spurious.generators.releases.chexlocalize_writer import write_chexlocalize
 from spurious.generators.releases.chexmask_writer import write_nih_chexmask
 from spurious.generators.releases.covid_writer import write_covid_radiography
 from spurious.generators.releases.films import FilmOptions
+from spurious.generators.releases.msd_writer import VolumeOptions, write_msd
 from spurious.generators.releases.padchest_writer import write_nih_padchest
 from spurious.generators.releases.rsna_writer import write_rsna_pneumonia
 from spurious.generators.releases.vindr_writer import write_vindr_cxr
@@ -35,6 +36,7 @@ PHANTOMS: Mapping[str, _Phantom] = {
     "chexlocalize": (FilmOptions, write_chexlocalize),
     "covid-radiography": (FilmOptions, write_covid_radiography),
     "isic": (SkinPhantom, write_isic),
+    "msd": (VolumeOptions, write_msd),
     "nih-chexmask": (FilmOptions, write_nih_chexmask),
     "nih-padchest": (FilmOptions, write_nih_padchest),
     "rsna-pneumonia": (FilmOptions, write_rsna_pneumonia),

@@ -26,6 +26,7 @@ from spurious.generators.releases.chexlocalize_writer import write_chexlocalize
 from spurious.generators.releases.chexmask_writer import write_nih_chexmask
 from spurious.generators.releases.covid_writer import write_covid_radiography
 from spurious.generators.releases.films import FilmOptions
+from spurious.generators.releases.msd_writer import VolumeOptions, write_msd
 from spurious.generators.releases.padchest_writer import write_nih_padchest
 from spurious.generators.releases.rsna_writer import write_rsna_pneumonia
 from spurious.generators.releases.vindr_writer import write_vindr_cxr
@@ -83,6 +84,7 @@ class ReaderValues:
 _CHEST = ChestPhantom(n_train=4, n_val=2, n_test=2, size=128, prevalence=0.5, seed=5)
 _FILMS = FilmOptions(n_train=8, n_val=4, n_test=4, size=128, seed=5)
 _SITES = replace(_FILMS, spurious_given_positive=0.5, spurious_given_negative=0.5)
+_VOLUMES = VolumeOptions(n_volumes=8, size=16, depth=6)
 _SKIN = SkinPhantom(n_train=4, n_val=2, n_test=2, prevalence=0.5, width=64, seed=3)
 
 _DRAWN = {"image_size": 32, "split": "0.5/0.25/0.25"}
@@ -99,6 +101,12 @@ READER_VALUES: Mapping[str, ReaderValues] = {
         16,
     ),
     "isic": ReaderValues(lambda out: write_isic(out, _SKIN), {"image_size": 32}, "*.jpg", 8),
+    "msd": ReaderValues(
+        lambda out: write_msd(out, _VOLUMES),
+        {"image_size": 16, "split": "0.5/0.25/0.25", "slices": "all"},
+        "imagesTr/*.nii.gz",
+        48,
+    ),
     "nih-chexmask": ReaderValues(
         lambda out: write_nih_chexmask(out, _FILMS), _DRAWN, "images/*.png", 16
     ),
