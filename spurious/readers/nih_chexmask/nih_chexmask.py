@@ -110,11 +110,7 @@ class NihChexmask(FolderReader[NihChexmaskOptions, ChexmaskIndex]):
             issues.add(str(error))
             issues.raise_if_any(self.name)
             raise
-        known = {finding for row in rows.values() for finding in row.findings}
-        if options.positive not in known:
-            issues.add(
-                f"positive: no film has '{options.positive}'; expected one of {name_some(known)}"
-            )
+        self._check_positive(rows, issues)
         issues.raise_if_any(self.name)
         usable = sum(self._is_usable(masks, film) for film in images)
         splits, source = assign_splits(
@@ -146,6 +142,14 @@ class NihChexmask(FolderReader[NihChexmaskOptions, ChexmaskIndex]):
             boxes=boxes,
             splits=splits,
         )
+
+    def _check_positive(self, rows: Mapping[str, nih_files.NihRow], issues: ReaderIssues) -> None:
+        known = {finding for row in rows.values() for finding in row.findings}
+        if rows and self.options.positive not in known:
+            issues.add(
+                f"positive: no film has '{self.options.positive}'; expected one of "
+                f"{name_some(known)}"
+            )
 
     def _label(self, row: nih_files.NihRow) -> int:
         return int(self.options.positive in row.findings)

@@ -98,7 +98,7 @@ class VindrCxr(FolderReader[VindrCxrOptions, VindrIndex]):
         images = join_rows(paths, readings, table.name, issues)
         self._check_findings(readings, issues)
         issues.raise_if_any(self.name)
-        options, size = self.options, self.options.image_size
+        options = self.options
         joined = len(images)
         boxes = {film: self._fuse(readings[film]) for film in images}
         disputed = [
@@ -116,15 +116,7 @@ class VindrCxr(FolderReader[VindrCxrOptions, VindrIndex]):
         return VindrIndex(
             images=images,
             origin={
-                "format": "VinDr-CXR, training",
-                "positive": ", ".join(self.positive),
-                "split": f"drawn {options.split} by film, label and attributes, "
-                f"seed {options.seed}",
-                "image": f"area-averaged to {size}, scaled by BitsStored, no window",
-                "mask": "not drawn",
-                "boxes": f"of {options.min_readers} readers or more, fused from an overlap of "
-                f"{options.overlap:g}, scaled outwards to {size}",
-                "patients": "not known; every film counts as one",
+                **self._describe(),
                 "disputed": f"{len(disputed)} films, {options.disputed}",
                 "box_table": name_and_hash(table),
             },
@@ -138,6 +130,20 @@ class VindrCxr(FolderReader[VindrCxrOptions, VindrIndex]):
             splits=draw_splits({film: film for film in images}, strata, options),
             table=table.name,
         )
+
+    def _describe(self) -> dict[str, str]:
+        """Return what options do to films and boxes."""
+        options, size = self.options, self.options.image_size
+        return {
+            "format": "VinDr-CXR, training",
+            "positive": ", ".join(self.positive),
+            "split": f"drawn {options.split} by film, label and attributes, seed {options.seed}",
+            "image": f"area-averaged to {size}, scaled by BitsStored, no window",
+            "mask": "not drawn",
+            "boxes": f"of {options.min_readers} readers or more, fused from an overlap of "
+            f"{options.overlap:g}, scaled outwards to {size}",
+            "patients": "not known; every film counts as one",
+        }
 
     def _check_findings(self, readings: Mapping[str, Reading], issues: ReaderIssues) -> None:
         """Report options that name a finding which no film has."""
