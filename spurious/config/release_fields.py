@@ -51,16 +51,18 @@ def find_share_problems(split: str) -> list[str]:
 
 def find_release_problems(options: Any) -> list[str]:
     """Return what is wrong with shares and with lists of names."""
-    found = find_share_problems(getattr(options, "split", "") or "0.5/0.25/0.25")
+    messages = find_share_problems(getattr(options, "split", "") or "0.5/0.25/0.25")
     positive = parse_names(getattr(options, "positive", "any"))
     if not positive:
-        found.append("positive names no finding; expected one or more, with commas between them")
+        messages.append("positive names no finding; expected one or more, with commas between them")
     for name in parse_names(getattr(options, "attributes", "")):
         if name in positive:
-            found.append(f"attributes has {name}, which is positive; expected other findings")
+            messages.append(f"attributes has {name}, which is positive; expected other findings")
     if getattr(options, "attribute", None) in positive:
-        found.append(f"attribute is {options.attribute}, as positive is; expected another finding")
-    return found
+        messages.append(
+            f"attribute is {options.attribute}, as positive is; expected another finding"
+        )
+    return messages
 
 
 def name_attribute(finding: str) -> str:

@@ -94,16 +94,18 @@ class CovidRadiographyOptions:
 
 @problems.register(CovidRadiographyOptions)
 def _(options: CovidRadiographyOptions) -> list[str]:
-    found = find_release_problems(options)
+    messages = find_release_problems(options)
     for option in ("positive", "negative"):
         for name in parse_names(getattr(options, option)):
             if name not in COVID_CLASSES:
-                found.append(f"{option} has '{name}'; expected some of {', '.join(COVID_CLASSES)}")
+                messages.append(
+                    f"{option} has '{name}'; expected some of {', '.join(COVID_CLASSES)}"
+                )
     if both := {*parse_names(options.positive)} & {*parse_names(options.negative)}:
-        found.append(f"negative has {min(both)}, which is positive; expected other classes")
+        messages.append(f"negative has {min(both)}, which is positive; expected other classes")
     if {*COVID_CLASSES} <= {*parse_names(options.positive)}:
-        found.append("positive has all classes, so none is left for label 0")
-    return found
+        messages.append("positive has all classes, so none is left for label 0")
+    return messages
 
 
 @dataclass(frozen=True, kw_only=True)

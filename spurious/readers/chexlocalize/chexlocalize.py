@@ -153,16 +153,16 @@ class Chexlocalize(FolderReader[ChexlocalizeOptions, ChexlocalizeIndex]):
     ) -> None:
         """Add the films of one split that have a row."""
         try:
-            found = read_labels(table, split, findings, issues)
+            labelled = read_labels(table, split, findings, issues)
         except DataError as error:
             issues.add(str(error))
             return
         films = find_films(self.films, split, issues)
-        joined = join_rows(films, found, table.name, issues)
+        joined = join_rows(films, labelled, table.name, issues)
         for name in joined.keys() & paths.keys():
             issues.add(f"{table.name}: {name} is in another split, too; remove one")
         paths |= joined
-        rows |= {name: found[name] for name in joined}
+        rows |= {name: labelled[name] for name in joined}
 
     def _is_taken(self, name: str, row: Row) -> bool:
         uncertain = row.values[self.options.positive] == UNCERTAIN

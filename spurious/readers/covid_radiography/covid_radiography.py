@@ -119,8 +119,8 @@ class CovidRadiography(FolderReader[CovidRadiographyOptions, CovidIndex]):
     def _attributes(self, source: str | None) -> dict[str, bool | None]:
         if not self.options.source:
             return {}
-        found = None if not source else self.options.source.casefold() in source.casefold()
-        return {"source": found}
+        is_from = None if not source else self.options.source.casefold() in source.casefold()
+        return {"source": is_from}
 
     def _stratum(self, film: Film, source: str | None) -> tuple[int, ...]:
         label = int(film.kind in self.positive)

@@ -39,8 +39,8 @@ class NihRow:
 
 def find_films(folder: Path, issues: ReaderIssues) -> dict[str, Path]:
     """Return the films of `images/` or of `images_001/images/` to `images_012/images/` by name."""
-    found = find_named(folder, _PLACES, (".png",), issues, example="images/00000001_000.png")
-    return {path.name: path for path in found.values()}
+    films = find_named(folder, _PLACES, (".png",), issues, example="images/00000001_000.png")
+    return {path.name: path for path in films.values()}
 
 
 def read_findings(path: Path, issues: ReaderIssues) -> dict[str, NihRow]:

@@ -33,8 +33,8 @@ class PadchestRow:
 
 def find_films(folder: Path, issues: ReaderIssues) -> dict[str, Path]:
     """Return the films of `0/`, `1/`, ... or any other folders by name."""
-    found = find_named(folder, [("", 1)], (".png",), issues, example="0/<ImageID>.png")
-    return {path.name: path for path in found.values()}
+    films = find_named(folder, [("", 1)], (".png",), issues, example="0/<ImageID>.png")
+    return {path.name: path for path in films.values()}
 
 
 def read_labels(path: Path, issues: ReaderIssues) -> dict[str, PadchestRow]:

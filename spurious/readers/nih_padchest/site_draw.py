@@ -10,7 +10,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, pairwise
 
 from spurious.config.release_fields import parse_shares
 from spurious.data.splits import SPLITS
@@ -62,9 +62,9 @@ def draw_sites(
     total = total if most is None else min(total, most)
     splits: dict[str, str] = {}
     for group, part in parts.items():
-        place = iter(groups[group])
-        for split, share in zip(SPLITS, part, strict=True):
-            splits |= dict.fromkeys(islice(place, int(total * share + 1e-9)), split)
+        cuts = [0, *(int(total * share + 1e-9) for share in accumulate(part))]
+        for split, (begin, end) in zip(SPLITS, pairwise(cuts), strict=True):
+            splits |= dict.fromkeys(groups[group][begin:end], split)
     return splits
 
 
