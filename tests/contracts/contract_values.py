@@ -82,47 +82,47 @@ class ReaderValues:
 
 
 _CHEST = ChestPhantom(n_train=4, n_val=2, n_test=2, size=128, prevalence=0.5, seed=5)
-_FILMS = FilmOptions(n_train=8, n_val=4, n_test=4, size=128, seed=5)
-_SITES = replace(_FILMS, spurious_given_positive=0.5, spurious_given_negative=0.5)
+_FILMS = FilmOptions(n_train=4, n_val=2, n_test=2, size=128, seed=5)
+_SITES = replace(_FILMS, n_train=12, spurious_given_positive=0.5, spurious_given_negative=0.5)
 _VOLUMES = VolumeOptions(n_volumes=8, size=16, depth=6)
 _SKIN = SkinPhantom(n_train=4, n_val=2, n_test=2, prevalence=0.5, width=64, seed=3)
 
 _DRAWN = {"image_size": 32, "split": "0.5/0.25/0.25"}
 
 READER_VALUES: Mapping[str, ReaderValues] = {
-    "candid-ptx": ReaderValues(lambda out: write_candid_ptx(out, _FILMS), _DRAWN, "dataset/*", 16),
+    "candid-ptx": ReaderValues(lambda out: write_candid_ptx(out, _FILMS), _DRAWN, "dataset/*", 8),
     "chexlocalize": ReaderValues(
-        lambda out: write_chexlocalize(out, _FILMS), {"image_size": 32}, "*.jpg", 16
+        lambda out: write_chexlocalize(out, _FILMS), {"image_size": 32}, "*.jpg", 8
     ),
     "covid-radiography": ReaderValues(
         lambda out: write_covid_radiography(out, _FILMS),
         {**_DRAWN, "source": "padchest"},
         "images/*.png",
-        16,
+        8,
     ),
     "isic": ReaderValues(lambda out: write_isic(out, _SKIN), {"image_size": 32}, "*.jpg", 8),
     "msd": ReaderValues(
         lambda out: write_msd(out, _VOLUMES),
         {"image_size": 16, "split": "0.5/0.25/0.25", "slices": "all"},
         "imagesTr/*.nii.gz",
-        48,
+        47,
     ),
     "nih-chexmask": ReaderValues(
-        lambda out: write_nih_chexmask(out, _FILMS), _DRAWN, "images/*.png", 16
+        lambda out: write_nih_chexmask(out, _FILMS), _DRAWN, "images/*.png", 8
     ),
     "nih-padchest": ReaderValues(
         lambda out: write_nih_padchest(out, _SITES),
         {"image_size": 32, "split": "0.5/0.25/0.25", "correlation": 0.5},
         "PadChest/*/*.png",
-        16,
+        12,
     ),
     "rsna-pneumonia": ReaderValues(
-        lambda out: write_rsna_pneumonia(out, _FILMS), _DRAWN, "*.dcm", 16
+        lambda out: write_rsna_pneumonia(out, _FILMS), _DRAWN, "*.dcm", 8
     ),
     "siim-acr": ReaderValues(
         lambda out: write_siim_acr(out, _CHEST), {"image_size": 32}, "*.dcm", 8
     ),
-    "vindr-cxr": ReaderValues(lambda out: write_vindr_cxr(out, _FILMS), _DRAWN, "*.dicom", 16),
+    "vindr-cxr": ReaderValues(lambda out: write_vindr_cxr(out, _FILMS), _DRAWN, "*.dicom", 8),
 }
 
 

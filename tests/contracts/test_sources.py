@@ -72,7 +72,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 class TestReader:
     """One reader, on a small release in its format."""
 
-    def reader(self, name: str, folder: Path) -> RecordSource:
+    def reader(self, name: str, folder: Path) -> Any:
         """The reader with its test values."""
         return open_reader(name, folder, READERS[name](**READER_VALUES[name].options))
 
@@ -87,20 +87,21 @@ class TestReader:
     def test_names_a_damaged_file(
         self, releases: dict[str, Path], name: str, damage: str, tmp_path: Path
     ) -> None:
-        """One error with the file's name for its record, and none for the others."""
+        """An error with the file's name for each of its records, and none for the others."""
         folder = Path(shutil.copytree(releases[name], tmp_path / "release"))
-        file = sorted(folder.rglob(READER_VALUES[name].image))[0]
+        reader = self.reader(name, folder)
+        paths = [reader.image_path(sample_id) for sample_id in reader.index()]
+        file = min(path for path in paths if path.match(READER_VALUES[name].image))
         data = file.read_bytes()
         file.write_bytes({"cut": data[: len(data) // 2], "empty": b"", "other": b"text"}[damage])
-        reader = self.reader(name, folder)
         errors = []
         for sample_id in reader.index():
             try:
                 reader.load(sample_id)
             except DataError as error:
                 errors.append(str(error))
-        [message] = errors
-        assert file.name in message
+        assert len(errors) == paths.count(file)  # a volume has several records
+        assert all(file.name in message for message in errors)
 
     def test_names_a_missing_folder(self, name: str, tmp_path: Path) -> None:
         """Before anything is decoded."""

@@ -31,6 +31,7 @@ BOXES = """
     Image Index,Finding Label,Bbox [x,y,w,h],,,
     00000001_000.png,Pneumothorax,2.0,4.0,4.0,2.0
     00000001_000.png,Mass,0.0,0.0,8.0,8.0
+    00000002_000.png,Infiltrate,0.0,0.0,4.0,4.0
 """
 
 
@@ -89,6 +90,12 @@ def test_only_films_that_were_boxed_have_boxes(folder: Path) -> None:
     assert boxes.tolist() == [[2, 4, 6, 6]]
     assert source.load("00000002_000.png").boxes is None
     assert reader(folder).load("00000001_000.png").boxes is None
+    # the table of findings calls it Infiltration
+    text = TABLE.replace("Pneumothorax,0,2", "Infiltration,0,2")
+    write_text(folder / "Data_Entry_2017_v2020.csv", text)
+    infiltration = reader(folder, boxes=True, positive="Infiltration").load("00000002_000.png")
+    assert infiltration.boxes is not None
+    assert (infiltration.label, infiltration.boxes.tolist()) == (1, [[0, 0, 4, 4]])
 
 
 def test_lists_of_the_release_are_its_splits(folder: Path) -> None:
