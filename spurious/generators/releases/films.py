@@ -54,7 +54,7 @@ class FilmOptions:
     spurious_given_negative: Probability = 0.2
     eval_spurious_given_positive: Probability = 0.5
     eval_spurious_given_negative: Probability = 0.5
-    size: Annotated[int, Ge(128), Le(2048)] = 256
+    size: Annotated[int, Ge(128), Le(2048)] = 512
     contrast: Annotated[float, Ge(0.0), Le(5.0)] = 2.0
     seed: Seed = 0
 

@@ -40,7 +40,7 @@ class VolumeOptions:
     prevalence: Probability = 0.5
     wire_given_positive: Probability = 0.8
     wire_given_negative: Probability = 0.2
-    size: Annotated[int, Ge(16), Le(512)] = 64
+    size: Annotated[int, Ge(16), Le(512)] = 112
     depth: Annotated[int, Ge(6), Le(512)] = 12
     contrast: Annotated[float, Ge(0.0), Le(5.0)] = 1.0
     seed: Seed = 0

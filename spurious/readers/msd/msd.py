@@ -150,7 +150,7 @@ class Msd(FolderReader[MsdOptions, MsdIndex]):
                 "description": name_and_hash(self.folder / DESCRIPTION),
                 **tables,
             },
-            left_out={**task.left_out, "slices_not_taken": len(slices) - len(taken)},
+            left_out={**task.left_out, "slices_beyond_balance": len(slices) - len(taken)},
             task=task,
             classes=classes,
             slices=taken,

@@ -120,7 +120,7 @@ class NihPadchest(FolderReader[NihPadchestOptions, SitesIndex]):
                 "mask": circle,
                 **{name: name_and_hash(path) for name, path in tables.items()},
             },
-            left_out={"films_not_drawn": len(films) - len(splits)},
+            left_out={"films_beyond_balance": len(films) - len(splits)},
             films={name: films[name] for name in splits},
             splits=splits,
         )
