@@ -9,6 +9,7 @@ Source: Gaggion et al. 2024 (CheXmask), notebook of the release.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,18 +48,22 @@ class ChexmaskTable:
         places: Image to row, of the images that were asked for.
     """
 
-    def __init__(self, path: Path, images: Collection[str], issues: ReaderIssues) -> None:
+    def __init__(
+        self, path: Path, images: Collection[str], organs: Sequence[str], issues: ReaderIssues
+    ) -> None:
         """Look through the table once.
 
         Args:
             path: A CSV of CheXmask.
             images: Names of images that are looked for.
+            organs: Which of `ORGANS` are drawn; a row in which one is blank has no mask.
             issues: Receives images with two rows, and rows that cannot be read.
 
         Raises:
             DataError: Not such a table.
         """
         self.path = path
+        self.organs = tuple(organs)
         self.places: dict[str, Place] = {}
         self.header: list[str] = []
         name = ""
@@ -76,15 +81,13 @@ class ChexmaskTable:
                 issues.add(f"{where}: {len(cells)} cells instead of {len(self.header)}: cut off")
             elif image in self.places:
                 issues.add(f"{where}: second row of {image}; remove one")
-            else:
+            elif all(row[organ].strip() for organ in self.organs):
                 self.places[image] = Place(place.offset, place.size, place.line, _read_dice(row))
         if not self.header:
             raise DataError(f"{path.name}: empty; restore the file from the release")
 
-    def read_mask(
-        self, image: str, organs: Sequence[str], shape: tuple[int, int]
-    ) -> NDArray[np.bool_]:
-        """Return the union of some organs on an image, (H, W) bool.
+    def read_mask(self, image: str, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Return the union of the organs on an image, (H, W) bool.
 
         Raises:
             DataError: A damaged row, or one of an image of another size.
@@ -93,16 +96,17 @@ class ChexmaskTable:
         with self.path.open("rb") as file:
             file.seek(place.offset)
             text = file.read(place.size).decode("utf-8")
-        row = dict(zip(self.header, next(csv.reader(text.splitlines(keepends=True))), strict=False))
+        cells = next(csv.reader(io.StringIO(text, newline="")))
+        row = dict(zip(self.header, cells, strict=False))
         where = f"{self.path.name} line {place.line}, image {image}"
-        size = (row["Height"], row["Width"])
-        if size != (str(shape[0]), str(shape[1])):
+        size = [row[side].removesuffix(".0") for side in ("Height", "Width")]
+        if size != [str(side) for side in shape]:
             raise DataError(
                 f"{where}: masks of {' x '.join(size)} pixels, and the image has {shape[0]} x "
                 f"{shape[1]}; use the table of the images' resolution (OriginalResolution)"
             )
         union = np.zeros(shape, bool)
-        for organ in organs:
+        for organ in self.organs:
             try:
                 mask, _ = decode(row[organ], *shape, CONVENTION)
             except DataError as error:

@@ -104,7 +104,7 @@ class NihChexmask(FolderReader[NihChexmaskOptions, ChexmaskIndex]):
             rows = nih_files.read_findings(tables["table"], issues)
             images = join_rows(paths, rows, tables["table"].name, issues)
             tables["masks"] = find_table(self.folder, self.masks, TABLES, "masks")
-            masks = ChexmaskTable(tables["masks"], images, issues)
+            masks = ChexmaskTable(tables["masks"], images, self.organs, issues)
             boxes = self._read_boxes(tables, issues)
         except DataError as error:
             issues.add(str(error))
@@ -175,4 +175,4 @@ class NihChexmask(FolderReader[NihChexmaskOptions, ChexmaskIndex]):
         masks = self.contents.masks
         if not self._is_usable(masks, film):
             return None
-        return masks.read_mask(film, self.organs, shape)
+        return masks.read_mask(film, shape)

@@ -25,7 +25,7 @@ MASKS = (
     '00000001_000.png,0.9,0.7,"[1 2\n 3 4]",1 2 10 1,64 1,28 2,8,8\n'
     "00000001_001.png,0.9,0.69,[1 2],1 2,64 1,28 2,8,8\n"
     "99999999_000.png,0.9,0.9,[1 2],1 2,64 1,28 2,8,8\n"
-    "00000003_000.png,0.9,0.9,[1 2],1 2,64 1,28 2,8,8\n"
+    "00000003_000.png,0.9,0.9,[1 2],1 2,,28 2,8.0,8.0\n"
 )
 BOXES = """
     Image Index,Finding Label,Bbox [x,y,w,h],,,
@@ -67,7 +67,10 @@ def test_a_poor_or_missing_mask_is_not_drawn(folder: Path) -> None:
     source = reader(folder)
     assert source.load("00000001_001.png").mask is None
     assert source.load("00000002_000.png").mask is None
-    assert source.provenance()["films_without_mask"] == "2"
+    # without one of the lungs; it has a heart
+    assert source.load("00000003_000.png").mask is None
+    assert reader(folder, region="heart").load("00000003_000.png").mask is not None
+    assert source.provenance()["films_without_mask"] == "3"
     assert source.provenance()["mask"] == "lungs"
     assert reader(folder, min_dice=0.6).load("00000001_001.png").mask is not None
 
@@ -138,7 +141,7 @@ def test_a_mask_of_another_image_or_convention_is_named(
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        (MASKS + MASKS.splitlines()[-1], "line 7: second row of 00000003_000.png"),
+        (MASKS + MASKS.splitlines()[3], "line 7: second row of 00000001_001.png"),
         (MASKS + "00000002_000.png,0.9", "line 7: 2 cells instead of 9: cut off"),
         (MASKS.replace("Left Lung", "Lung"), "no column Left Lung; expected a table of CheXmask"),
         ("", "empty"),
