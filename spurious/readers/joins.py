@@ -29,7 +29,12 @@ def check_rests(
 
 
 def join_rows(
-    files: Mapping[str, Path], rows: Collection[str], table: str, issues: ReaderIssues
+    files: Mapping[str, Path],
+    rows: Collection[str],
+    table: str,
+    issues: ReaderIssues,
+    *,
+    rests: bool = False,
 ) -> dict[str, Path]:
     """Return the files that have a row, in order of their names; rests of both sides are reported.
 
@@ -38,6 +43,7 @@ def join_rows(
         rows: Names in the table.
         table: What the table is called.
         issues: Receives rests, and that nothing fits.
+        rests: Whether the release itself has rests of both sides, which are then not reported.
     """
     joined = {name: files[name] for name in sorted(files.keys() & set(rows))}
     if issues.count:
@@ -47,7 +53,7 @@ def join_rows(
             f"no row of {table} matches an image (a row is of '{min(rows)[:80]}', an image is "
             f"'{min(files)[:80]}'); use the table and the images of one release"
         )
-    else:
+    elif not rests:
         check_rests(files.keys(), rows, table, issues)
     return joined
 

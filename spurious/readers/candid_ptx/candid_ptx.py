@@ -111,7 +111,7 @@ class CandidPtx(FolderReader[CandidPtxOptions, CandidIndex]):
             issues.add(str(error))
         unusable = {*reports.without_mask, *reports.of_two_patients, *reports.contradicted}
         known = reports.films.keys() | unusable
-        images = join_rows(paths, known, REPORTS, issues)
+        images = join_rows(paths, known, REPORTS, issues, rests=True)
         images = {film: path for film, path in images.items() if film not in unusable}
         issues.raise_if_any(self.name)
         films = {film: reports.films[film] for film in images}

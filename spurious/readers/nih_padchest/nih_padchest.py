@@ -146,7 +146,8 @@ class NihPadchest(FolderReader[NihPadchestOptions, SitesIndex]):
             tables["padchest_table"] = table
             labels = padchest_files.read_labels(table, issues)
             paths = padchest_files.find_films(self.padchest, issues)
-            for name, path in join_rows(paths, labels, "the PadChest table", issues).items():
+            joined = join_rows(paths, labels, "the PadChest table", issues, rests=True)
+            for name, path in joined.items():
                 held = labels[name]
                 if held.labels is not None and held.view in views:
                     positive = PADCHEST_LABELS[finding] in held.labels

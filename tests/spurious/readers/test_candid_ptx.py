@@ -60,6 +60,12 @@ def test_films_have_no_ending(folder: Path) -> None:
     counts = source.provenance()
     left_out = ("films_of_two_patients", "films_without_mask", "films_contradicted")
     assert [counts[name] for name in left_out] == ["1", "1", "1"]
+    # films without a report and reports without a film are in the release itself
+    write_dicom(folder / "dataset" / "8.5.70", ramp(8, 8))
+    with (folder / "Pneumothorax_reports.csv").open("a") as file:
+        file.write("8.5.71,x,P70_1_1.dcm,x,-1\n")
+    counts = reader(folder).provenance()
+    assert (counts["images_without_row"], counts["rows_without_image"]) == ("1", "1")
     (folder / "dataset").rename(folder / "chest_radiographs")
     assert len(reader(folder).index()) == 3
 
