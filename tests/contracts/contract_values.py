@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from shared_films import write_shared
 from store_kinds import STORES
 
 from cluster import stores
@@ -90,12 +91,14 @@ _SKIN = SkinPhantom(n_train=4, n_val=2, n_test=2, prevalence=0.5, width=64, seed
 _DRAWN = {"image_size": 32, "split": "0.5/0.25/0.25"}
 
 READER_VALUES: Mapping[str, ReaderValues] = {
-    "candid-ptx": ReaderValues(lambda out: write_candid_ptx(out, _FILMS), _DRAWN, "dataset/*", 8),
+    "candid-ptx": ReaderValues(
+        lambda out: write_shared(write_candid_ptx, out, _FILMS), _DRAWN, "dataset/*", 8
+    ),
     "chexlocalize": ReaderValues(
-        lambda out: write_chexlocalize(out, _FILMS), {"image_size": 32}, "*.jpg", 8
+        lambda out: write_shared(write_chexlocalize, out, _FILMS), {"image_size": 32}, "*.jpg", 8
     ),
     "covid-radiography": ReaderValues(
-        lambda out: write_covid_radiography(out, _FILMS),
+        lambda out: write_shared(write_covid_radiography, out, _FILMS),
         {**_DRAWN, "source": "padchest"},
         "images/*.png",
         8,
@@ -108,21 +111,23 @@ READER_VALUES: Mapping[str, ReaderValues] = {
         47,
     ),
     "nih-chexmask": ReaderValues(
-        lambda out: write_nih_chexmask(out, _FILMS), _DRAWN, "images/*.png", 8
+        lambda out: write_shared(write_nih_chexmask, out, _FILMS), _DRAWN, "images/*.png", 8
     ),
     "nih-padchest": ReaderValues(
-        lambda out: write_nih_padchest(out, _SITES),
+        lambda out: write_shared(write_nih_padchest, out, _SITES),
         {"image_size": 32, "split": "0.5/0.25/0.25", "correlation": 0.5},
         "PadChest/*/*.png",
         12,
     ),
     "rsna-pneumonia": ReaderValues(
-        lambda out: write_rsna_pneumonia(out, _FILMS), _DRAWN, "*.dcm", 8
+        lambda out: write_shared(write_rsna_pneumonia, out, _FILMS), _DRAWN, "*.dcm", 8
     ),
     "siim-acr": ReaderValues(
         lambda out: write_siim_acr(out, _CHEST), {"image_size": 32}, "*.dcm", 8
     ),
-    "vindr-cxr": ReaderValues(lambda out: write_vindr_cxr(out, _FILMS), _DRAWN, "*.dicom", 8),
+    "vindr-cxr": ReaderValues(
+        lambda out: write_shared(write_vindr_cxr, out, _FILMS), _DRAWN, "*.dicom", 8
+    ),
 }
 
 

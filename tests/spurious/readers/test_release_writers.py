@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from shared_films import films_of, write_shared
 
 from spurious.config.datasets import READERS
 from spurious.data.records import Record
@@ -19,7 +20,7 @@ from spurious.generators.releases.candid_writer import write_candid_ptx
 from spurious.generators.releases.chexlocalize_writer import write_chexlocalize
 from spurious.generators.releases.chexmask_writer import write_nih_chexmask
 from spurious.generators.releases.covid_writer import write_covid_radiography
-from spurious.generators.releases.films import FilmOptions, PhantomFilm, draw_films
+from spurious.generators.releases.films import FilmOptions, PhantomFilm
 from spurious.generators.releases.msd_writer import VolumeOptions, write_msd
 from spurious.generators.releases.padchest_writer import write_nih_padchest
 from spurious.generators.releases.rsna_writer import write_rsna_pneumonia
@@ -122,7 +123,7 @@ def check_record(record: Record, film: PhantomFilm, release: Release) -> None:
 @pytest.fixture(scope="module")
 def films() -> list[PhantomFilm]:
     """What is drawn; tubes are on films of both labels."""
-    drawn = list(draw_films(FILMS))
+    drawn = list(films_of(FILMS))
     assert len({(film.case.pneumothorax, film.case.tube) for film in drawn}) == 4
     return drawn
 
@@ -131,7 +132,7 @@ def films() -> list[PhantomFilm]:
 def test_records_are_the_films(tmp_path: Path, films: list[PhantomFilm], name: str) -> None:
     """Upright, not mirrored, not inverted, whatever the depth; and marked as drawn."""
     release = RELEASES[name]
-    release.write(tmp_path / name, FILMS)
+    write_shared(release.write, tmp_path / name, FILMS)
     options = READERS[name](image_size=SIDE, **release.options)
     reader = open_reader(name, tmp_path / name, options)
     by_name = {release.name(film): film for film in films}
@@ -152,7 +153,7 @@ def test_boxes_are_those_of_the_findings(tmp_path: Path, films: list[PhantomFilm
         "vindr-cxr": name_vindr,
     }
     for name, slack in (("rsna-pneumonia", 0), ("vindr-cxr", 2)):
-        RELEASES[name].write(tmp_path / name, FILMS)
+        write_shared(RELEASES[name].write, tmp_path / name, FILMS)
         options = READERS[name](image_size=SIZE, **RELEASES[name].options)
         reader = open_reader(name, tmp_path / name, options)
         for film in films:
@@ -167,7 +168,7 @@ def test_boxes_are_those_of_the_findings(tmp_path: Path, films: list[PhantomFilm
 
 def test_covid_films_and_lungs(tmp_path: Path, films: list[PhantomFilm]) -> None:
     """Films go from 128 to 299 pixels and lungs to 256, so they agree but for their borders."""
-    write_covid_radiography(tmp_path / "covid", FILMS)
+    write_shared(write_covid_radiography, tmp_path / "covid", FILMS)
     options = READERS["covid-radiography"](image_size=SIDE, source="padchest", **DRAWN)
     reader = open_reader("covid-radiography", tmp_path / "covid", options)
     positive = [film for film in films if film.case.pneumothorax]
