@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Gt, Le
 
 from spurious.config.fields import Probability, Seed, problems
+from spurious.config.folder import FolderOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,4 +111,8 @@ class IsicOptions:
     traps: str | None = None
 
 
-READERS: Mapping[str, type[Any]] = {"isic": IsicOptions, "siim-acr": SiimAcrOptions}
+READERS: Mapping[str, type[Any]] = {
+    "folder": FolderOptions,
+    "isic": IsicOptions,
+    "siim-acr": SiimAcrOptions,
+}
