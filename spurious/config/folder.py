@@ -20,6 +20,9 @@ Window = Annotated[
         r"full|data|percentile|[0-9]{1,5}/[0-9]{1,5}", "full, data, percentile, or LOW/HIGH values"
     ),
 ]
+Values = Annotated[
+    str, Pattern(r"[0-9]{1,5}(,\s*[0-9]{1,5})*", "whole numbers with commas between them")
+]
 NONE = "none"
 """Written for a column or file that is not to be used."""
 
@@ -63,6 +66,8 @@ class FolderOptions:
         mask: Column with the mask's file; blank: nobody drew one. Default: `mask_file_name` or
             `mask`, else files of the image's name in `masks`.
         masks: Folder of masks; anywhere in the tree.
+        mask_values: Values of a mask's pixels that count, with commas, where it holds several
+            classes.
         rle: Column with run-length encoded masks; `rle_starts`, `rle_base` and `rle_order` must
             be declared with it.
         rle_starts: Whether starts count from the first pixel, or from the end of the run before.
@@ -101,6 +106,7 @@ class FolderOptions:
     rows_without_image: Literal["refuse", "skip"] = "refuse"
     mask: str | None = None
     masks: str = "masks"
+    mask_values: Values | None = None
     rle: str | None = None
     rle_starts: Literal["absolute", "relative"] | None = None
     rle_base: Annotated[int, Ge(0), Le(1)] | None = None

@@ -29,15 +29,24 @@ def parse_split(text: str) -> str | None:
     return SPLIT_WORDS.get(text.strip().lower())
 
 
-def parse_covariate(text: str) -> Covariate:
-    """Return a number where the text is one, None where it is blank, else the text."""
-    if not text.strip():
-        return None
+def parse_covariates(texts: Sequence[str]) -> list[Covariate]:
+    """Return a column's values: numbers where all that are not blank are, else texts.
+
+    Blank is None.
+    """
+    values = [text.strip() for text in texts]
+    numbers = [_to_number(value) for value in values if value]
+    if None in numbers:
+        return [value or None for value in values]
+    return [_to_number(value) if value else None for value in values]
+
+
+def _to_number(text: str) -> float | None:
     try:
         number = float(text)
     except ValueError:
-        return text.strip()
-    return number if abs(number) < float("inf") else text.strip()
+        return None
+    return number if abs(number) < float("inf") else None
 
 
 @dataclass(frozen=True)
