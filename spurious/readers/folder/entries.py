@@ -282,5 +282,11 @@ def count_train(entries: Mapping[str, Entry], attribute: str) -> GroupCounts:
         for entry in entries.values()
         if entry.split == "train"
     )
-    values = [held[label, value] for label in (0, 1) for value in (False, True)]
-    return GroupCounts(*values, y0_unknown=held[0, None], y1_unknown=held[1, None])
+    return GroupCounts(
+        y0_s0=held[0, False],
+        y0_s1=held[0, True],
+        y1_s0=held[1, False],
+        y1_s1=held[1, True],
+        y0_unknown=held[0, None],
+        y1_unknown=held[1, None],
+    )

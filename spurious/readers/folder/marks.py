@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,7 @@ def rle_convention(options: FolderOptions) -> RleConvention | None:
     """Return the declared convention of run-length codes; None where there are none."""
     if options.rle_starts is None or options.rle_base is None or options.rle_order is None:
         return None
-    base = 1 if options.rle_base else 0
+    base: Literal[0, 1] = 1 if options.rle_base else 0
     return RleConvention(options.rle_starts, base, options.rle_order)
 
 
