@@ -23,6 +23,7 @@ from spurious.generators.chest.chest_phantom import ChestPhantom
 from spurious.generators.chest.siim_writer import write_siim_acr
 from spurious.generators.skin.isic_writer import write_isic
 from spurious.generators.skin.skin_phantom import SkinPhantom
+from spurious.readers.folder.template import write_template
 from spurious.scoring import registry
 
 
@@ -76,6 +77,7 @@ _CHEST = ChestPhantom(n_train=4, n_val=2, n_test=2, size=128, prevalence=0.5, se
 _SKIN = SkinPhantom(n_train=4, n_val=2, n_test=2, prevalence=0.5, width=64, seed=3)
 
 READER_VALUES: Mapping[str, ReaderValues] = {
+    "folder": ReaderValues(write_template, {"image_size": 64, "patient_salt": "s"}, "image*.*", 32),
     "isic": ReaderValues(lambda out: write_isic(out, _SKIN), {"image_size": 32}, "*.jpg", 8),
     "siim-acr": ReaderValues(
         lambda out: write_siim_acr(out, _CHEST), {"image_size": 32}, "*.dcm", 8

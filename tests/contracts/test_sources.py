@@ -47,9 +47,9 @@ def assert_whole(source: RecordSource, images: int) -> None:
         if record.mask is not None:
             assert record.mask.shape == record.image.shape[:2]
             assert record.mask.dtype == np.bool_
+            assert record.mask.any() or not record.label
+            assert (record.abnormalities > 0) == bool(record.mask.any())
         assert source.partial or (record.mask is not None and record.boxes is None)
-        assert record.mask.any() or not record.label
-        assert (record.abnormalities > 0) == bool(record.mask.any())
         assert tuple(sorted(record.attributes)) == tuple(sorted(source.attribute_names))
     assert source.provenance()
     copy: RecordSource = pickle.loads(pickle.dumps(source))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,8 +22,6 @@ from spurious.readers.folder.table import Row, Table, find_tables, read_table
 from spurious.readers.images import ImageHeader, read_header
 from spurious.readers.issues import ReaderIssues
 from spurious.readers.joins import name_some
-
-_THREADS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,22 +144,14 @@ def _is_film(path: Path) -> bool:
 def _read_headers(
     folder: Path, samples: Mapping[str, Sample], options: FolderOptions, issues: ReaderIssues
 ) -> Mapping[str, ImageHeader]:
-    """Read all headers; reports those that cannot be read, and images that are too small."""
+    """Read the headers of all images that have one; loading reports the others.
 
-    def read(name: str) -> ImageHeader | DataError:
-        try:
-            return read_header(folder / name)
-        except DataError as error:
-            return error
-
-    with ThreadPoolExecutor(_THREADS) as pool:
-        results = list(pool.map(read, (sample.name for sample in samples.values())))
+    Images that are too small go to `issues`.
+    """
     headers: dict[str, ImageHeader] = {}
-    for image, result in zip(samples, results, strict=True):
-        if isinstance(result, DataError):
-            issues.add(str(result))
-        else:
-            headers[image] = result
+    for image, sample in samples.items():  # without threads: filters of warnings are not theirs
+        with suppress(DataError):
+            headers[image] = read_header(folder / sample.name)
     side_of = max if options.aspect == "pad" else min
     sides = {samples[image].name: side_of(header.shape) for image, header in headers.items()}
     small = [name for name, side in sides.items() if side < options.image_size]
