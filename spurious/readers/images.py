@@ -63,6 +63,7 @@ class ImageHeader:
         colour: Whether it is in colour; a palette is where any of its colours is not grey.
         bits: Of each value, 8 to 16.
         patient_id: PatientID of a DICOM file, else "".
+        sop_uid: SOPInstanceUID of a DICOM file, else "".
     """
 
     kind: str
@@ -72,6 +73,7 @@ class ImageHeader:
     colour: bool
     bits: int
     patient_id: str = ""
+    sop_uid: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,9 @@ def read_image(path: Path) -> NativeImage:
         if kind == "DICOM":
             film = read_stored_film(path)
             shape = (film.values.shape[0], film.values.shape[1])
-            header = ImageHeader(kind, shape, shape, 1, False, film.bits, film.patient_id)
+            header = ImageHeader(
+                kind, shape, shape, 1, False, film.bits, film.patient_id, film.sop_uid
+            )
             return NativeImage(header, film.values, film.inverted)
         _CHECKS[kind](data)
         with Image.open(io.BytesIO(data), formats=[kind]) as picture:
@@ -174,13 +178,13 @@ def _find_kind(begin: bytes) -> str:
 
 
 def _read_film_header(file: BinaryIO) -> ImageHeader:
-    tags = ["Rows", "Columns", "BitsStored", "PatientID"]
+    tags = ["Rows", "Columns", "BitsStored", "PatientID", "SOPInstanceUID"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of names and dates; decoding is strict
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
     shape = (int(header.Rows), int(header.Columns))
-    patient = str(header.get("PatientID") or "").strip()
-    return ImageHeader("DICOM", shape, shape, 1, False, int(header.BitsStored), patient)
+    patient, uid = (str(header.get(n) or "").strip() for n in ("PatientID", "SOPInstanceUID"))
+    return ImageHeader("DICOM", shape, shape, 1, False, int(header.BitsStored), patient, uid)
 
 
 def _describe(picture: Image.Image, kind: str, begin: bytes) -> ImageHeader:

@@ -81,7 +81,7 @@ def keep_texts(name: str, pairs: Sequence[str], options: Mapping[str, Any]) -> M
         pairs: `KEY=VALUE` as typed.
         options: The same, read.
     """
-    cls = READERS.get(name)
+    cls: Any = READERS.get(name)
     known = {} if cls is None else options_of(cls)
     typed = dict(pair.split("=", 1) for pair in pairs)
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -71,14 +71,10 @@ def survey(source: RecordSource, progress: Callable[[int, int], None]) -> Survey
         parts.append(part)
         progress(min(len(parts) * _CHUNK, len(ids)), len(ids))
     return Survey(
-        _join(part.images for part in parts),
-        _join(part.problems for part in parts),
-        _join(part.warnings for part in parts),
+        list(chain.from_iterable(part.images for part in parts)),
+        list(chain.from_iterable(part.problems for part in parts)),
+        list(chain.from_iterable(part.warnings for part in parts)),
     )
-
-
-def _join(lists: Iterable[Sequence[str]] | Iterable[Sequence[ImageFacts]]) -> Sequence:
-    return list(chain.from_iterable(lists))
 
 
 def _load_chunks(

@@ -106,12 +106,12 @@ def _add_files(
     below = [name for name in candidates if is_below(name, options.masks)]
     matches: dict[str, list[str]] = {}
     if roles.mask is not None:
-        own = {sample.name for sample in samples.values()}
+        image_files = {sample.name for sample in samples.values()}
         named = find_named_masks(rows, roles.mask, candidates, options.masks, issues)
         for image, sample in samples.items():
             held = [named[row.where] for row in sample.rows if row.where in named]
             matches[image] = list(dict.fromkeys(held))
-            if own & set(held):
+            if image_files & set(held):
                 issues.add(f"{sample.where}: {roles.mask} names an image as a mask; correct it")
         unnamed = set(below) - set(named.values())
         if unnamed:

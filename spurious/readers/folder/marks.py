@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pydicom
 from numpy.typing import NDArray
+from pydicom.uid import LabelMapSegmentationStorage, SegmentationStorage
 
 from spurious.config.folder import FolderOptions
 from spurious.errors import DataError
@@ -17,10 +19,13 @@ from spurious.readers.images import ImageHeader, read_header, turn_upright
 from spurious.readers.issues import ReaderIssues
 from spurious.readers.marks.boxes import BoxForm, clip_box, read_box
 from spurious.readers.marks.coco import CocoImage, draw_coco
+from spurious.readers.marks.dicom_seg import read_segments
 from spurious.readers.marks.mask_files import read_mask
+from spurious.readers.marks.nifti import read_nifti_mask
 from spurious.readers.marks.rle import RleConvention, decode, find_runs
 
 _log = logging.getLogger(__name__)
+_NIFTI = (".nii", ".nii.gz")
 _PAST = 1.0
 """Pixels past a border that are clipped without a word."""
 
@@ -160,10 +165,24 @@ def draw_marks(marks: Marks, header: ImageHeader, options: FolderOptions, where:
 
 def _read_file(path: Path, header: ImageHeader, options: FolderOptions) -> NDArray[np.bool_]:
     values = [int(value) for value in (options.mask_values or "").split(",") if value]
-    if header.stored != header.shape and read_header(path).shape == header.stored:
+    if path.name.lower().endswith(_NIFTI):
+        return read_nifti_mask(path, header.shape, values=values)
+    mask_header = read_header(path)
+    if mask_header.kind == "DICOM" and _is_segmentation(path):
+        image = header.sop_uid or None
+        mask = read_segments(path, header.shape, image=image, segments=values)
+        if mask is None:
+            raise DataError(f"{path}: it refers to other images than this one; correct its name")
+        return mask
+    if mask_header.shape == header.stored != header.shape:
         mask = read_mask(path, header.stored, values=values)
         return np.asarray(turn_upright(mask, header.orientation), bool)
     return read_mask(path, header.shape, values=values)
+
+
+def _is_segmentation(path: Path) -> bool:
+    header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+    return header.get("SOPClassUID") in (SegmentationStorage, LabelMapSegmentationStorage)
 
 
 def _read_code(
