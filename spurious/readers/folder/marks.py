@@ -11,7 +11,6 @@ from typing import Literal
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.uid import LabelMapSegmentationStorage, SegmentationStorage
 
 from spurious.config.folder import FolderOptions
 from spurious.errors import DataError
@@ -26,6 +25,8 @@ from spurious.readers.marks.rle import RleConvention, decode, find_runs
 
 _log = logging.getLogger(__name__)
 _NIFTI = (".nii", ".nii.gz")
+_SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+"""Classes of DICOM Segmentations and of their label maps."""
 _PAST = 1.0
 """Pixels past a border that are clipped without a word."""
 
@@ -182,7 +183,7 @@ def _read_file(path: Path, header: ImageHeader, options: FolderOptions) -> NDArr
 
 def _is_segmentation(path: Path) -> bool:
     header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
-    return header.get("SOPClassUID") in (SegmentationStorage, LabelMapSegmentationStorage)
+    return header.get("SOPClassUID") in _SEGMENTATIONS
 
 
 def _read_code(
