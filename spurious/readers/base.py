@@ -89,7 +89,7 @@ class FolderReader(ABC, Generic[OptionsT, IndexT]):
         try:
             return self.read_record(sample_id, path)
         except DataError as error:
-            if sample_id in str(error):
+            if sample_id in str(error) or str(path) in str(error):
                 raise
             raise DataError(f"{path}: {error}") from error
         except Exception as error:  # whatever a damaged file makes the libraries raise

@@ -64,8 +64,17 @@ class Folder(FolderReader[FolderOptions, FolderIndex]):
         """Decode, shrink and return one record; image (size, size, 1 or 3) uint8.
 
         Raises:
-            DataError: A damaged file, another checksum, or a mask or box that does not fit.
+            DataError: A damaged file, another checksum, or a mask or box that does not fit; names
+                the file.
         """
+        try:
+            return self._read(sample_id, path)
+        except DataError as error:
+            if str(self.folder) in str(error):
+                raise
+            raise DataError(f"{path}: {error}") from error
+
+    def _read(self, sample_id: str, path: Path) -> Record:
         contents, options = self.contents, self.options
         entry, marks = contents.entries[sample_id], contents.marks[sample_id]
         _check_sum(path, entry.checksum)

@@ -125,12 +125,14 @@ def _join(
 def _named_masks(
     rows: Sequence[Row], roles: Roles, files: Sequence[str], options: FolderOptions
 ) -> set[str]:
-    """Return the files that the column of masks names, which are not images."""
+    """Return the files that the column of masks names, and that of images does not."""
     if roles.mask is None:
         return set()
     ignored = ReaderIssues()  # they are reported with the other marks
     candidates = [name for name in files if is_image_name(name)]
-    return set(find_named_masks(rows, roles.mask, candidates, options.masks, ignored).values())
+    masks = find_named_masks(rows, roles.mask, candidates, options.masks, ignored).values()
+    column = roles.file_name or ""
+    return set(masks) - {f"{row.base}/{row.cells.get(column, '')}".strip("/") for row in rows}
 
 
 def _is_film(path: Path) -> bool:
