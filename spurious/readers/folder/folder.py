@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -36,24 +37,31 @@ class Folder(FolderReader[FolderOptions, FolderIndex]):
     - Patients are stored as salted hashes, see `patients.hash_patient`.
     - The image is uint8, a square, grey or RGB, upright by its EXIF orientation. Values of more
       than 8 bits are windowed by the option `window`.
-
-    Attributes:
-        attribute_names, declared_directions, partial: Known once the index is read.
     """
 
     name = "folder"
 
-    def read_index(self, issues: ReaderIssues) -> FolderIndex:
-        """Join files, tables and marks, and learn from them what the dataset has."""
-        contents = read_folder(self.folder, self.options, issues)
-        first = next(iter(contents.entries.values()))
-        self.attribute_names = tuple(sorted(first.attributes))
-        self.declared_directions = parse_directions(self.options.directions) or {}
-        self.partial = contents.has_boxes or not all(
-            marks.has_mask or self._is_filled(contents, image)
-            for image, marks in contents.marks.items()
+    @property
+    def attribute_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Spurious attributes of the table; reads the index."""
+        return tuple(sorted(next(iter(self.contents.entries.values())).attributes))
+
+    @property
+    def declared_directions(self) -> Mapping[str, int]:  # type: ignore[override]
+        """Directions that the options declare."""
+        return parse_directions(self.options.directions) or {}
+
+    @property
+    def partial(self) -> bool:  # type: ignore[override]
+        """Whether an image lacks a mask or has boxes of its own; reads the index."""
+        return self.contents.has_boxes or not all(
+            marks.has_mask or self._is_filled(self.contents, image)
+            for image, marks in self.contents.marks.items()
         )
-        return contents
+
+    def read_index(self, issues: ReaderIssues) -> FolderIndex:
+        """Join files, tables and marks."""
+        return read_folder(self.folder, self.options, issues)
 
     def _is_filled(self, contents: FolderIndex, image: str) -> bool:
         """Return whether an image without a mask counts as drawn and empty."""

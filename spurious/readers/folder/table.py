@@ -94,8 +94,9 @@ def read_table(path: Path, folder: Path, issues: ReaderIssues) -> Table:
             "--table"
         )
     read = {".jsonl": _read_json_lines, ".ndjson": _read_json_lines, ".parquet": _read_parquet}
+    before = issues.count
     lines = list(read.get(suffix, _read_delimited)(path, issues))
-    if not lines:
+    if not lines and issues.count == before:
         raise DataError(f"{path.name}: no rows; expected one for each image")
     home = path.parent.resolve()
     inside = home.is_relative_to(folder.resolve())

@@ -77,8 +77,6 @@ def test_partial_says_whether_every_image_has_its_mask(tmp_path: Path) -> None:
         if label:
             write_mask(tmp_path / "masks" / str(name), *HALF)
     source, filled = reader(tmp_path), reader(tmp_path, normal_images="empty")
-    source.index()
-    filled.index()
     assert (source.partial, filled.partial) == (True, False)
 
 
