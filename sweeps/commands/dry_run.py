@@ -78,7 +78,8 @@ def dry_run(request: DatasetRequest, *, as_json: bool = False) -> int:
     if not problems:
         return 0
     listed = "\n  ".join(_shorten(sorted(problems)))
-    raise DataError(f"{len(problems)} problems keep {name} from being staged:\n  {listed}")
+    count = "1 problem keeps" if len(problems) == 1 else f"{len(problems)} problems keep"
+    raise DataError(f"{count} {name} from being staged:\n  {listed}")
 
 
 def find_robust_cells(
