@@ -15,7 +15,7 @@ from cluster.datasets.keys import check_name
 from spurious.data.attributes import UNKNOWN, GroupCounts, measure_direction
 from spurious.data.splits import EVALUATION_SPLITS, SPLITS
 from spurious.errors import DataError
-from spurious.scoring.expected_width import expected_half_width
+from spurious.scoring.expected_width import ASSUMED_AUROC, expected_half_width
 from spurious.scoring.groups import contradicts, count_groups, mostly_contradicts
 from sweeps.commands.output import keep_stdout_for_json, note, print_json
 from sweeps.commands.stage import DatasetRequest
@@ -24,7 +24,6 @@ from sweeps.staging.sources import staging_from_command
 from sweeps.staging.survey import ImageFacts, Survey, survey
 
 _SHOWN = 20
-_EXPECTED_AUROC = 0.8
 _ALL = "all attributes"
 
 
@@ -47,7 +46,7 @@ class RobustCell:
     @property
     def half_width(self) -> float | None:
         """Expected half-width of a 95 % interval; None without an image of a class."""
-        width = expected_half_width(self.positives, self.negatives, _EXPECTED_AUROC)
+        width = expected_half_width(self.positives, self.negatives, ASSUMED_AUROC)
         return None if math.isnan(width) else width
 
 
@@ -164,7 +163,7 @@ def _describe(name: str, surveyed: Survey, robust: Sequence[RobustCell]) -> list
             lines.append(f"    {split}: {known}; {counts.y0_unknown + counts.y1_unknown}")
     if robust:
         lines.append(
-            f"robust AUROCs, with the half-width of a 95 % interval expected at {_EXPECTED_AUROC}:"
+            f"robust AUROCs, with the half-width of a 95 % interval expected at {ASSUMED_AUROC}:"
         )
         lines += [f"  {_describe_cell(cell)}" for cell in robust]
     return lines
@@ -174,7 +173,7 @@ def _describe_cell(cell: RobustCell) -> str:
     text = f"{cell.attribute}, {cell.split}: {cell.positives} positive, {cell.negatives} negative"
     if cell.half_width is None:
         return f"{text}: undefined"
-    few = ", too few to tell methods apart" if cell.half_width > _EXPECTED_AUROC - 0.5 else ""
+    few = ", too few to tell methods apart" if cell.half_width > ASSUMED_AUROC - 0.5 else ""
     return f"{text}: +-{cell.half_width:.2f}{few}"
 
 
