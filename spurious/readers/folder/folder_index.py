@@ -14,7 +14,7 @@ from spurious.readers.folder.entries import Entry, read_entries
 from spurious.readers.folder.find_marks import find_marks
 from spurious.readers.folder.layout import NameIndex, is_below, is_image_name, scan_folder
 from spurious.readers.folder.marks import Marks
-from spurious.readers.folder.mask_names import find_named_masks
+from spurious.readers.folder.mask_names import check_side_by_side, find_named_masks
 from spurious.readers.folder.patients import hash_patient
 from spurious.readers.folder.roles import Roles, choose_roles
 from spurious.readers.folder.samples import Sample, join_rows, list_files
@@ -109,6 +109,7 @@ def _join(
             "name the folder that holds the images, and convert those of other formats"
         )
         return {}, images, {}
+    check_side_by_side(images, options.masks, issues)
     if not rows:
         return list_files(images, issues), images, {}
     if roles.file_name is None:

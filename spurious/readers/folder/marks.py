@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from spurious.config.folder import FolderOptions
 from spurious.errors import DataError
 from spurious.readers.images import ImageHeader, read_header, turn_upright
 from spurious.readers.issues import ReaderIssues
-from spurious.readers.marks.boxes import BoxForm, clip_box, read_box
+from spurious.readers.marks.boxes import BoxForm, clip_box, make_box, read_box
 from spurious.readers.marks.coco import CocoImage, draw_coco
 from spurious.readers.marks.dicom_seg import read_segments
 from spurious.readers.marks.mask_files import read_mask
@@ -24,6 +25,9 @@ from spurious.readers.marks.nifti import read_nifti_mask
 from spurious.readers.marks.rle import RleConvention, decode, find_runs
 
 _log = logging.getLogger(__name__)
+OBJECTS: Literal["objects"] = "objects"
+"""Form of boxes in Hugging Face's column of that name."""
+
 _NIFTI = (".nii", ".nii.gz")
 _SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Classes of DICOM Segmentations and of their label maps."""
@@ -102,7 +106,9 @@ def read_codes(
 
 
 def read_boxes(
-    rows: Sequence[tuple[str, Sequence[str]]], form: BoxForm, issues: ReaderIssues
+    rows: Sequence[tuple[str, Sequence[str]]],
+    form: BoxForm | Literal["objects"],
+    issues: ReaderIssues,
 ) -> NDArray[np.float64] | None:
     """Return an image's boxes, (k, 4) float64; None where all cells are blank.
 
@@ -111,16 +117,39 @@ def read_boxes(
         form: What the numbers are.
         issues: Receives what is not a box.
     """
-    boxes = []
+    boxes: list[NDArray[np.float64]] = []
+    drawn = False
     for where, cells in rows:
         try:
-            box = read_box(cells, form)
+            held = _read_objects(cells[0]) if form == OBJECTS else [read_box(cells, form)]
         except DataError as error:
             issues.add(f"{where}: {error}")
             continue
-        if box is not None:
-            boxes.append(box)
-    return np.stack(boxes) if boxes else None
+        drawn |= held is not None
+        boxes += [box for box in held or () if box is not None]
+    if boxes:
+        return np.stack(boxes)
+    return np.zeros((0, 4)) if drawn and form == OBJECTS else None
+
+
+def _read_objects(cell: str) -> list[NDArray[np.float64] | None] | None:
+    """Return the boxes of Hugging Face's `objects`, x, y, width, height; None where it is blank.
+
+    Raises:
+        DataError: Not an object with a list `bbox` of four numbers each.
+    """
+    if not cell:
+        return None
+    try:
+        held = json.loads(cell)["bbox"]
+        numbers = [[float(number) for number in box] for box in held]
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(
+            f"objects is '{cell[:80]}'; expected an object with bbox, a list of boxes"
+        ) from error
+    if any(len(box) != 4 for box in numbers):
+        raise DataError(f"a box of objects has not four numbers ({cell[:80]})")
+    return [make_box(box, "x y width height") for box in numbers]
 
 
 def draw_marks(marks: Marks, header: ImageHeader, options: FolderOptions, where: str) -> Drawn:

@@ -107,6 +107,24 @@ def match_mask_folder(
     return matches
 
 
+def check_side_by_side(images: Sequence[str], folder: str, issues: ReaderIssues) -> None:
+    """Report masks among the images: files that are called as another one with `_mask` behind it.
+
+    Else they would be staged as images, and count as not drawn.
+    """
+    stems = {strip_ending(name) for name in images}
+    masks = [
+        name
+        for name in images
+        if (bare := _SUFFIX.sub("", strip_ending(name))) in stems and bare != strip_ending(name)
+    ]
+    if masks:
+        issues.add(
+            f"{len(masks)} files look like masks of the images next to them ({name_some(masks)}); "
+            f"move them to a folder {folder}, or name them in a column: --set mask=COLUMN"
+        )
+
+
 def _mask_stem(mask: str) -> str:
     return strip_ending(mask).rpartition("/")[2]
 

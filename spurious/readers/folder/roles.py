@@ -6,12 +6,16 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from spurious.config.folder import NONE, FolderOptions, split_names
+from spurious.readers.folder.marks import OBJECTS
 from spurious.readers.folder.table import Row
 from spurious.readers.folder.values import parse_flag
 from spurious.readers.issues import ReaderIssues
 from spurious.readers.marks.boxes import BoxForm
+
+Form = BoxForm | Literal["objects"]
 
 _DEFAULTS: Mapping[str, Sequence[str]] = {
     "file_name": ("file_name", "image", "image_id", "filename", "path"),
@@ -64,7 +68,7 @@ class Roles:
     checksum: str | None = None
     rle: str | None = None
     boxes: Sequence[str] = ()
-    box_form: BoxForm = "x0 y0 x1 y1"
+    box_form: Form = "x0 y0 x1 y1"
     attributes: Mapping[str, str] = field(default_factory=dict)
     covariates: Sequence[str] = ()
     notes: Sequence[str] = ()
@@ -157,7 +161,7 @@ class _Chooser:
         return [column for column in found_columns if column is not None]
 
 
-def _choose_boxes(chooser: _Chooser, options: FolderOptions) -> tuple[Sequence[str], BoxForm]:
+def _choose_boxes(chooser: _Chooser, options: FolderOptions) -> tuple[Sequence[str], Form]:
     if options.boxes is not None:
         columns = chooser.require_all("boxes", options.boxes)
         form = options.box_form or _BOXES.get(tuple(column.lower() for column in columns))
@@ -173,6 +177,8 @@ def _choose_boxes(chooser: _Chooser, options: FolderOptions) -> tuple[Sequence[s
             form = options.box_form or form
             chooser.notes.append(f"boxes: {', '.join(columns)} as {form} in pixels")
             return columns, form
+    if OBJECTS in chooser.columns:
+        return (OBJECTS,), OBJECTS
     return (), "x0 y0 x1 y1"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from spurious.readers.issues import ReaderIssues
 from spurious.readers.joins import name_some
 
 _LONGEST_ID = 200
+_NOT_READ = re.compile(r"\.(webp|gif|heic|heif|avif|jp2|svs|ndpi|nii|nii\.gz|npy|mha|nrrd)$")
+"""Endings of images that no reader here takes."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,9 @@ def _check_missing(
     text = f"{len(missing)} rows have no image ({name_some(lone_rows)}; first {missing[0].where})"
     if lone_images:
         text += f", and {len(lone_images)} images have no row ({name_some(lone_images)})"
+    endings = sorted({match[0] for name in lone_rows if (match := _NOT_READ.search(name.lower()))})
+    if endings:
+        text += f"; {', '.join(endings)} is not read: convert these to PNG or TIFF"
     if not samples:
         issues.add(f"{text}; column '{roles.file_name}' must hold names of image files")
     elif not skip_missing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -119,14 +120,15 @@ def _describe_unknown(
         else f"blank ({count}, {first[text]})"
         for text, count in unknown.most_common(_SHOWN_CLASSES)
     )
-    words = sorted(text for text in classes if text)
+    words = sorted((text for text in classes if text), key=lambda text: (classes[text], text))
     if rule.positive:
         names = ", ".join(sorted(rule.positive | rule.negative))
         remedy = f"expected one of {names}: correct them, or leave negative out"
         if set(unknown) == {""}:
             remedy = "fill them, or remove these images' rows"
     elif len(words) > 1:
-        remedy = f"expected 0 or 1: name the classes of label 1, such as --set positive={words[0]}"
+        rarest = shlex.quote(words[0])
+        remedy = f"expected 0 or 1: name the classes of label 1, such as --set positive={rarest}"
     else:
         remedy = "expected 0 or 1"
     return f"labels: {shown}; {remedy}"

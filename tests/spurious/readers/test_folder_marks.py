@@ -291,3 +291,32 @@ def test_classes_of_a_mask_are_chosen(tmp_path: Path) -> None:
     record = reader(tmp_path, mask_values="2").load("b")
     assert record.mask is not None
     assert np.array_equal(record.mask, shrink_mask(labels == 2, 8, 8))
+
+
+def test_boxes_of_hugging_faces_objects(tmp_path: Path) -> None:
+    """x, y, width, height in lists; an empty list says that somebody looked."""
+    write_images(tmp_path, NAMES)
+    boxes = {"b": [[0, 0, 10, 8], [15, 8, 5, 8]], "a": []}
+    lines = []
+    for row in ROWS:
+        cells: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
+        if row[0][0] in boxes:
+            held = boxes[row[0][0]]
+            cells["objects"] = {"bbox": held, "categories": [0] * len(held)}
+        lines.append(json.dumps(cells))
+    (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
+    held_by = states(tmp_path)
+    assert [held_by[i][1] for i in "abc"] == [0, 2, None]
+    record = reader(tmp_path).load("b")
+    assert record.boxes is not None
+    assert record.boxes.tolist() == [[0, 0, 4, 4], [6, 4, 8, 8]]
+
+
+def test_masks_among_the_images_are_refused(tmp_path: Path) -> None:
+    """Else they would be staged as images; moved as the message says, they are masks."""
+    write_team(tmp_path)
+    write_mask(tmp_path / "b_mask.png", *HALF)
+    assert "1 files look like masks of the images next to them (b_mask.png)" in refusal(tmp_path)
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "b_mask.png").rename(tmp_path / "masks" / "b_mask.png")
+    assert states(tmp_path)["b"] == (True, None, 1)
