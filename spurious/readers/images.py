@@ -48,6 +48,7 @@ _MARKS = {
 _GREY = ("1", "L", "LA", "I;16", "I;16B")
 _COLOUR = ("RGB", "RGBA")
 _RESTORE = "restore or convert the file"
+_OLD_EXIF = "Raw profile type exif"
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _MIN_IS_WHITE = 274, 258, 262, 0
 
 
@@ -116,7 +117,8 @@ def read_header(path: Path) -> ImageHeader:
             return _read_film_header(file)
         with Image.open(file, formats=[kind]) as picture:
             file.seek(0)
-            return _describe(picture, kind, file.read(26))
+            begin = file.read(26)
+            return _describe(picture, kind, begin, kind == "PNG" and _has_exif_chunk(file))
 
 
 def read_image(path: Path) -> NativeImage:
@@ -140,7 +142,8 @@ def read_image(path: Path) -> NativeImage:
             return NativeImage(header, film.values, film.inverted)
         _CHECKS[kind](data)
         with Image.open(io.BytesIO(data), formats=[kind]) as picture:
-            header = _describe(picture, kind, data[:26])
+            has_exif = kind == "PNG" and _has_exif_chunk(io.BytesIO(data))
+            header = _describe(picture, kind, data[:26], has_exif)
             pixels = _decode(picture, header, data)
         return NativeImage(header, pixels)
 
@@ -187,20 +190,35 @@ def _read_film_header(file: BinaryIO) -> ImageHeader:
     return ImageHeader("DICOM", shape, shape, 1, False, int(header.BitsStored), patient, uid)
 
 
-def _describe(picture: Image.Image, kind: str, begin: bytes) -> ImageHeader:
+def _has_exif_chunk(file: BinaryIO) -> bool:
+    """Return whether a PNG has orientation data; Pillow would decode all pixels to find out."""
+    position = 8
+    while True:
+        file.seek(position)
+        begin = file.read(8)
+        if len(begin) < 8 or begin[4:] == b"IEND":
+            return False
+        if begin[4:] == b"eXIf":
+            return True
+        position += 12 + int.from_bytes(begin[:4])
+
+
+def _describe(picture: Image.Image, kind: str, begin: bytes, has_exif: bool) -> ImageHeader:
     """Return the header of an opened picture that is not decoded yet.
 
     Args:
         picture: The picture.
         kind: Its format.
         begin: The first 26 bytes of its file.
+        has_exif: Whether it is a PNG with orientation data.
     """
     mode, (width, height) = picture.mode, picture.size
     if kind != "JPEG" and getattr(picture, "n_frames", 1) != 1:  # phones put previews into JPEGs
         raise DataError("it has several pages or frames, expected one: save the one that is meant")
     colour = _is_colour(picture)
     bits = 16 if mode.startswith("I;16") or _is_deep_colour(picture, kind, begin) else 8
-    orientation = picture.getexif().get(_ORIENTATION, 1) or 1  # 0: not known
+    may_turn = kind != "PNG" or has_exif or _OLD_EXIF in picture.info
+    orientation = picture.getexif().get(_ORIENTATION, 1) or 1 if may_turn else 1  # 0: not known
     if orientation not in range(1, 9):
         raise DataError(f"EXIF orientation is {orientation!r}, expected 1 to 8")
     shape, turned = (height, width), (width, height)
