@@ -12,7 +12,11 @@ from annotated_types import Ge, Le
 from spurious.config.fields import Pattern, Seed, problems
 
 Shares = Annotated[
-    str, Pattern(r"[0-9.]+/[0-9.]+/[0-9.]+", "shares of train/val/test, such as 0.7/0.1/0.2")
+    str,
+    Pattern(
+        r"[0-9.]+/[0-9.]+(/[0-9.]+)?",
+        "shares of train/val/test such as 0.7/0.1/0.2, or of train/val such as 0.85/0.15",
+    ),
 ]
 Window = Annotated[
     str,
@@ -57,7 +61,8 @@ class FolderOptions:
         split: Column with `train`, `val` (`valid`, `validation`, `dev`) or `test`. Default:
             `split`, else the folder of that name that an image is in.
         split_shares: Split by patient into shares of train/val/test, such as `0.7/0.1/0.2`,
-            stratified by label and attributes; same as `--split`.
+            stratified by label and attributes; same as `--split`. Two shares, such as `0.85/0.15`,
+            take val out of train and leave test as it is.
         split_seed: Another seed puts other patients into each split.
         covariates: Further columns of text or numbers to carry along. Default: `age`, `sex`,
             `gender`, `site`, `scanner` and the like.
@@ -128,8 +133,8 @@ def split_names(text: str | None) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def parse_shares(text: str) -> tuple[float, float, float] | None:
-    """Return shares of train, val and test that sum to 1; None where the text is not that.
+def parse_shares(text: str) -> tuple[float, ...] | None:
+    """Return two or three shares that sum to 1; None where the text is not that.
 
     Percentages that sum to 100 are taken, too.
     """
@@ -138,9 +143,9 @@ def parse_shares(text: str) -> tuple[float, float, float] | None:
     except ValueError:
         return None
     total = sum(parts)
-    if len(parts) != 3 or min(parts) <= 0 or min(abs(total - 1), abs(total - 100)) > 1e-6 * total:
+    if min(parts) <= 0 or min(abs(total - 1), abs(total - 100)) > 1e-6 * total:
         return None
-    return parts[0] / total, parts[1] / total, parts[2] / total
+    return tuple(part / total for part in parts)
 
 
 def parse_directions(text: str | None) -> dict[str, int] | None:
@@ -164,9 +169,10 @@ def _find_split_problems(options: FolderOptions) -> Iterator[str]:
         if parse_shares(options.split_shares) is None:
             yield (
                 f"split_shares {options.split_shares} does not sum to 1; expected three numbers "
-                "above 0, such as 0.7/0.1/0.2"
+                "above 0 such as 0.7/0.1/0.2, or two such as 0.85/0.15"
             )
-        if options.split is not None and options.split != NONE:
+        whole = options.split_shares.count("/") == 2
+        if whole and options.split is not None and options.split != NONE:
             yield "split names a column, and split_shares splits without one; leave one out"
     if parse_directions(options.directions) is None:
         yield f"directions is {options.directions!r}; expected a list such as ruler:+1,ink:-1"

@@ -111,9 +111,12 @@ def _read_labels(
     without = sorted(image for image, place in places.items() if place is None)
     if without or len(set(places.values())) < 2:
         what = name_some(without) if without else "all images are in one folder"
+        first = next(iter(samples.values()))
+        columns = ", ".join(c for row in first.rows[:1] for c in row.cells if c)
         issues.add(
             f"no label: there is no column 'label', and images are not in a folder for each class "
-            f"({what}); name the column: --set label=COLUMN, or the table: --table FILE"
+            f"({what}); name the column: --set label=COLUMN"
+            + (f" ({columns})" if columns else ", after the table: --table FILE")
         )
         return {}, None
     return read_labels(
@@ -169,15 +172,10 @@ def _with_splits(
     issues: ReaderIssues,
 ) -> tuple[dict[str, Entry], str]:
     """Return entries with their splits, and where these are from."""
-    if options.split_shares is not None:
-        shares = parse_shares(options.split_shares) or (1.0, 0.0, 0.0)
-        cases = {
-            image: Case(entry.patient or f"/{image}", entry.label, entry.attributes)
-            for image, entry in entries.items()
-        }
-        splits = split_by_patient(cases, shares, options.split_seed)
-        note = f"split by patient into {options.split_shares}, seed {options.split_seed}"
-        return {i: replace(entry, split=splits[i]) for i, entry in entries.items()}, note
+    shares = parse_shares(options.split_shares or "") or ()
+    split_note = f"split by patient into {options.split_shares}, seed {options.split_seed}"
+    if len(shares) == 3:
+        return _share_out(entries, shares, options.split_seed), split_note
     column = roles.split
     placed: dict[str, Entry] = {}
     for image, entry in entries.items():
@@ -197,7 +195,28 @@ def _with_splits(
             "there is no column 'split' and no folder train, val or test above them; split them by "
             "patient: --split 0.7/0.1/0.2, or name the column: --set split=COLUMN"
         )
-    return placed, f"splits from column {column}" if column else "splits from folders"
+    note = f"splits from column {column}" if column else "splits from folders"
+    if not shares:
+        return placed, note
+    if any(entry.split == "val" for entry in placed.values()):
+        issues.add(
+            f"split_shares {options.split_shares} takes val out of train, and there is a val "
+            "already; leave it out, or name three shares"
+        )
+    train = {image: entry for image, entry in placed.items() if entry.split == "train"}
+    placed |= _share_out(train, (*shares, 0.0), options.split_seed)
+    return placed, f"{note}; train {split_note}"
+
+
+def _share_out(
+    entries: Mapping[str, Entry], shares: Sequence[float], seed: int
+) -> dict[str, Entry]:
+    cases = {
+        image: Case(entry.patient or f"/{image}", entry.label, entry.attributes)
+        for image, entry in entries.items()
+    }
+    splits = split_by_patient(cases, shares, seed)
+    return {image: replace(entry, split=splits[image]) for image, entry in entries.items()}
 
 
 def _split_without_column(sample: Sample) -> str | None:
@@ -230,9 +249,12 @@ def check_entries(
         held = labels[split]
         lacking = [str(label) for label in (0, 1) if not held[label]]
         if not held:
+            remedy = "split by patient with --split 0.7/0.1/0.2"
+            if split == "val" and labels["train"] and labels["test"]:
+                remedy = "take val out of train, by patient: --split 0.85/0.15"
             issues.add(
                 f"no image in split {split}; a sweep trains on train, selects on val and reports "
-                "test: split by patient with --split 0.7/0.1/0.2"
+                f"test: {remedy}"
             )
         elif lacking:
             issues.add(

@@ -113,9 +113,10 @@ def _join(
     if not rows:
         return list_files(images, issues), images, {}
     if roles.file_name is None:
+        columns = ", ".join(column for column in rows[0].cells if column)
         issues.add(
             "no column 'file_name' (or image, image_id, filename, path) in the table; name the one "
-            "with the images' files: --set file_name=COLUMN"
+            f"with the images' files: --set file_name=COLUMN ({columns})"
         )
         return {}, images, {}
     skip = options.rows_without_image == "skip"

@@ -7,6 +7,7 @@ are written, so a table cannot point elsewhere.
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -175,7 +176,7 @@ def _base_stem(name: str) -> str:
 
 
 def _folded(name: str) -> str:
-    return strip_ending(name).casefold()
+    return unicodedata.normalize("NFC", strip_ending(name)).casefold()  # macOS stores NFD
 
 
 def _folded_base(name: str) -> str:

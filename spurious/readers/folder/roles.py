@@ -18,7 +18,10 @@ from spurious.readers.marks.boxes import BoxForm
 Form = BoxForm | Literal["objects"]
 
 _DEFAULTS: Mapping[str, Sequence[str]] = {
-    "file_name": ("file_name", "image", "image_id", "filename", "path"),
+    "file_name": (
+        *("file_name", "image", "image_id", "filename", "path"),
+        *("image_name", "isic_id"),
+    ),
     "label": ("label",),
     "patient": ("patient_id", "patient", "lesion_id", "patientid"),
     "split": ("split",),
@@ -90,7 +93,7 @@ def choose_roles(
         role: chooser.choose(role, getattr(options, role), defaults)
         for role, defaults in _DEFAULTS.items()
         if not (role == "label" and options.label == "coco")
-        and not (role == "split" and options.split_shares is not None)
+        and not (role == "split" and (options.split_shares or "").count("/") == 2)
     }
     rle = chooser.choose("rle", options.rle, ())
     boxes, form = _choose_boxes(chooser, options)

@@ -94,6 +94,8 @@ def read_table(path: Path, folder: Path, issues: ReaderIssues) -> Table:
             "--table"
         )
     read = {".jsonl": _read_json_lines, ".ndjson": _read_json_lines, ".parquet": _read_parquet}
+    if suffix == ".json":
+        raise DataError(f"{path.name}: JSON is not a table; save it as JSON Lines (.jsonl) or CSV")
     before = issues.count
     lines = list(read.get(suffix, _read_delimited)(path, issues))
     if not lines and issues.count == before:

@@ -57,7 +57,7 @@ EDITS: dict[str, tuple[Callable[[str], str], tuple[str, ...]]] = {
     ),
     "a split without image": (
         lambda t: t.replace(",val", ",train"),
-        ("no image in split val", "--split 0.7/0.1/0.2"),
+        ("no image in split val", "--split 0.85/0.15"),
     ),
     "a split of one label": (
         lambda t: t.replace("f.png,1", "f.png,0"),

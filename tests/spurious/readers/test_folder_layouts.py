@@ -153,6 +153,19 @@ def test_classes_without_splits_are_split_by_shares(tmp_path: Path) -> None:
     assert held == {(s, y): n for s, n in (("train", 6), ("val", 2), ("test", 2)) for y in (0, 1)}
 
 
+def test_val_is_taken_out_of_train(tmp_path: Path) -> None:
+    """Where a release has train and test alone; patients stay together, and test as it is."""
+    names = [f"{s}/{c}/{i}.png" for s in ("train", "test") for c in ("0", "1") for i in range(10)]
+    write_images(tmp_path, names)
+    assert "--split 0.85/0.15" in refusal(tmp_path)
+    source = reader(tmp_path, split_shares="0.8/0.2")
+    held = Counter(value[:2] for value in facts(source).values())
+    assert held == {(s, y): n for s, n in (("train", 8), ("val", 2), ("test", 10)) for y in (0, 1)}
+    assert {i.split("/")[0] for i, v in facts(source).items() if v[0] == "test"} == {"test"}
+    (tmp_path / "test").rename(tmp_path / "val")
+    assert "there is a val already" in refusal(tmp_path, split_shares="0.8/0.2")
+
+
 def test_a_table_per_split(tmp_path: Path) -> None:
     """`train.csv`, `val.csv` and `test.csv` are read together, each for its split."""
     write_images(tmp_path, NAMES)
@@ -199,18 +212,20 @@ def test_oblong_images_become_squares(aspect: str, tmp_path: Path) -> None:
     columns = ("mask_file_name", "x0", "y0", "x1", "y1")
     write_team(tmp_path, columns, {"a": ("m/a.png", 0, 0, 10, 8)})
     for name in NAMES:
-        Image.fromarray(np.full((HEIGHT, WIDTH), 255, np.uint8)).save(tmp_path / name)
+        values = np.full((HEIGHT, WIDTH), 255, np.uint8)
+        values[:2] = 200
+        Image.fromarray(values).save(tmp_path / name)
     (tmp_path / "m").mkdir()
     Image.fromarray(np.full((HEIGHT, WIDTH), 255, np.uint8)).save(tmp_path / "m" / "a.png")
     record = reader(tmp_path, aspect=aspect, image_size=10).load("a")
     assert record.mask is not None
     assert record.boxes is not None
     if aspect == "stretch":
-        assert record.image.min() == 255
+        assert record.image.min() >= 200
         assert record.mask.all()
         assert record.boxes.tolist() == [[0, 0, 5, 5]]
     else:
-        assert record.image[:, 0, 0].tolist() == [0, *[255] * 8, 0]
+        assert record.image[:, 0, 0].tolist() == [0, 200, *[255] * 7, 0]
         assert record.mask[:, 0].tolist() == [False, *[True] * 8, False]
         assert record.boxes.tolist() == [[0, 1, 5, 5]]
 

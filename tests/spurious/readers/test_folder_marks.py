@@ -7,9 +7,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import highdicom
+import nibabel
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_file
 from small_folder import (
     COLUMNS,
     HEIGHT,
@@ -320,3 +324,28 @@ def test_masks_among_the_images_are_refused(tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     (tmp_path / "b_mask.png").rename(tmp_path / "masks" / "b_mask.png")
     assert states(tmp_path)["b"] == (True, None, 1)
+
+
+def test_masks_of_volumetric_formats(tmp_path: Path) -> None:
+    """A NIfTI label map and a DICOM Segmentation, by the name of their image."""
+    write_team(tmp_path)
+    (tmp_path / "masks").mkdir()
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[HALF] = 1
+    as_itk_stores_pictures = nibabel.Nifti1Image(mask.T[..., None], np.diag([-1.0, -1.0, 1.0, 1.0]))
+    nibabel.save(as_itk_stores_pictures, tmp_path / "masks" / "c.nii.gz")
+    slice_of_ct = pydicom.dcmread(str(get_testdata_file("CT_small.dcm")))
+    values = np.zeros((1, 128, 128), np.uint8)
+    values[0, 32:64, 32:64] = 1
+    code = highdicom.sr.CodedConcept("1", "99X", "x")
+    manual = highdicom.seg.SegmentAlgorithmTypeValues.MANUAL
+    described = [highdicom.seg.SegmentDescription(1, "lesion", code, code, manual)]
+    segmentation = highdicom.seg.Segmentation(
+        [slice_of_ct], values, "BINARY", described, "1.2.7", 1, "1.2.8", 1, *"abcd"
+    )
+    segmentation.save_as(tmp_path / "masks" / "b.dcm")
+    Image.fromarray(values[0]).save(tmp_path / "b.png")
+    source = reader(tmp_path)
+    drawn = {name: source.load(name).mask for name in "bc"}
+    assert np.array_equal(drawn["c"], shrink_mask(mask > 0, 8, 8))
+    assert np.array_equal(drawn["b"], shrink_mask(values[0] > 0, 8, 8))

@@ -148,6 +148,15 @@ def test_bmp_and_tiff_that_are_cut_anywhere_are_refused(name: str) -> None:
             check(data[:length])
 
 
+def test_more_pages_and_more_bytes_are_refused() -> None:
+    """By the checks themselves, whatever a decoder says."""
+    page = Image.fromarray(GREY)
+    with pytest.raises(DataError, match="several pages"):
+        check_tiff(encode(GREY, "TIFF", save_all=True, append_images=[page]))
+    with pytest.raises(DataError, match="its header states"):
+        check_bmp(encode(GREY, "BMP") + b"\0")
+
+
 @pytest.mark.parametrize("how", ["tiff_lzw", "tiff_adobe_deflate", "packbits"])
 def test_a_compressed_strip_that_lacks_bytes_is_refused(how: str) -> None:
     """Zeros over its end unpack to fewer or other bytes, or to codes that do not exist."""
