@@ -157,8 +157,8 @@ def _add_stage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split",
         metavar="SHARES",
-        help="of folder: split by patient into train/val/test, e.g. 0.7/0.1/0.2, or take val out of "
-        "train, e.g. 0.85/0.15; same as --set split_shares=...",
+        help="of folder: split by patient into train/val/test, e.g. 0.7/0.1/0.2, or take val out "
+        "of train, e.g. 0.85/0.15; same as --set split_shares=...",
     )
     parser.add_argument(
         "--keep-patient-ids",
