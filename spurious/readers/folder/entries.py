@@ -87,7 +87,7 @@ def read_entries(
         for image, sample in samples.items()
     }
     entries = _with_covariates(entries, samples, roles)
-    if issues.count == before:
+    if issues.count == before or options.split_shares is None:  # shares depend on labels
         entries, split_note = _with_splits(entries, samples, roles, options, issues)
         notes += [split_note, _describe_patients(entries, roles)]
     if issues.count == before:

@@ -14,7 +14,7 @@ from spurious.readers.folder.entries import Entry, read_entries
 from spurious.readers.folder.find_marks import find_marks
 from spurious.readers.folder.layout import NameIndex, is_below, is_image_name, scan_folder
 from spurious.readers.folder.marks import Marks
-from spurious.readers.folder.mask_names import check_side_by_side, find_named_masks
+from spurious.readers.folder.mask_names import check_masks_among_images, find_named_masks
 from spurious.readers.folder.patients import hash_patient
 from spurious.readers.folder.roles import Roles, choose_roles
 from spurious.readers.folder.samples import Sample, join_rows, list_files
@@ -22,6 +22,9 @@ from spurious.readers.folder.table import Row, Table, find_tables, read_table
 from spurious.readers.images import ImageHeader, read_header
 from spurious.readers.issues import ReaderIssues
 from spurious.readers.joins import name_some
+
+
+_TABLES = (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +56,17 @@ def read_folder(folder: Path, options: FolderOptions, issues: ReaderIssues) -> F
     tables, rows = _read_tables(folder, files, options, issues)
     columns = list(dict.fromkeys(c for table in tables for c in table.columns))
     roles = choose_roles(columns, rows, options, issues)
-    issues.raise_if_any("folder")
     samples, images, left_out = _join(folder, files, rows, roles, options, issues)
     issues.raise_if_any("folder")
     headers = _read_headers(folder, samples, options, issues)
     found_marks = find_marks(folder, files, images, samples, rows, roles, options, issues)
-    issues.raise_if_any("folder")
     patients = _header_patients(headers)
     entries, notes = read_entries(samples, roles, found_marks.drawn, patients, options, issues)
+    unread = [] if rows or options.table else _find_unread_tables(files)
+    if issues.count and unread:
+        issues.add(unread[0])
     issues.raise_if_any("folder")
-    notes = [*roles.notes, *notes, *found_marks.notes]
+    notes = [*unread, *roles.notes, *notes, *found_marks.notes]
     channels = _choose_channels(headers.values(), options)
     return FolderIndex(
         images={image: folder / sample.name for image, sample in samples.items()},
@@ -87,6 +91,14 @@ def _read_tables(
     return tables, [row for table in tables for row in table.rows]
 
 
+def _find_unread_tables(files: Sequence[str]) -> list[str]:
+    """Return a sentence about tables that nobody named; none where there is none."""
+    tables = [name for name in files if "/" not in name and name.lower().endswith(_TABLES)]
+    if not tables:
+        return []
+    return [f"{name_some(tables)}: tables are read where they are named: --table {tables[0]}"]
+
+
 def _join(
     folder: Path,
     files: Sequence[str],
@@ -109,7 +121,8 @@ def _join(
             "name the folder that holds the images, and convert those of other formats"
         )
         return {}, images, {}
-    check_side_by_side(images, options.masks, issues)
+    if not (options.mask or options.rle or options.coco):
+        check_masks_among_images(images, options.masks, issues)
     if not rows:
         return list_files(images, issues), images, {}
     if roles.file_name is None:

@@ -15,6 +15,7 @@ from spurious.readers.joins import name_some
 _SUFFIX = re.compile(r"[_-](mask|segmentation|seg|label)$", re.IGNORECASE)
 """What masks' names may have behind the image's."""
 
+_MASK_FOLDER = re.compile(r"mask|segment|ground_?truth", re.IGNORECASE)
 _IMAGE_FOLDERS = ("images", "image", "img", "imgs")
 
 
@@ -107,21 +108,34 @@ def match_mask_folder(
     return matches
 
 
-def check_side_by_side(images: Sequence[str], folder: str, issues: ReaderIssues) -> None:
-    """Report masks among the images: files that are called as another one with `_mask` behind it.
+def check_masks_among_images(images: Sequence[str], folder: str, issues: ReaderIssues) -> None:
+    """Report masks among the images, by their names or those of their folders.
 
-    Else they would be staged as images, and count as not drawn.
+    Else they would be staged as images, or be left out, and masks count as not drawn.
+
+    Args:
+        images: Files that would count as images.
+        folder: Name of the folder of masks.
+        issues: Receives one problem a place.
     """
     stems = {strip_ending(name) for name in images}
-    masks = [
-        name
-        for name in images
-        if (bare := _SUFFIX.sub("", strip_ending(name))) in stems and bare != strip_ending(name)
-    ]
-    if masks:
+    places: dict[str, list[str]] = defaultdict(list)
+    for name in images:
+        stem = strip_ending(name)
+        home = next((part for part in name.split("/")[:-1] if _MASK_FOLDER.search(part)), None)
+        if home is not None:
+            places[home].append(name)
+        elif _SUFFIX.search(stem) and _SUFFIX.sub("", stem) in stems:
+            places[""].append(name)
+    for home, names in sorted(places.items()):
+        remedy = (
+            f"say so, --set masks={home}"
+            if home
+            else f"move them to a folder {folder}, or name them in a column, --set mask=COLUMN"
+        )
         issues.add(
-            f"{len(masks)} files look like masks of the images next to them ({name_some(masks)}); "
-            f"move them to a folder {folder}, or name them in a column: --set mask=COLUMN"
+            f"{len(names)} files look like masks and not like images ({name_some(names)}); "
+            f"{remedy}, or --set mask=none where they are images"
         )
 
 

@@ -242,6 +242,16 @@ def test_a_table_is_found_here_or_in_the_folder(
     assert "is neither" in refusal(folder, table="missing.csv")
 
 
+def test_a_table_that_nobody_names_is_pointed_out(tmp_path: Path) -> None:
+    """Named as the message says, it is read."""
+    write_team(tmp_path)
+    (tmp_path / "metadata.csv").rename(tmp_path / "labels.csv")
+    assert "labels.csv: tables are read where they are named: --table labels.csv" in refusal(
+        tmp_path
+    )
+    assert facts(reader(tmp_path, table="labels.csv")) == EXPECTED
+
+
 def test_columns_that_do_not_exist_get_a_suggestion(tmp_path: Path) -> None:
     """For every role at once."""
     write_team(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -320,7 +321,12 @@ def test_masks_among_the_images_are_refused(tmp_path: Path) -> None:
     """Else they would be staged as images; moved as the message says, they are masks."""
     write_team(tmp_path)
     write_mask(tmp_path / "b_mask.png", *HALF)
-    assert "1 files look like masks of the images next to them (b_mask.png)" in refusal(tmp_path)
+    assert "1 files look like masks and not like images (b_mask.png)" in refusal(tmp_path)
+    assert list(reader(tmp_path, mask="none").index()) == list("abcdefgh")
+    (tmp_path / "lesion_masks").mkdir()
+    shutil.copy(tmp_path / "b_mask.png", tmp_path / "lesion_masks" / "b_mask.png")
+    assert "--set masks=lesion_masks" in refusal(tmp_path)
+    shutil.rmtree(tmp_path / "lesion_masks")
     (tmp_path / "masks").mkdir()
     (tmp_path / "b_mask.png").rename(tmp_path / "masks" / "b_mask.png")
     assert states(tmp_path)["b"] == (True, None, 1)
