@@ -23,7 +23,6 @@ from spurious.readers.images import ImageHeader, read_header
 from spurious.readers.issues import ReaderIssues
 from spurious.readers.joins import name_some
 
-
 _TABLES = (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx")
 
 
