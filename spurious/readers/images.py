@@ -170,11 +170,11 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _find_kind(begin: bytes) -> str:
+    if begin[128:132] == b"DICM":  # before TIFF: a preamble may be one (PS3.10 7.1)
+        return "DICOM"
     for mark, kind in _MARKS.items():
         if begin.startswith(mark):
             return kind
-    if begin[128:132] == b"DICM":
-        return "DICOM"
     raise DataError(
         "it is not a PNG, JPEG, TIFF, BMP or DICOM file, or its first bytes are damaged"
     )

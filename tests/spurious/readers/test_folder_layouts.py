@@ -38,13 +38,13 @@ CLASSES = [
 ]
 
 
-def write_film(path: Path, patient: str, values: np.ndarray) -> None:
-    """A DICOM file of 12 bits."""
+def write_film(path: Path, patient: str, values: np.ndarray, preamble: bytes = b"") -> None:
+    """A DICOM file of 12 bits; its preamble may make it a TIFF file, too."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
     meta.MediaStorageSOPInstanceUID = f"1.2.3.{sum(map(ord, path.name))}"
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    film = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    film = FileDataset(str(path), {}, file_meta=meta, preamble=preamble.ljust(128, b"\0"))
     film.SOPClassUID = SecondaryCaptureImageStorage
     film.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     film.PatientID = patient
@@ -180,7 +180,8 @@ def test_chest_films_with_a_table(tmp_path: Path) -> None:
     for name, _, _, _, patient, _ in ROWS:
         values = np.full((HEIGHT, WIDTH), 1024)
         values[:, WIDTH // 2 :] = 3072
-        write_film(tmp_path / f"1.2.840.{ord(str(name)[0])}", str(patient), values)
+        preamble = b"II*\0\x08\0\0\0" if name == "a.png" else b""
+        write_film(tmp_path / f"1.2.840.{ord(str(name)[0])}", str(patient), values, preamble)
     rows = [(f"1.2.840.{ord(n[0])}", y, t, s) for n, y, t, _, _, s in ROWS]
     write_csv(tmp_path / "labels.csv", ("image_id", "label", "tube", "split"), rows)
     source = reader(tmp_path, table=str(tmp_path / "labels.csv"))
