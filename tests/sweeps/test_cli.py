@@ -63,7 +63,7 @@ def failed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
             "pull tiny.yaml --store store",
             "no finished trial yet; run it: sweeps run tiny.yaml --store store",
         ),
-        ("stage mnist", "'mnist' cannot be staged; expected one of gaussian-squares, isic, siim"),
+        ("stage mnist", "'mnist' cannot be staged; expected one of folder, gaussian-squares"),
         ("stage siim-acrr", "did you mean 'siim-acr'?"),
         ("stage siim-acr", "sweeps stage siim-acr DIR"),
         ("stage gaussian-squares films", "takes no folder; leave 'films' out"),
