@@ -114,7 +114,7 @@ def _read_labels(
         first = next(iter(samples.values()))
         columns = ", ".join(c for row in first.rows[:1] for c in row.cells if c)
         issues.add(
-            f"no label: there is no column 'label', and images are not in a folder for each class "
+            f"no label: without a column 'label', images need a folder for each class "
             f"({what}); name the column: --set label=COLUMN"
             + (f" ({columns})" if columns else ", after the table: --table FILE")
         )
@@ -192,7 +192,7 @@ def _with_splits(
         without = name_some(entries.keys() - placed.keys())
         issues.add(
             f"{len(entries) - len(placed)} of {len(entries)} images have no split ({without}): "
-            "there is no column 'split' and no folder train, val or test above them; split them by "
+            "they need a column 'split', or a folder train, val or test above them; split them by "
             "patient: --split 0.7/0.1/0.2, or name the column: --set split=COLUMN"
         )
     note = f"splits from column {column}" if column else "splits from folders"
