@@ -88,6 +88,8 @@ def _stage(options: argparse.Namespace) -> int:
                 "the weights are missing: sweeps stage weights FILE, or hub:NAME such as "
                 "hub:resnet50"
             )
+        if options.dry_run:
+            raise SweepError("--dry-run is for datasets; weights are checked when they are staged")
         return stage_weights(options.origin, options.store, as_json=options.json)
     folder = None if options.origin is None else Path(options.origin)
     overrides = {**keep_texts(options.name, options.set, overrides), **_stage_flags(options)}

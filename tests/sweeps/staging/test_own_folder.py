@@ -142,6 +142,8 @@ def test_flags_stand_for_options(template: Path, capsys: pytest.CaptureFixture[s
     assert "split by patient into 0.5/0.25/0.25, seed 0" in capsys.readouterr().err
     assert main(["stage", "isic", str(template), "--split", "0.5/0.25/0.25"]) == 2
     assert "split_shares" in capsys.readouterr().err
+    assert main(["stage", "weights", "w.pth", "--dry-run"]) == 2
+    assert "--dry-run is for datasets" in capsys.readouterr().err
 
 
 def test_texts_are_taken_as_typed() -> None:
