@@ -144,8 +144,8 @@ def _read_parquet(path: Path, issues: ReaderIssues) -> Iterator[tuple[int, dict[
         table = parquet.read_table(path)
         embedded = [c.name for c in table.schema if "bytes" in str(c.type) and c.name]
         rows = table.to_pylist() if not embedded else []
-    except (ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0][:200]
+    except (ArrowException, OSError, ValueError) as error:  # ValueError: texts that are not UTF-8
+        reason = " ".join(str(error).split())[:200]
         raise DataError(f"{path.name}: cannot be read as Parquet ({reason})") from error
     if embedded:
         raise DataError(
