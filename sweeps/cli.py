@@ -79,6 +79,7 @@ def _read_source(options: argparse.Namespace) -> SpecSource:
 
 def _stage(options: argparse.Namespace) -> int:
     from sweeps.commands.stage import DatasetRequest, stage, stage_weights
+    from sweeps.staging.sources import keep_texts
 
     overrides = _parse_overrides(options)
     if options.name == "weights":
@@ -87,6 +88,8 @@ def _stage(options: argparse.Namespace) -> int:
                 "the weights are missing: sweeps stage weights FILE, or hub:NAME such as "
                 "hub:resnet50"
             )
+        if options.dry_run:
+            raise SweepError("--dry-run is for datasets; weights are checked when they are staged")
         return stage_weights(
             options.origin,
             options.store,
@@ -96,7 +99,12 @@ def _stage(options: argparse.Namespace) -> int:
     if options.architecture is not None:
         raise SweepError("--for is for `sweeps stage weights`; leave it out for a dataset")
     folder = None if options.origin is None else Path(options.origin)
+    overrides = {**keep_texts(options.name, options.set, overrides), **_stage_flags(options)}
     request = DatasetRequest(options.name, folder, options.dataset_name, overrides)
+    if options.dry_run:
+        from sweeps.commands.dry_run import dry_run
+
+        return dry_run(request, as_json=options.json)
     return stage(request, options.store, keep_logs=options.keep_logs, as_json=options.json)
 
 
@@ -128,6 +136,22 @@ def _data_remove(options: argparse.Namespace) -> int:
     from sweeps.commands.data import remove
 
     return remove(options.dataset, options.store, yes=options.yes, as_json=options.json)
+
+
+def _stage_flags(options: argparse.Namespace) -> Mapping[str, Any]:
+    """Return flags of `stage` as the options of a dataset that they stand for."""
+    flags = {
+        "table": options.table,
+        "split_shares": options.split,
+        "keep_patient_ids": options.keep_patient_ids or None,
+    }
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def _data_template(options: argparse.Namespace) -> int:
+    from sweeps.commands.data_template import write_data_template
+
+    return write_data_template(options.folder, as_json=options.json)
 
 
 def _phantom(options: argparse.Namespace) -> int:
@@ -231,6 +255,7 @@ HANDLERS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "data show": _data_show,
     "data check": _data_check,
     "data remove": _data_remove,
+    "data template": _data_template,
     "plan": _plan,
     "run": _run,
     "submit": _submit,

@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt, Le
 
 from spurious.config import releases
 from spurious.config.fields import Probability, Seed, problems
+from spurious.config.folder import FolderOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +116,7 @@ READERS: Mapping[str, type[Any]] = {
     "candid-ptx": releases.CandidPtxOptions,
     "chexlocalize": releases.ChexlocalizeOptions,
     "covid-radiography": releases.CovidRadiographyOptions,
+    "folder": FolderOptions,
     "isic": IsicOptions,
     "msd": releases.MsdOptions,
     "nih-chexmask": releases.NihChexmaskOptions,

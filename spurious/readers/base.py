@@ -26,11 +26,13 @@ class Index:
         images: Sample id to file, only of images that have every file and row they need.
         origin: Format, options and hashes of tables, as the manifest records them.
         left_out: What was left out, and how many.
+        notes: What the reader chose for the user, a sentence each.
     """
 
     images: Mapping[str, Path]
     origin: Mapping[str, str]
     left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 OptionsT = TypeVar("OptionsT")
@@ -87,7 +89,7 @@ class FolderReader(ABC, Generic[OptionsT, IndexT]):
         try:
             return self.read_record(sample_id, path)
         except DataError as error:
-            if sample_id in str(error):
+            if sample_id in str(error) or str(path) in str(error):
                 raise
             raise DataError(f"{path}: {error}") from error
         except Exception as error:  # whatever a damaged file makes the libraries raise
@@ -114,6 +116,11 @@ class FolderReader(ABC, Generic[OptionsT, IndexT]):
             **{what: str(count) for what, count in counts.items()},
             **({} if synthetic is None else {"synthetic": synthetic}),
         }
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the reader chose for the user, a sentence each; reads the index."""
+        return self.contents.notes
 
     @property
     def contents(self) -> IndexT:

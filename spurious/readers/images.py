@@ -48,6 +48,7 @@ _MARKS = {
 _GREY = ("1", "L", "LA", "I;16", "I;16B")
 _COLOUR = ("RGB", "RGBA")
 _RESTORE = "restore or convert the file"
+_OLD_EXIF = "Raw profile type exif"
 _ORIENTATION, _BITS_PER_SAMPLE, _PHOTOMETRIC, _MIN_IS_WHITE = 274, 258, 262, 0
 
 
@@ -63,6 +64,7 @@ class ImageHeader:
         colour: Whether it is in colour; a palette is where any of its colours is not grey.
         bits: Of each value, 8 to 16.
         patient_id: PatientID of a DICOM file, else "".
+        sop_uid: SOPInstanceUID of a DICOM file, else "".
     """
 
     kind: str
@@ -72,6 +74,7 @@ class ImageHeader:
     colour: bool
     bits: int
     patient_id: str = ""
+    sop_uid: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,8 @@ def read_header(path: Path) -> ImageHeader:
             return _read_film_header(file)
         with Image.open(file, formats=[kind]) as picture:
             file.seek(0)
-            return _describe(picture, kind, file.read(26))
+            begin = file.read(26)
+            return _describe(picture, kind, begin, kind == "PNG" and _has_exif_chunk(file))
 
 
 def read_image(path: Path) -> NativeImage:
@@ -132,11 +136,14 @@ def read_image(path: Path) -> NativeImage:
         if kind == "DICOM":
             film = read_stored_film(path)
             shape = (film.values.shape[0], film.values.shape[1])
-            header = ImageHeader(kind, shape, shape, 1, False, film.bits, film.patient_id)
+            header = ImageHeader(
+                kind, shape, shape, 1, False, film.bits, film.patient_id, film.sop_uid
+            )
             return NativeImage(header, film.values, film.inverted)
         _CHECKS[kind](data)
         with Image.open(io.BytesIO(data), formats=[kind]) as picture:
-            header = _describe(picture, kind, data[:26])
+            has_exif = kind == "PNG" and _has_exif_chunk(io.BytesIO(data))
+            header = _describe(picture, kind, data[:26], has_exif)
             pixels = _decode(picture, header, data)
         return NativeImage(header, pixels)
 
@@ -163,40 +170,55 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _find_kind(begin: bytes) -> str:
+    if begin[128:132] == b"DICM":  # before TIFF: a preamble may be one (PS3.10 7.1)
+        return "DICOM"
     for mark, kind in _MARKS.items():
         if begin.startswith(mark):
             return kind
-    if begin[128:132] == b"DICM":
-        return "DICOM"
     raise DataError(
         "it is not a PNG, JPEG, TIFF, BMP or DICOM file, or its first bytes are damaged"
     )
 
 
 def _read_film_header(file: BinaryIO) -> ImageHeader:
-    tags = ["Rows", "Columns", "BitsStored", "PatientID"]
+    tags = ["Rows", "Columns", "BitsStored", "PatientID", "SOPInstanceUID"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of names and dates; decoding is strict
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
     shape = (int(header.Rows), int(header.Columns))
-    patient = str(header.get("PatientID") or "").strip()
-    return ImageHeader("DICOM", shape, shape, 1, False, int(header.BitsStored), patient)
+    patient, uid = (str(header.get(n) or "").strip() for n in ("PatientID", "SOPInstanceUID"))
+    return ImageHeader("DICOM", shape, shape, 1, False, int(header.BitsStored), patient, uid)
 
 
-def _describe(picture: Image.Image, kind: str, begin: bytes) -> ImageHeader:
+def _has_exif_chunk(file: BinaryIO) -> bool:
+    """Return whether a PNG has orientation data; Pillow would decode all pixels to find out."""
+    position = 8
+    while True:
+        file.seek(position)
+        begin = file.read(8)
+        if len(begin) < 8 or begin[4:] == b"IEND":
+            return False
+        if begin[4:] == b"eXIf":
+            return True
+        position += 12 + int.from_bytes(begin[:4])
+
+
+def _describe(picture: Image.Image, kind: str, begin: bytes, has_exif: bool) -> ImageHeader:
     """Return the header of an opened picture that is not decoded yet.
 
     Args:
         picture: The picture.
         kind: Its format.
         begin: The first 26 bytes of its file.
+        has_exif: Whether it is a PNG with orientation data.
     """
     mode, (width, height) = picture.mode, picture.size
     if kind != "JPEG" and getattr(picture, "n_frames", 1) != 1:  # phones put previews into JPEGs
         raise DataError("it has several pages or frames, expected one: save the one that is meant")
     colour = _is_colour(picture)
     bits = 16 if mode.startswith("I;16") or _is_deep_colour(picture, kind, begin) else 8
-    orientation = picture.getexif().get(_ORIENTATION, 1) or 1  # 0: not known
+    may_turn = kind != "PNG" or has_exif or _OLD_EXIF in picture.info
+    orientation = picture.getexif().get(_ORIENTATION, 1) or 1 if may_turn else 1  # 0: not known
     if orientation not in range(1, 9):
         raise DataError(f"EXIF orientation is {orientation!r}, expected 1 to 8")
     shape, turned = (height, width), (width, height)

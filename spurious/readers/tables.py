@@ -21,7 +21,7 @@ _LAST_NUMBER = 10
 
 
 def read_rows(
-    path: Path, columns: Sequence[str], problems: ReaderIssues
+    path: Path, columns: Sequence[str], problems: ReaderIssues, delimiter: str = ","
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line number from 1, cells by column name) of every non-empty row.
 
@@ -33,12 +33,13 @@ def read_rows(
         path: A UTF-8 CSV file with a header line; one whose name ends in `.gz` is gzipped.
         columns: Names that the header must have.
         problems: Receives one entry per bad line.
+        delimiter: What stands between cells.
 
     Raises:
         DataError: The file cannot be read, is empty, is not UTF-8, or lacks a column or has it
             twice.
     """
-    lines = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    lines = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter, strict=True)
     header: list[str] = []
     try:
         for cells in lines:
@@ -81,7 +82,12 @@ def _wrong_row(cells: Sequence[str], header: Sequence[str]) -> str | None:
     return None
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return a UTF-8 file's text without its byte-order mark.
+
+    Raises:
+        DataError: It cannot be read, or is not UTF-8.
+    """
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":
@@ -97,7 +103,7 @@ def _text(path: Path) -> str:
         ) from error
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path.name}: not UTF-8 text (byte {error.start}); save it again as UTF-8 CSV"
+            f"{path.name}: not UTF-8 text (byte {error.start}); save it again as UTF-8"
         ) from error
 
 

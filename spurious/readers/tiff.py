@@ -24,6 +24,9 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION = 256, 257, 258, 259
 _SAMPLES, _ROWS_PER_STRIP, _PLANAR = 277, 278, 284
 _STRIPS, _TILES = (273, 279), (324, 325)
 _TILE_SIZE = (322, 323)
+_SINGLE = (_WIDTH, _HEIGHT, _COMPRESSION, _SAMPLES, _ROWS_PER_STRIP, _PLANAR, *_TILE_SIZE)
+"""Tags of one whole number."""
+
 _MOST_ENTRIES = 4096
 _LZW_CLEAR, _LZW_END, _LZW_MOST = 256, 257, 4095
 
@@ -58,8 +61,12 @@ def _read_directory(
     if not 0 < count <= _MOST_ENTRIES or end + 4 > len(data):
         raise DataError("it ends inside its directory")
     tags: dict[int, tuple[int, ...]] = {}
+    before = 0
     for entry in range(begin + 2, end, 12):
         tag, kind, number = struct.unpack_from(f"{order}HHI", data, entry)
+        if tag <= before or (tag in _SINGLE and (kind not in _READ or number != 1)):
+            raise DataError(f"tag {tag} of its directory is damaged, or out of order")
+        before = tag
         size = _SIZES.get(kind, 1) * number
         place = entry + 8
         if size > 4:
@@ -139,14 +146,16 @@ def _read_layout(tags: Mapping[int, tuple[int, ...]], tiled: bool) -> _Layout:
             f"it is compressed ({name}), which is not read: save it without compression, or by "
             "LZW or deflate"
         )
-    apart = first(_PLANAR, 1) == 2
+    planar = first(_PLANAR, 1)
+    if planar not in (1, 2):
+        raise DataError(f"its planar configuration is {planar}, expected 1 or 2")
     return _Layout(
         width,
         height,
         tile_width,
         tile_height,
-        bits[0] if apart else bits[0] * samples,
-        samples if apart else 1,
+        bits[0] if planar == 2 else bits[0] * samples,
+        samples if planar == 2 else 1,
         compression,
     )
 

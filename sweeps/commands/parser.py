@@ -160,6 +160,25 @@ def _add_stage(parser: argparse.ArgumentParser) -> None:
         "--name", dest="dataset_name", help="name in the store; default: the dataset's"
     )
     _add_set(parser, "an option of the dataset, e.g. image_size=256")
+    parser.add_argument(
+        "--table", help="of folder: the table with a row per image; same as --set table=FILE"
+    )
+    parser.add_argument(
+        "--split",
+        metavar="SHARES",
+        help="of folder: split by patient into train/val/test, e.g. 0.7/0.1/0.2, or take val out "
+        "of train, e.g. 0.85/0.15; same as --set split_shares=...",
+    )
+    parser.add_argument(
+        "--keep-patient-ids",
+        action="store_true",
+        help="store patient ids as they are instead of as salted hashes",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="decode everything, count it and name every problem; write nothing",
+    )
     _add_store(parser, "SWEEPS_STORE, else the embedded server")
     _add_keep_logs(parser)
 
@@ -184,6 +203,10 @@ def _add_data_show(parser: argparse.ArgumentParser) -> None:
 def _add_data_remove(parser: argparse.ArgumentParser) -> None:
     _add_dataset(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _add_data_template(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="where to; must be new or empty")
 
 
 _PHANTOMS = (
@@ -324,6 +347,7 @@ ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "data show": _add_data_show,
     "data check": _add_dataset,
     "data remove": _add_data_remove,
+    "data template": _add_data_template,
     "plan": _add_plan,
     "run": _add_run,
     "submit": _add_submit,

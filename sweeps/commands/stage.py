@@ -60,6 +60,8 @@ def stage(
     url = choose_store_url(store_url)
     check_reachable(url)
     staging.source.index()
+    for text in getattr(staging.source, "notes", ()):  # generators have none
+        note(text)
     with store_session(url) as store, keep_stdout_for_json(as_json):
         manifest = find_whole_dataset(store, name, staging.digest)
         if manifest is None:

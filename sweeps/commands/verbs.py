@@ -67,6 +67,10 @@ VERBS: Sequence[Verb] = (
             "splits": "by split: images (n), positives, abnormalities",
             "sha256": "of `stage weights` instead of name, digest and splits",
             "fits": "of `stage weights`: encoders and timm:NAME that can begin from them",
+            "dry_run": "true with --dry-run, which has no digest and store, and has, too:",
+            "robust": "list of attribute, split, positives, negatives, half_width: the images that "
+            "a robust AUROC rests on, and the expected half-width of its interval",
+            "problems": "what keeps the dataset from being staged, a list of sentences",
         },
     ),
     Verb(
@@ -138,6 +142,15 @@ VERBS: Sequence[Verb] = (
             "objects": "objects removed",
             "size_bytes": "of shards removed",
         },
+    ),
+    Verb(
+        "data template",
+        "data",
+        "write a small complete folder of your own images, to fill with yours",
+        "sweeps data template my-images",
+        "Writes drawn images, a table with every column that `sweeps stage folder` takes, masks "
+        "and boxes of some images, and a README.txt that explains them.",
+        {"folder": "the folder written", "paths": "files and folders in it"},
     ),
     Verb(
         "plan",

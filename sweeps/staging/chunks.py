@@ -37,14 +37,14 @@ def stage_chunk(store: Store, source: RecordSource, name: str, ids: Sequence[str
         ClusterError: the store failed.
     """
     problems: list[str] = []
-    with _collect_warnings() as warnings:
+    with collect_warnings() as warnings:
         records = _good(source, ids, problems)
         shards = write_shards(store, name, records, source.attribute_names, partial=source.partial)
     return StagedChunk(shards, problems, len(ids), warnings)
 
 
 @contextmanager
-def _collect_warnings() -> Iterator[list[str]]:
+def collect_warnings() -> Iterator[list[str]]:
     """Take the readers' warnings out of this process's log, into a list."""
     texts: list[str] = []
     handler = logging.Handler(logging.WARNING)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from spurious.data.records import RecordSource
 from spurious.generators import open_generator
 from sweeps.errors import SweepError
 from sweeps.plan.identity import generator_digest
-from sweeps.spec.fields import Field, Refused, SpecIssues, nearest
+from sweeps.spec.fields import Field, Refused, SpecIssues, hint_parts, nearest, options_of
 from sweeps.spec.yaml import override, read
+from sweeps.staging.patient_salt import machine_salt
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,40 @@ def staging_from_command(name: str, folder: Path | None, options: Mapping[str, A
     if folder is None:
         raise SweepError(f"'{name}' is read from its release's folder: sweeps stage {name} DIR")
     parsed = options_from_command(READERS[name], options)
-    return Staging(open_reader(name, folder, parsed))
+    return Staging(open_reader(name, folder, _with_salt(parsed)))
+
+
+def _with_salt(options: Any) -> Any:
+    """Give a reader that hashes patient ids this machine's salt, unless the options have one."""
+    if getattr(options, "patient_salt", "") is not None or options.keep_patient_ids:
+        return options
+    return replace(options, patient_salt=machine_salt())
+
+
+def keep_texts(name: str, pairs: Sequence[str], options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return `--set` options of a dataset with texts as they were typed.
+
+    A value is read as YAML, where `1`, `yes` and `1.0` are not texts; for an option that takes a
+    text (a class called `1`), what was typed is.
+
+    Args:
+        name: The dataset.
+        pairs: `KEY=VALUE` as typed.
+        options: The same, read.
+    """
+    cls: Any = READERS.get(name)
+    known = {} if cls is None else options_of(cls)
+    typed = dict(pair.split("=", 1) for pair in pairs)
+    return {
+        key: typed[key]
+        if key in known and hint_parts(known[key][0])[0] is str and _is_scalar(value)
+        else value
+        for key, value in options.items()
+    }
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, bool | int | float)
 
 
 def options_from_command(cls: type[Any], options: Mapping[str, Any]) -> Any:

@@ -33,6 +33,7 @@ from spurious.generators.releases.rsna_writer import write_rsna_pneumonia
 from spurious.generators.releases.vindr_writer import write_vindr_cxr
 from spurious.generators.skin.isic_writer import write_isic
 from spurious.generators.skin.skin_phantom import SkinPhantom
+from spurious.readers.folder.template import write_template
 from spurious.scoring import registry
 
 
@@ -103,6 +104,7 @@ READER_VALUES: Mapping[str, ReaderValues] = {
         "images/*.png",
         8,
     ),
+    "folder": ReaderValues(write_template, {"image_size": 64, "patient_salt": "s"}, "image*.*", 32),
     "isic": ReaderValues(lambda out: write_isic(out, _SKIN), {"image_size": 32}, "*.jpg", 8),
     "msd": ReaderValues(
         lambda out: write_msd(out, _VOLUMES),

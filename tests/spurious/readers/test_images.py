@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_file
 
 from spurious.errors import DataError
 from spurious.readers.bmp import check_bmp
@@ -148,6 +149,15 @@ def test_bmp_and_tiff_that_are_cut_anywhere_are_refused(name: str) -> None:
             check(data[:length])
 
 
+def test_more_pages_and_more_bytes_are_refused() -> None:
+    """By the checks themselves, whatever a decoder says."""
+    page = Image.fromarray(GREY)
+    with pytest.raises(DataError, match="several pages"):
+        check_tiff(encode(GREY, "TIFF", save_all=True, append_images=[page]))
+    with pytest.raises(DataError, match="its header states"):
+        check_bmp(encode(GREY, "BMP") + b"\0")
+
+
 @pytest.mark.parametrize("how", ["tiff_lzw", "tiff_adobe_deflate", "packbits"])
 def test_a_compressed_strip_that_lacks_bytes_is_refused(how: str) -> None:
     """Zeros over its end unpack to fewer or other bytes, or to codes that do not exist."""
@@ -186,3 +196,39 @@ def test_percentiles_ignore_single_outliers_and_8_bits_stay() -> None:
     assert apply_window(values * 0 + 7, 16, "data").max() == 0
     with pytest.raises(DataError, match="LOW below HIGH"):
         apply_window(values, 16, "9/9")
+
+
+@pytest.mark.parametrize("name", [n for n, (data, _) in WHOLE.items() if data[:2] != b"\xff\xd8"])
+def test_damage_is_refused_or_changes_pixels_alone(name: str, tmp_path: Path) -> None:
+    """Seeded: never another error; a cut file is never read, and no damaged PNG to other pixels."""
+    data, expected = WHOLE[name]
+    random = np.random.default_rng(sum(map(ord, name)))
+    path = tmp_path / "damaged"
+    for trial in range(12):
+        damaged = bytearray(data)
+        if trial % 3 == 0:
+            del damaged[random.integers(len(data)) :]
+        elif trial % 3 == 1:
+            damaged[random.integers(len(data))] ^= 1 << random.integers(8)
+        else:
+            damaged[random.integers(min(200, len(data)))] = random.integers(256)
+        path.write_bytes(damaged)
+        try:
+            image = read_image(path)
+        except DataError:
+            continue
+        same = np.array_equal(image.values, expected)
+        assert same or (trial % 3 and not data.startswith(b"\x89PNG"))
+
+
+def test_a_real_chest_film_is_read_the_same_however_it_is_stored() -> None:
+    """15 bits, MONOCHROME1, plain with a TIFF preamble and as JPEG 2000 (pydicom-data)."""
+    films = [
+        read_image(Path(str(get_testdata_file(f"RG1_{kind}.dcm")))) for kind in ("UNCR", "J2KR")
+    ]
+    for film in films:
+        assert (film.header.kind, film.header.bits, film.inverted) == ("DICOM", 15, True)
+        assert film.values.shape == (1955, 1841)
+        lungs, spine = film.values[700, 600], film.values[900, 900]
+        assert lungs > spine  # air is dark on the film, so its stored values are large here
+    assert np.array_equal(films[0].values, films[1].values)
