@@ -1,0 +1,280 @@
+"""The loops over Huffman codes of `jpeg_scan`, compiled: in Python they cost ten decodings.
+
+A loop returns what it met first: a status, a unit (of an interval, from 0) and a bit position, or
+how many blocks are left to skip. Bits are read from bytes with padding behind them, so that no read
+needs a bound. Source: ITU-T T.81, F.2.2 (sequential) and G.1.2, G.2 (progressive).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+WHOLE, EARLY, NO_CODE, PAST_BLOCK = range(4)
+"""Statuses: all units are there; data end early; a code is in no table; a block overflows."""
+
+END_OF_BLOCK = 1000
+MISSING_CODE = 100_000
+"""Added to the coefficient count in place of a run, so that one comparison per block finds both."""
+SEVERAL_BITS = 13
+"""Bits by which several codes at once are looked up: a table that the first cache holds."""
+
+Loop = TypeVar("Loop", bound=Callable[..., Any])
+
+
+def _compile(loop: Loop) -> Loop:
+    """Compile at the first call; kept on disk where a folder can be written."""
+    try:
+        return cast("Loop", numba.njit(cache=True, nogil=True)(loop))
+    except RuntimeError:  # no folder for it: each process compiles
+        return cast("Loop", numba.njit(nogil=True)(loop))
+
+
+@_compile
+def _peek(data: NDArray[np.uint8], position: int) -> int:
+    """Return the 24 bits from a bit position on."""
+    byte = np.uint64(position) >> np.uint64(3)  # signed places would be checked for their sign
+    word = (
+        np.uint32(data[byte]) << np.uint32(24)
+        | np.uint32(data[byte + np.uint64(1)]) << np.uint32(16)
+        | np.uint32(data[byte + np.uint64(2)]) << np.uint32(8)
+        | np.uint32(data[byte + np.uint64(3)])
+    )
+    return int((np.uint32(word) << np.uint32(position & 7)) & np.uint32(0xFFFFFFFF)) >> 8
+
+
+@_compile
+def find_marker(data: NDArray[np.uint8], position: int) -> int:
+    """Return where the next marker's first 0xFF is, or the length: 0xFF00 is data."""
+    size = len(data)
+    while position < size:
+        if data[position] != 0xFF:
+            position += 1
+            continue
+        after = position + 1
+        while after < size and data[after] == 0xFF:
+            after += 1
+        if after < size and data[after] != 0:
+            return position
+        position = after
+    return size
+
+
+@_compile
+def look_up_several(coefficients: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return (2**SEVERAL_BITS,) int32: all codes that fit into the bits with their values.
+
+    An entry is `bits | ended << 5 | advance << 8`: `ended` where the last one ends the block. It is
+    0 where not even one code fits.
+
+    Args:
+        coefficients: (65536,) the codes one by one, see `HuffmanTable.coefficients`.
+    """
+    several = np.zeros(1 << SEVERAL_BITS, np.int32)
+    for window in range(1 << SEVERAL_BITS):
+        bits, passed, ended = 0, 0, 0
+        while not ended:
+            code = coefficients[(window << (16 - SEVERAL_BITS) << bits) & 0xFFFF]
+            advance = code >> 5
+            if bits + (code & 31) > SEVERAL_BITS or advance >= MISSING_CODE:
+                break
+            bits += code & 31
+            if advance == END_OF_BLOCK:
+                ended = 1
+            else:
+                passed += advance
+        several[window] = bits | ended << 5 | passed << 8
+    return several
+
+
+@_compile
+def walk_sequential(
+    data: NDArray[np.uint8],
+    start: int,
+    end: int,
+    units: int,
+    pattern: NDArray[np.int64],
+    differences: NDArray[np.int32],
+    coefficients: NDArray[np.int32],
+    several: NDArray[np.int32],
+    brightest: NDArray[np.int64],
+    deepest: int,
+) -> tuple[int, int, int, bool]:
+    """Follow one interval of a sequential scan, or of one of DC alone.
+
+    Args:
+        data: (n,) uint8, padded.
+        start: The first bit.
+        end: The bit behind the last.
+        units: How many are expected.
+        pattern: (blocks of a unit,) the component of each block.
+        differences: (components, 65536), see `HuffmanTable.differences`.
+        coefficients: (components, 65536), see `HuffmanTable.coefficients`; (0, 0) for DC alone.
+        several: (components, 2**SEVERAL_BITS), see `look_up_several`.
+        brightest: (components,) the largest magnitude of a sum of DC differences.
+        deepest: Bits of the largest DC difference.
+
+    Returns:
+        Status, unit, the bit behind the last block, and whether DC left its range.
+    """
+    position, too_bright = start, False
+    levels = np.zeros(len(brightest), np.int64)
+    with_ac = coefficients.shape[0] > 0
+    for unit in range(units):
+        for block in range(len(pattern)):
+            part = pattern[block]
+            code = int(differences[part, _peek(data, position) >> 8])
+            if code < 0:
+                return NO_CODE, unit, position, too_bright
+            position += code & 31
+            size = code >> 5
+            if size > deepest:
+                too_bright = True
+            elif size:
+                value = (_peek(data, position) >> 8) >> (16 - size)
+                if value < 1 << (size - 1):
+                    value -= (1 << size) - 1
+                levels[part] += value
+                if abs(levels[part]) > brightest[part]:
+                    too_bright = True
+            position += size & 15
+            if position > end:
+                return EARLY, unit, position, too_bright
+            if not with_ac:
+                continue
+            count = 1
+            while count < 64:
+                bits = _peek(data, position)
+                codes = int(several[part, bits >> (24 - SEVERAL_BITS)])
+                passed = count + (codes >> 8)
+                if codes and passed < 64:
+                    position += codes & 31
+                    count = passed
+                    if codes & 32:
+                        break
+                    continue
+                single = int(coefficients[part, bits >> 8])
+                position += single & 31
+                count += single >> 5
+            if count > 64 and not END_OF_BLOCK <= count < MISSING_CODE:
+                if position > end:  # codes are read from behind the end
+                    return EARLY, unit, position, too_bright
+                return (NO_CODE if count >= MISSING_CODE else PAST_BLOCK), unit, position, False
+            if position > end:
+                return EARLY, unit, position, too_bright
+    return WHOLE, units, position, too_bright
+
+
+@_compile
+def walk_band(
+    data: NDArray[np.uint8],
+    start: int,
+    end: int,
+    units: tuple[int, int],
+    places: tuple[int, int],
+    band: tuple[int, int],
+    symbols: NDArray[np.int32],
+    seen: NDArray[np.uint64],
+) -> tuple[int, int, int, int]:
+    """Follow one interval of the first scan of a band of AC coefficients (T.81 G.1.2.2).
+
+    Args:
+        data: (n,) uint8, padded.
+        start: The first bit.
+        end: The bit behind the last.
+        units: The first unit, and the one behind the last.
+        places: Units in a row, and blocks in a row of `seen`.
+        band: The first and the last coefficient.
+        symbols: (65536,) see `HuffmanTable.symbols_and_bits`.
+        seen: Bit k of a block is set where its coefficient k is not zero; added to.
+
+    Returns:
+        Status, unit, the bit behind the last block, and how many blocks are left to skip.
+    """
+    position, skip = start, 0
+    first, last = band
+    for unit in range(units[0], units[1]):
+        if skip:
+            skip -= 1
+            continue
+        block = unit // places[0] * places[1] + unit % places[0]
+        k = first
+        while k <= last:
+            code = int(symbols[_peek(data, position) >> 8])
+            if code < 0:
+                return (EARLY if position > end else NO_CODE), unit - units[0], position, 0
+            symbol = code >> 5
+            run, size = symbol >> 4, symbol & 15
+            position += (code & 31) + size
+            if position > end:
+                return EARLY, unit - units[0], position, 0
+            if size:
+                k += run
+                if k > last:
+                    return PAST_BLOCK, unit - units[0], position, 0
+                seen[block] |= np.uint64(1) << np.uint64(k)
+                k += 1
+            elif run == 15:
+                k += 16
+            else:
+                skip = (1 << run) + ((_peek(data, position) >> 8) >> (16 - run)) - 1
+                position += run
+                break
+    return WHOLE, units[1] - units[0], position, skip
+
+
+@_compile
+def walk_refining(
+    data: NDArray[np.uint8],
+    start: int,
+    end: int,
+    units: tuple[int, int],
+    places: tuple[int, int],
+    band: tuple[int, int],
+    symbols: NDArray[np.int32],
+    seen: NDArray[np.uint64],
+) -> tuple[int, int, int, int]:
+    """Follow one interval of a scan that adds a bit to a band (T.81 G.1.2.3); see `walk_band`."""
+    position, skip = start, 0
+    first, last = band
+    one = np.uint64(1)
+    for unit in range(units[0], units[1]):
+        block = unit // places[0] * places[1] + unit % places[0]
+        known, k = seen[block], first
+        while skip == 0 and k <= last:
+            code = int(symbols[_peek(data, position) >> 8])
+            if code < 0:
+                return (EARLY if position > end else NO_CODE), unit - units[0], position, 0
+            symbol = code >> 5
+            run, size = symbol >> 4, symbol & 15
+            position += (code & 31) + size
+            if position > end:
+                return EARLY, unit - units[0], position, 0
+            if size > 1:
+                return NO_CODE, unit - units[0], position, 0
+            if size == 0 and run != 15:
+                skip = (1 << run) + ((_peek(data, position) >> 8) >> (16 - run))
+                position += run
+                break
+            while k <= last and (run > 0 or (known >> np.uint64(k)) & one):
+                if (known >> np.uint64(k)) & one:
+                    position += 1
+                else:
+                    run -= 1
+                k += 1
+            if size:
+                if k > last:
+                    return PAST_BLOCK, unit - units[0], position, 0
+                seen[block] |= one << np.uint64(k)
+            k += 1
+        if skip:
+            for further in range(k, last + 1):
+                position += int((known >> np.uint64(further)) & one)
+            skip -= 1
+        if position > end:
+            return EARLY, unit - units[0], position, 0
+    return WHOLE, units[1] - units[0], position, skip
