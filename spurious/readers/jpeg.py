@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spurious.errors import DataError
-from spurious.readers.jpeg_kernels import find_marker
-from spurious.readers.jpeg_scan import HuffmanTable, Part, Scan, huffman_table, walk_scan
+from spurious.readers.jpeg_kernels import unstuff
+from spurious.readers.jpeg_scan import PADDING, HuffmanTable, Part, Scan, huffman_table, walk_scan
 
 _SOI, _EOI, _SOS, _DQT, _DHT, _DRI, _DNL = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xDC
 _RESTARTS = range(0xD0, 0xD8)
@@ -163,16 +163,16 @@ class _Walk:
         scan, units = self._prepare(body, self.frame)
         step = self.restart or units
         intervals = [range(units)[first : first + step] for first in range(0, units, step)]
-        pieces = []
+        bits, ends = np.empty(len(self.data) - position + PADDING, np.uint8), [0]
         for number in range(len(intervals)):
             if number:
                 marker, position = self._marker(position)
                 if marker != _RESTARTS[(number - 1) % 8]:
                     raise DataError(f"restart mark {number} of a scan is missing")
-            end = find_marker(self.bytes, position)
-            pieces.append(self.data[position:end])
-            position = end
-        walk_scan(scan, pieces, intervals)
+            position, filled = unstuff(self.bytes, position, bits, ends[-1])
+            ends.append(filled)
+        bits[ends[-1] : ends[-1] + PADDING] = 0
+        walk_scan(scan, bits[: ends[-1] + PADDING], ends[1:], intervals)
         return position
 
     def _prepare(self, body: bytes, frame: _Frame) -> tuple[Scan, int]:

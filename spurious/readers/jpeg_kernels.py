@@ -48,20 +48,62 @@ def _peek(data: NDArray[np.uint8], position: int) -> int:
 
 
 @_compile
-def find_marker(data: NDArray[np.uint8], position: int) -> int:
-    """Return where the next marker's first 0xFF is, or the length: 0xFF00 is data."""
-    size = len(data)
-    while position < size:
-        if data[position] != 0xFF:
-            position += 1
+def _refill(
+    data: NDArray[np.uint8], bits: np.uint64, held: int, byte: np.uint64
+) -> tuple[np.uint64, int, np.uint64]:
+    """Append 32 bits where fewer than that are held: one code with its value has 31 at most."""
+    if held < 32:
+        word = (
+            np.uint64(data[byte]) << np.uint64(24)
+            | np.uint64(data[byte + np.uint64(1)]) << np.uint64(16)
+            | np.uint64(data[byte + np.uint64(2)]) << np.uint64(8)
+            | np.uint64(data[byte + np.uint64(3)])
+        )
+        bits, held, byte = bits | word << np.uint64(32 - held), held + 32, byte + np.uint64(4)
+    return bits, held, byte
+
+
+@_compile
+def _behind(byte: np.uint64, held: int) -> int:
+    """Return the position of the next bit."""
+    return (int(byte) << 3) - held
+
+
+@_compile
+def unstuff(
+    data: NDArray[np.uint8], position: int, unstuffed: NDArray[np.uint8], filled: int
+) -> tuple[int, int]:
+    """Copy compressed data up to the next marker, less the zeros that stand behind data of 0xFF.
+
+    Args:
+        data: (n,) uint8 of a file.
+        position: The first byte.
+        unstuffed: (m,) uint8, copied to.
+        filled: Its first byte that is free.
+
+    Returns:
+        Where the next marker's first 0xFF is, or n, and the first byte that is free now.
+    """
+    size, at, free = np.uint64(len(data)), np.uint64(position), np.uint64(filled)
+    one = np.uint64(1)
+    while at < size:
+        byte = data[at]
+        if byte != 0xFF:
+            unstuffed[free] = byte
+            free += one
+            at += one
             continue
-        after = position + 1
+        after = at + one
         while after < size and data[after] == 0xFF:
-            after += 1
+            after += one
         if after < size and data[after] != 0:
-            return position
-        position = after
-    return size
+            break
+        while at < after:
+            unstuffed[free] = byte
+            free += one
+            at += one
+        at += one  # the zero
+    return int(min(at, size)), int(free)
 
 
 @_compile
@@ -121,52 +163,54 @@ def walk_sequential(
     Returns:
         Status, unit, the bit behind the last block, and whether DC left its range.
     """
-    position, too_bright = start, False
+    too_bright = False
     levels = np.zeros(len(brightest), np.int64)
     with_ac = coefficients.shape[0] > 0
+    # The next bits from the top of 64 on, how many of them are there, and the byte behind them.
+    bits, held, byte = np.uint64(0), 0, np.uint64(start >> 3)
     for unit in range(units):
         for block in range(len(pattern)):
             part = pattern[block]
-            code = int(differences[part, _peek(data, position) >> 8])
+            bits, held, byte = _refill(data, bits, held, byte)
+            code = int(differences[part, bits >> np.uint64(48)])
             if code < 0:
-                return NO_CODE, unit, position, too_bright
-            position += code & 31
+                return NO_CODE, unit, _behind(byte, held), too_bright
+            bits, held = bits << np.uint64(code & 31), held - (code & 31)
             size = code >> 5
             if size > deepest:
                 too_bright = True
             elif size:
-                value = (_peek(data, position) >> 8) >> (16 - size)
+                value = int(bits >> np.uint64(64 - size))
                 if value < 1 << (size - 1):
                     value -= (1 << size) - 1
                 levels[part] += value
                 if abs(levels[part]) > brightest[part]:
                     too_bright = True
-            position += size & 15
-            if position > end:
-                return EARLY, unit, position, too_bright
+            bits, held = bits << np.uint64(size & 15), held - (size & 15)
+            if _behind(byte, held) > end:
+                return EARLY, unit, _behind(byte, held), too_bright
             if not with_ac:
                 continue
             count = 1
             while count < 64:
-                bits = _peek(data, position)
-                codes = int(several[part, bits >> (24 - SEVERAL_BITS)])
+                bits, held, byte = _refill(data, bits, held, byte)
+                codes = int(several[part, bits >> np.uint64(64 - SEVERAL_BITS)])
                 passed = count + (codes >> 8)
                 if codes and passed < 64:
-                    position += codes & 31
+                    bits, held = bits << np.uint64(codes & 31), held - (codes & 31)
                     count = passed
                     if codes & 32:
                         break
                     continue
-                single = int(coefficients[part, bits >> 8])
-                position += single & 31
+                single = int(coefficients[part, bits >> np.uint64(48)])
+                bits, held = bits << np.uint64(single & 31), held - (single & 31)
                 count += single >> 5
+            if _behind(byte, held) > end:  # codes were read from behind the end
+                return EARLY, unit, _behind(byte, held), too_bright
             if count > 64 and not END_OF_BLOCK <= count < MISSING_CODE:
-                if position > end:  # codes are read from behind the end
-                    return EARLY, unit, position, too_bright
-                return (NO_CODE if count >= MISSING_CODE else PAST_BLOCK), unit, position, False
-            if position > end:
-                return EARLY, unit, position, too_bright
-    return WHOLE, units, position, too_bright
+                status = NO_CODE if count >= MISSING_CODE else PAST_BLOCK
+                return status, unit, _behind(byte, held), too_bright
+    return WHOLE, units, _behind(byte, held), too_bright
 
 
 @_compile

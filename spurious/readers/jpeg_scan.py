@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from spurious.errors import DataError
 from spurious.readers import jpeg_kernels as kernels
 
-_PADDING = bytes(8192)
+PADDING = 8192
 """Zero bytes behind the data, more than any unit can read, so that no read needs a bound."""
 _ZEROS = bytes(20)
 """Flat areas compress to zero bytes as well, but not to coefficients made of nothing else.
@@ -146,21 +146,27 @@ class _Interval:
     end: int
 
 
-def walk_scan(scan: Scan, stuffed: Sequence[bytes], units: Sequence[range]) -> None:
-    """Follow the compressed data of a scan; one entry of both sequences per restart interval.
+def walk_scan(
+    scan: Scan, bits: NDArray[np.uint8], ends: Sequence[int], units: Sequence[range]
+) -> None:
+    """Follow the compressed data of a scan.
+
+    Args:
+        scan: What its header says.
+        bits: (n,) uint8, the data of all restart intervals without stuffed zeros, then `PADDING`
+            zeros.
+        ends: The byte behind each interval's data.
+        units: Each interval's units.
 
     Raises:
         DataError: The data are not exactly those of the units; says how.
     """
-    pieces = [piece.replace(b"\xff\x00", b"\xff") for piece in stuffed]
-    data = b"".join([*pieces, _PADDING])
-    if not scan.refines and data.find(_ZEROS, 0, len(data) - len(_PADDING)) >= 0:
+    if not scan.refines and bits[: ends[-1]].tobytes().find(_ZEROS) >= 0:
         tables = [part.ac for part in scan.parts if scan.last]
         if any(table is not None and table.zeros_are_coefficients for table in tables):
             raise DataError("its compressed data are overwritten with zeros")
-    ends = np.cumsum([8 * len(piece) for piece in pieces]).tolist()
-    intervals = [_Interval(*held) for held in zip(units, [0, *ends[:-1]], ends, strict=True)]
-    bits = np.frombuffer(data, np.uint8)
+    bounds = [8 * end for end in (0, *ends)]
+    intervals = [_Interval(*held) for held in zip(units, bounds[:-1], bounds[1:], strict=True)]
     if scan.first:
         _walk_band(scan, bits, intervals)
     elif scan.refines:  # one bit a block
