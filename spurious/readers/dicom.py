@@ -67,8 +67,9 @@ def read_film(path: Path) -> Film:
             header = pydicom.dcmread(path)
             _check(header)
             check_elements(header)
-            check_pixel_data(header)
-            stored = pixel_array(header, correct_unused_bits=False)
+            stored = check_pixel_data(header)
+            if stored is None:
+                stored = pixel_array(header, correct_unused_bits=False)
             if not header.file_meta.TransferSyntaxUID.is_encapsulated:
                 check_native(stored)
             values = _values(stored, header)
