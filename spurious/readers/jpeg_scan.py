@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,9 +68,15 @@ class HuffmanTable:
         return self._by_bits(self._lengths + self._sizes | advance << 5)
 
     @cached_property
-    def several(self) -> NDArray[np.int32]:
+    def several(self) -> NDArray[np.uint16]:
         """The same for several codes at once, see `jpeg_kernels.look_up_several`."""
         return kernels.look_up_several(self.coefficients)
+
+    @cached_property
+    def short(self) -> NDArray[np.int16]:
+        """(2**SHORT_BITS,) int16: `symbols_and_bits` of the codes that fit, -1 for others."""
+        codes = self.symbols_and_bits[:: 1 << (16 - kernels.SHORT_BITS)]
+        return np.where((codes & 31) <= kernels.SHORT_BITS, codes, -1).astype(np.int16)
 
     @property
     def zeros_are_coefficients(self) -> bool:
@@ -215,14 +222,20 @@ def _walk_from_dc(scan: Scan, bits: NDArray[np.uint8], intervals: Sequence[_Inte
 @lru_cache(maxsize=16)
 def _stack_tables(
     dc: tuple[HuffmanTable | None, ...], ac: tuple[HuffmanTable | None, ...]
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    """Return the lookups of a scan's components, one row each: DC, AC and several AC codes."""
-    differences = np.stack([table.symbols_and_bits for table in dc if table is not None])
-    held = [table for table in ac if table is not None]
-    if not held:
-        return differences, np.empty((0, 0), np.int32), np.empty((0, 0), np.int32)
-    coefficients = np.stack([table.coefficients for table in held])
-    return differences, coefficients, np.stack([table.several for table in held])
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return the lookups of a scan's components, one row each, as the loops take them."""
+    of_dc = [table for table in dc if table is not None]
+    of_ac = [table for table in ac if table is not None]
+    return (
+        np.stack([table.symbols_and_bits for table in of_dc]),
+        _stack([table.coefficients for table in of_ac], np.int32),
+        _stack([table.several for table in of_ac], np.uint16),
+        np.stack([table.short for table in of_dc]),
+    )
+
+
+def _stack(lookups: Sequence[NDArray[Any]], dtype: type[np.integer[Any]]) -> NDArray[Any]:
+    return np.stack(lookups) if lookups else np.empty((0, 0), dtype)
 
 
 def _walk_band(scan: Scan, bits: NDArray[np.uint8], intervals: Sequence[_Interval]) -> None:
