@@ -8,7 +8,7 @@ needs a bound. Source: ITU-T T.81, F.2.2 (sequential) and G.1.2, G.2 (progressiv
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numba
 import numpy as np
@@ -26,7 +26,41 @@ SEVERAL_BITS, SHORT_BITS = 13, 9
 Their tables stay in the first cache of a core: that is twice as fast as looking up 16 bits.
 """
 
+Tables = tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int32], NDArray[np.uint16]]
+"""A row for each component of `HuffmanTable.symbols_and_bits` and `short`, for DC; and of
+`coefficients` and `several`, for AC, which have no row for DC alone."""
+
 Loop = TypeVar("Loop", bound=Callable[..., Any])
+
+
+class Walk(Protocol):
+    """What `walk_sequential` takes and returns.
+
+    It holds the next bits from the top of 64 on, how many of them there are, and the byte behind
+    them: one code with its value has 31 at most. Calls that return several numbers would slow it.
+    """
+
+    def __call__(
+        self,
+        data: NDArray[np.uint8],
+        span: tuple[int, int, int],
+        pattern: NDArray[np.int64],
+        tables: Tables,
+        limits: tuple[NDArray[np.int64], int],
+    ) -> tuple[int, int, int, bool]:
+        """Follow one interval.
+
+        Args:
+            data: (n,) uint8, padded.
+            span: The first bit, the bit behind the last, and how many units are expected.
+            pattern: (blocks of a unit,) the component of each block.
+            tables: See `Tables`.
+            limits: For each component the largest magnitude of a sum of DC differences; the most
+                bits of a difference.
+
+        Returns:
+            Status, unit, the bit behind the last block, and whether DC left its range.
+        """
 
 
 def _compile(loop: Loop) -> Loop:
@@ -132,42 +166,24 @@ def look_up_several(coefficients: NDArray[np.int32]) -> NDArray[np.uint16]:
 
 
 @_compile
+def _difference(bits: np.uint64, size: int) -> int:
+    """Return the DC difference of `size` bits (T.81 F.2.2.1): below 0 without its first bit."""
+    value = np.int64(bits >> np.uint64(64 - size))
+    return int(value - ((value >> (size - 1)) ^ 1) * ((1 << size) - 1))
+
+
+@_compile
 def walk_sequential(
     data: NDArray[np.uint8],
-    start: int,
-    end: int,
-    units: int,
+    span: tuple[int, int, int],
     pattern: NDArray[np.int64],
-    differences: NDArray[np.int32],
-    coefficients: NDArray[np.int32],
-    several: NDArray[np.uint16],
-    short: NDArray[np.int16],
-    brightest: NDArray[np.int64],
-    deepest: int,
+    tables: Tables,
+    limits: tuple[NDArray[np.int64], int],
 ) -> tuple[int, int, int, bool]:
-    """Follow one interval of a sequential scan, or of one of DC alone.
-
-    Args:
-        data: (n,) uint8, padded.
-        start: The first bit.
-        end: The bit behind the last.
-        units: How many are expected.
-        pattern: (blocks of a unit,) the component of each block.
-        differences: (components, 65536), see `HuffmanTable.symbols_and_bits`.
-        coefficients: (components, 65536), see `HuffmanTable.coefficients`; (0, 0) for DC alone.
-        several: (components, 2**SEVERAL_BITS), see `look_up_several`.
-        short: (components, 2**SHORT_BITS), see `HuffmanTable.short`.
-        brightest: (components,) the largest magnitude of a sum of DC differences.
-        deepest: Bits of the largest DC difference.
-
-    Returns:
-        Status, unit, the bit behind the last block, and whether DC left its range.
-    """
-    too_bright = False
-    levels = np.zeros(len(brightest), np.int64)
-    with_ac = coefficients.shape[0] > 0
-    # The next bits from the top of 64 on, how many of them are held, and the byte behind them. One
-    # code with its value has 31 at most.
+    """Follow one interval of a sequential scan, or of the first of DC alone; see `Walk`."""
+    (start, end, units), (differences, short, coefficients, several) = span, tables
+    (brightest, deepest), too_bright, status = limits, False, WHOLE
+    levels, with_ac = np.zeros(len(brightest), np.int64), len(several) > 0
     bits, held, byte = np.uint64(0), 0, np.uint64(start >> 3)
     for unit in range(units):
         for block in range(len(pattern)):
@@ -180,28 +196,20 @@ def walk_sequential(
                 code = int(differences[part, bits >> np.uint64(48)])
                 if code < 0:
                     return NO_CODE, unit, _behind(byte, held), too_bright
-            bits, held = bits << np.uint64(code & 31), held - (code & 31)
-            size = code >> 5
-            if size > deepest:
-                too_bright = True
-            elif size:
-                value = np.int64(bits >> np.uint64(64 - size))
-                is_negative = (value >> (size - 1)) ^ 1
-                value -= is_negative * ((1 << size) - 1)
-                levels[part] += value
-                if abs(levels[part]) > brightest[part]:
-                    too_bright = True
+            bits, held, size = bits << np.uint64(code & 31), held - (code & 31), code >> 5
+            if 0 < size <= deepest:
+                levels[part] += _difference(bits, size)
+            too_bright |= size > deepest or abs(levels[part]) > brightest[part]
             bits, held = bits << np.uint64(size & 15), held - (size & 15)
-            count = 1
-            while with_ac and count < 64:
+            count = 1 if with_ac else 64
+            while count < 64:
                 if held < 32:
                     bits |= _next_word(data, byte) << np.uint64(32 - held)
                     held, byte = held + 32, byte + np.uint64(4)
                 codes = np.int64(several[part, bits >> np.uint64(64 - SEVERAL_BITS)])
-                passed = count + (codes >> 6)
-                if codes and passed < 64:
+                if codes and count + (codes >> 6) < 64:
                     bits, held = bits << np.uint64(codes & 31), held - int(codes & 31)
-                    count = int(passed)
+                    count += int(codes >> 6)
                     if codes & 32:
                         break
                     continue
@@ -213,14 +221,13 @@ def walk_sequential(
             if count > 64 and not END_OF_BLOCK <= count < MISSING_CODE:
                 status = NO_CODE if count >= MISSING_CODE else PAST_BLOCK
                 return status, unit, _behind(byte, held), too_bright
-    return WHOLE, units, _behind(byte, held), too_bright
+    return status, units, _behind(byte, held), too_bright
 
 
 @_compile
 def walk_band(
     data: NDArray[np.uint8],
-    start: int,
-    end: int,
+    span: tuple[int, int],
     units: tuple[int, int],
     places: tuple[int, int],
     band: tuple[int, int],
@@ -231,19 +238,16 @@ def walk_band(
 
     Args:
         data: (n,) uint8, padded.
-        start: The first bit.
-        end: The bit behind the last.
-        units: The first unit, and the one behind the last.
+        span: The first bit, and the bit behind the last.
+        units, band: The first unit and the one behind the last; the first coefficient and the last.
         places: Units in a row, and blocks in a row of `seen`.
-        band: The first and the last coefficient.
         symbols: (65536,) see `HuffmanTable.symbols_and_bits`.
         seen: Bit k of a block is set where its coefficient k is not zero; added to.
 
     Returns:
         Status, unit, the bit behind the last block, and how many blocks are left to skip.
     """
-    position, skip = start, 0
-    first, last = band
+    (position, end), (first, last), skip = span, band, 0
     for unit in range(units[0], units[1]):
         if skip:
             skip -= 1
@@ -277,8 +281,7 @@ def walk_band(
 @_compile
 def walk_refining(
     data: NDArray[np.uint8],
-    start: int,
-    end: int,
+    span: tuple[int, int],
     units: tuple[int, int],
     places: tuple[int, int],
     band: tuple[int, int],
@@ -286,8 +289,7 @@ def walk_refining(
     seen: NDArray[np.uint64],
 ) -> tuple[int, int, int, int]:
     """Follow one interval of a scan that adds a bit to a band (T.81 G.1.2.3); see `walk_band`."""
-    position, skip = start, 0
-    first, last = band
+    (position, end), (first, last), skip = span, band, 0
     one = np.uint64(1)
     for unit in range(units[0], units[1]):
         block = unit // places[0] * places[1] + unit % places[0]

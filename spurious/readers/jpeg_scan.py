@@ -209,8 +209,8 @@ def _walk_from_dc(scan: Scan, bits: NDArray[np.uint8], intervals: Sequence[_Inte
     is_too_bright = False
     for interval in intervals:
         status, unit, position, beyond = kernels.walk_sequential(
-            bits, interval.start, interval.end, len(interval.units), pattern, *tables,
-            brightest, min(scan.deepest, 16),
+            bits, (interval.start, interval.end, len(interval.units)), pattern, tables,
+            (brightest, min(scan.deepest, 16)),
         )  # fmt: skip
         _check_status(interval, status, unit)
         _check_end(interval, position)
@@ -228,9 +228,9 @@ def _stack_tables(
     of_ac = [table for table in ac if table is not None]
     return (
         np.stack([table.symbols_and_bits for table in of_dc]),
+        np.stack([table.short for table in of_dc]),
         _stack([table.coefficients for table in of_ac], np.int32),
         _stack([table.several for table in of_ac], np.uint16),
-        np.stack([table.short for table in of_dc]),
     )
 
 
@@ -245,7 +245,7 @@ def _walk_band(scan: Scan, bits: NDArray[np.uint8], intervals: Sequence[_Interva
     walk = kernels.walk_refining if scan.refines else kernels.walk_band
     for interval in intervals:
         status, unit, position, skip = walk(
-            bits, interval.start, interval.end, (interval.units.start, interval.units.stop),
+            bits, (interval.start, interval.end), (interval.units.start, interval.units.stop),
             (scan.units_across, part.row_length), (scan.first, scan.last),
             part.ac.symbols_and_bits, part.seen,
         )  # fmt: skip
