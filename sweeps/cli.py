@@ -89,7 +89,9 @@ def _stage(options: argparse.Namespace) -> int:
             )
         return stage_weights(options.origin, options.store, as_json=options.json)
     folder = None if options.origin is None else Path(options.origin)
-    request = DatasetRequest(options.name, folder, options.dataset_name, overrides)
+    request = DatasetRequest(
+        options.name, folder, options.dataset_name, overrides, options.on_error
+    )
     return stage(request, options.store, keep_logs=options.keep_logs, as_json=options.json)
 
 

@@ -151,6 +151,12 @@ def _add_stage(parser: argparse.ArgumentParser) -> None:
         "--name", dest="dataset_name", help="name in the store; default: the dataset's"
     )
     _add_set(parser, "an option of the dataset, e.g. image_size=256")
+    parser.add_argument(
+        "--on-error",
+        choices=["stop", "skip"],
+        default="stop",
+        help="what bad images do: stop the staging, or stay out of the dataset; default: stop",
+    )
     _add_store(parser, "SWEEPS_STORE, else the embedded server")
     _add_keep_logs(parser)
 

@@ -57,12 +57,14 @@ VERBS: Sequence[Verb] = (
         "sweeps stage siim-acr siim-acr-release --set image_size=512",
         "Reads a release in its original folders, scales its images and writes them to the store "
         "as shards with a manifest. A generator takes no folder; sweeps stage their generators "
-        "themselves. `stage weights` stores a weights file, or the weights of hub:NAME, under the "
+        "themselves. A staging that was stopped or killed continues where it was, with the same "
+        "command. `stage weights` stores a weights file, or the weights of hub:NAME, under the "
         "SHA-256 that a sweep's YAML names.",
         {
             "name": "name of the dataset in the store",
             "digest": "digest of this version of the dataset",
             **_STORE,
+            "skipped": "images that were left out with --on-error skip",
             "splits": "by split: images (n), positives, abnormalities",
             "sha256": "of `stage weights` instead of name, digest and splits",
         },
