@@ -17,6 +17,7 @@ SHOWN = 20
 """Bad images, and warnings, that are shown in full."""
 _RECORDED = 50
 _LONGEST = 200
+_NAMED = 3
 
 
 class BadImages(DataError):
@@ -90,6 +91,21 @@ def record_bad(bad: Mapping[str, str]) -> dict[str, str]:
     reasons = [f"{i}: {' '.join(bad[i].split())[:_LONGEST]}" for i in sorted(bad)[:_RECORDED]]
     more = [f"... and {len(bad) - _RECORDED} more"] if len(bad) > _RECORDED else []
     return {"images_skipped": str(len(bad)), "skipped": "\n".join([*reasons, *more])}
+
+
+def describe_staging(provenance: Mapping[str, str]) -> list[str]:
+    """Return a report's notes on a dataset: images that were left out, and near copies."""
+    notes = []
+    if count := provenance.get("images_skipped"):
+        ids = [line.partition(":")[0] for line in provenance.get("skipped", "").splitlines()]
+        named = ", ".join(ids[:_NAMED]) + (", ..." if int(count) > _NAMED else "")
+        notes.append(
+            f"{count} images of the dataset could not be read and were left out of all splits "
+            f"({named})"
+        )
+    if pairs := provenance.get("near_copies"):
+        notes.append(f"the dataset may have copies of images in several splits: {pairs}")
+    return notes
 
 
 def write_list(name: str, bad: Mapping[str, str]) -> Path | None:
