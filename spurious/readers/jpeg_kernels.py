@@ -239,13 +239,12 @@ def walk_band(
     Args:
         data: (n,) uint8, padded.
         span: The first bit, and the bit behind the last.
-        units, band: The first unit and the one behind the last; the first coefficient and the last.
+        units, band: The first unit and the one behind the last; first and last coefficient.
         places: Units in a row, and blocks in a row of `seen`.
         symbols: (65536,) see `HuffmanTable.symbols_and_bits`.
         seen: Bit k of a block is set where its coefficient k is not zero; added to.
 
-    Returns:
-        Status, unit, the bit behind the last block, and how many blocks are left to skip.
+    Returns: status, unit, the bit behind the last block, and how many blocks are left to skip.
     """
     (position, end), (first, last), skip = span, band, 0
     for unit in range(units[0], units[1]):

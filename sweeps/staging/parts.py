@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cluster.datasets.records import RowSummary
 from cluster.datasets.shards import StagedShard, write_shards
 from cluster.stores.base import Store
 from spurious.data.records import Record, RecordSource
@@ -56,6 +57,11 @@ class StagedPart:
     bad: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     hashes: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> Iterator[RowSummary]:
+        """The records of all shards, without their pixels."""
+        return (row for shard in self.shards for row in shard.records)
 
 
 def cut_parts(

@@ -56,14 +56,10 @@ def stage(
         store: Where to.
         source: A reader or generator.
         name: Name of the dataset.
-        digest: A generator's digest; None for real data.
-        options: A generator's options dataclass; None for real data.
+        digest, options: Of a generator, its digest and options dataclass; None for real data.
         progress: Is called with images done and their total.
         in_process: Load the images here, one part after the other, rather than in Ray tasks.
         on_error: Whether bad images stop the staging, or are left out and recorded.
-
-    Returns:
-        The committed manifest.
 
     Raises:
         BadImages: bad records, up to 20 of them named at once.
@@ -79,34 +75,47 @@ def stage(
         run = _run_here if in_process else _run_on_ray
         with closing(run(store, source, name, parts, progress, on_error == "skip")) as staged:
             done = _collect(staged)
-        shards = [shard for part in done for shard in part.shards]
-        bad = {i: reason for part in done for i, reason in part.bad.items()}
-        check_bad(bad, len(ids), shards, on_error)
-        rows = [row for shard in shards for row in shard.records]
-        hashes = {i: value for part in done for i, value in part.hashes.items() if digest is None}
-        manifest = build_manifest(
-            name,
-            shards,
-            declared_directions=source.declared_directions,
-            provenance={
-                **source.provenance(),
-                "staged_at": datetime.now(UTC).isoformat(),
-                **record_bad(bad),
-                **report_look_alikes(name, hashes, {row.sample_id: row.split for row in rows}),
-            },
-            generator=None if options is None else asdict(options),
-            digest=digest,
-        )
-        if bad:
-            _log.warning("%d of %d images left out:\n  %s", len(bad), len(ids), list_bad(bad))
+        manifest = _describe(source, name, done, digest, options, on_error)
         is_new = commit_manifest(store, manifest)  # else staged before, perhaps in other shards
-    journaled = remove_entries(store, name, [part.key for part in parts if part.key is not None])
-    _remove_unnamed_shards(
-        store, name, journaled if is_new else journaled | (_shards_in(store, name) - before)
-    )
+    unused = remove_entries(store, name, [part.key for part in parts if part.key is not None])
+    if not is_new:
+        unused |= _shards_in(store, name) - before
+    _remove_unnamed_shards(store, name, unused)
     committed = find_manifest(store, name, manifest.digest)
-    write_image_counts(store, committed, rows)
+    write_image_counts(store, committed, (row for part in done for row in part.rows))
     return committed
+
+
+def _describe(
+    source: RecordSource,
+    name: str,
+    parts: Sequence[StagedPart],
+    digest: str | None,
+    options: Any,
+    on_error: OnError,
+) -> Manifest:
+    """Check all parts together and build the manifest; what only informs goes to its provenance."""
+    shards = [shard for part in parts for shard in part.shards]
+    bad = {sample_id: reason for part in parts for sample_id, reason in part.bad.items()}
+    total = sum(part.images for part in parts)
+    check_bad(bad, total, shards, on_error)
+    hashes = {i: value for part in parts for i, value in part.hashes.items() if digest is None}
+    splits = {row.sample_id: row.split for part in parts for row in part.rows}
+    if bad:
+        _log.warning("%d of %d images left out:\n  %s", len(bad), total, list_bad(bad))
+    return build_manifest(
+        name,
+        shards,
+        declared_directions=source.declared_directions,
+        provenance={
+            **source.provenance(),
+            "staged_at": datetime.now(UTC).isoformat(),
+            **record_bad(bad),
+            **report_look_alikes(name, hashes, splits),
+        },
+        generator=None if options is None else asdict(options),
+        digest=digest,
+    )
 
 
 def _cut(
