@@ -24,7 +24,7 @@ lesions in 48 in the median; no two of 600 different ones in less than 79 and 10
 """
 
 _ROWS = 2048
-"""Images that are compared with as many others at a time."""
+"""Images that are compared with as many of other splits at a time."""
 _TELLING = range(SIDE, SIDE * SIDE - SIDE)
 """Set bits of a hash that says something: all flat images have the same."""
 
@@ -81,18 +81,20 @@ def find_near_pairs(
     pairs: list[NearPair] = []
     for number, name in enumerate(names):
         ids = of_split[name]
-        others = [other for later in names[number + 1 :] for other in of_split[later]]
+        later_ids = [other for later in names[number + 1 :] for other in of_split[later]]
         for first in range(0, len(ids), _ROWS):
             some = ids[first : first + _ROWS]
             signs = _signs(some, hashes)
-            for second in range(0, len(others), _ROWS):
-                beside = others[second : second + _ROWS]
-                agree = signs @ _signs(beside, hashes).T  # bits that agree, less those that do not
+            for second in range(0, len(later_ids), _ROWS):
+                some_later = later_ids[second : second + _ROWS]
+                agree = (
+                    signs @ _signs(some_later, hashes).T
+                )  # bits that agree, less those that do not
                 near = np.argwhere(agree >= SIDE * SIDE - 2 * NEAR)
                 count += len(near)
                 for a, b in near[: most - len(pairs)].tolist():
                     distance = (SIDE * SIDE - int(agree[a, b])) // 2
-                    pairs.append(NearPair(some[a], beside[b], distance))
+                    pairs.append(NearPair(some[a], some_later[b], distance))
     return count, sorted(pairs, key=lambda pair: (pair.distance, pair.first, pair.second))
 
 

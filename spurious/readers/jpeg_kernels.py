@@ -320,8 +320,8 @@ def walk_refining(
                 seen[block] |= one << np.uint64(k)
             k += 1
         if skip:
-            for further in range(k, last + 1):
-                position += int((known >> np.uint64(further)) & one)
+            for bit in range(k, last + 1):
+                position += int((known >> np.uint64(bit)) & one)
             skip -= 1
         if position > end:
             return EARLY, unit - units[0], position, 0

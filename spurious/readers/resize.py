@@ -68,8 +68,8 @@ def _pool_rows(
 ) -> NDArray[np.bool_]:
     """Unite the rows from each begin to its end."""
     united = mask[begins]
-    for further in range(1, int((ends - begins).max())):  # a row that is united twice does no harm
-        united |= mask[np.minimum(begins + further, ends - 1)]
+    for step in range(1, int((ends - begins).max())):  # a row that is united twice does no harm
+        united |= mask[np.minimum(begins + step, ends - 1)]
     return united
 
 

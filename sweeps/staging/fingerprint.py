@@ -35,11 +35,11 @@ class Files:
 
     Attributes:
         of_image: Path to state of each image's own files, by id.
-        others: Path to state of the rest.
+        remaining: Path to state of the rest.
     """
 
     of_image: Mapping[str, Mapping[str, State]]
-    others: Mapping[str, State]
+    remaining: Mapping[str, State]
 
     def size_of(self, sample_id: str) -> int:
         """Return the bytes of an image's own files."""
@@ -53,20 +53,20 @@ def list_files(source: RecordSource) -> Files | None:
     """
     if not isinstance(source, FolderReader):
         return None
-    others: dict[str, State] = {}
+    remaining: dict[str, State] = {}
     options = _options_of(source)
     named = [Path(value).absolute() for value in options.values() if isinstance(value, str)]
     held = [value for value in vars(source).values() if isinstance(value, Path)]
     for top in dict.fromkeys([*held, *named]):
-        others.update(_scan(top))
+        remaining.update(_scan(top))
     of_image: dict[str, dict[str, State]] = {}
     for sample_id in source.index():
         paths = [str(path) for path in source.image_files(sample_id)]
-        of_image[sample_id] = {path: others.get(path) or _state(path) for path in paths}
+        of_image[sample_id] = {path: remaining.get(path) or _state(path) for path in paths}
     for files in of_image.values():
         for path in files:
-            others.pop(path, None)
-    return Files(of_image, others)
+            remaining.pop(path, None)
+    return Files(of_image, remaining)
 
 
 def fingerprint_parts(
@@ -91,7 +91,7 @@ def fingerprint_parts(
         type(source).__qualname__,
         _options_of(source),
         digest,
-        [] if files is None else sorted(files.others.items()),
+        [] if files is None else sorted(files.remaining.items()),
     ]
     root = _hash(common)
     return [
