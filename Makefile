@@ -3,8 +3,8 @@ RUN = .venv/bin
 JOBS ?= 2
 .PHONY: setup demo check test docs e2e manifests bench bench-coverage bench-damage bench-data bench-kills lock
 setup: .venv/ready
-.venv/ready: requirements/dev.txt requirements/runtime.txt pyproject.toml
-	$(PYTHON) -m venv .venv && $(RUN)/pip install --quiet --require-virtualenv uv && $(RUN)/uv pip sync --quiet --compile-bytecode --python $(RUN)/python --require-hashes requirements/dev.txt
+.venv/ready: requirements/dev.txt requirements/runtime.txt requirements/tables.txt pyproject.toml
+	$(PYTHON) -m venv .venv && $(RUN)/pip install --quiet --require-virtualenv uv && $(RUN)/uv pip sync --quiet --compile-bytecode --python $(RUN)/python --require-hashes requirements/dev.txt requirements/tables.txt
 	$(RUN)/uv pip install --quiet --python $(RUN)/python --no-deps --no-build-isolation -e . && touch $@
 demo: setup
 	$(RUN)/sweeps run sweeps/specs/quickstart.yaml
@@ -34,8 +34,8 @@ bench-kills: setup
 	PYTHONPATH=tests/sweeps:tests/cluster $(RUN)/python tests/benchmarks/kills
 # the development file adds to the runtime one: pins that both have are dropped from it
 ADDED = FNR == NR { pinned[$$1]; next } /^[a-z]/ { added = !($$1 in pinned) } added
-LOCK = uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11 pyproject.toml
+LOCK = uv pip compile -q --generate-hashes --no-emit-index-url --no-header --python-version 3.11
 lock:
-	$(LOCK) -o requirements/runtime.txt
-	$(LOCK) --extra dev -c requirements/runtime.txt -o requirements/dev.txt && { echo '-r runtime.txt' && awk '$(ADDED)' requirements/runtime.txt requirements/dev.txt; } > requirements/dev.new && mv requirements/dev.new requirements/dev.txt
+	$(LOCK) pyproject.toml -o requirements/runtime.txt && $(LOCK) --no-deps --group tables -o requirements/tables.txt
+	$(LOCK) pyproject.toml --extra dev -c requirements/runtime.txt -o requirements/dev.txt && { echo '-r runtime.txt' && awk '$(ADDED)' requirements/runtime.txt requirements/dev.txt; } > requirements/dev.new && mv requirements/dev.new requirements/dev.txt
 	sed -n '/^uv==/,/^[a-z].*==/{/^uv==/p;/^    --hash/p}' requirements/dev.txt > docker/uv.txt

@@ -16,6 +16,7 @@ from spurious.config.methods import METHODS
 from spurious.config.options import FitConfig, Specificity
 from spurious.data.budget import draw
 from spurious.data.dataset import Dataset
+from spurious.data.drawn import carries
 from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
 from spurious.methods.base import Method, TrainingProblem
@@ -60,7 +61,14 @@ class Machine:
 def annotated_rows(dataset: Dataset, config: FitConfig) -> NDArray[np.int64]:
     """Return the rows of the training images that carry the annotation, ascending, (n,) int64."""
     train = dataset.rows("train")
-    chosen = draw(dataset.labels[train], config.budget, dataset.digest, config.seed)
+    chosen = draw(
+        dataset.labels[train],
+        config.budget,
+        dataset.digest,
+        config.seed,
+        None if dataset.drawn is None else dataset.drawn_on(train),
+        config.specificity.kind,
+    )
     return train[chosen]
 
 
@@ -160,7 +168,8 @@ def check_choices(dataset: Dataset, config: FitConfig) -> None:
             continue
         rows = dataset.rows(rule.split)
         drawn = dataset.abnormalities[rows][
-            (dataset.labels[rows] == 1) | (config.negatives == "lesion")
+            ((dataset.labels[rows] == 1) | (config.negatives == "lesion"))
+            & carries(dataset.drawn_on(rows), config.specificity.kind)
         ]
         facts = SplitFacts(
             n=len(rows),
@@ -213,22 +222,15 @@ def _check_negatives(dataset: Dataset, rows: NDArray[np.int64], config: FitConfi
 def _problem(
     dataset: Dataset, config: FitConfig, machine: Machine, load_weights: LoadWeights
 ) -> TrainingProblem:
-    device, workers, train, seed = (
-        torch.device(machine.device),
-        machine.workers,
-        config.train,
-        config.seed,
-    )
-    rows, unannotated, val = (
-        annotated_rows(dataset, config),
-        rest_rows(dataset, config),
-        dataset.rows("val"),
-    )
+    device, workers = torch.device(machine.device), machine.workers
+    train, seed = config.train, config.seed
+    rows, unannotated = annotated_rows(dataset, config), rest_rows(dataset, config)
+    val = dataset.rows("val")
     supervision = supervision_for(config.specificity, config.readout)
     label = Specificity("label")
     hidden = config.rest is None
     height, width, channels = dataset.images.shape[1:]
-    negatives = config.negatives
+    negatives, pinned = config.negatives, device.type == "cuda"
     _check_negatives(dataset, rows, config)
     split = config.method.spurious_labels
     groups = None
@@ -238,12 +240,14 @@ def _problem(
     return TrainingProblem(
         config=config,
         training=TrainingSet(
-            dataset, rows, config.specificity, train, seed, workers, negatives=negatives
+            *(dataset, rows, config.specificity, train, seed, workers),
+            pinned=pinned,
+            negatives=negatives,
         ),
-        rest=TrainingSet(dataset, unannotated, label, train, seed, workers, hidden)
+        rest=TrainingSet(dataset, unannotated, label, train, seed, workers, hidden, pinned=pinned)
         if len(unannotated)
         else None,
-        validation=TrainingSet(dataset, val, label, train, seed, workers),
+        validation=TrainingSet(dataset, val, label, train, seed, workers, pinned=pinned),
         evaluator=Evaluator(
             dataset, config.specificity, supervision, train, device, negatives=negatives
         ),

@@ -95,6 +95,36 @@ def _stage(options: argparse.Namespace) -> int:
     return stage(request, options.store, keep_logs=options.keep_logs, as_json=options.json)
 
 
+def _data_list(options: argparse.Namespace) -> int:
+    from sweeps.commands.data import list_staged
+
+    return list_staged(options.store, as_json=options.json)
+
+
+def _data_show(options: argparse.Namespace) -> int:
+    from sweeps.commands.data import show
+
+    return show(
+        options.dataset,
+        options.store,
+        sheet=options.sheet,
+        croissant=options.croissant,
+        as_json=options.json,
+    )
+
+
+def _data_check(options: argparse.Namespace) -> int:
+    from sweeps.commands.data import check
+
+    return check(options.dataset, options.store, as_json=options.json)
+
+
+def _data_remove(options: argparse.Namespace) -> int:
+    from sweeps.commands.data import remove
+
+    return remove(options.dataset, options.store, yes=options.yes, as_json=options.json)
+
+
 def _phantom(options: argparse.Namespace) -> int:
     from sweeps.commands.phantom import write_phantom
 
@@ -192,6 +222,10 @@ def _serve(options: argparse.Namespace) -> int:
 
 HANDLERS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "stage": _stage,
+    "data list": _data_list,
+    "data show": _data_show,
+    "data check": _data_check,
+    "data remove": _data_remove,
     "plan": _plan,
     "run": _run,
     "submit": _submit,

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("cluster", "spurious", "sweeps")
 
 
-@pytest.mark.parametrize(("lock", "fewest"), [("runtime", 100), ("dev", 20)])
+@pytest.mark.parametrize(("lock", "fewest"), [("runtime", 100), ("dev", 20), ("tables", 1)])
 def test_lock_files_pin_with_hashes_and_name_no_host(lock: str, fewest: int) -> None:
     """Every requirement is exact and hashed, and no address of a package index is recorded."""
     text = (ROOT / "requirements" / f"{lock}.txt").read_text()

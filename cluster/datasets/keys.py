@@ -47,6 +47,11 @@ def image_counts_key(name: str, digest: str) -> str:
     return manifest_key(name, digest).replace("manifest.json", "image_counts.json.gz")
 
 
+def image_table_key(name: str, digest: str) -> str:
+    """Key of the table of images of one version of a dataset, next to its manifest."""
+    return manifest_key(name, digest).replace("manifest.json", "images.parquet")
+
+
 def parse_manifest_key(key: str) -> tuple[str, str] | None:
     """Return the name and digest that a key belongs to, or None for another key."""
     parts = key.split("/")

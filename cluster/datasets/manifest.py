@@ -27,6 +27,9 @@ from spurious.data.attributes import GroupCounts
 from spurious.data.splits import SPLITS
 
 SCHEMA_VERSION: Final = 1
+PARTIAL_VERSION: Final = 2
+"""Of manifests of datasets in which masks are missing or boxes are drawn: a program that knows
+version 1 alone would take a mask that nobody drew for an empty one."""
 _PARSE_ERRORS = (
     ValueError,
     KeyError,
@@ -39,11 +42,33 @@ _PARSE_ERRORS = (
 
 
 @dataclass(frozen=True)
+class DrawnCounts:
+    """Images of one split on which something is drawn, per label.
+
+    Attributes:
+        masks_y0: Negative images whose mask is drawn, empty ones included.
+        masks_y1: Positive images whose mask is drawn.
+        boxes_y0: Negative images that boxes can be had of: drawn as such, or from a mask.
+        boxes_y1: Positive images that boxes can be had of.
+        own_boxes: Images on which boxes are drawn as such.
+        regions_y1: Abnormalities of positive images with a mask.
+    """
+
+    masks_y0: int
+    masks_y1: int
+    boxes_y0: int
+    boxes_y1: int
+    own_boxes: int
+    regions_y1: int
+
+
+@dataclass(frozen=True)
 class SplitCounts:
     """What one split holds: images, positive images, abnormalities, and cells per attribute.
 
     `negative_abnormalities` are those of `abnormalities` that are drawn on negative images, such as
-    benign lesions; manifests from before they could be have none.
+    benign lesions; manifests from before they could be have none. `drawn` is None where every mask
+    of the dataset is drawn and nothing else.
     """
 
     n: int
@@ -51,6 +76,7 @@ class SplitCounts:
     abnormalities: int
     cells: Mapping[str, GroupCounts]
     negative_abnormalities: int = 0
+    drawn: DrawnCounts | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +133,11 @@ class Manifest:
         return manifest_key(self.name, self.digest)
 
     @property
+    def is_partial(self) -> bool:
+        """Whether some masks were never drawn, or boxes are drawn as such."""
+        return self.splits["train"].drawn is not None
+
+    @property
     def synthetic(self) -> str | None:
         """What drew the images, where they are not of patients; None for a release."""
         if self.generator is not None:
@@ -134,6 +165,9 @@ class Manifest:
         Its key `checksum` is the SHA-256 of the canonical JSON without it.
         """
         fields = dataclasses.asdict(self)
+        for counts in fields["splits"].values():
+            if counts["drawn"] is None:
+                del counts["drawn"]
         return _canonical(fields | {"checksum": _checksum(fields)}) + "\n"
 
     @staticmethod
@@ -147,7 +181,7 @@ class Manifest:
         try:
             fields = json.loads(text)
             version = fields["schema_version"]
-            if version == SCHEMA_VERSION:
+            if version in (SCHEMA_VERSION, PARTIAL_VERSION):
                 _check_checksum(fields)
                 return _parse(fields)
             if type(version) is not int or version < SCHEMA_VERSION:
@@ -155,9 +189,9 @@ class Manifest:
         except (*_PARSE_ERRORS, ClusterError) as error:
             raise Corrupt(f"manifest cannot be read: {type(error).__name__}: {error}") from error
         raise ClusterError(
-            f"manifest has schema version {version!r}; this program reads {SCHEMA_VERSION}: use a "
-            "program at least as new as the one that staged it, or, where it is damaged, delete it "
-            "and stage the dataset again"
+            f"manifest has schema version {version!r}; this program reads {PARTIAL_VERSION} at "
+            "most: use a program at least as new as the one that staged it, or, where it is "
+            "damaged, delete it and stage the dataset again"
         )
 
 
@@ -259,7 +293,10 @@ def _parse(fields: dict[str, Any]) -> Manifest:
         shards=tuple(ShardEntry(**shard) for shard in fields["shards"]),
         provenance=dict(fields["provenance"]),
         generator=None if generator is None else dict(generator),
+        schema_version=fields["schema_version"],
     )
+    if manifest.is_partial != (manifest.schema_version == PARTIAL_VERSION):
+        raise ValueError(f"schema version {manifest.schema_version} and counts of masks")
     for attribute in manifest.attributes:
         check_name(attribute.name, "attribute")
         if attribute.direction not in (1, -1):
@@ -285,7 +322,15 @@ def _parse_split(fields: dict[str, Any]) -> SplitCounts:
         abnormalities=fields["abnormalities"],
         cells=cells,
         negative_abnormalities=fields.get("negative_abnormalities", 0),
+        drawn=_parse_drawn(fields.get("drawn")),
     )
+
+
+def _parse_drawn(fields: dict[str, Any] | None) -> DrawnCounts | None:
+    if fields is None:
+        return None
+    _check_counts(*fields.values())
+    return DrawnCounts(**fields)
 
 
 def _check_counts(*counts: object) -> None:

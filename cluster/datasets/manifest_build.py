@@ -7,11 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cluster.datasets.keys import check_name
-from cluster.datasets.manifest import Attribute, Manifest, ShardEntry, SplitCounts
+from cluster.datasets.manifest import (
+    PARTIAL_VERSION,
+    SCHEMA_VERSION,
+    Attribute,
+    DrawnCounts,
+    Manifest,
+    ShardEntry,
+    SplitCounts,
+)
 from cluster.datasets.records import RowSummary, content_digest
 from cluster.datasets.shards import StagedShard
 from cluster.errors import ClusterError
 from spurious.data.attributes import GroupCounts, measure_direction
+from spurious.data.drawn import BOXES, MASK
 from spurious.data.splits import SPLITS
 
 _SHOWN = 5
@@ -25,6 +34,7 @@ def build_manifest(
     provenance: Mapping[str, str] | None = None,
     generator: Mapping[str, Any] | None = None,
     digest: str | None = None,
+    partial: bool = False,
 ) -> Manifest:
     """Check all records together and describe them; `commit_manifest` then makes them visible.
 
@@ -35,6 +45,7 @@ def build_manifest(
         provenance: Where the data came from (a staging time belongs here).
         generator: A generator's options (JSON values).
         digest: A generator's own digest; None for real data, whose digest is the content digest.
+        partial: Whether masks may be missing and boxes drawn, as `write_shards` was told.
 
     Raises:
         ClusterError: there is no record, shards do not belong together, an id is used twice, a
@@ -47,7 +58,7 @@ def build_manifest(
     _check_alike(name, staged)
     first = staged[0]
     rows = [row for shard in staged for row in shard.records]
-    splits = {split: _count(rows, split, first.attribute_names) for split in SPLITS}
+    splits = {split: _count(rows, split, first.attribute_names, partial) for split in SPLITS}
     attributes, undirected = _directions(splits["train"].cells, declared_directions or {})
     if problems := [*_repeated_ids(rows), *_patients_in_two_splits(rows), *undirected]:
         raise ClusterError(f"dataset {name!r} cannot be staged: {'; '.join(problems)}")
@@ -63,6 +74,7 @@ def build_manifest(
         shards=tuple(ShardEntry(s.sha256, s.size_bytes, len(s.records)) for s in staged),
         provenance=dict(provenance or {}),
         generator=None if generator is None else dict(generator),
+        schema_version=PARTIAL_VERSION if partial else SCHEMA_VERSION,
     )
 
 
@@ -93,7 +105,9 @@ def _directions(
     return tuple(attributes), problems
 
 
-def _count(rows: Sequence[RowSummary], split: str, names: Sequence[str]) -> SplitCounts:
+def _count(
+    rows: Sequence[RowSummary], split: str, names: Sequence[str], partial: bool
+) -> SplitCounts:
     chosen = [row for row in rows if row.split == split]
     cells: dict[str, GroupCounts] = {}
     for column, name in enumerate(names):
@@ -112,6 +126,20 @@ def _count(rows: Sequence[RowSummary], split: str, names: Sequence[str]) -> Spli
         abnormalities=sum(row.abnormalities for row in chosen),
         cells=cells,
         negative_abnormalities=sum(row.abnormalities for row in chosen if not row.label),
+        drawn=_count_drawn(chosen) if partial else None,
+    )
+
+
+def _count_drawn(rows: Sequence[RowSummary]) -> DrawnCounts:
+    masked = [row for row in rows if row.drawn & MASK]
+    boxed = [row for row in rows if row.drawn]
+    return DrawnCounts(
+        masks_y0=sum(not row.label for row in masked),
+        masks_y1=sum(row.label for row in masked),
+        boxes_y0=sum(not row.label for row in boxed),
+        boxes_y1=sum(row.label for row in boxed),
+        own_boxes=sum(bool(row.drawn & BOXES) for row in rows),
+        regions_y1=sum(row.abnormalities for row in masked if row.label),
     )
 
 

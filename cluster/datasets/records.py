@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cluster.datasets.keys import DTYPES
 from cluster.errors import ClusterError
-from spurious.data.records import Record
+from spurious.data.drawn import BOXES, MASK, fill_boxes
+from spurious.data.records import Covariate, Outline, Overlap, Record
 from spurious.data.splits import SPLITS
 
 DIGEST_VERSION = 1
@@ -25,10 +27,20 @@ _MAX_ABNORMALITIES = np.iinfo(np.int16).max
 
 
 @dataclass(frozen=True, slots=True)
+class RowDetails:
+    """What a record carries outside its identity, as `Record` has it."""
+
+    covariates: Mapping[str, Covariate]
+    outline: Outline | None
+    overlaps: Mapping[str, Overlap]
+
+
+@dataclass(frozen=True, slots=True)
 class RowSummary:
     """A record without its pixels, and the digest of all of it.
 
-    `attributes` follow the dataset's sorted attribute names; `digest` is 32 bytes.
+    `attributes` follow the dataset's sorted attribute names; `digest` is 32 bytes; `drawn` holds
+    the bits of `spurious.data.drawn`; `details` are in no digest and in no shard.
     """
 
     sample_id: str
@@ -38,21 +50,34 @@ class RowSummary:
     abnormalities: int
     attributes: tuple[bool | None, ...]
     digest: bytes
+    drawn: int = MASK
+    details: RowDetails | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedRecord:
-    """A record as a shard stores it: raw little-endian C-order pixels and packed mask bits."""
+    """A record as a shard stores it: raw little-endian C-order pixels and packed mask bits.
+
+    `boxes` are (k, 4) little-endian int32 corners; None where no boxes were drawn as such.
+    """
 
     row: RowSummary
     image_shape: tuple[int, int, int]
     dtype: str
     image: bytes
     mask: bytes
+    boxes: bytes | None = None
 
 
-def encode_record(record: Record, attribute_names: Sequence[str]) -> EncodedRecord:
+def encode_record(
+    record: Record, attribute_names: Sequence[str], *, partial: bool = False
+) -> EncodedRecord:
     """Check a record and turn it into bytes.
+
+    Args:
+        record: The record; its mask may be absent, and it may have boxes, only if `partial`.
+        attribute_names: Sorted names of the dataset's attributes.
+        partial: Whether the dataset's source says so, see `RecordSource.partial`.
 
     Raises:
         ClusterError: a value has another type, shape or range than `Record` says; names the record.
@@ -62,11 +87,52 @@ def encode_record(record: Record, attribute_names: Sequence[str]) -> EncodedReco
     attributes = _attribute_values(record, attribute_names)
     pixels = record.image
     image = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
-    mask = np.packbits(record.mask).tobytes()
+    drawn, mask, boxes, filled = _encode_drawing(record, height, width, partial)
     label, abnormalities = int(record.label), int(record.abnormalities)
     columns = (record.sample_id, record.patient_id, record.split, label, abnormalities, attributes)
-    row = summarize_row(*columns, image, mask)
-    return EncodedRecord(row, (height, width, channels), pixels.dtype.name, image, mask)
+    row = summarize_row(*columns, image, mask, drawn, filled)
+    details = RowDetails(dict(record.covariates), record.outline, dict(record.overlaps))
+    row = replace(row, details=details)
+    return EncodedRecord(row, (height, width, channels), pixels.dtype.name, image, mask, boxes)
+
+
+def _encode_drawing(
+    record: Record, height: int, width: int, partial: bool
+) -> tuple[int, bytes, bytes | None, bytes]:
+    """Return the bits of what was drawn, the packed mask, the boxes' corners and their packed fill.
+
+    A mask that nobody drew is stored as zeros.
+    """
+    if not partial and (record.mask is None or record.boxes is not None):
+        raise ClusterError(
+            f"record {record.sample_id!r} has {'no mask' if record.mask is None else 'boxes'}, and "
+            "its source is not `partial`: one that may leave masks out, or has boxes, says so"
+        )
+    drawn = (MASK if record.mask is not None else 0) | (BOXES if record.boxes is not None else 0)
+    mask = np.zeros((height, width), bool) if record.mask is None else record.mask
+    if record.boxes is None:
+        return drawn, np.packbits(mask).tobytes(), None, b""
+    corners = _check_boxes(record, record.boxes, height, width)
+    filled = np.packbits(fill_boxes(corners, height, width)).tobytes()
+    return drawn, np.packbits(mask).tobytes(), corners.astype("<i4").tobytes(), filled
+
+
+def _check_boxes(
+    record: Record, boxes: NDArray[np.int32], height: int, width: int
+) -> NDArray[np.int32]:
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.dtype != np.int32:
+        raise ClusterError(
+            f"record {record.sample_id!r}: boxes are {boxes.shape} {boxes.dtype}; expected (k, 4) "
+            "int32"
+        )
+    x0, y0, x1, y1 = boxes.T
+    if ((x0 < 0) | (y0 < 0) | (x0 >= x1) | (y0 >= y1) | (x1 > width) | (y1 > height)).any():
+        raise ClusterError(
+            f"record {record.sample_id!r}: a box is empty or outside the image of {height} x "
+            f"{width}: {boxes.tolist()[:5]}; expected 0 <= x0 < x1 <= {width}, "
+            f"0 <= y0 < y1 <= {height}"
+        )
+    return boxes
 
 
 def summarize_row(
@@ -78,14 +144,24 @@ def summarize_row(
     attributes: tuple[bool | None, ...],
     image: bytes,
     mask: bytes,
+    drawn: int = MASK,
+    filled_boxes: bytes = b"",
 ) -> RowSummary:
-    """Return a row's summary with the digest over all of it, from the bytes that a shard holds."""
+    """Return a row's summary with the digest over all of it, from the bytes that a shard holds.
+
+    The digest of a row of which the mask alone is drawn is that of before anything else could be.
+
+    Columns are as in `Record`, attributes in the order of their names; `drawn` holds the bits of
+    `spurious.data.drawn`, and `filled_boxes` the packed fill of boxes that were drawn as such.
+    """
     columns = (sample_id, patient_id, split, label, abnormalities, attributes)
-    header = json.dumps(columns, separators=(",", ":")).encode()
+    hashed = columns if drawn == MASK else (*columns, {"drawn": drawn})
+    header = json.dumps(hashed, separators=(",", ":")).encode()
     sha = hashlib.sha256(len(header).to_bytes(8, "little") + header)
     sha.update(image)
     sha.update(mask)
-    return RowSummary(*columns, digest=sha.digest())
+    sha.update(filled_boxes)
+    return RowSummary(*columns, digest=sha.digest(), drawn=drawn)
 
 
 def content_digest(
@@ -107,12 +183,12 @@ def content_digest(
 
 
 def _check_identity(record: Record) -> None:
-    for field in ("sample_id", "patient_id"):
-        value = getattr(record, field)
+    for name in ("sample_id", "patient_id"):
+        value = getattr(record, name)
         # A trailing NUL would vanish in a numpy string array, a surrogate is no UTF-8.
         if not isinstance(value, str) or not 0 < len(value) <= _MAX_ID or not value.isprintable():
             raise ClusterError(
-                f"record {record.sample_id!r}: {field} is {value!r}; "
+                f"record {record.sample_id!r}: {name} is {value!r}; "
                 f"expected 1 to {_MAX_ID} printable characters"
             )
     if record.split not in SPLITS:
@@ -136,7 +212,7 @@ def _check_pixels(record: Record) -> tuple[int, int, int]:
             f"record {record.sample_id!r}: image is {image.shape} {image.dtype}; "
             f"expected a non-empty (H, W, C) of {', '.join(DTYPES)}"
         )
-    if mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
+    if mask is not None and (mask.dtype != np.bool_ or mask.shape != image.shape[:2]):
         raise ClusterError(
             f"record {record.sample_id!r}: mask is {mask.shape} {mask.dtype}; "
             f"expected {image.shape[:2]} bool"

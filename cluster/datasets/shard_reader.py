@@ -18,7 +18,10 @@ from cluster.datasets.shards import ATTRIBUTE_PREFIX, shard_schema
 from cluster.errors import Corrupt
 from spurious.data.attributes import UNKNOWN
 from spurious.data.dataset import Dataset
+from spurious.data.drawn import BOXES, MASK, fill_boxes
 from spurious.data.masks import PackedMasks, packed_bytes
+
+_BOX_BYTES = 16
 
 
 def read_shard(path: Path, manifest: Manifest, entry: ShardEntry) -> Iterator[Dataset]:
@@ -36,7 +39,7 @@ def read_shard(path: Path, manifest: Manifest, entry: ShardEntry) -> Iterator[Da
         file = pq.ParquetFile(path, memory_map=True)
     except (pa.ArrowException, OSError) as error:  # the manifest names another kind of object
         raise Corrupt(f"shard {key} is not Parquet ({error}): stage the dataset again") from error
-    schema, expected = file.schema_arrow, shard_schema(manifest.attribute_names, manifest.dtype)
+    schema, expected = file.schema_arrow, _schema(manifest)
     if not schema.equals(expected) or schema.metadata != expected.metadata:
         raise Corrupt(
             f"shard {key} has schema {_one_line(schema)}; expected {_one_line(expected)}: "
@@ -85,6 +88,7 @@ def _decode(batch: Any, manifest: Manifest, key: str) -> Dataset:
     for column, name in enumerate(manifest.attribute_names):
         values = batch.column(ATTRIBUTE_PREFIX + name).cast(pa.int8()).fill_null(UNKNOWN)
         attributes[:, column] = values.to_numpy()
+    drawn, boxes = _drawing(batch, manifest, key)
     return Dataset(
         images=pixels.reshape(-1).view(dtype).reshape(n, height, width, channels),
         masks=PackedMasks(bits, height, width),
@@ -97,7 +101,32 @@ def _decode(batch: Any, manifest: Manifest, key: str) -> Dataset:
         attribute_names=manifest.attribute_names,
         directions=manifest.directions,
         digest=manifest.digest,
+        drawn=drawn,
+        boxes=boxes,
     )
+
+
+def _schema(manifest: Manifest) -> Any:
+    return shard_schema(manifest.attribute_names, manifest.dtype, manifest.is_partial)
+
+
+def _drawing(
+    batch: Any, manifest: Manifest, key: str
+) -> tuple[NDArray[np.uint8] | None, PackedMasks | None]:
+    """Decode what was drawn and the filled boxes; None for both where every mask is drawn."""
+    if not manifest.is_partial:
+        return None, None
+    height, width, _ = manifest.image_shape
+    corners = batch.column("boxes").to_pylist()
+    has_boxes = np.array([each is not None for each in corners], bool)
+    drawn = batch.column("mask_drawn").to_numpy(zero_copy_only=False) * np.uint8(MASK)
+    if any(len(each or b"") % _BOX_BYTES for each in corners):
+        raise Corrupt(f"shard {key}: boxes are not four numbers each: stage the dataset again")
+    filled = PackedMasks.pack(
+        fill_boxes(np.frombuffer(each or b"", "<i4").reshape(-1, 4), height, width)
+        for each in corners
+    )
+    return drawn.astype(np.uint8) | (has_boxes * np.uint8(BOXES)), filled
 
 
 def _text(column: Any) -> NDArray[np.str_]:

@@ -21,6 +21,7 @@ from cluster.datasets.keys import check_name, shard_key
 from cluster.datasets.records import EncodedRecord, RowSummary, encode_record
 from cluster.errors import ClusterError, Corrupt, NotFound
 from cluster.stores.base import Store
+from spurious.data.drawn import MASK
 from spurious.data.records import Record
 
 SHARD_FORMAT: Final = 1
@@ -56,8 +57,11 @@ class StagedShard:
     records: tuple[RowSummary, ...]
 
 
-def shard_schema(attribute_names: Sequence[str], dtype: str) -> Any:
-    """Return the Arrow schema of a shard, its metadata (format version, pixel type) included."""
+def shard_schema(attribute_names: Sequence[str], dtype: str, partial: bool = False) -> Any:
+    """Return the Arrow schema of a shard, its metadata (format version, pixel type) included.
+
+    Shards of a `partial` dataset say of each row whether its mask was drawn, and hold boxes.
+    """
     fields = [
         pa.field("sample_id", pa.string(), nullable=False),
         pa.field("patient_id", pa.string(), nullable=False),
@@ -70,6 +74,8 @@ def shard_schema(attribute_names: Sequence[str], dtype: str) -> Any:
         pa.field("image", pa.binary(), nullable=False),
         pa.field("mask", pa.binary(), nullable=False),
         *(pa.field(ATTRIBUTE_PREFIX + name, pa.bool_()) for name in attribute_names),
+        *((pa.field("mask_drawn", pa.bool_(), nullable=False),) if partial else ()),
+        *((pa.field("boxes", pa.binary()),) if partial else ()),
     ]
     metadata = {FORMAT_KEY: str(SHARD_FORMAT).encode(), DTYPE_KEY: dtype.encode()}
     return pa.schema(fields, metadata=metadata)
@@ -81,6 +87,7 @@ def write_shards(
     records: Iterable[Record],
     attribute_names: Sequence[str],
     *,
+    partial: bool = False,
     shard_bytes: int = SHARD_BYTES,
     row_group_bytes: int = ROW_GROUP_BYTES,
     compression: Compression = "none",
@@ -88,19 +95,19 @@ def write_shards(
 ) -> list[StagedShard]:
     """Stream records into shards of dataset `name`; one staging task calls this once.
 
-    Holds one row group in memory and two shards in `scratch` (default: the system's temporary
-    folder). A shard that is stored already is read back, and replaced where it is damaged. Nothing
-    reads the shards until a manifest names them: a task that dies half-way is run again.
+    Holds one row group in memory and two shards in `scratch`. A shard that is stored already is
+    read back, and replaced where damaged. Nothing reads the shards until a manifest names them.
 
     Args:
         store: Where the shards go.
         name: Dataset name.
         records: Records of one image shape, dtype and attribute set.
         attribute_names: The spurious attributes, in any order.
+        partial: Whether records may come without a mask, or with boxes.
         shard_bytes: A file is closed once it has this size.
         row_group_bytes: Raw image bytes per row group.
         compression: `lz4` trades decoding speed for bytes on the wire.
-        scratch: Existing folder for the file being written.
+        scratch: Existing folder for the files; default: the system's temporary folder.
 
     Raises:
         ClusterError: a record is malformed, repeats an id, or has another shape or dtype.
@@ -109,14 +116,13 @@ def write_shards(
     check_name(name, "dataset")
     names = _check_attribute_names(attribute_names)
     staged: list[StagedShard] = []
-    first: EncodedRecord | None = None
-    shard: _ShardFile | None = None
+    first, shard = None, None
     with tempfile.TemporaryDirectory(prefix="shards-", dir=scratch) as folder:
         path = Path(folder) / "shard.parquet"
-        for encoded in _encode(name, records, names):
+        for encoded in _encode(name, records, names, partial):
             first = first or encoded
             if shard is None:
-                schema = shard_schema(names, encoded.dtype)
+                schema = shard_schema(names, encoded.dtype, partial)
                 shard = _ShardFile(path, schema, min(row_group_bytes, shard_bytes), compression)
             shard.add(encoded)
             if shard.size_bytes >= shard_bytes:
@@ -127,12 +133,14 @@ def write_shards(
     return staged
 
 
-def _encode(name: str, records: Iterable[Record], names: Sequence[str]) -> Iterator[EncodedRecord]:
+def _encode(
+    name: str, records: Iterable[Record], names: Sequence[str], partial: bool
+) -> Iterator[EncodedRecord]:
     """Encode records one by one; raises ClusterError where two do not belong together."""
     seen: set[str] = set()
     first: EncodedRecord | None = None
     for record in records:
-        encoded = encode_record(record, names)
+        encoded = encode_record(record, names, partial=partial)
         first = first or encoded
         _check_alike(encoded, first)
         if encoded.row.sample_id in seen:
@@ -197,6 +205,9 @@ class _ShardFile:
             [record.mask for record in self._pending],
             *zip(*(row.attributes for row in rows), strict=True),
         ]
+        if "boxes" in self._schema.names:
+            columns.append([bool(row.drawn & MASK) for row in rows])
+            columns.append([record.boxes for record in self._pending])
         arrays = [pa.array(c, f.type) for c, f in zip(columns, self._schema, strict=True)]
         self._writer.write_table(pa.table(arrays, schema=self._schema), row_group_size=n)
         self.rows += rows

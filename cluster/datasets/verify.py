@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from cluster.datasets.keys import shard_key
 from cluster.datasets.manifest import Manifest, ShardEntry
 from cluster.datasets.manifest_build import build_manifest
@@ -19,6 +21,7 @@ from cluster.errors import ClusterError, Corrupt, NotFound
 from cluster.stores.base import Store
 from spurious.data.attributes import UNKNOWN
 from spurious.data.dataset import Dataset
+from spurious.data.drawn import BOXES
 
 _READERS = 4
 """Shards read at once, each of at most some 128 MB in the temporary folder."""
@@ -99,6 +102,7 @@ def _read(
 
 
 def _summarize(rows: Dataset) -> Iterator[RowSummary]:
+    drawn = rows.drawn_on(np.arange(len(rows.labels)))
     for i in range(len(rows.labels)):
         yield summarize_row(
             str(rows.sample_ids[i]),
@@ -109,6 +113,8 @@ def _summarize(rows: Dataset) -> Iterator[RowSummary]:
             tuple(None if value == UNKNOWN else bool(value) for value in rows.attributes[i]),
             rows.images[i].tobytes(),
             rows.masks.bits[i].tobytes(),
+            int(drawn[i]),
+            rows.boxes.bits[i].tobytes() if rows.boxes is not None and drawn[i] & BOXES else b"",
         )
 
 
@@ -123,6 +129,7 @@ def _contradiction(manifest: Manifest, staged: list[StagedShard]) -> str | None:
             provenance=manifest.provenance,
             generator=manifest.generator,
             digest=manifest.digest,
+            partial=manifest.is_partial,
         )
     except ClusterError as error:
         return f"{manifest.key} contradicts its shards: {error}"

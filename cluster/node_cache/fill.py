@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -24,12 +25,9 @@ from cluster.node_cache.checksums import hash_new_files, protect
 from cluster.node_cache.eviction import disk_errors, make_room, remove_folder, temporary_folder
 from cluster.stores.base import Store
 from spurious.data.dataset import COLUMNS
-from spurious.data.masks import packed_bytes
+from spurious.data.masks import PackedMasks, packed_bytes
 
 INDEX: Final = "index.json"
-_PIXELS: Final = ("images", "masks")
-"""Arrays that are written row by row; masks as packed bits, as in the shards."""
-ARRAYS: Final = _PIXELS + COLUMNS
 _COLUMN_BYTES: Final = 1024
 """A guess at what the columns take per row; ids decide it."""
 
@@ -80,12 +78,24 @@ def fetch_dataset(
 
 
 def pixel_arrays(manifest: Manifest) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Return shape and dtype of the cached images and of the cached mask bits."""
+    """Return shape and dtype of the arrays that are written row by row.
+
+    These are images and packed mask bits, and those of filled boxes where some are drawn as such.
+    """
     n, (height, width, channels) = manifest.rows, manifest.image_shape
-    return {
-        "images": ((n, height, width, channels), np.dtype(manifest.dtype)),
-        "masks": ((n, packed_bytes(height, width)), np.dtype(np.uint8)),
-    }
+    bits = ((n, packed_bytes(height, width)), np.dtype(np.uint8))
+    arrays = {"images": ((n, height, width, channels), np.dtype(manifest.dtype)), "masks": bits}
+    return arrays | {"boxes": bits} if manifest.is_partial else arrays
+
+
+def column_names(manifest: Manifest) -> tuple[str, ...]:
+    """Return the names of the arrays that hold no pixels."""
+    return (*COLUMNS, "drawn") if manifest.is_partial else COLUMNS
+
+
+def array_names(manifest: Manifest) -> tuple[str, ...]:
+    """Return the names of all cached arrays."""
+    return (*pixel_arrays(manifest), *column_names(manifest))
 
 
 def _allocate(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -101,26 +111,31 @@ def _allocate(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
 def _decode_shards(
     store: Store, manifest: Manifest, folder: Path, progress: Progress | None
 ) -> int:
-    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in COLUMNS}
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in column_names(manifest)}
     total = sum(entry.size_bytes for entry in manifest.shards)
     path = folder / "shard.parquet"
     fetched = 0
-    with _rows_of(folder / "images.npy") as images, _rows_of(folder / "masks.npy") as masks:
+    with ExitStack() as stack:
+        files = {
+            name: stack.enter_context(_rows_of(folder / f"{name}.npy"))
+            for name in pixel_arrays(manifest)
+        }
         for entry in manifest.shards:
             _download(store, manifest, entry, path)
             for rows in read_shard(path, manifest, entry):
                 # Not through a map: a page fault for each new 4 kB is several times slower.
-                images.write(rows.images.data)
-                masks.write(rows.masks.bits.data)
-                for name in COLUMNS:
-                    parts[name].append(getattr(rows, name))
+                for name, file in files.items():
+                    array = getattr(rows, name)
+                    file.write((array.bits if isinstance(array, PackedMasks) else array).data)
+                for name, columns_so_far in parts.items():
+                    columns_so_far.append(getattr(rows, name))
             path.unlink()
             fetched += entry.size_bytes
             if progress is not None:
                 progress(fetched, total)
-    columns = {name: np.concatenate(parts[name]) for name in COLUMNS}
+    columns = {name: np.concatenate(of_shards) for name, of_shards in parts.items()}
     order = _id_order(columns["sample_ids"], manifest)
-    for name in _PIXELS:
+    for name in pixel_arrays(manifest):
         _permute_rows(npy.open_memmap(folder / f"{name}.npy", mode="r+"), order)
     for name, column in columns.items():
         np.save(folder / f"{name}.npy", column[order], allow_pickle=False)
@@ -176,7 +191,7 @@ def _permute_rows(array: NDArray[Any], order: NDArray[np.int64]) -> None:
 
 def _seal(folder: Path, manifest: Manifest) -> None:
     """Write the index last, everything before it on disk: a power cut leaves no believed half."""
-    names = [f"{name}.npy" for name in ARRAYS]
+    names = [f"{name}.npy" for name in array_names(manifest)]
     for name in names:
         protect(folder / name)
         sync(folder / name)

@@ -28,7 +28,7 @@ from cluster.datasets.manifest import Manifest
 from cluster.errors import ClusterError, Corrupt, Denied, Unavailable
 from cluster.node_cache.checksums import Identity, identify, verify_files
 from cluster.node_cache.eviction import dataset_folder, held_lock
-from cluster.node_cache.fill import ARRAYS, INDEX, Progress, fetch_dataset, pixel_arrays
+from cluster.node_cache.fill import INDEX, Progress, array_names, fetch_dataset, pixel_arrays
 from cluster.stores.base import Store
 from spurious.data.dataset import Dataset
 from spurious.data.masks import PackedMasks
@@ -38,7 +38,6 @@ _log = logging.getLogger(__name__)
 
 _OF_THIS_PROCESS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """What a process or node runs out of while the cached files are sound."""
-_FILES: Final = tuple(f"{name}.npy" for name in ARRAYS)
 
 
 class CacheChanged(Unavailable):
@@ -184,11 +183,15 @@ def _map(folder: Path, manifest: Manifest) -> _Mapped:
             raise Corrupt(f"cached dataset {folder} holds content {index['content_digest']}")
         entries = index["files"]
         with ExitStack() as stack:
-            files = {name: stack.enter_context((folder / name).open("rb")) for name in _FILES}
+            names = array_names(manifest)
+            files = {
+                f"{name}.npy": stack.enter_context((folder / f"{name}.npy").open("rb"))
+                for name in names
+            }
             for file in files.values():
                 lock_shared(file)
             identities = verify_files(folder, files, entries)
-            arrays = {name: _map_array(files[f"{name}.npy"]) for name in ARRAYS}
+            arrays = {name: _map_array(files[f"{name}.npy"]) for name in names}
     except (ClusterError, ImportError, MemoryError):
         raise
     except Exception as error:  # a damaged header or index may raise anything in its parser
@@ -201,10 +204,13 @@ def _map(folder: Path, manifest: Manifest) -> _Mapped:
         for (name, array), identity in zip(arrays.items(), identities.values(), strict=True)
     )
     height, width, _ = manifest.image_shape
-    masks = PackedMasks(arrays.pop("masks"), height, width)
+    packed = {
+        name: PackedMasks(arrays.pop(name), height, width)
+        for name in ("masks", "boxes")
+        if name in arrays
+    }
     dataset = Dataset(
-        **arrays,
-        masks=masks,
+        **(arrays | packed),  # type: ignore[arg-type]
         attribute_names=manifest.attribute_names,
         directions=manifest.directions,
         digest=manifest.digest,

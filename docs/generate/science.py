@@ -22,7 +22,7 @@ from spurious.config.models import CLASSIFIERS, SEGMENTERS, Aggregation
 from spurious.config.options import RESTS, Prices
 from spurious.scoring.metric import Metric
 from spurious.scoring.registry import METRICS
-from sweeps.commands.phantom import PHANTOMS
+from sweeps.commands.phantom import HALF_REAL, PHANTOMS
 from sweeps.spec.schema import spec_schema
 
 _SPLITS = {"train": "of training images", "val": "of validation images"}
@@ -141,6 +141,12 @@ def dataset_options() -> str:
         f"### Phantom `{name}`\n\nOptions of `sweeps phantom {name} DIR --set OPTION=VALUE`.\n\n"
         + option_table(cls)
         for name, (cls, _) in PHANTOMS.items()
+    ]
+    blocks += [
+        f"### Half-real `{name}`\n\nOptions of "
+        f"`sweeps phantom {name} DIR --set annotations=FILE --set OPTION=VALUE`.\n\n"
+        + option_table(cls)
+        for name, (cls, _) in HALF_REAL.items()
     ]
     return "\n\n".join(blocks)
 

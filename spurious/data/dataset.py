@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from spurious.data.drawn import MASK
 from spurious.data.masks import PackedMasks
 from spurious.data.splits import SPLITS
 from spurious.errors import DataError
@@ -42,6 +43,8 @@ class Dataset:
         attribute_names: A names.
         directions: A values, +1 where the attribute goes with the label in training, -1 against.
         digest: The manifest's digest.
+        drawn: (N,) uint8, bits of `spurious.data.drawn`; None where every mask is drawn.
+        boxes: Boxes that were drawn as such, filled, as masks are packed; None where none are.
     """
 
     images: NDArray[Any]
@@ -55,14 +58,23 @@ class Dataset:
     attribute_names: tuple[str, ...]
     directions: tuple[int, ...]
     digest: str = ""
+    drawn: NDArray[np.uint8] | None = None
+    boxes: PackedMasks | None = None
 
     def __post_init__(self) -> None:
         n = len(self.labels)
-        for name in ("images", "masks", *COLUMNS):
+        optional = [name for name in ("drawn", "boxes") if getattr(self, name) is not None]
+        for name in ("images", "masks", *COLUMNS, *optional):
             if len(getattr(self, name)) != n:
                 raise DataError(f"dataset array '{name}' has another length than labels ({n})")
         if self.attributes.shape[1] != len(self.attribute_names):
             raise DataError("attributes must have one column per attribute name")
+
+    def drawn_on(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return what is drawn on some rows, (n,) int64 to (n,) uint8 bits."""
+        if self.drawn is None:
+            return np.full(len(rows), MASK, np.uint8)
+        return np.asarray(self.drawn[rows])
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Row numbers of one split, ascending, (n,) int64."""

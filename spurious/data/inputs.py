@@ -37,10 +37,25 @@ def normalise_images(images: NDArray[Any], normalise: str) -> torch.Tensor:
             only where the dataset itself is float.
         normalise: `unit` or `imagenet`; float images are left alone by both.
     """
-    values = scale(images)
-    if np.issubdtype(images.dtype, np.integer):
-        values = standardise(values, normalise)
-    return torch.from_numpy(np.ascontiguousarray(values.transpose(0, 3, 1, 2)))
+    return normalise_on(torch.from_numpy(np.array(images)), normalise)
+
+
+def normalise_on(images: torch.Tensor, normalise: str) -> torch.Tensor:
+    """Convert stored images where they are, (B, H, W, C) to (B, C, H, W) float32.
+
+    The same operations as `scale` and `standardise`, in the same order, so that every value has
+    the same bits; divisors are tensors, since CUDA multiplies by the inverse of a plain number.
+    """
+    planes = images.permute(0, 3, 1, 2)
+    values = planes.to(torch.float32, memory_format=torch.contiguous_format)
+    if images.dtype.is_floating_point:
+        return values
+    top = torch.tensor(float(torch.iinfo(images.dtype).max), device=images.device)
+    mean, deviation = (
+        torch.from_numpy(part).to(images.device)[:, None, None]
+        for part in _constants(normalise, images.shape[-1])
+    )
+    return values.div_(top).sub_(mean).div_(deviation)
 
 
 def standardise(values: NDArray[np.float32], normalise: str) -> NDArray[np.float32]:
@@ -48,12 +63,18 @@ def standardise(values: NDArray[np.float32], normalise: str) -> NDArray[np.float
 
     ImageNet's constants are per colour channel; a grey image takes their mean.
     """
-    if normalise == "unit":
-        return (values - np.float32(UNIT_MEAN)) / np.float32(UNIT_SD)
-    mean, deviation = np.array(IMAGENET_MEAN, np.float32), np.array(IMAGENET_SD, np.float32)
-    if values.shape[-1] == 1:
-        mean, deviation = mean.mean(keepdims=True), deviation.mean(keepdims=True)
+    mean, deviation = _constants(normalise, values.shape[-1])
     return np.asarray((values - mean) / deviation, dtype=np.float32)
+
+
+def _constants(normalise: str, channels: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return mean and standard deviation, each (C,) or (1,) float32."""
+    if normalise == "unit":
+        return np.array([UNIT_MEAN], np.float32), np.array([UNIT_SD], np.float32)
+    mean, deviation = np.array(IMAGENET_MEAN, np.float32), np.array(IMAGENET_SD, np.float32)
+    if channels == 1:
+        return mean.mean(keepdims=True), deviation.mean(keepdims=True)
+    return mean, deviation
 
 
 class PackedTargets:
@@ -67,6 +88,8 @@ class PackedTargets:
         specificity: Anything but `label`.
         classes: (n,) int64, what the pixels of each row's target are, see `pixel_classes`; a target
             of class 0 is empty. None is class 1 for all.
+        boxes: Of the whole dataset, where some are drawn as such: they are what a box target is,
+            unless they are empty and the mask is not.
     """
 
     def __init__(
@@ -75,6 +98,7 @@ class PackedTargets:
         rows: NDArray[np.int64],
         specificity: Specificity,
         classes: NDArray[np.int64] | None = None,
+        boxes: PackedMasks | None = None,
     ) -> None:
         self.classes = np.ones(len(rows), dtype=np.int64) if classes is None else classes
         if specificity.kind == "mask":
@@ -82,7 +106,8 @@ class PackedTargets:
             return
         bits = np.zeros((len(rows), masks.bits.shape[1]), dtype=np.uint8)
         for position in np.flatnonzero(self.classes):
-            target = supervision_target(masks[rows[position]], specificity)
+            row = int(rows[position])
+            target = supervision_target(_drawn_region(masks, boxes, row, specificity), specificity)
             bits[position] = np.packbits(target)
         self._masks = PackedMasks(bits, masks.height, masks.width)
         self._rows = np.arange(len(rows))
@@ -96,6 +121,15 @@ class PackedTargets:
     def pixels(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Classes of the pixels at some positions, (B, H, W) int64; 0 outside the targets."""
         return self[positions] * self.classes[positions][:, None, None]
+
+
+def _drawn_region(
+    masks: PackedMasks, boxes: PackedMasks | None, row: int, specificity: Specificity
+) -> NDArray[np.bool_]:
+    """Return what a target is made from: boxes drawn as such where there are any, or the mask."""
+    if specificity.kind == "box" and boxes is not None and boxes.bits[row].any():
+        return boxes[row]
+    return masks[row]
 
 
 def pixel_classes(labels: NDArray[np.int64], negatives: Negatives) -> NDArray[np.int64]:

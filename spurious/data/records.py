@@ -6,11 +6,39 @@ Shape legend: H height, W width, C channels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+Covariate = str | float | None
+"""Value of a column that is neither label nor shortcut; None where it is not known."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What an annotator would click for one mask, see `spurious.data.outlines`.
+
+    Attributes:
+        vertices_2px: Polygon vertices at a tolerance of 2 native pixels.
+        vertices_5px: At 5 native pixels.
+        components: 8-connected components.
+        area: Share of the image's pixels.
+    """
+
+    vertices_2px: int
+    vertices_5px: int
+    components: int
+    area: float
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Shares of a spurious feature's pixels that lie in the mask and in the boxes around it."""
+
+    in_mask: float
+    in_boxes: float
 
 
 @dataclass(frozen=True)
@@ -23,11 +51,19 @@ class Record:
         split: One of `spurious.data.splits.SPLITS`.
         label: 1 when the abnormality is present, else 0.
         image: (H, W, C), `uint8`, `uint16` or `float32`; one dtype and shape per dataset.
-        mask: (H, W) bool, True on abnormal pixels. Where label is 0 it is all False, or holds what
-            is drawn on normal images (a benign lesion), which counts under `negatives: lesion`
-            alone.
-        abnormalities: Number of separate regions of the mask, what boxes and masks are priced by.
+        mask: (H, W) bool, True on abnormal pixels; all False where somebody looked and drew
+            nothing, None where nobody drew. On images of label 0 it may hold what is drawn on
+            normal images (a benign lesion), which counts under `negatives: lesion` alone.
+        abnormalities: Number of separate regions of the mask, else of boxes, what boxes and masks
+            are priced by; 0 where neither is drawn.
         attributes: Spurious attribute name to True, False or None (not annotated).
+        boxes: (k, 4) int32, x0, y0, x1, y1 in staged pixels, x1 and y1 exclusive; empty where
+            somebody looked and drew nothing. None where nobody drew boxes: then those of a drawn
+            mask follow from it.
+        covariates: Further columns by name (sex, age, site); in no digest.
+        outline: What drawing the mask takes, measured on the native mask; in no digest.
+        overlaps: Spurious attribute name to how the feature lies to the mask, where the feature's
+            own pixels are known; in no digest.
     """
 
     sample_id: str
@@ -35,9 +71,13 @@ class Record:
     split: str
     label: int
     image: NDArray[Any]
-    mask: NDArray[np.bool_]
+    mask: NDArray[np.bool_] | None
     abnormalities: int
     attributes: Mapping[str, bool | None]
+    boxes: NDArray[np.int32] | None = None
+    covariates: Mapping[str, Covariate] = field(default_factory=dict)
+    outline: Outline | None = None
+    overlaps: Mapping[str, Overlap] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +105,8 @@ class RecordSource(Protocol):
     attribute_names: tuple[str, ...]
     declared_directions: Mapping[str, int]
     """+1 or -1 for attributes whose direction training labels cannot show."""
+    partial: bool
+    """Whether records may come without a mask, or with boxes; where not, each has its mask."""
 
     def index(self) -> Sequence[str]:
         """Return sample ids in ascending order; raises DataError on a broken index file or tree."""

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from spurious.data.batches import Batch, StoredBatch
 from spurious.data.randomness import generator
-from spurious.data.training_set import Batch, TrainingSet
+from spurious.data.training_set import TrainingSet
 
 Sampler = Callable[[np.random.Generator], NDArray[np.int64]]
 """Draws the positions of one epoch, (n,) int64; positions may repeat or be left out."""
@@ -77,7 +78,7 @@ class BatchSampler:
         self.sampler = sampler or shuffle_once(len(images))
         self.rest, self.two_views = rest, two_views
 
-    def epoch(self, epoch: int) -> tuple[list[int], Iterator[Batch]]:
+    def epoch(self, epoch: int) -> tuple[list[int], Iterator[Batch | StoredBatch]]:
         """Sizes of an epoch's batches, and the batches."""
         order = self.sampler(generator("order", self.seed, epoch))
         cut = list(in_batches(order, self.batch_size))
@@ -89,10 +90,10 @@ class BatchSampler:
     def _accompanied(
         self,
         rest: TrainingSet,
-        batches: Iterator[Batch],
+        batches: Iterator[Batch | StoredBatch],
         cut: Sequence[NDArray[np.int64]],
         epoch: int,
-    ) -> Iterator[Batch]:
+    ) -> Iterator[Batch | StoredBatch]:
         n_rows = sum(len(positions) for positions in cut)
         rng = generator("rest", self.seed, epoch)
         rounds = -(-n_rows // len(rest))
@@ -106,6 +107,8 @@ class BatchSampler:
             yield replace(batch, rest=companion)
 
 
-def _in_two_views(first: Iterator[Batch], second: Iterator[Batch]) -> Iterator[Batch]:
+def _in_two_views(
+    first: Iterator[Batch | StoredBatch], second: Iterator[Batch | StoredBatch]
+) -> Iterator[Batch | StoredBatch]:
     for batch, other in zip(first, second, strict=True):
         yield replace(batch, second=other.x)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from spurious.config.datasets import GaussianSquares
 from spurious.config.fields import problems
+from spurious.data.outlines import measure_outline
+from spurious.data.overlaps import measure_overlap
 from spurious.data.randomness import generator
 from spurious.data.records import Record, SplitTable
 from spurious.data.splits import SPLITS
@@ -63,6 +65,7 @@ class GaussianSquaresSource:
     name = "gaussian-squares"
     attribute_names: tuple[str, ...] = ("block",)
     declared_directions: Mapping[str, int] = {"block": 1}
+    partial: bool = False
 
     def __init__(self, config: GaussianSquares) -> None:
         if messages := problems(config):
@@ -143,6 +146,7 @@ class GaussianSquaresSource:
         if s:
             block[row : row + b, column : column + b] = True
             image[block] += np.float32(config.spurious_mean)
+        overlap = measure_overlap(block, mask) if y else None
         record = Record(
             sample_id=sample_id,
             patient_id=sample_id,
@@ -152,6 +156,8 @@ class GaussianSquaresSource:
             mask=mask,
             abnormalities=y,
             attributes={"block": bool(s)},
+            outline=measure_outline(mask),
+            overlaps={} if overlap is None else {"block": overlap},
         )
         return record, block
 

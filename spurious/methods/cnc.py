@@ -23,8 +23,8 @@ import torch
 from numpy.typing import NDArray
 
 from spurious.config.methods import Cnc
+from spurious.data.batches import Batch
 from spurious.data.sampling import Sampler
-from spurious.data.training_set import Batch
 from spurious.methods.base import TrainingProblem
 from spurious.methods.features import predictions
 from spurious.methods.first_model import first_model, load_first_model

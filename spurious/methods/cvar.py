@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from spurious.config.methods import Cvar
-from spurious.data.training_set import Batch
+from spurious.data.batches import Batch
 from spurious.methods.base import TrainingProblem
 from spurious.training.loop import Fit, Hooks
 from spurious.training.objective import Forward, Objective

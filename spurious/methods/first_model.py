@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from spurious.config.method import FirstModelOptions
 from spurious.config.methods import Erm
 from spurious.config.options import FitConfig
+from spurious.data.batches import Batch
 from spurious.data.sampling import Sampler, oversample_to_largest_group
-from spurious.data.training_set import Batch
 from spurious.errors import DataError
 from spurious.methods.base import TrainingProblem
 from spurious.training import checkpoint

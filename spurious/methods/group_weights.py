@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from spurious.config.methods import GroupWeights
+from spurious.data.batches import Batch
 from spurious.data.sampling import Sampler
-from spurious.data.training_set import Batch
 from spurious.errors import DataError
 from spurious.training.objective import Forward, Objective
 from spurious.training.supervision import Supervision

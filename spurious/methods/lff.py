@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from spurious.config.methods import Lff
+from spurious.data.batches import Batch
 from spurious.data.randomness import derive
-from spurious.data.training_set import Batch
 from spurious.methods.base import TrainingProblem
 from spurious.training.loop import Fit, Hooks
 from spurious.training.models import Model

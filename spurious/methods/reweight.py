@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from spurious.config.methods import Reweight
-from spurious.data.training_set import Batch
+from spurious.data.batches import Batch
 from spurious.methods.base import TrainingProblem
 from spurious.training.loop import Fit, Hooks
 from spurious.training.objective import Forward, Objective

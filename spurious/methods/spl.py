@@ -12,8 +12,8 @@ import torch
 from torch.nn import functional
 
 from spurious.config.methods import Spl
+from spurious.data.batches import Batch
 from spurious.data.randomness import generator
-from spurious.data.training_set import Batch
 from spurious.methods.base import TrainingProblem
 from spurious.training.loop import Fit, Hooks
 from spurious.training.objective import Forward, Objective

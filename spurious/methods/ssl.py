@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 
 from spurious.config.methods import Ssl
 from spurious.config.options import Specificity
+from spurious.data.batches import Batch
 from spurious.data.inputs import PackedTargets
 from spurious.data.masks import PackedMasks
 from spurious.data.sampling import BatchSampler
-from spurious.data.training_set import Batch, TrainingSet
+from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
 from spurious.methods.base import TrainingProblem
 from spurious.methods.first_model import load_first_model

@@ -46,11 +46,13 @@ class FolderReader(ABC, Generic[OptionsT, IndexT]):
         name: The dataset's name.
         attribute_names: Its spurious attributes.
         declared_directions: Attributes whose direction the release states instead of its records.
+        partial: Whether records may come without a mask, or with boxes of their own.
     """
 
     name: ClassVar[str]
     attribute_names: tuple[str, ...] = ()
     declared_directions: Mapping[str, int] = {}
+    partial: bool = False
 
     def __init__(self, folder: Path, options: OptionsT) -> None:
         """Take a folder and options; nothing is read yet.

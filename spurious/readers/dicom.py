@@ -45,14 +45,48 @@ class Film:
     sop_uid: str
 
 
+@dataclass(frozen=True)
+class StoredFilm:
+    """A decoded radiograph before any window.
+
+    Attributes:
+        values: (H, W) uint32 of `bits` bits, as stored.
+        bits: BitsStored, 1 to 16.
+        inverted: Whether larger is darker (MONOCHROME1).
+        patient_id: PatientID, or "" where the header has none.
+        study_uid: StudyInstanceUID, or "".
+        sop_uid: SOPInstanceUID, or "".
+    """
+
+    values: NDArray[Any]
+    bits: int
+    inverted: bool
+    patient_id: str
+    study_uid: str
+    sop_uid: str
+
+
 def read_film(path: Path) -> Film:
     """Decode a single-frame greyscale DICOM of up to 16 bits.
 
     Stored values are scaled by BitsStored, [0, 2**BitsStored - 1] to [0, 255], and MONOCHROME1 is
-    inverted. Values that end above BitsStored - 1 are shifted down (HighBit, PS3.5 8.1.1). Neither
-    a window (VOI LUT) nor a modality LUT is applied: windows differ between devices and would make
-    brightness depend on the header instead of on the film. A film that uses a quarter of its range
-    or less is read by its header, with a logged warning.
+    inverted. Neither a window (VOI LUT) nor a modality LUT is applied: windows differ between
+    devices and would make brightness depend on the header instead of on the film. A film that uses
+    a quarter of its range or less is read by its header, with a logged warning.
+
+    Raises:
+        DataError: `read_stored_film` refuses the file.
+    """
+    film = read_stored_film(path)
+    _warn_of_unused_bits(path, film.values, film.bits)
+    pixels = _to_bytes(film.values, film.bits, film.inverted)
+    return Film(pixels, film.patient_id, film.study_uid, film.sop_uid)
+
+
+def read_stored_film(path: Path) -> StoredFilm:
+    """Decode the stored values of a single-frame greyscale DICOM of up to 16 bits.
+
+    Values that end above BitsStored - 1 are shifted down (HighBit, PS3.5 8.1.1).
 
     Raises:
         DataError: Not a DICOM file, cut off or damaged, no pixels, colour, several frames, signed
@@ -85,8 +119,8 @@ def read_film(path: Path) -> Film:
             f"{path}: cannot be decoded ({type(error).__name__}: {_one_line(error)}); "
             "it may be cut off: restore it from the release"
         ) from error
-    _warn_of_unused_bits(path, values, int(header.BitsStored))
-    return Film(_to_bytes(values, header), *identity)
+    inverted = header.PhotometricInterpretation == "MONOCHROME1"
+    return StoredFilm(values, int(header.BitsStored), inverted, *identity)
 
 
 def read_row_count(paths: Iterable[Path]) -> int:
@@ -185,12 +219,11 @@ def _warn_of_unused_bits(path: Path, values: NDArray[Any], stored: int) -> None:
         )
 
 
-def _to_bytes(values: NDArray[Any], header: pydicom.Dataset) -> NDArray[np.uint8]:
-    largest = 2 ** int(header.BitsStored) - 1
+def _to_bytes(values: NDArray[Any], bits: int, inverted: bool) -> NDArray[np.uint8]:
+    largest = 2**bits - 1
     if largest != 255:
         values = (values.astype(np.uint32) * 255 + largest // 2) // largest
     pixels = values.astype(np.uint8, copy=False)
-    inverted = header.PhotometricInterpretation == "MONOCHROME1"
     return np.asarray(255 - pixels) if inverted else pixels
 
 

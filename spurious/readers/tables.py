@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -28,7 +30,7 @@ def read_rows(
     a spreadsheet has cut, is reported and left out.
 
     Args:
-        path: A UTF-8 CSV file with a header line.
+        path: A UTF-8 CSV file with a header line; one whose name ends in `.gz` is gzipped.
         columns: Names that the header must have.
         problems: Receives one entry per bad line.
 
@@ -79,7 +81,14 @@ def _wrong_row(cells: Sequence[str], header: Sequence[str]) -> str | None:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+        return content.decode("utf-8-sig")
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(
+            f"{path.name}: not a whole gzip file ({error}); get the file again"
+        ) from error
     except OSError as error:
         raise DataError(
             f"{path.name}: cannot be read ({error.strerror}); check the path"

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spurious.config.fields import SupervisionKind
 from spurious.config.options import Budget, FitConfig
 from spurious.data.budget import draw
 from spurious.data.dataset import Dataset
+from spurious.data.drawn import carries
 from spurious.scoring.cost import AnnotationCounts
 
 COUNTED = ("train", "val")
@@ -32,12 +34,20 @@ class ImageFacts:
         labels: Split to (n,) int64 in {0, 1}.
         abnormalities: Split to (n,) int64, abnormalities per image.
         attributes: Number of spurious attributes.
+        drawn: Split to (n,) uint8, bits of `spurious.data.drawn`; None where every mask is drawn.
     """
 
     digest: str
     labels: Mapping[str, NDArray[np.int64]]
     abnormalities: Mapping[str, NDArray[np.int64]]
     attributes: int
+    drawn: Mapping[str, NDArray[np.uint8]] | None = None
+
+    def carry(self, split: str, kind: SupervisionKind) -> NDArray[np.bool_]:
+        """Return which images of a split carry the annotation of a kind, (n,) bool."""
+        if self.drawn is None:
+            return np.ones(len(self.labels[split]), bool)
+        return carries(self.drawn[split], kind)
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,7 @@ class Totals:
         on_positives: Abnormalities on positive images.
         on_negatives: Regions drawn on negative images, such as benign lesions.
         bare: Negative images with nothing drawn on them.
+        undrawn: Positive images on which nobody drew what the specificity asks for.
     """
 
     images: int
@@ -57,6 +68,7 @@ class Totals:
     on_positives: int
     on_negatives: int
     bare: int
+    undrawn: int = 0
 
 
 def image_facts(dataset: Dataset) -> ImageFacts:
@@ -67,6 +79,9 @@ def image_facts(dataset: Dataset) -> ImageFacts:
         labels={split: dataset.labels[of] for split, of in rows.items()},
         abnormalities={split: dataset.abnormalities[of] for split, of in rows.items()},
         attributes=len(dataset.attribute_names),
+        drawn=None
+        if dataset.drawn is None
+        else {split: dataset.drawn_on(of) for split, of in rows.items()},
     )
 
 
@@ -77,8 +92,8 @@ def count_annotations(facts: ImageFacts, config: FitConfig) -> AnnotationCounts:
         ConfigError: the budget is larger than the training split.
     """
     return counts_of(
-        _annotated(facts, config.budget, config.seed),
-        _all_of(facts, "val"),
+        _annotated(facts, config.budget, config.seed, config.specificity.kind),
+        _all_of(facts, "val", config.specificity.kind),
         len(facts.labels["train"]),
         facts.attributes,
         config,
@@ -122,30 +137,36 @@ def _drawn(totals: Totals, config: FitConfig) -> int:
 
 
 def _negatives(totals: Totals, config: FitConfig) -> int:
-    """Return images with nothing to draw, so that they cost a label."""
-    return totals.bare if config.negatives == "lesion" else totals.images - totals.positives
+    """Return images on which nothing is drawn, so that they cost a label."""
+    negatives = totals.bare if config.negatives == "lesion" else totals.images - totals.positives
+    return negatives + totals.undrawn
 
 
 @lru_cache(maxsize=4096)
-def _annotated(facts: ImageFacts, budget: Budget, seed: int) -> Totals:
+def _annotated(facts: ImageFacts, budget: Budget, seed: int, kind: SupervisionKind) -> Totals:
     """Sum over a draw; every method and specificity of a sweep shares it, so it is drawn once."""
     labels, abnormalities = facts.labels["train"], facts.abnormalities["train"]
-    chosen = draw(labels, budget, facts.digest, seed)
-    return _totals(labels[chosen], abnormalities[chosen])
+    drawn = None if facts.drawn is None else facts.drawn["train"]
+    chosen = draw(labels, budget, facts.digest, seed, drawn, kind)
+    return _totals(labels[chosen], abnormalities[chosen], facts.carry("train", kind)[chosen])
 
 
 @lru_cache(maxsize=64)
-def _all_of(facts: ImageFacts, split: str) -> Totals:
-    return _totals(facts.labels[split], facts.abnormalities[split])
+def _all_of(facts: ImageFacts, split: str, kind: SupervisionKind) -> Totals:
+    return _totals(facts.labels[split], facts.abnormalities[split], facts.carry(split, kind))
 
 
-def _totals(labels: NDArray[np.int64], abnormalities: NDArray[Any]) -> Totals:
-    """Sum over images, (n,) labels and (n,) abnormalities."""
+def _totals(
+    labels: NDArray[np.int64], abnormalities: NDArray[Any], drawn: NDArray[np.bool_]
+) -> Totals:
+    """Sum over images: (n,) labels, abnormalities, and whether these are drawn as asked for."""
     positive = labels == 1
+    abnormalities = np.where(drawn, abnormalities, 0)
     return Totals(
         images=len(labels),
         positives=int(positive.sum()),
         on_positives=int(abnormalities[positive].sum()),
         on_negatives=int(abnormalities[~positive].sum()),
         bare=int((~positive & (abnormalities == 0)).sum()),
+        undrawn=int((positive & ~drawn).sum()),
     )

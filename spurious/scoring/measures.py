@@ -57,16 +57,32 @@ def empirical_variance(images: Iterable[tuple[NDArray[Any], NDArray[np.bool_] | 
         The variance in units of that of all pixels; NaN where no target has a pixel, or all
         pixels are equal.
     """
-    everything, abnormal = _Moments(), _Moments()
-    for image, target in images:
+    (variance,) = empirical_variances(((image, [target]) for image, target in images), 1)
+    return variance
+
+
+def empirical_variances(
+    images: Iterable[tuple[NDArray[Any], Sequence[NDArray[np.bool_] | None]]], kinds: int
+) -> list[float]:
+    """Return `empirical_variance` for several targets of each image, in one pass.
+
+    Args:
+        images: Each once: (H, W, C), and its `kinds` targets.
+        kinds: How many targets each image comes with.
+    """
+    everything, abnormal = _Moments(), [_Moments() for _ in range(kinds)]
+    for image, targets in images:
         pixels = image.reshape(-1, image.shape[-1])
         everything.add(pixels)
-        if target is not None:
-            abnormal.add(pixels[np.flatnonzero(target)])
-    if not abnormal.count:
-        return float("nan")
-    whole = everything.variance()
-    return float((abnormal.variance() / whole).mean()) if whole.all() else float("nan")
+        for moments, target in zip(abnormal, targets, strict=True):
+            if target is not None:
+                moments.add(pixels[np.flatnonzero(target)])
+    if not everything.count or not (whole := everything.variance()).all():
+        return [float("nan")] * kinds
+    return [
+        float((moments.variance() / whole).mean()) if moments.count else float("nan")
+        for moments in abnormal
+    ]
 
 
 def mutual_information(joint: NDArray[np.floating]) -> float:

@@ -18,8 +18,10 @@ from spurious.config.fields import Negatives
 from spurious.config.options import Specificity, Train
 from spurious.data.attributes import GroupCounts
 from spurious.data.dataset import Dataset
-from spurious.data.inputs import PackedTargets, normalise_images, pixel_classes
+from spurious.data.drawn import carries
+from spurious.data.inputs import PackedTargets, pixel_classes
 from spurious.data.splits import EVALUATION_SPLITS
+from spurious.data.stored_images import StoredImages
 from spurious.scoring.metric import Predictions
 from spurious.scoring.metrics import mean_dice, worst_mean
 from spurious.scoring.registry import compute_metrics
@@ -81,6 +83,8 @@ class Evaluator:
     """Scores the validation and test splits at one specificity.
 
     Attributes:
+        drawn: Per split (n,) bool, images that carry the specificity's annotation: loss and Dice
+            are means over these alone.
         clusters: (n,) int64, groups of the validation images that a method guessed; it then has
             `worst_cluster_accuracy` on validation.
     """
@@ -109,12 +113,29 @@ class Evaluator:
                     rows,
                     specificity,
                     pixel_classes(dataset.labels[rows], negatives),
+                    dataset.boxes,
                 )
                 for split, rows in self.rows.items()
             }
             if supervision.segments
             else None
         )
+        pinned = device.type == "cuda"
+        self.images = {
+            split: StoredImages(
+                dataset.images,
+                rows,
+                dataset.labels[rows],
+                None if self.targets is None else self.targets[split],
+                train.normalise,
+                pinned,
+            )
+            for split, rows in self.rows.items()
+        }
+        self.drawn = {
+            split: carries(dataset.drawn_on(rows), specificity.kind)
+            for split, rows in self.rows.items()
+        }
         self.clusters: NDArray[np.int64] | None = None
 
     def __call__(self, model: torch.nn.Module, epoch: int) -> Evaluation:
@@ -136,11 +157,8 @@ class Evaluator:
         forward = Forward(model, self.device, train.precision == "bfloat16")
         parts = [np.empty((0, 0), dtype=np.float32)] if not len(rows) else []
         with torch.no_grad():
-            for start in range(0, len(rows), _BATCH):
-                x = normalise_images(
-                    self.dataset.images[rows[start : start + _BATCH]], train.normalise
-                )
-                x = x.to(self.device, memory_format=layout(train))
+            for stored in self.images[split].read_in_order(_BATCH):
+                x = stored.to(self.device, layout(train)).x
                 parts.append(forward.embedded(x).images.float().cpu().numpy())
         return np.concatenate(parts)
 
@@ -153,32 +171,24 @@ class Evaluator:
         pixels = np.zeros((3, len(rows)), dtype=np.int64)
         calls = np.zeros(len(rows), dtype=bool)
         bfloat16 = self.train.precision == "bfloat16"
-        for start in range(0, len(rows), _BATCH):
-            part = np.arange(start, min(start + _BATCH, len(rows)))
-            x = normalise_images(self.dataset.images[rows[part]], self.train.normalise)
-            x = x.to(self.device, memory_format=layout(self.train))
-            targets = self._targets(split, part)
+        for stored in self.images[split].read_in_order(_BATCH):
+            batch, part = stored.to(self.device, layout(self.train)), stored.positions.numpy()
+            targets = batch.targets
             with torch.autocast(self.device.type, torch.bfloat16, bfloat16):
-                logits = model(x)
+                logits = model(batch.x)
             losses[part] = self.supervision.losses(logits, targets).cpu().numpy()
             scores[part] = self.supervision.scores(logits).cpu().numpy()
             if self.supervision.segments:
                 pixels[:, part] = _pixel_counts(logits, targets)
             else:
                 calls[part] = (logits.argmax(dim=1) == 1).cpu().numpy()
-        loss = float(losses.mean()) if len(rows) else math.nan
+        drawn = self.drawn[split]  # nobody knows the pixels of other images
+        loss = float(losses[drawn].mean()) if drawn.any() else math.nan
         metric_rows = [MetricRow(epoch, split, "loss", None, loss)]
         metric_rows += self._of_predictions(split, epoch, scores, calls)
         if self.supervision.segments:
-            metric_rows.append(MetricRow(epoch, split, "dice", None, mean_dice(*pixels)))
+            metric_rows.append(MetricRow(epoch, split, "dice", None, mean_dice(*pixels[:, drawn])))
         return scores, metric_rows
-
-    def _targets(self, split: str, part: NDArray[np.int64]) -> torch.Tensor:
-        if self.targets is None:
-            values: NDArray[np.int64] = self.dataset.labels[self.rows[split][part]]
-        else:
-            values = self.targets[split].pixels(part)
-        return torch.from_numpy(values).to(self.device)
 
     def _of_predictions(
         self, split: str, epoch: int, scores: NDArray[np.float64], calls: NDArray[np.bool_]

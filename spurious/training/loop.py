@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from spurious.config.options import Train
+from spurious.data.batches import Batch
 from spurious.data.randomness import derive
 from spurious.data.sampling import BatchSampler
-from spurious.data.training_set import Batch
 from spurious.errors import DataError, NumericalError, Stopped
 from spurious.scoring.events import UNMOVED_WEIGHTS
 from spurious.scoring.registry import METRICS

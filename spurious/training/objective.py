@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from spurious.data.training_set import Batch
+from spurious.data.batches import Batch
 from spurious.training.models import Embedded, Model
 from spurious.training.supervision import Supervision
 

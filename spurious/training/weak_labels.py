@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from spurious.config.options import WeakLabels
-from spurious.data.training_set import Batch
+from spurious.data.batches import Batch
 from spurious.training.objective import Forward, Objective
 
 

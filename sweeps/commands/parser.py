@@ -161,6 +161,28 @@ def _add_stage(parser: argparse.ArgumentParser) -> None:
     _add_keep_logs(parser)
 
 
+def _add_data_list(parser: argparse.ArgumentParser) -> None:
+    _add_store(parser, "SWEEPS_STORE, else the embedded server")
+
+
+def _add_dataset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", metavar="NAME", help="NAME, or NAME@DIGEST of one version")
+    _add_store(parser, "SWEEPS_STORE, else the embedded server")
+
+
+def _add_data_show(parser: argparse.ArgumentParser) -> None:
+    _add_dataset(parser)
+    parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="write a contact sheet")
+    parser.add_argument(
+        "--croissant", action="store_true", help="print a Croissant description of the shards"
+    )
+
+
+def _add_data_remove(parser: argparse.ArgumentParser) -> None:
+    _add_dataset(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
 def _add_phantom(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", choices=["isic", "siim-acr"], help="the format")
     parser.add_argument("folder", type=Path, help="where to; must be new or empty")
@@ -280,6 +302,10 @@ def _add_store(
 
 ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "stage": _add_stage,
+    "data list": _add_data_list,
+    "data show": _add_data_show,
+    "data check": _add_dataset,
+    "data remove": _add_data_remove,
     "plan": _add_plan,
     "run": _add_run,
     "submit": _add_submit,

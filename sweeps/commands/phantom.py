@@ -11,6 +11,8 @@ from cluster.datasets.keys import check_name
 from cluster.errors import ClusterError
 from spurious.config.datasets import GENERATORS, READERS
 from spurious.generators.chest.chest_phantom import ChestPhantom
+from spurious.generators.chest.half_real import HalfRealChest
+from spurious.generators.chest.half_real_writer import write_half_real
 from spurious.generators.chest.siim_writer import write_siim_acr
 from spurious.generators.skin.isic_writer import write_isic
 from spurious.generators.skin.skin_phantom import SkinPhantom
@@ -19,9 +21,15 @@ from sweeps.driver.progress import count_progress, make_console
 from sweeps.errors import SweepError
 from sweeps.staging.sources import options_from_command
 
-PHANTOMS: Mapping[str, tuple[type[Any], Callable[[Path, Any, Callable[[int, int], None]], None]]]
-PHANTOMS = {"isic": (SkinPhantom, write_isic), "siim-acr": (ChestPhantom, write_siim_acr)}
+_Phantom = tuple[type[Any], Callable[[Path, Any, Callable[[int, int], None]], None]]
+PHANTOMS: Mapping[str, _Phantom] = {
+    "isic": (SkinPhantom, write_isic),
+    "siim-acr": (ChestPhantom, write_siim_acr),
+}
 """Format to the phantom's options and what writes it."""
+
+HALF_REAL: Mapping[str, _Phantom] = {"siim-acr": (HalfRealChest, write_half_real)}
+"""The same where `annotations` are given: those of a release, on films that are drawn."""
 
 
 def write_phantom(
@@ -32,7 +40,8 @@ def write_phantom(
     Raises:
         SweepError: the folder is not empty, or bad options.
     """
-    cls, write = PHANTOMS[name]
+    half_real = "annotations" in options and name in HALF_REAL
+    cls, write = (HALF_REAL if half_real else PHANTOMS)[name]
     config = options_from_command(cls, options)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SweepError(f"{folder} is not empty; expected a new or empty folder")

@@ -63,7 +63,7 @@ def pull(
         if not tables["trials"].num_rows and not tables["failures"].num_rows:
             command = format_command("run", source, store_url)
             raise ResultError(f"sweep '{spec.name}' has no finished trial yet; run it: {command}")
-        tables["predictions"] = results.read_attempts(store, "predictions", tables["trials"])
+        tables["predictions"] = _read_predictions(store, plan, tables["trials"])
         folder = out or Path(f"{spec.name}-tables")
         folder.mkdir(parents=True, exist_ok=True)
         for name, table in tables.items():
@@ -76,6 +76,16 @@ def pull(
                 {"sweep": spec.name, "store": store.url, "tables": pulled, "damaged": damaged}
             )
     return 0
+
+
+def _read_predictions(store: Store, plan: Plan, trials: pa.Table) -> pa.Table:
+    """Read the predictions, with the covariates of their images where the dataset has some."""
+    from sweeps.catalogue.covariates import add_covariates
+
+    predictions = results.read_attempts(store, "predictions", trials)
+    if plan.facts is None:
+        return predictions
+    return add_covariates(predictions, store, plan.facts.name, plan.facts.digest)
 
 
 def _write(path: Path, parts: Iterable[pa.Table]) -> int | None:

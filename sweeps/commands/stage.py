@@ -134,6 +134,8 @@ def find_whole_dataset(store: Store, name: str, digest: str | None) -> Manifest 
     """
     if digest is None:
         return None
+    from cluster.datasets.image_table import read_image_table  # needs pyarrow
+
     try:
         manifest = find_manifest(store, name, digest)
     except NotFound:
@@ -144,7 +146,11 @@ def find_whole_dataset(store: Store, name: str, digest: str | None) -> Manifest 
     if damage := _verify(store, manifest):
         _log.warning("dataset %s@%s is staged again: %s", name, digest, damage)
         return None
-    return manifest if read_image_counts(store, manifest) is not None else None
+    is_described = (
+        read_image_counts(store, manifest) is not None
+        and read_image_table(store, manifest) is not None
+    )
+    return manifest if is_described else None
 
 
 def _verify(store: Store, manifest: Manifest) -> DatasetDamage:

@@ -32,7 +32,8 @@ def check(store_url: str | None, *, repair: bool = False, as_json: bool = False)
     """
     from sweeps.store_check.check import check_store, repair_store
 
-    logging.getLogger("cluster.datasets.image_counts").setLevel(logging.ERROR)  # reported below
+    for module in ("image_counts", "image_table"):  # reported below
+        logging.getLogger(f"cluster.datasets.{module}").setLevel(logging.ERROR)
     with (
         store_session(choose_store_url(store_url), probe=False) as store,
         keep_stdout_for_json(as_json),

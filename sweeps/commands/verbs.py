@@ -70,6 +70,76 @@ VERBS: Sequence[Verb] = (
         },
     ),
     Verb(
+        "data list",
+        "data",
+        "list the datasets of a store",
+        "sweeps data list",
+        "One line per version of a dataset; damaged ones are listed, too.",
+        {
+            **_STORE,
+            "datasets": "name, digest, images, image_shape, size_bytes, staged_at and synthetic of "
+            "each; name, digest and problem of one that cannot be read",
+        },
+    ),
+    Verb(
+        "data show",
+        "data",
+        "show what a dataset holds, before money is spent on it",
+        "sweeps data show gaussian-squares --sheet squares.png",
+        "Counts per split and group, correlation of each attribute with the label, the AUROC that "
+        "the attributes alone reach, how many images each robust AUROC rests on, variance and area "
+        "of the targets of each specificity, overlaps, covariates and provenance. --sheet writes a "
+        "picture of 24 training images with what is drawn on them; --croissant prints a Croissant "
+        "description of the shards instead.",
+        {
+            "name": "name of the dataset",
+            "digest": "digest of this version",
+            **_STORE,
+            "synthetic": "what drew the images, or null",
+            "image_shape": "height, width, channels",
+            "dtype": "type of a pixel",
+            "size_bytes": "of all shards",
+            "provenance": "where the images came from",
+            "splits": "by split: n, positives, patients, abnormalities, masks_y1, masks_y0, "
+            "own_boxes_y1, own_boxes_y0",
+            "attributes": "of each: name, direction, direction_source and splits: groups, "
+            "correlation, robust_positives, robust_negatives, robust_half_width",
+            "attribute_only_auroc": "auroc and images by split, or null",
+            "targets": "by specificity: images, variance, area, times_mask",
+            "outlines": "medians of vertices_2px, vertices_5px, components, area",
+            "overlaps": "by attribute: images, in_mask, in_boxes",
+            "covariates": "by name: known, and commonest or lowest and highest",
+            "contact_sheet": "path, where --sheet asks for one",
+        },
+    ),
+    Verb(
+        "data check",
+        "data",
+        "read all of a dataset and compare it with its hashes",
+        "sweeps data check gaussian-squares",
+        "Reads every shard, the counts and the table of images. Exit status 1 where any is "
+        "damaged; staging again replaces it.",
+        {
+            "name": "name of the dataset",
+            "digest": "digest of this version",
+            "damage": "kind, label, problem, cost and keys of each damaged part",
+        },
+    ),
+    Verb(
+        "data remove",
+        "data",
+        "remove a dataset from a store; results on it stay",
+        "sweeps data remove gaussian-squares --yes",
+        "Removes one version: its manifest first, then its shards that no other version names. "
+        "Asks at a terminal; elsewhere --yes is needed.",
+        {
+            "name": "name of the dataset",
+            "digest": "digest of the version that was removed",
+            "objects": "objects removed",
+            "size_bytes": "of shards removed",
+        },
+    ),
+    Verb(
         "plan",
         "run",
         "show cells, trials and dollars before anything runs",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from spurious.config.fields import SupervisionKind
 from spurious.config.options import FitConfig
 from spurious.scoring.choices import SplitFacts, find_obstacle
 from spurious.scoring.selection import parse_rule
@@ -47,7 +48,9 @@ def _obstacles(
         split = SplitFacts(
             n=of["n"],
             positives=of["positives"],
-            drawn=of["abnormalities"] - (0 if is_lesion else on_negatives),
+            drawn=_count_drawn(of, config.specificity.kind)
+            if facts.is_partial
+            else of["abnormalities"] - (0 if is_lesion else on_negatives),
             groups=facts.groups.get(rule.split, {}),
             directions=facts.directions,
         )
@@ -58,3 +61,8 @@ def _obstacles(
         if obstacle is not None:
             obstacles.append((option, f"'{rule}' cannot choose an epoch: {obstacle}"))
     return obstacles
+
+
+def _count_drawn(of: Mapping[str, int], kind: SupervisionKind) -> int:
+    """Regions that masks mark, or positive images with boxes, where only some images have them."""
+    return of["boxes_y1"] if kind == "box" else of["regions_y1"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -38,6 +38,7 @@ def facts_of(manifest: Manifest, images: Mapping[str, ImageCounts] | None = None
                 "positives": c.positives,
                 "abnormalities": c.abnormalities,
                 "negative_abnormalities": c.negative_abnormalities,
+                **({} if c.drawn is None else asdict(c.drawn)),
             }
             for split, c in manifest.splits.items()
         },
@@ -60,6 +61,9 @@ def _image_facts(manifest: Manifest, images: Mapping[str, ImageCounts]) -> Image
         labels={split: np.array(images[split].labels, np.int64) for split in COUNTED},
         abnormalities={split: np.array(images[split].abnormalities, np.int64) for split in COUNTED},
         attributes=len(manifest.attribute_names),
+        drawn={split: np.array(images[split].drawn, np.uint8) for split in COUNTED}
+        if manifest.is_partial
+        else None,
     )
 
 

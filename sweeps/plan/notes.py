@@ -14,7 +14,7 @@ _SPLITS = {"train": "training", "val": "validation"}
 
 def plan_notes(plan: Plan) -> list[str]:
     """Return sentences on axes that change two things at once, and images that cost nothing."""
-    return [*_prevalence(plan), *_without_region(plan)]
+    return [*_prevalence(plan), *_drawn_in_part(plan), *_without_region(plan)]
 
 
 def _prevalence(plan: Plan) -> Iterator[str]:
@@ -35,6 +35,26 @@ def _prevalence(plan: Plan) -> Iterator[str]:
         f"budget: half of the images are abnormal at {sizes} (balance: equal), and all has "
         f"{share}: prevalence changes along the axis, too; use balance: natural to hold it"
     )
+
+
+def _drawn_in_part(plan: Plan) -> Iterator[str]:
+    """Yield how many images have masks or boxes where not all do, and what follows from it."""
+    facts = plan.facts
+    if facts is None or facts.counts is None or not facts.is_partial:
+        return
+    kinds = dict.fromkeys(cell.specificity.kind for cell in plan.cells)
+    for what, of_kind in (("masks", ("mask", "r")), ("boxes", ("box",))):
+        if not (used := [kind for kind in kinds if kind in of_kind]):
+            continue
+        positives, negatives = facts.count_carrying("train", used[0])
+        val_positives, _ = facts.count_carrying("val", used[0])
+        n, all_val = facts.counts["train"]["n"], facts.counts["val"]["positives"]
+        yield (
+            f"{what}: drawn on {positives + negatives:,} of {n:,} training images ({positives:,} "
+            f"positive, {negatives:,} negative). Budgets are drawn from these first, at every "
+            f"specificity alike, and validation loss and Dice use {what} that are drawn alone: "
+            f"{val_positives:,} of {all_val:,} positive validation images have them"
+        )
 
 
 def _without_region(plan: Plan) -> Iterator[str]:
@@ -63,9 +83,11 @@ def _count_bare(facts: DatasetFacts, split: str) -> tuple[int, int, str]:
     if facts.images is not None:
         positive = facts.images.labels[split] == 1
         bare = positive & (facts.images.abnormalities[split] == 0)
+        bare &= facts.images.carry(split, "box")  # what nobody drew is not bought
         return int(np.count_nonzero(bare)), int(np.count_nonzero(positive)), ""
     if facts.counts is None:
         return 0, 0, ""
     counts = facts.counts[split]
     drawn = counts["abnormalities"] - counts.get("negative_abnormalities", 0)
-    return max(0, counts["positives"] - drawn), counts["positives"], "at least "
+    looked_at, positives = counts.get("boxes_y1", counts["positives"]), counts["positives"]
+    return max(0, looked_at - drawn), positives, "at least "

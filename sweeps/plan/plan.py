@@ -9,11 +9,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 
-from spurious.config.fields import Negatives
+from spurious.config.fields import Negatives, SupervisionKind
 from spurious.config.methods import Ssl
 from spurious.config.options import Budget, FitConfig, Specificity
 from spurious.data.attributes import GroupCounts
-from spurious.data.budget import maximum
+from spurious.data.budget import find_excess
 from spurious.scoring.annotations import ImageFacts
 from sweeps.errors import PlanError
 from sweeps.plan.cell import Cell
@@ -30,7 +30,8 @@ class DatasetFacts:
         digest: The manifest's digest.
         image_shape: (H, W, C) in pixels.
         counts: Per split `n`, `positives`, `abnormalities`, and `negative_abnormalities` (those
-            drawn on negative images) where there are any.
+            drawn on negative images) where there are any. Where masks are missing or boxes drawn,
+            also images per label that carry them, `cluster.datasets.manifest.DrawnCounts`.
         attributes: Spurious attribute names.
         unlabelled: Per split and attribute, images that nobody annotated it on.
         dtype: Of the images; None where unknown.
@@ -58,6 +59,19 @@ class DatasetFacts:
     def training_images(self) -> int | None:
         """Images of the training split; None where unknown."""
         return self.n_train if self.counts is None else self.counts["train"]["n"]
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether some masks were never drawn, or boxes are drawn as such."""
+        return self.counts is not None and "masks_y1" in self.counts["train"]
+
+    def count_carrying(self, split: str, kind: SupervisionKind) -> tuple[int, int]:
+        """Count the positive and negative images that carry an annotation; needs `counts`."""
+        of = {} if self.counts is None else self.counts[split]
+        if kind == "label" or not self.is_partial:
+            return of["positives"], of["n"] - of["positives"]
+        what = "boxes" if kind == "box" else "masks"
+        return of[f"{what}_y1"], of[f"{what}_y0"]
 
 
 @dataclass(frozen=True)
@@ -260,15 +274,8 @@ def _check(spec: Spec, cells: list[Cell], facts: DatasetFacts) -> None:
             "use background"
         ] = None
     for cell in cells:
-        if facts.counts is not None and cell.budget.images is not None:
-            n, positives = facts.counts["train"]["n"], facts.counts["train"]["positives"]
-            most = maximum(positives, n - positives, cell.budget.balance)
-            if cell.budget.images > most:
-                problems[
-                    f"axes.budget: {cell.budget} (balance {cell.budget.balance}) is more than the "
-                    f"training split holds ({positives} positive, {n - positives} negative); "
-                    f"expected at most {most}"
-                ] = None
+        if facts.counts is not None and (excess := _find_excess(cell, facts)):
+            problems[f"axes.budget: {excess}"] = None
         if facts.counts is not None and (reason := _attribute_problem(cell, facts)):
             problems[reason] = None
         if facts.image_shape is not None:
@@ -283,6 +290,13 @@ def _check(spec: Spec, cells: list[Cell], facts: DatasetFacts) -> None:
         raise PlanError(
             f"sweep '{spec.name}' does not fit dataset '{facts.name}':\n  " + "\n  ".join(problems)
         )
+
+
+def _find_excess(cell: Cell, facts: DatasetFacts) -> str | None:
+    """Return why a cell's budget is more than the training split carries of its annotation."""
+    kind = cell.specificity.kind
+    positives, negatives = facts.count_carrying("train", kind)
+    return find_excess(positives, negatives, cell.budget, kind, partial=facts.is_partial)
 
 
 def _on_negatives(facts: DatasetFacts, split: str) -> int:

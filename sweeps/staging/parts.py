@@ -113,10 +113,23 @@ def _record_bytes(source: RecordSource, ids: Sequence[str]) -> int:
     return 2**20
 
 
+@dataclass(frozen=True)
+class Columns:
+    """What a source says of all of its records: their attributes, and whether some lack a mask."""
+
+    attribute_names: tuple[str, ...]
+    partial: bool
+
+    @staticmethod
+    def of(source: RecordSource) -> Columns:
+        """Return those of a source."""
+        return Columns(tuple(source.attribute_names), source.partial)
+
+
 def write_part(
     store: Store,
     name: str,
-    attribute_names: Sequence[str],
+    columns: Columns,
     chunks: Sequence[LoadedChunk],
     *,
     skips_bad: bool,
@@ -126,7 +139,7 @@ def write_part(
     Args:
         store: Where to.
         name: Name of the dataset.
-        attribute_names: The source's.
+        columns: The source's.
         chunks: All of the part.
         skips_bad: Write the good images of a part that has bad ones, too.
 
@@ -136,7 +149,9 @@ def write_part(
     bad = {sample_id: reason for chunk in chunks for sample_id, reason in chunk.bad.items()}
     shards: Sequence[StagedShard] = ()
     if skips_bad or not bad:
-        shards = write_shards(store, name, _all_records(chunks), attribute_names)
+        shards = write_shards(
+            store, name, _all_records(chunks), columns.attribute_names, partial=columns.partial
+        )
     return StagedPart(
         shards=tuple(shards),
         images=sum(len(chunk.records) + len(chunk.bad) for chunk in chunks),

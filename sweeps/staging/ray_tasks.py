@@ -14,7 +14,7 @@ from cluster.stores import open_store
 from spurious.data.records import RecordSource
 from sweeps.staging.chunks import LoadedChunk, keep_freed_memory, load_chunk
 from sweeps.staging.journal import read_entry, write_entry
-from sweeps.staging.parts import Part, StagedPart, write_part
+from sweeps.staging.parts import Columns, Part, StagedPart, write_part
 
 _END_S = 60.0
 
@@ -28,12 +28,11 @@ def _stage_load(source: RecordSource, ids: Sequence[str]) -> LoadedChunk:
 
 @ray.remote(num_cpus=1, max_retries=2)
 def _stage_write(
-    store_url: str, name: str, key: str | None, of_source: tuple[Sequence[str], bool], *chunks: Any
+    store_url: str, name: str, key: str | None, columns: Columns, skips_bad: bool, *chunks: Any
 ) -> StagedPart:
-    attribute_names, skips_bad = of_source
     keep_freed_memory()
     store = open_store(store_url, probe=False)
-    part = write_part(store, name, attribute_names, chunks, skips_bad=skips_bad)
+    part = write_part(store, name, columns, chunks, skips_bad=skips_bad)
     if key is not None and (skips_bad or not part.bad):
         write_entry(store, name, key, part)
     return part
@@ -102,14 +101,14 @@ def run_parts(
         ClusterError: the store failed.
     """
     shared, waiting = ray.put(source), list(reversed(parts))
-    of_source = (tuple(source.attribute_names), skips_bad)
+    columns = Columns.of(source)
     most, running = 2 * count_cores(), _Running()
     try:
         while waiting or running.parts:
             while waiting and len(running.chunks) < most:
                 part = waiting.pop()
                 chunks = {_stage_load.remote(shared, ids): len(ids) for ids in part.chunks}
-                write = _stage_write.remote(store_url, name, part.key, of_source, *chunks)
+                write = _stage_write.remote(store_url, name, part.key, columns, skips_bad, *chunks)
                 running.chunks.update(chunks)
                 running.parts.append(write)
                 del chunks  # the last reference keeps the pixels

@@ -11,6 +11,7 @@ from typing import Any
 
 from cluster.datasets.commit import commit_manifest
 from cluster.datasets.image_counts import write_image_counts
+from cluster.datasets.image_table import write_image_table
 from cluster.datasets.keys import shard_key
 from cluster.datasets.manifest import Manifest, find_manifest, list_datasets
 from cluster.datasets.manifest_build import build_manifest
@@ -29,7 +30,7 @@ from sweeps.staging.journal import (
     write_entry,
 )
 from sweeps.staging.look_alikes import report_look_alikes
-from sweeps.staging.parts import Part, StagedPart, cut_parts, write_part
+from sweeps.staging.parts import Columns, Part, StagedPart, cut_parts, write_part
 
 _log = logging.getLogger("sweeps.staging.stage")
 
@@ -47,7 +48,7 @@ def stage(
     in_process: bool = False,
     on_error: OnError = "stop",
 ) -> Manifest:
-    """Stage a source; nothing is visible before every record is good.
+    """Stage a source into a store; nothing is visible before every record is good.
 
     Finished parts stay in the store when staging fails or is killed, and the next call with the
     same source continues with them.
@@ -82,7 +83,9 @@ def stage(
         unused |= _shards_in(store, name) - before
     _remove_unnamed_shards(store, name, unused)
     committed = find_manifest(store, name, manifest.digest)
-    write_image_counts(store, committed, (row for part in done for row in part.rows))
+    rows = [row for part in done for row in part.rows]
+    write_image_counts(store, committed, rows)
+    write_image_table(store, committed, rows)
     return committed
 
 
@@ -115,6 +118,7 @@ def _describe(
         },
         generator=None if options is None else asdict(options),
         digest=digest,
+        partial=source.partial,
     )
 
 
@@ -142,7 +146,7 @@ def _run_here(
         staged = None if part.key is None else read_entry(store, name, part.key)
         if staged is None or (staged.bad and not skips_bad):
             chunks = [load_chunk(source, ids) for ids in part.chunks]
-            staged = write_part(store, name, source.attribute_names, chunks, skips_bad=skips_bad)
+            staged = write_part(store, name, Columns.of(source), chunks, skips_bad=skips_bad)
             if part.key is not None and (skips_bad or not staged.bad):
                 write_entry(store, name, part.key, staged)
         done += staged.images

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cluster.datasets.image_counts import read_image_counts
-from cluster.datasets.keys import image_counts_key, manifest_key
+from cluster.datasets.image_table import read_image_table
+from cluster.datasets.keys import image_counts_key, image_table_key, manifest_key
 from cluster.datasets.manifest import Manifest, list_datasets, load_manifest
 from cluster.datasets.verify import verify_dataset
 from cluster.errors import ClusterError, Corrupt, Denied, NotFound, Unavailable
@@ -24,12 +25,17 @@ def check_datasets(store: Store, progress: Progress) -> Section:
     findings = [
         finding
         for name, digest in versions
-        for finding in _check_version(store, name, digest, progress)
+        for finding in check_version(store, name, digest, progress)
     ]
     return Section("datasets", len(versions), findings)
 
 
-def _check_version(store: Store, name: str, digest: str, progress: Progress) -> Iterator[Finding]:
+def check_version(store: Store, name: str, digest: str, progress: Progress) -> Iterator[Finding]:
+    """Yield what is wrong with one version of a dataset; every shard is read.
+
+    Raises:
+        Denied, Unavailable: from the store.
+    """
     key, label = manifest_key(name, digest), f"{name}@{digest}"
     try:
         manifest = load_manifest(store, key)
@@ -52,6 +58,10 @@ def _check_version(store: Store, name: str, digest: str, progress: Progress) -> 
     if store.exists(counts) and read_image_counts(store, manifest) is None:
         cost = "exact prices, until it is staged again"
         yield Finding("dataset", label, f"{counts} cannot be read", cost, (counts,))
+    table = image_table_key(name, digest)
+    if store.exists(table) and read_image_table(store, manifest) is None:
+        cost = "what `sweeps data show` and `pull` say of each image, until it is staged again"
+        yield Finding("dataset", label, f"{table} cannot be read", cost, (table,))
 
 
 def _cost(name: str, manifest: Manifest | None) -> str:

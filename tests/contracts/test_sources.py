@@ -21,9 +21,12 @@ from sweeps.staging.sources import open_reader
 
 
 def content(record: Record) -> bytes:
-    """Everything in a record."""
-    fields = {name: value for name, value in vars(record).items() if name not in ("image", "mask")}
-    return repr(sorted(fields.items())).encode() + record.image.tobytes() + record.mask.tobytes()
+    """Everything in a record that decides results; of what may be absent, what is there."""
+    apart = ("image", "mask", "boxes", "covariates", "outline", "overlaps")
+    fields = {name: value for name, value in vars(record).items() if name not in apart}
+    drawn = [array for array in (record.mask, record.boxes) if array is not None]
+    pixels = b"".join(array.tobytes() for array in (record.image, *drawn))
+    return repr(sorted(fields.items())).encode() + pixels
 
 
 def every(source: RecordSource) -> list[Record]:
@@ -41,8 +44,10 @@ def assert_whole(source: RecordSource, images: int) -> None:
     for record in records:
         assert record.image.shape == records[0].image.shape
         assert record.image.dtype == records[0].image.dtype
-        assert record.mask.shape == record.image.shape[:2]
-        assert record.mask.dtype == np.bool_
+        if record.mask is not None:
+            assert record.mask.shape == record.image.shape[:2]
+            assert record.mask.dtype == np.bool_
+        assert source.partial or (record.mask is not None and record.boxes is None)
         assert record.mask.any() or not record.label
         assert (record.abnormalities > 0) == bool(record.mask.any())
         assert tuple(sorted(record.attributes)) == tuple(sorted(source.attribute_names))

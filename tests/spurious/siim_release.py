@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,17 @@ from spurious.config.datasets import SiimAcrOptions
 from spurious.generators.chest.chest_phantom import Case, ChestPhantom, draw_cases
 from spurious.generators.chest.siim_writer import write_siim_acr
 from spurious.readers.siim_acr.siim_acr import SiimAcr
+
+_PACKAGE = find_spec("torchxrayvision")
+RELEASED_TABLE = Path(*((_PACKAGE and _PACKAGE.submodule_search_locations) or ["absent"])[:1])
+RELEASED_TABLE /= "data/siim-pneumothorax-train-rle.csv.gz"
+RELEASED_TUBES = Path(__file__).parents[3] / "shared/data/siim-acr/cxr_tube_dict.pkl"
+needs_table = pytest.mark.skipif(
+    not RELEASED_TABLE.is_file(), reason="torchxrayvision is not installed"
+)
+needs_tubes = pytest.mark.skipif(
+    not RELEASED_TUBES.is_file(), reason="the released tube labels are not beside us"
+)
 
 SIZE = 256
 PHANTOM = ChestPhantom(

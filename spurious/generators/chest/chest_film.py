@@ -26,6 +26,24 @@ from spurious.generators.chest.raster import (
 _PIXEL = 1 / 1024
 """One pixel of the released size, the unit of line widths."""
 
+_PLEURA = 1.6 * _PIXEL
+_WALL = 10 * _PIXEL
+"""A rim of drawn air that is nearer to the edge of its lung lies at the chest wall."""
+
+
+@dataclass(frozen=True)
+class DrawnPlace:
+    """Where somebody drew pleural air on a film of a patient, instead of a made-up place.
+
+    Attributes:
+        mask: (size, size) bool, not empty.
+        air: Whether this film shows air there. The lungs reach over the mask either way, so that
+            their shape does not tell.
+    """
+
+    mask: NDArray[np.bool_]
+    air: bool
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -36,12 +54,14 @@ class Findings:
         tube: A chest drain, or None.
         pneumothorax_contrast: 0 invisible, 1 as subtle as on films, above 1 clearer.
         tube_contrast: The same for the drain.
+        drawn: Place of a pneumothorax that comes as a mask, or None.
     """
 
     pneumothorax: Sequence[Pneumothorax] = ()
     tube: Tube | None = None
     pneumothorax_contrast: float = 1.0
     tube_contrast: float = 1.0
+    drawn: DrawnPlace | None = None
 
 
 def render_film(
@@ -56,6 +76,8 @@ def render_film(
         (size, size) uint8 film, and the (size, size) bool mask of the pneumothorax.
     """
     mask = pneumothorax_mask(anatomy, findings.pneumothorax, size)
+    if findings.drawn is not None and findings.drawn.air:
+        mask |= findings.drawn.mask
     body = fill([anatomy.body], size, 0.002)
     film = _soft_tissue(anatomy, body)
     film += _chest_content(rng, anatomy, findings, mask)
@@ -91,6 +113,8 @@ def _chest_content(
     """Air of the lungs as far as heart and vessels leave it, and what a pneumothorax changes."""
     size = mask.shape[0]
     lungs = fill([lung.outline for lung in anatomy.lungs], size, 0.0014)
+    if findings.drawn is not None:
+        lungs = np.maximum(lungs, blur(findings.drawn.mask.astype(np.float32), 0.0014))
     heart = fill([anatomy.heart], size, 0.0035)
     mediastinum = fill([anatomy.mediastinum], size, 0.009)
     open_air = lungs * (1 - 0.86 * heart) * (1 - 0.84 * mediastinum)
@@ -101,14 +125,28 @@ def _chest_content(
     layer -= 0.10 * fill([anatomy.stomach], size, 0.004) * (1 - lungs)
     parenchyma = _parenchyma(rng, anatomy.lungs, depth)
     contrast = findings.pneumothorax_contrast
-    if findings.pneumothorax:
+    if findings.pneumothorax or mask.any():
         air = blur(mask.astype(np.float32), 0.0009)
         parenchyma *= 1 - min(contrast, 1.0) * air
         parenchyma -= 0.03 * contrast * air
-        edges = [finding.pleura for finding in findings.pneumothorax]
-        pleura = stroke(edges, [1.6 * _PIXEL] * len(edges), size, 0.0007)
-        parenchyma += 0.075 * contrast * pleura
+        parenchyma += 0.075 * contrast * _pleura(findings, lungs)
     return np.asarray(layer + open_air * parenchyma)
+
+
+def _pleura(findings: Findings, lungs: Layer) -> Layer:
+    """Edges of collapsed lungs: of a drawn place, its rim where it is not at the chest wall."""
+    size = lungs.shape[0]
+    edges = [finding.pleura for finding in findings.pneumothorax]
+    layer = stroke(edges, [_PLEURA] * len(edges), size, 0.0007)
+    if findings.drawn is None or not findings.drawn.air:
+        return layer
+    air = findings.drawn.mask.astype(np.uint8)
+    width = max(1, round(_PLEURA * size))
+    rim = air - np.asarray(cv2.erode(air, np.ones((3, 3), np.uint8), iterations=width))
+    inside = np.pad((lungs > 0.5).astype(np.uint8), 1)
+    depth = np.asarray(cv2.distanceTransform(inside, cv2.DIST_L2, 3))[1:-1, 1:-1]
+    rim[depth < _WALL * size] = 0
+    return np.maximum(layer, blur(rim.astype(np.float32), 0.0007))
 
 
 def _depth(lungs: Layer) -> Layer:

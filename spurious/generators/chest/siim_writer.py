@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.encaps import encapsulate
-from pydicom.uid import UID, JPEGBaseline8Bit, SecondaryCaptureImageStorage
 from scipy import ndimage
 
 from spurious.data.splits import EVALUATION_SPLITS, SPLITS
 from spurious.errors import DataError
 from spurious.generators.chest.chest_phantom import Case, ChestPhantom, draw_cases, render_case
-from spurious.readers.origin import MARK
-from spurious.readers.siim_acr import rle
+from spurious.generators.chest.film_file import FilmHeader, write_film
+from spurious.readers.marks import rle
+from spurious.readers.siim_acr.siim_files import RLE
 from spurious.readers.siim_acr.tube_labels import TubeLabels, write_tube_csv
-
-JPEG_QUALITY = 92
-"""Gives files of about the size of the released ones (150 kB at 1024 x 1024)."""
 
 _ROOT = "1.2.276.0.7230010.3.1"
 _STATION = 8323329
@@ -55,9 +48,7 @@ def write_siim_acr(
     rows = ["ImageId, EncodedPixels"]
     for done, case in enumerate(cases, start=1):
         film, mask = render_case(config, case)
-        path = folder / "dicom-images-train" / uid(case, _STUDY) / uid(case, _SERIES)
-        path.mkdir(parents=True)
-        _write_dicom(path / f"{image_id(case)}.dcm", film, case)
+        write_film(folder, film, _header(case))
         rows += [f"{image_id(case)}, {code}" for code in _codes(mask)]
         if progress is not None:
             progress(done, len(cases))
@@ -83,7 +74,7 @@ def uid(case: Case, kind: int) -> str:
 
 def _codes(mask: NDArray[np.bool_]) -> list[str]:
     labelled, count = ndimage.label(mask, structure=np.ones((3, 3)))
-    return [rle.encode(labelled == i + 1) for i in range(count)] or [rle.NO_MASK]
+    return [rle.encode(labelled == i + 1, RLE) for i in range(count)] or [rle.NO_MASK]
 
 
 def _tube_labels(cases: list[Case], splits: Sequence[str]) -> TubeLabels:
@@ -99,58 +90,12 @@ def _tube_labels(cases: list[Case], splits: Sequence[str]) -> TubeLabels:
     )
 
 
-def _write_dicom(path: Path, film: NDArray[np.uint8], case: Case) -> None:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = UID(image_id(case))
-    meta.TransferSyntaxUID = JPEGBaseline8Bit
-    header = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
-    for name, value in _header(film, case).items():
-        setattr(header, name, value)
-    jpeg = io.BytesIO()
-    Image.fromarray(film).save(jpeg, "JPEG", quality=JPEG_QUALITY)
-    header.PixelData = encapsulate([jpeg.getvalue()])
-    header["PixelData"].VR = "OB"
-    header.save_as(path, enforce_file_format=True)
-
-
-def _header(film: NDArray[np.uint8], case: Case) -> dict[str, object]:
-    """The tags of the release by keyword, and a Manufacturer that owns up to being made up."""
-    height, width = film.shape
-    spacing = round(0.143 * 1024 / height, 3)
-    return {
-        "SpecificCharacterSet": "ISO_IR 100",
-        "SOPClassUID": SecondaryCaptureImageStorage,
-        "SOPInstanceUID": image_id(case),
-        "StudyDate": "19010101",
-        "StudyTime": "000000.00",
-        "AccessionNumber": "",
-        "Modality": "CR",
-        "ConversionType": "WSD",
-        "Manufacturer": f"{MARK} chest phantom",
-        "ReferringPhysicianName": "",
-        "SeriesDescription": "view: PA",
-        "PatientName": case.patient_id,
-        "PatientID": case.patient_id,
-        "PatientBirthDate": "",
-        "PatientSex": "F" if case.female else "M",
-        "BodyPartExamined": "CHEST",
-        "ViewPosition": "PA",
-        "StudyInstanceUID": uid(case, _STUDY),
-        "SeriesInstanceUID": uid(case, _SERIES),
-        "StudyID": "",
-        "SeriesNumber": 1,
-        "InstanceNumber": 1,
-        "PatientOrientation": "",
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "Rows": height,
-        "Columns": width,
-        "PixelSpacing": [spacing, spacing],
-        "BitsAllocated": 8,
-        "BitsStored": 8,
-        "HighBit": 7,
-        "PixelRepresentation": 0,
-        "LossyImageCompression": "01",
-        "LossyImageCompressionMethod": "ISO_10918_1",
-    }
+def _header(case: Case) -> FilmHeader:
+    return FilmHeader(
+        study=uid(case, _STUDY),
+        series=uid(case, _SERIES),
+        image=image_id(case),
+        patient_id=case.patient_id,
+        female=case.female,
+        drawn_by="chest phantom",
+    )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spurious.config.datasets import IsicOptions
+from spurious.data.outlines import measure_outline
 from spurious.data.records import Record
 from spurious.data.specificity import count_components
 from spurious.data.splits import SPLITS
@@ -27,8 +28,8 @@ from spurious.readers.isic.isic_files import (
     read_traps,
     table_name,
 )
-from spurious.readers.isic.mask_checks import check_inversion, looks_inverted
 from spurious.readers.issues import ReaderIssues
+from spurious.readers.marks.inversion import check_inversion, looks_inverted
 from spurious.readers.pictures import read_picture
 from spurious.readers.resize import shrink_image, shrink_mask
 
@@ -103,6 +104,7 @@ class Isic(FolderReader[IsicOptions, IsicIndex]):
             mask=shrink_mask(mask, side, side),
             abnormalities=count_components(mask),
             attributes=row.artefacts,
+            outline=measure_outline(mask),
         )
 
     def image_files(self, sample_id: str) -> Sequence[Path]:
@@ -119,7 +121,7 @@ class Isic(FolderReader[IsicOptions, IsicIndex]):
             check_join(images, masks, rows, issues)
         issues.raise_if_any(self.name)
         labelled = {image: images[image] for image in sorted(images.keys() & rows.keys())}
-        check_inversion([masks[image] for image in labelled], issues)
+        check_inversion([masks[image] for image in labelled], _read_lesion, "lesions", issues)
         tables = {
             f"{split}_table": name_and_hash(self.traps / table_name(split, trap))
             for split in SPLITS
@@ -141,6 +143,10 @@ class Isic(FolderReader[IsicOptions, IsicIndex]):
             masks={image: masks[image] for image in labelled},
             rows=rows,
         )
+
+
+def _read_lesion(path: Path) -> NDArray[np.bool_]:
+    return np.asarray(read_picture(path, "PNG", "L", "1") != 0)
 
 
 def _read_mask(path: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:

@@ -11,18 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spurious.config.datasets import SiimAcrOptions
+from spurious.data.outlines import measure_outline
 from spurious.data.records import Record
 from spurious.data.specificity import count_components
 from spurious.errors import DataError
 from spurious.readers.base import FolderReader, Index, absolute_path, name_and_hash
 from spurious.readers.dicom import Film, read_film, read_row_count
 from spurious.readers.issues import ReaderIssues
-from spurious.readers.joins import NAMED
+from spurious.readers.marks import rle
+from spurious.readers.marks.rle_checks import check_starts
 from spurious.readers.resize import shrink_image, shrink_mask
-from spurious.readers.siim_acr import rle
-from spurious.readers.siim_acr.mask_table_checks import find_absolute_starts, find_odd_shapes
+from spurious.readers.siim_acr.mask_table_checks import find_odd_shapes
 from spurious.readers.siim_acr.siim_files import (
     MASK_TABLES,
+    RLE,
     TUBE_LABELS,
     MaskRow,
     check_join,
@@ -93,6 +95,7 @@ class SiimAcr(FolderReader[SiimAcrOptions, SiimIndex]):
             mask=shrink_mask(mask, side, side),
             abnormalities=count_components(mask),
             attributes={"tube": tubes.present.get(sample_id)},
+            outline=measure_outline(mask),
         )
 
     def read_index(self, issues: ReaderIssues) -> SiimIndex:
@@ -135,19 +138,11 @@ class SiimAcr(FolderReader[SiimAcrOptions, SiimIndex]):
     ) -> None:
         """Refuse or warn of a table of another convention, as far as its masks show together."""
         held = sorted((row.line, row.code) for image in labelled for row in masks[image])
+        before = issues.count
+        check_starts(held, RLE, table.name, "convert the codes", issues)
+        if issues.count > before:
+            return
         codes = [code for _, code in held]
-        ascending, judged = find_absolute_starts(codes)
-        if ascending:
-            lines = ", ".join(str(held[position][0]) for position in ascending[:NAMED])
-            wrong = (
-                f"{table.name}: {len(ascending)} of {judged} codes with 3 runs or more ascend, as "
-                f"absolute starts do (lines {lines}{' ...' * (len(ascending) > NAMED)}); expected "
-                "gaps from the end of the run before: convert the codes"
-            )
-            if 2 * len(ascending) > judged:
-                issues.add(wrong)
-                return
-            logger.warning("%s", wrong)
         for odd in find_odd_shapes(codes, read_row_count(labelled.values())):
             logger.warning("%s: %s; compare some masks with their films", table.name, odd)
 
@@ -190,7 +185,7 @@ class SiimAcr(FolderReader[SiimAcrOptions, SiimIndex]):
         for row in self.contents.masks[sample_id]:
             where = f"{self.contents.mask_table} line {row.line}"
             try:
-                mask, excess = rle.decode(row.code, height, width)
+                mask, excess = rle.decode(row.code, height, width, RLE)
             except DataError as error:
                 raise DataError(f"{where}, image {sample_id}: {error}") from error
             if excess:

@@ -11,12 +11,13 @@ from spurious.errors import DataError
 from spurious.readers.files import find_files
 from spurious.readers.issues import ReaderIssues
 from spurious.readers.joins import check_rests, name_some
-from spurious.readers.siim_acr import rle
+from spurious.readers.marks.rle import NO_MASK, RleConvention, read_pairs
 from spurious.readers.tables import read_rows
 
 IMAGE_FOLDER = "dicom-images-train"
 MASK_TABLES = ("train-rle.csv", "stage_2_train.csv")
 TUBE_LABELS = ("cxr_tube_dict.pkl", "cxr_tube_dict.csv")
+RLE = RleConvention(starts="relative", base=0, order="columns")
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def read_masks(path: Path, problems: ReaderIssues) -> dict[str, tuple[MaskRow, .
             problems.add(f"{path.name} line {line}: no ImageId; restore the line from the release")
             continue
         try:
-            runs = rle.parse(code)
+            runs = read_pairs(code, RLE)
         except DataError as error:
             problems.add(f"{path.name} line {line}: {error}; restore the line from the release")
             continue
@@ -97,8 +98,8 @@ def read_masks(path: Path, problems: ReaderIssues) -> dict[str, tuple[MaskRow, .
         if first != line and bool(known) != bool(len(runs)):
             problems.add(
                 f"{path.name} line {line}: image {image} has "
-                f"{'a mask' if len(runs) else rle.NO_MASK} here and "
-                f"{'a mask' if known else rle.NO_MASK} in line {first}; remove one"
+                f"{'a mask' if len(runs) else NO_MASK} here and "
+                f"{'a mask' if known else NO_MASK} in line {first}; remove one"
             )
             continue
         new = len(runs) and all(code != row.code for row in known)

@@ -21,11 +21,11 @@ from sample_records import make_records, stage
 from cluster.errors import Denied
 from cluster.node_cache import checksums
 from cluster.node_cache import open as opening
-from cluster.node_cache.fill import ARRAYS
 from cluster.node_cache.open import CacheChanged, open_dataset
 from cluster.stores.folder import FolderStore
+from spurious.data.dataset import COLUMNS
 
-FILES = [f"{name}.npy" for name in ARRAYS]
+FILES = [f"{name}.npy" for name in ("images", "masks", *COLUMNS)]
 
 
 @pytest.fixture

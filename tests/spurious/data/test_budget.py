@@ -12,6 +12,7 @@ from small_data import SMALL, fit_config, squares
 
 from spurious.config.options import Budget
 from spurious.data.budget import draw, maximum
+from spurious.data.drawn import BOXES, MASK
 from spurious.errors import ConfigError
 from spurious.fit import annotated_rows
 
@@ -64,12 +65,14 @@ def test_a_draw_depends_on_digest_and_seed() -> None:
 
 
 def test_nothing_else_can_enter_a_draw() -> None:
-    """A draw is told labels, budget, digest and seed: no method, no specificity, no trial."""
+    """A draw knows no method and no trial; a specificity decides which images suffice alone."""
     assert list(inspect.signature(draw).parameters) == [
         "labels",
         "budget",
         "dataset_digest",
         "seed",
+        "drawn",
+        "kind",
     ]
 
 
@@ -78,6 +81,42 @@ def test_the_draw_is_pinned() -> None:
     assert draw(LABELS, Budget(6), DIGEST, 0).tolist() == [1, 12, 92, 99, 125, 375]
     natural = draw(LABELS, Budget(6, "natural"), DIGEST, 0)
     assert natural.tolist() == [12, 92, 99, 125, 258, 375]
+
+
+DRAWN = np.where(np.arange(400) % 4 == 0, MASK, np.where(np.arange(400) % 4 == 1, BOXES, 0))
+"""A quarter of the images has a mask, another boxes alone."""
+
+
+@pytest.mark.parametrize("balance", ["equal", "natural"])
+def test_images_with_masks_come_first(balance: str) -> None:
+    """A budget that masks suffice for is the same at every specificity; draws stay nested."""
+    drawn, kinds = DRAWN.astype(np.uint8), ("label", "box", "mask", "r")
+    few = [draw(LABELS, Budget(10, balance), DIGEST, 0, drawn, kind) for kind in kinds]  # type: ignore[arg-type]
+    assert all((each == few[0]).all() for each in few)
+    assert (drawn[few[0]] & MASK).all()
+    if balance == "natural":
+        more = draw(LABELS, Budget(150, balance), DIGEST, 0, drawn, "box")
+        assert set(np.flatnonzero(drawn & MASK)) | set(few[0]) <= set(more)
+        assert (drawn[more] != 0).all()
+        assert draw(LABELS, Budget(250, balance), DIGEST, 0, drawn, "label").size == 250
+
+
+def test_masks_that_do_not_suffice_name_the_maximum() -> None:
+    """Of each kind, with the remedy where only positive images have masks; all takes what is."""
+    drawn = DRAWN.astype(np.uint8)
+    usable = {"label": drawn >= 0, "box": drawn > 0, "mask": drawn == MASK}
+    for kind, images in usable.items():
+        assert draw(LABELS, Budget(None), DIGEST, 0, drawn, kind).tolist() == (  # type: ignore[arg-type]
+            np.flatnonzero(images).tolist()
+        )
+        most = 2 * int(LABELS[images].sum())
+        assert draw(LABELS, Budget(most), DIGEST, 0, drawn, kind).size == most  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match=f"expected at most {most}$"):
+            draw(LABELS, Budget(most + 2), DIGEST, 0, drawn, kind)  # type: ignore[arg-type]
+    positives = np.where(LABELS == 1, MASK, 0).astype(np.uint8)
+    for images_or_all in (2, None):
+        with pytest.raises(ConfigError, match=r"at most 0; .* --set normal_images=empty"):
+            draw(LABELS, Budget(images_or_all), DIGEST, 0, positives, "mask")
 
 
 def test_every_specificity_and_model_of_a_seed_sees_the_same_images() -> None:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from small_data import copy_array, fit_config, grey_squares, squares, with_arrays
 
 from spurious.config.options import FitConfig
+from spurious.data.batches import Batch
 from spurious.data.dataset import Dataset
 from spurious.data.specificity import supervision_target
-from spurious.data.training_set import Batch, TrainingSet
+from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
 
 ORDER = [np.array([4, 0, 9]), np.array([1, 2]), np.array([7, 3, 8, 5, 6])]

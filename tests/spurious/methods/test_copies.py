@@ -15,7 +15,8 @@ from small_data import fit_config, fitted, grey_squares
 from spurious.config.fields import problems
 from spurious.config.methods import METHODS
 from spurious.config.options import Budget, FitConfig, WeakLabels
-from spurious.data.training_set import Batch, TrainingSet
+from spurious.data.batches import Batch
+from spurious.data.training_set import TrainingSet
 from spurious.methods import cnc, jtt
 from spurious.methods.base import TrainingProblem
 from spurious.training.models import Model

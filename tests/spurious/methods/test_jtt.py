@@ -19,10 +19,11 @@ from small_data import fit_config, fitted, grey_squares, no_weights, squares, va
 from spurious.config.fields import problems
 from spurious.config.methods import Jtt
 from spurious.config.options import FitConfig
+from spurious.data.batches import Batch
 from spurious.data.dataset import Dataset
 from spurious.data.inputs import normalise_images
 from spurious.data.randomness import generator
-from spurious.data.training_set import Batch, TrainingSet
+from spurious.data.training_set import TrainingSet
 from spurious.methods import jtt
 from spurious.methods.base import TrainingProblem
 from spurious.training import checkpoint

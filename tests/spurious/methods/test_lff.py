@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from spurious.config.methods import Lff
 from spurious.config.options import FitConfig
+from spurious.data.batches import Batch
 from spurious.data.dataset import Dataset
-from spurious.data.training_set import Batch
 from spurious.errors import DataError
 from spurious.fit import Machine, _problem
 from spurious.methods.base import TrainingProblem

@@ -16,7 +16,8 @@ from small_data import fit_config, fitted, no_weights, numbers, squares, values
 from spurious.config.methods import Erm, Spl
 from spurious.config.models import SmallUnet
 from spurious.config.options import Budget, FitConfig, WeakLabels
-from spurious.data.training_set import Batch, TrainingSet
+from spurious.data.batches import Batch
+from spurious.data.training_set import TrainingSet
 from spurious.methods.spl import PixelSimilarity, positive_pixels, similarity_loss
 from spurious.training.loop import Hooks
 from spurious.training.models import Embedded, Model, build
@@ -182,7 +183,8 @@ def test_at_most_so_many_pixels_are_drawn() -> None:
 def test_no_positive_pixel_no_similarity() -> None:
     """A batch of empty masks has cross-entropy alone, whatever the weight."""
     model, batch = batch_of("mask")
-    batch = replace(batch, targets=torch.zeros_like(batch.targets))
+    placed = batch.to(CPU, torch.preserve_format)
+    batch = replace(placed, targets=torch.zeros_like(placed.targets))
     with torch.no_grad():
         heavy, none = (
             objective(weight=weight).loss(Forward(model, CPU, False), batch).item()

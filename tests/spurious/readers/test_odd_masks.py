@@ -17,8 +17,10 @@ from spurious.generators.skin.isic_writer import write_isic
 from spurious.generators.skin.skin_phantom import SkinPhantom
 from spurious.readers.isic.isic import Isic
 from spurious.readers.isic.isic_files import MASK_FOLDER
-from spurious.readers.siim_acr import rle
-from spurious.readers.siim_acr.mask_table_checks import find_absolute_starts, find_odd_shapes
+from spurious.readers.marks import rle
+from spurious.readers.marks.rle_checks import find_other_starts
+from spurious.readers.siim_acr.mask_table_checks import find_odd_shapes
+from spurious.readers.siim_acr.siim_files import RLE
 
 __all__ = ["folder", "released"]
 
@@ -48,23 +50,23 @@ def absolute(mask: np.ndarray, first: int) -> str:
 
 def test_codes_of_another_convention_are_told(masks: list[np.ndarray]) -> None:
     """Absolute starts, rows instead of columns, another size; with their figures."""
-    right = [rle.encode(mask) for mask in masks]
-    assert find_absolute_starts(right) == ([], 60)
+    right = [rle.encode(mask, RLE) for mask in masks]
+    assert find_other_starts(right, RLE) == ([], 60)
     assert find_odd_shapes(right, SIDE) == []
     for first in (0, 1):
         mixed = [absolute(mask, first) for mask in masks[:3]] + right[3:]
-        assert find_absolute_starts([*mixed, "0 1 1 2", "-1"]) == ([0, 1, 2], 60)
-    (by_rows,) = find_odd_shapes([rle.encode(mask.T) for mask in masks], SIDE)
+        assert find_other_starts([*mixed, "0 1 1 2", "-1"], RLE) == ([0, 1, 2], 60)
+    (by_rows,) = find_odd_shapes([rle.encode(mask.T, RLE) for mask in masks], SIDE)
     assert "in the left half of the films" in by_rows
     assert "row by row instead of column by column" in by_rows
-    (small,) = find_odd_shapes([rle.encode(mask[: SIDE // 2]) for mask in masks], SIDE)
-    assert small.startswith("runs are mostly 64 pixels apart, and the films have 128 rows")
+    (small,) = find_odd_shapes([rle.encode(mask[: SIDE // 2], RLE) for mask in masks], SIDE)
+    assert small.startswith("runs are mostly 0.5 of an image's column apart instead of 1")
     assert "look like stripes" in small
 
 
 def test_few_masks_are_not_judged(masks: list[np.ndarray]) -> None:
     """A share of a handful of masks shows nothing, nor does one without the films' size."""
-    by_rows = [rle.encode(mask.T) for mask in masks]
+    by_rows = [rle.encode(mask.T, RLE) for mask in masks]
     assert find_odd_shapes(by_rows[:49], SIDE) == find_odd_shapes(by_rows, 0) == []
 
 
@@ -87,7 +89,10 @@ def test_a_table_of_absolute_starts_is_refused(
         source(folder).index()
     rows(
         folder,
-        lambda lines: [*lines[:-5], *(f"{image}, {rle.encode(mask)}" for image in positive[1:])],
+        lambda lines: [
+            *lines[:-5],
+            *(f"{image}, {rle.encode(mask, RLE)}" for image in positive[1:]),
+        ],
     )
     assert len(source(folder).index()) == 12
     assert "train-rle.csv: 1 of 6 codes" in caplog.text
@@ -107,7 +112,7 @@ def test_odd_shapes_are_a_warning_of_the_index(
     if rows_of_films != 256:
         monkeypatch.setattr(f"{module}.siim_acr.read_row_count", lambda paths: rows_of_films)
     source(folder).index()
-    told = "train-rle.csv: runs are mostly 256 pixels apart, and the films have 128 rows"
+    told = "train-rle.csv: runs are mostly 2 of an image's column apart instead of 1"
     assert (told in caplog.text) == (rows_of_films == 128)
 
 

@@ -69,7 +69,7 @@ def cut(data: bytes) -> bytes:
 
 DAMAGE: dict[str, tuple[str, Change, str, str]] = {
     "manifest": ("datasets/*/manifest.json", cut, "dataset", "draw it again"),
-    "shard": ("datasets/*.parquet", flipped, "dataset", "draw it again"),
+    "shard": ("datasets/*/shards/*.parquet", flipped, "dataset", "draw it again"),
     "counts": ("datasets/*counts.json.gz", cut, "dataset", "exact prices"),
     "row": ("results/trials/*", cut, "result", "one trial to run again"),
     "epochs": ("results/epochs/571e*", cut, "result", "one trial to run again"),

@@ -272,8 +272,8 @@ def test_what_a_dataset_cannot_carry_is_refused_all_at_once() -> None:
         "sweep 'tiny' does not fit dataset 'films':",
         "  model: 'small-unet' needs image sides that are multiples of 64, these are 96 x 64; "
         "stage the dataset at another size or choose another model",
-        "  axes.budget: 82 (balance equal) is more than the training split holds (40 positive, 60 "
-        "negative); expected at most 80",
+        "  axes.budget: 82 with balance equal is more than this training split holds (40 positive, "
+        "60 negative): expected at most 80",
         "  axes.specificity: r=65 is larger than the image side 64; expected 1 to 64",
     ]
 

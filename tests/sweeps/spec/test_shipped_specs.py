@@ -62,8 +62,16 @@ ISIC = DatasetFacts(
     },
     attributes=("dark_corner", "gel_border", "gel_bubble", "hair", "ink", "patches", "ruler"),
 )
+HALF_REAL = DatasetFacts(
+    name="half-real",
+    digest="4f" * 32,
+    image_shape=(128, 128, 1),
+    counts={"train": split(4_000, 878), "val": split(951, 205), "test": split(1_000, 248)},
+    attributes=("tube",),
+)
 STAGED = {
     "siim-acr": SIIM_ACR,
+    "half-real": HALF_REAL,
     "isic": ISIC,
     "phantom": PHANTOM,
     "moles": replace(PHANTOM, name="moles", image_shape=(64, 64, 3), attributes=ISIC.attributes),
@@ -285,6 +293,41 @@ def test_table_4_crosses_budgets_with_similarity_losses() -> None:
     assert {cell.budget.balance for cell in plan.cells} == {"equal"}
     assert {trial.config.train.epochs for trial in plan.trials} == {150}
     assert spec.rest is None
+
+
+def test_half_real_films_are_asked_the_questions_of_both_tables() -> None:
+    """Table 1's methods and table 4's losses at its two smaller budgets; no trial is run twice."""
+    spec, plan = shipped("siim-acr-half-real")
+    other, losses = shipped("siim-acr-half-real-table4")
+    assert kinds(plan) == kinds(shipped("siim-acr-table1")[1])
+    assert kinds(losses) == {key: {"mask"} for key in ("erm", "ssl", "spl")}
+    cells = (*plan.cells, *losses.cells)
+    assert {(cell.budget.images, cell.budget.balance) for cell in cells} == {
+        (600, "equal"), (1100, "equal"),
+    }  # fmt: skip
+    ids = [{trial.id: trial.cell for trial in each.trials} for each in (plan, losses)]
+    assert (len(ids[0]), len(ids[1]), spec.axes.seed) == (30, 18, other.axes.seed)
+    shared = [ids[0][trial] for trial in ids[0].keys() & ids[1].keys()]
+    assert {(str(cell.specificity), cell.method.name) for cell in shared} == {("mask", "erm")}
+    assert len(shared) == 6
+    assert {trial.config.train.epochs for trial in plan.trials} == {30}
+    firsts = {
+        first_config(trial.config, trial.config.method)
+        for trial in plan.trials
+        if isinstance(trial.config.method, FirstModelOptions)
+    }
+    assert len(firsts) == 6  # jtt and george share one per seed and budget
+
+
+def test_the_pretrained_unet_differs_from_the_random_one_in_its_weights() -> None:
+    """And both train on the images that the small U-Net sees."""
+    weights = "ab" * 32
+    _, random = shipped("siim-acr-half-real-unet")
+    _, pretrained = shipped("siim-acr-half-real-unet", model__segmenter__weights=weights)
+    assert len(random.trials) == len(pretrained.trials) == 12
+    for one, other in zip(random.trials, pretrained.trials, strict=True):
+        assert other.config.model == replace(one.config.model, weights=weights)
+        assert replace(other.config, model=one.config.model) == one.config
 
 
 def additional(spec: Spec, plan: Plan, facts: DatasetFacts, budget: str) -> dict[str, float]:

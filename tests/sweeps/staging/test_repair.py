@@ -86,9 +86,16 @@ COUNTS: Mapping[str, Change] = {
     "empty document": lambda data: gzip.compress(b"{}"),
     "gone": lambda data: None,
 }
+TABLE: Mapping[str, Change] = {
+    "cut": lambda data: data[:200],
+    "one bit": lambda data: data[:100] + bytes([data[100] ^ 1]) + data[101:],
+    "text": lambda data: b"{}",
+    "gone": lambda data: None,
+}
+ALL_CHANGES = {"manifest": MANIFEST, "shard": SHARD, "counts": COUNTS, "table": TABLE}
 DAMAGE = {
     f"{part}, {name}": (part, change)
-    for part, changes in (("manifest", MANIFEST), ("shard", SHARD), ("counts", COUNTS))
+    for part, changes in ALL_CHANGES.items()
     for name, change in changes.items()
 }
 SOME = {
@@ -97,12 +104,18 @@ SOME = {
         ("manifest", ("empty", "cut", "other name", "other dtype")),
         ("shard", ("zeroed", "gone")),
         ("counts", ("cut",)),
+        ("table", ("one bit",)),
     )
     for name in names
 }
 """One for each way of noticing, for those who stage otherwise than the verb on a generator."""
 
-PARTS = {"manifest": "manifest.json", "shard": ".parquet", "counts": "image_counts.json.gz"}
+PARTS = {
+    "manifest": "/manifest.json",
+    "shard": "/shards/",
+    "counts": "/image_counts.json.gz",
+    "table": "/images.parquet",
+}
 
 
 def contents(store: Store) -> dict[str, bytes]:
@@ -112,7 +125,7 @@ def contents(store: Store) -> dict[str, bytes]:
 
 def damage(store: Store, part: str, change: Change) -> None:
     """Damage the first object of a kind."""
-    key = next(key for key in store.list("datasets/") if key.endswith(PARTS[part]))
+    key = next(key for key in store.list("datasets/") if PARTS[part] in key)
     after = change(store.get(key))
     if after is None:
         store.delete(key)
@@ -221,7 +234,7 @@ def test_damage_is_named_while_it_is_mended(
     assert caplog.messages == []
     damage(staged, "shard", SHARD["zeroed"])
     stage_by_verb(staged)
-    [shard] = (key for key in staged.list("datasets/") if key.endswith(".parquet"))
+    [shard] = (key for key in staged.list("datasets/") if PARTS["shard"] in key)
     assert any(f"{shard} in {staged.url} is damaged: it is replaced" in m for m in caplog.messages)
 
 

@@ -71,7 +71,7 @@ def test_a_generator_is_staged_once(ray_here: RayHere, folder_store: FolderStore
         folder_store, made.source, spec.dataset.name, digest=made.digest, options=made.options
     )
     assert contents(folder_store) == before
-    assert len(before) == 3
+    assert len(before) == 4
     key = image_counts_key(spec.dataset.name, plan.trials[0].dataset_digest)
     folder_store.delete(key)  # as of a dataset from before there were counts per image
     stage_here(folder_store, spec)
@@ -190,6 +190,7 @@ class Empty:
     name = "empty"
     attribute_names: tuple[str, ...] = ("block",)
     declared_directions: Mapping[str, int] = {"block": 1}
+    partial: bool = False
 
     def index(self) -> Sequence[str]:
         return []
@@ -211,6 +212,7 @@ def test_a_worker_that_is_lost_is_told(
     class Crashing:  # here, so that workers get its code
         attribute_names = made.source.attribute_names
         declared_directions = made.source.declared_directions
+        partial = made.source.partial
         index, provenance = made.source.index, made.source.provenance
 
         def load(self, sample_id: str) -> Record:

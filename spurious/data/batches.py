@@ -1,0 +1,119 @@
+"""Batches: as they are stored, one byte a pixel value, and as a model takes them.
+
+Shape legend: B batch, H height, W width, C channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from spurious.data.inputs import normalise_on
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one step.
+
+    Attributes:
+        x: (B, C, H, W) float32.
+        targets: (B,) int64 labels or (B, H, W) int64 pixels.
+        positions: (B,) int64, where the images stand in their `TrainingSet`; on the CPU.
+        rest: As many images of the rest of the training split, for methods that use them.
+        second: (B, C, H, W) float32, the same images augmented by other draws, for methods that
+            compare two views.
+    """
+
+    x: torch.Tensor
+    targets: torch.Tensor
+    positions: torch.Tensor
+    rest: Batch | StoredBatch | None = None
+    second: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def to(self, device: torch.device, memory_format: torch.memory_format) -> Batch:
+        """Return images and targets on a device, images in a memory format."""
+        x = self.x.to(device, memory_format=memory_format, non_blocking=True)
+        targets = self.targets.to(device, non_blocking=True)
+        return Batch(x, targets, self.positions, *_companions_to(self, device, memory_format))
+
+
+@dataclass(frozen=True)
+class StoredBatch:
+    """Images of one step as the dataset stores them; converted where the model is.
+
+    A GPU is sent a quarter of the bytes, and nothing is converted before it is needed.
+
+    Attributes:
+        images: (B, H, W, C) in the dataset's dtype; pinned where a GPU trains.
+        pixels: (B, H, W) bool targets; None where the targets are labels.
+        labels: (B,) int64: labels, or the classes of the pixels.
+        positions: (B,) int64, where the images stand in their `TrainingSet`.
+        normalise: `unit` or `imagenet`.
+        rest: As in `Batch`.
+        second: As in `Batch`.
+    """
+
+    images: torch.Tensor
+    pixels: torch.Tensor | None
+    labels: torch.Tensor
+    positions: torch.Tensor
+    normalise: str
+    rest: Batch | StoredBatch | None = None
+    second: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def x(self) -> torch.Tensor:
+        """(B, C, H, W) float32 on the CPU."""
+        return normalise_on(self.images, self.normalise)
+
+    @property
+    def targets(self) -> torch.Tensor:
+        """(B,) int64 labels or (B, H, W) int64 pixels, on the CPU."""
+        return _targets_of(self.pixels, self.labels)
+
+    def to(self, device: torch.device, memory_format: torch.memory_format) -> Batch:
+        """Return images and targets converted on a device, images in a memory format."""
+        stored = self.images.to(device, non_blocking=True)
+        x = normalise_on(stored, self.normalise).to(memory_format=memory_format)
+        pixels = None if self.pixels is None else self.pixels.to(device, non_blocking=True)
+        targets = _targets_of(pixels, self.labels.to(device, non_blocking=True))
+        return Batch(x, targets, self.positions, *_companions_to(self, device, memory_format))
+
+
+def _targets_of(pixels: torch.Tensor | None, labels: torch.Tensor) -> torch.Tensor:
+    return labels if pixels is None else pixels.long() * labels[:, None, None]
+
+
+def _companions_to(
+    batch: Batch | StoredBatch, device: torch.device, memory_format: torch.memory_format
+) -> tuple[Batch | None, torch.Tensor | None]:
+    rest, second = batch.rest, batch.second
+    if second is not None:
+        second = second.to(device, memory_format=memory_format, non_blocking=True)
+    return None if rest is None else rest.to(device, memory_format), second
+
+
+def gather_rows(
+    array: NDArray[np.generic], rows: NDArray[np.int64], *, pinned: bool = False
+) -> torch.Tensor:
+    """Copy rows of a memory-mapped array into a new tensor, (N, ...) to (B, ...).
+
+    Args:
+        array: Of a dtype that torch has.
+        rows: (B,) row numbers, each in range.
+        pinned: Into page-locked memory, from which a GPU copies beside the CPU's work.
+    """
+    dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
+    batch = torch.empty((len(rows), *array.shape[1:]), dtype=dtype, pin_memory=pinned)
+    # `clip` never clips here: the other modes copy twice where `out` is given
+    np.take(array, rows, axis=0, out=batch.numpy(), mode="clip")
+    return batch

@@ -1,0 +1,1 @@
+"""What datasets a store holds, and what is in them."""
