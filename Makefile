@@ -1,7 +1,7 @@
 PYTHON ?= python3
 RUN = .venv/bin
 JOBS ?= 2
-.PHONY: setup demo check test docs e2e manifests bench bench-coverage bench-damage bench-kills lock
+.PHONY: setup demo check test docs e2e manifests bench bench-coverage bench-damage bench-data bench-kills lock
 setup: .venv/ready
 .venv/ready: requirements/dev.txt requirements/runtime.txt requirements/tables.txt pyproject.toml
 	$(PYTHON) -m venv .venv && $(RUN)/pip install --quiet --require-virtualenv uv && $(RUN)/uv pip sync --quiet --compile-bytecode --python $(RUN)/python --require-hashes requirements/dev.txt requirements/tables.txt
@@ -28,6 +28,8 @@ bench-coverage: setup
 	OMP_NUM_THREADS=1 $(RUN)/python tests/benchmarks/attainment_coverage.py
 bench-damage: setup
 	$(RUN)/python tests/benchmarks/damaged_pictures.py
+bench-data: setup
+	$(RUN)/python tests/benchmarks/data
 bench-kills: setup
 	PYTHONPATH=tests/sweeps:tests/cluster $(RUN)/python tests/benchmarks/kills
 # the development file adds to the runtime one: pins that both have are dropped from it

@@ -100,7 +100,9 @@ def _stage(options: argparse.Namespace) -> int:
         raise SweepError("--for is for `sweeps stage weights`; leave it out for a dataset")
     folder = None if options.origin is None else Path(options.origin)
     overrides = {**keep_texts(options.name, options.set, overrides), **_stage_flags(options)}
-    request = DatasetRequest(options.name, folder, options.dataset_name, overrides)
+    request = DatasetRequest(
+        options.name, folder, options.dataset_name, overrides, options.on_error
+    )
     if options.dry_run:
         from sweeps.commands.dry_run import dry_run
 

@@ -15,9 +15,24 @@ from spurious.errors import ConfigError
 _EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 
 
+def find_box(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
+    """Return the rows and columns of the box around a (H, W) mask; None where it is empty."""
+    if not mask.size or not mask.any():
+        return None
+    rows, columns = (np.asarray(mask.any(axis=axis)) for axis in (1, 0))
+    top, left = int(rows.argmax()), int(columns.argmax())
+    return (
+        slice(top, len(rows) - int(rows[::-1].argmax())),
+        slice(left, len(columns) - int(columns[::-1].argmax())),
+    )
+
+
 def count_components(mask: NDArray[np.bool_]) -> int:
     """Return the number of 8-connected components of a (H, W) mask, 0 where it is empty."""
-    _, count = ndimage.label(mask, structure=_EIGHT_CONNECTED)
+    box = find_box(mask)
+    if box is None:
+        return 0
+    _, count = ndimage.label(mask[box], structure=_EIGHT_CONNECTED)
     return int(count)
 
 

@@ -138,6 +138,14 @@ class FolderReader(ABC, Generic[OptionsT, IndexT]):
             self._cached = contents
         return self._cached
 
+    def image_files(self, sample_id: str) -> Sequence[Path]:
+        """Return the files that are an image's own: where one changes, the others stay staged.
+
+        A reader that reads more files for an image than its picture, such as a mask, adds them; of
+        a file that nobody names here a change concerns all images.
+        """
+        return (self.image_path(sample_id),)
+
     def image_path(self, sample_id: str) -> Path:
         """Return the file of an image; raises DataError for an id that the index does not have."""
         path = self.contents.images.get(sample_id)

@@ -58,7 +58,7 @@ class StoredFilm:
         sop_uid: SOPInstanceUID, or "".
     """
 
-    values: NDArray[np.uint32]
+    values: NDArray[Any]
     bits: int
     inverted: bool
     patient_id: str
@@ -101,8 +101,9 @@ def read_stored_film(path: Path) -> StoredFilm:
             header = pydicom.dcmread(path)
             _check(header)
             check_elements(header)
-            check_pixel_data(header)
-            stored = pixel_array(header, correct_unused_bits=False)
+            stored = check_pixel_data(header)
+            if stored is None:
+                stored = pixel_array(header, correct_unused_bits=False)
             if not header.file_meta.TransferSyntaxUID.is_encapsulated:
                 check_native(stored)
             values = _values(stored, header)
@@ -181,21 +182,23 @@ def _check_high_bit(header: pydicom.Dataset) -> None:
         )
 
 
-def _values(stored: NDArray[Any], header: pydicom.Dataset) -> NDArray[np.uint32]:
-    """Return (H, W) uint32 values of BitsStored bits.
+def _values(stored: NDArray[Any], header: pydicom.Dataset) -> NDArray[Any]:
+    """Return (H, W) values of BitsStored bits, in the type that they are stored in.
 
     Raises:
         DataError: Bits above them are set, and the header names no overlay there.
     """
     below = int(header.HighBit) + 1 - int(header.BitsStored)
-    values = stored.astype(np.uint32) >> below
+    values = stored >> below if below else stored
     largest = 2 ** int(header.BitsStored) - 1
+    if np.iinfo(values.dtype).max <= largest:  # no bits above, so nothing to check or to clear
+        return values
     if values.max() > largest and not _has_overlay_bits(header):
         raise DataError(
             f"values up to {values.max()}, but {header.BitsStored} stored bits hold values to "
             f"{largest} only: restore the file from the release, or correct BitsStored"
         )
-    return np.asarray(values & largest, np.uint32)
+    return np.asarray(values & largest)
 
 
 def _has_overlay_bits(header: pydicom.Dataset) -> bool:
@@ -203,9 +206,9 @@ def _has_overlay_bits(header: pydicom.Dataset) -> bool:
     return any(header.get((group, 0x0102)) is not None for group in range(0x6000, 0x6020, 2))
 
 
-def _warn_of_unused_bits(path: Path, values: NDArray[np.uint32], stored: int) -> None:
-    used = int(values.max()).bit_length()
-    if stored > 8 and used and stored - used >= 2:
+def _warn_of_unused_bits(path: Path, values: NDArray[Any], stored: int) -> None:
+    used = int(values.max()).bit_length() if stored > 8 else 0
+    if used and stored - used >= 2:
         _log.warning(
             "%s: %d stored bits hold values to %d only (%d bits), so the film is dark; where "
             "BitsStored is wrong, correct it before staging",
@@ -216,11 +219,11 @@ def _warn_of_unused_bits(path: Path, values: NDArray[np.uint32], stored: int) ->
         )
 
 
-def _to_bytes(values: NDArray[np.uint32], bits: int, inverted: bool) -> NDArray[np.uint8]:
+def _to_bytes(values: NDArray[Any], bits: int, inverted: bool) -> NDArray[np.uint8]:
     largest = 2**bits - 1
     if largest != 255:
-        values = (values * 255 + largest // 2) // largest
-    pixels = values.astype(np.uint8)
+        values = (values.astype(np.uint32) * 255 + largest // 2) // largest
+    pixels = values.astype(np.uint8, copy=False)
     return np.asarray(255 - pixels) if inverted else pixels
 
 

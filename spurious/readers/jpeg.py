@@ -11,8 +11,12 @@ import math
 import re
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spurious.errors import DataError
-from spurious.readers.jpeg_scan import HuffmanTable, Part, Scan, walk_scan
+from spurious.readers.jpeg_kernels import unstuff
+from spurious.readers.jpeg_scan import PADDING, HuffmanTable, Part, Scan, huffman_table, walk_scan
 
 _SOI, _EOI, _SOS, _DQT, _DHT, _DRI, _DNL = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xDC
 _RESTARTS = range(0xD0, 0xD8)
@@ -30,7 +34,7 @@ class _Component:
     quantiser: int
     blocks: tuple[int, int] = (0, 0)
     row_length: int = 0
-    seen: list[int] = field(default_factory=list)
+    seen: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
     missing: list[int | None] = field(default_factory=lambda: [None] * 64)
 
 
@@ -63,7 +67,7 @@ class _Walk:
     """One walk through a file; what segments define stays until the next defines it again."""
 
     def __init__(self, data: bytes) -> None:
-        self.data = data
+        self.data, self.bytes = data, np.frombuffer(data, np.uint8)
         self.frame: _Frame | None = None
         self.quantisers: dict[int, int] = {}
         self.tables: dict[int, HuffmanTable] = {}
@@ -127,7 +131,7 @@ class _Walk:
         while body:
             counts = body[1:17]
             end = 17 + sum(counts)
-            self.tables[body[0]] = HuffmanTable(counts, body[17:end])
+            self.tables[body[0]] = huffman_table(counts, body[17:end])
             body = body[end:]
 
     def _read_frame(self, marker: int, body: bytes) -> None:
@@ -148,7 +152,8 @@ class _Walk:
                 math.ceil(math.ceil(width * part.across / most_across) / 8),
             )
             part.row_length = units[1] * part.across
-            part.seen = [0] * (units[0] * part.down * part.row_length if progressive else 0)
+            blocks = units[0] * part.down * part.row_length if progressive else 0
+            part.seen = np.zeros(blocks, np.uint64)
         self.frame = _Frame(progressive, body[0], units, components)
 
     def _scan(self, body: bytes, position: int) -> int:
@@ -158,17 +163,16 @@ class _Walk:
         scan, units = self._prepare(body, self.frame)
         step = self.restart or units
         intervals = [range(units)[first : first + step] for first in range(0, units, step)]
-        pieces = []
+        bits, ends = np.empty(len(self.data) - position + PADDING, np.uint8), [0]
         for number in range(len(intervals)):
             if number:
                 marker, position = self._marker(position)
                 if marker != _RESTARTS[(number - 1) % 8]:
                     raise DataError(f"restart mark {number} of a scan is missing")
-            match = _MARKER.search(self.data, position)
-            end = len(self.data) if match is None else match.start()
-            pieces.append(self.data[position:end])
-            position = end
-        walk_scan(scan, pieces, intervals)
+            position, filled = unstuff(self.bytes, position, bits, ends[-1])
+            ends.append(filled)
+        bits[ends[-1] : ends[-1] + PADDING] = 0
+        walk_scan(scan, bits[: ends[-1] + PADDING], ends[1:], intervals)
         return position
 
     def _prepare(self, body: bytes, frame: _Frame) -> tuple[Scan, int]:

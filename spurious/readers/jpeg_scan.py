@@ -1,44 +1,39 @@
 """Walks the Huffman codes of JPEG scans, so that damage shows which decoders pass over.
 
 Only lengths, counts and places of coefficients are followed; no pixel is computed. Source: ITU-T
-T.81, F.2.2 (sequential) and G.1.2, G.2 (progressive).
+T.81, F.2.2 (sequential) and G.1.2, G.2 (progressive). The loops are in `jpeg_kernels`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spurious.errors import DataError
+from spurious.readers import jpeg_kernels as kernels
 
-_END_OF_BLOCK = 1000
-_NO_CODE = 100_000
-"""Added to the coefficient count in place of a run, so that one comparison per block finds both."""
-_BEYOND = 1 << 60
-_PADDING = 8192
+PADDING = 8192
 """Zero bytes behind the data, more than any unit can read, so that no read needs a bound."""
-_ZEROS = re.compile(rb"\x00{20,}")
+_ZEROS = bytes(20)
 """Flat areas compress to zero bytes as well, but not to coefficients made of nothing else.
 
 Intact textures reach 8 bytes (21 coefficients of -1 on end): 4 of 1,520 pictures of the dermoscopy
 phantom do, none has more.
 """
 
+_BEYOND = 1 << 60
+"""More than any sum of coefficients; a damaged header can state a precision of 136 bits."""
+
 
 class HuffmanTable:
-    """One table, as lookups by the next 16 bits."""
+    """One table, as lookups by the next 16 bits; see `huffman_table`."""
 
     def __init__(self, counts: bytes, symbols: bytes) -> None:
-        """Build the lookups from the 16 counts of code lengths and the symbols of a DHT segment.
-
-        Raises:
-            DataError: The counts are not those of a prefix code.
-        """
         codes = [length for length in range(1, 17) for _ in range(counts[length - 1])]
         spans = [1 << (16 - length) for length in codes]
         if not symbols or sum(spans) > 65536 or len(symbols) != len(codes):
@@ -48,47 +43,57 @@ class HuffmanTable:
         self._lengths = np.array([*codes, 0], np.int64)
         self._sizes = np.where(self._symbols < 0, 0, self._symbols & 15)
 
-    def _by_bits(self, by_code: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return (65536,) int64: a value of each code, by the 16 bits that begin with it."""
-        return np.repeat(by_code, self._repeats)
+    def _by_bits(self, by_code: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return (65536,) int32: a value of each code, by the 16 bits that begin with it."""
+        return np.repeat(by_code.astype(np.int32), self._repeats)
 
     @cached_property
-    def symbol(self) -> NDArray[np.int64]:
-        """(65536,) int64: the symbol, or -1 for a code that the table lacks."""
-        return self._by_bits(self._symbols)
+    def symbols_and_bits(self) -> NDArray[np.int32]:
+        """(65536,) int32: `bits of the code | symbol << 5`, or -1 for a code that it lacks."""
+        values = self._lengths | self._symbols << 5
+        return self._by_bits(np.where(self._symbols < 0, -1, values))
 
     @cached_property
-    def length(self) -> NDArray[np.int64]:
-        """(65536,) int64: bits of the code."""
-        return self._by_bits(self._lengths)
+    def coefficients(self) -> NDArray[np.int32]:
+        """(65536,) int32: `step | advance << 5` of every AC code of a sequential scan.
 
-    @cached_property
-    def step(self) -> NDArray[np.int64]:
-        """(65536,) int64: bits of the code and of the value behind it."""
-        return self._by_bits(self._lengths + self._sizes)
-
-    @cached_property
-    def differences(self) -> memoryview:
-        """Bits of every DC code with its value; beyond any file where the table lacks the code."""
-        bits = self._lengths + self._sizes
-        return self._by_bits(np.where(self._symbols < 0, _BEYOND, bits)).data
-
-    @cached_property
-    def coefficients(self) -> memoryview:
-        """`step | advance << 5` of every AC code of a sequential scan.
-
-        `advance` is the coefficients passed, or `_END_OF_BLOCK` or `_NO_CODE`.
+        `step` is the bits of the code and the value behind it; `advance` is the coefficients
+        passed, `END_OF_BLOCK` or `MISSING_CODE`.
         """
         run = self._symbols >> 4
-        advance = np.where(self._sizes > 0, run + 1, np.where(run == 15, 16, _NO_CODE))
-        advance = np.where(self._symbols == 0, _END_OF_BLOCK, advance)
-        advance = np.where(self._symbols < 0, _NO_CODE, advance)
-        return self._by_bits(self._lengths + self._sizes | advance << 5).data
+        missing = kernels.MISSING_CODE
+        advance = np.where(self._sizes > 0, run + 1, np.where(run == 15, 16, missing))
+        advance = np.where(self._symbols == 0, kernels.END_OF_BLOCK, advance)
+        advance = np.where(self._symbols < 0, missing, advance)
+        return self._by_bits(self._lengths + self._sizes | advance << 5)
+
+    @cached_property
+    def several(self) -> NDArray[np.uint16]:
+        """The same for several codes at once, see `jpeg_kernels.look_up_several`."""
+        return kernels.look_up_several(self.coefficients)
+
+    @cached_property
+    def short(self) -> NDArray[np.int16]:
+        """(2**SHORT_BITS,) int16: `symbols_and_bits` of the codes that fit, -1 for others."""
+        codes = self.symbols_and_bits[:: 1 << (16 - kernels.SHORT_BITS)]
+        return np.where((codes & 31) <= kernels.SHORT_BITS, codes, -1).astype(np.int16)
 
     @property
     def zeros_are_coefficients(self) -> bool:
         """Whether zero bits alone spell coefficients."""
-        return bool(self.symbol[0] & 15)
+        return bool(self._symbols[0] & 15)
+
+
+@lru_cache(maxsize=64)
+def huffman_table(counts: bytes, symbols: bytes) -> HuffmanTable:
+    """Build the lookups from the 16 counts of code lengths and the symbols of a DHT segment.
+
+    Most files have the tables of the standard, which are kept.
+
+    Raises:
+        DataError: The counts are not those of a prefix code.
+    """
+    return HuffmanTable(counts, symbols)
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,8 @@ class Part:
         row_length: Blocks in a row of `seen`.
         dc, ac: Its tables; None where the scan needs none.
         step: The quantiser of DC.
-        seen: Bit k of a block is set where its coefficient k is not zero; progressive only.
+        seen: (blocks,) uint64; bit k of a block is set where its coefficient k is not zero; empty
+            where the file is not progressive.
     """
 
     across: int
@@ -109,7 +115,7 @@ class Part:
     dc: HuffmanTable | None
     ac: HuffmanTable | None
     step: int
-    seen: list[int]
+    seen: NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -138,19 +144,6 @@ class Scan:
     deepest: int
 
 
-class _Bits:
-    """The 16 bits from every bit position on, of data between markers."""
-
-    def __init__(self, data: bytes) -> None:
-        padded = np.frombuffer(data + bytes(_PADDING + 2), np.uint8).astype(np.uint32)
-        triples = padded[:-2] << 16 | padded[1:-1] << 8 | padded[2:]
-        ahead = np.empty((len(triples), 8), np.uint16)
-        for offset in range(8):
-            ahead[:, offset] = (triples >> (8 - offset)).astype(np.uint16)
-        self.ahead: NDArray[np.uint16] = ahead.ravel()
-        self.view = self.ahead.data
-
-
 @dataclass(frozen=True)
 class _Interval:
     """Units between two markers, and where their bits begin and end."""
@@ -160,220 +153,117 @@ class _Interval:
     end: int
 
 
-def walk_scan(scan: Scan, stuffed: Sequence[bytes], units: Sequence[range]) -> None:
-    """Follow the compressed data of a scan; one entry of both sequences per restart interval.
+def walk_scan(
+    scan: Scan, bits: NDArray[np.uint8], ends: Sequence[int], units: Sequence[range]
+) -> None:
+    """Follow the compressed data of a scan.
+
+    Args:
+        scan: What its header says.
+        bits: (n,) uint8, the data of all restart intervals without stuffed zeros, then `PADDING`
+            zeros.
+        ends: The byte behind each interval's data.
+        units: Each interval's units.
 
     Raises:
         DataError: The data are not exactly those of the units; says how.
     """
-    pieces = [piece.replace(b"\xff\x00", b"\xff") for piece in stuffed]
-    data = b"".join(pieces)
-    if not scan.refines and _ZEROS.search(data):
+    if not scan.refines and bits[: ends[-1]].tobytes().find(_ZEROS) >= 0:
         tables = [part.ac for part in scan.parts if scan.last]
         if any(table is not None and table.zeros_are_coefficients for table in tables):
             raise DataError("its compressed data are overwritten with zeros")
-    ends = np.cumsum([8 * len(piece) for piece in pieces]).tolist()
-    intervals = [_Interval(*held) for held in zip(units, [0, *ends[:-1]], ends, strict=True)]
-    bits = _Bits(data)
-    if scan.first == 0:
-        _walk_from_dc(scan, bits, intervals)
-    else:
+    bounds = [8 * end for end in (0, *ends)]
+    intervals = [_Interval(*held) for held in zip(units, bounds[:-1], bounds[1:], strict=True)]
+    if scan.first:
+        _walk_band(scan, bits, intervals)
+    elif scan.refines:  # one bit a block
+        blocks = sum(part.across * part.down for part in scan.parts)
         for interval in intervals:
-            walk = _walk_refining if scan.refines else _walk_band
-            _check_end(interval, walk(scan, bits, interval))
+            _check_end(interval, interval.start + blocks * len(interval.units))
+    else:
+        _walk_from_dc(scan, bits, intervals)
 
 
 def _check_end(interval: _Interval, position: int) -> None:
     left = interval.end - position
     if left < 0:
-        raise _early(interval, interval.units.stop)
+        raise _early(interval, max(0, len(interval.units) - 1))
     if left >= 8:
         raise DataError(f"its compressed data have {left // 8} bytes more than its blocks")
 
 
-def _early(interval: _Interval, unit: int) -> DataError:
-    units = interval.units
-    return DataError(
-        f"its compressed data end early, after {max(0, unit - units.start - 1)} of {len(units)} "
-        "units"
-    )
+def _walk_from_dc(scan: Scan, bits: NDArray[np.uint8], intervals: Sequence[_Interval]) -> None:
+    """Follow a sequential scan, or the first of DC alone.
 
-
-def _walk_from_dc(scan: Scan, bits: _Bits, intervals: Sequence[_Interval]) -> None:
-    """Follow a sequential scan, or one of DC alone."""
-    starts: list[list[int]] = [[] for _ in scan.parts]
+    DC coefficients are sums of differences, which damage soon leads out of their range.
+    """
     blocks = [part.across * part.down for part in scan.parts]
+    pattern = np.repeat(np.arange(len(blocks)), blocks)
+    tables = _stack_tables(
+        tuple(part.dc for part in scan.parts),
+        tuple(part.ac for part in scan.parts) if scan.last else (),
+    )
+    # the largest level with ((level << shift) - 1) * step <= brightest
+    limits = [(scan.brightest // part.step + 1) >> scan.shift for part in scan.parts]
+    brightest = np.array([min(limit, _BEYOND) for limit in limits], np.int64)
+    is_too_bright = False
     for interval in intervals:
-        if scan.refines:  # one bit a block
-            position = interval.start + sum(blocks) * len(interval.units)
-        elif scan.last:
-            position = _walk_sequential(scan, bits, interval, starts)
-        else:
-            position = _walk_dc(scan, bits, interval, starts)
+        status, unit, position, beyond = kernels.walk_sequential(
+            bits, (interval.start, interval.end, len(interval.units)), pattern, tables,
+            (brightest, min(scan.deepest, 16)),
+        )  # fmt: skip
+        _check_status(interval, status, unit)
         _check_end(interval, position)
-    if not scan.refines:
-        for part, count, begins in zip(scan.parts, blocks, starts, strict=True):
-            per_interval = count * len(intervals[0].units)
-            _check_brightness(scan, part, bits, np.array(begins), per_interval)
-
-
-def _walk_sequential(scan: Scan, bits: _Bits, interval: _Interval, starts: list[list[int]]) -> int:
-    """Return the bit position behind the last block; `starts` gets those of all blocks."""
-    pattern = []
-    for begins, part in zip(starts, scan.parts, strict=True):
-        assert part.dc is not None
-        assert part.ac is not None
-        entry = (begins, part.dc.differences, part.ac.coefficients)
-        pattern += [entry] * (part.across * part.down)
-    ahead, position, end = bits.view, interval.start, interval.end
-    for unit in interval.units:
-        for begins, dc, ac in pattern:
-            begins.append(position)
-            position += dc[ahead[position]]
-            if position > end:
-                raise _no_code() if position >= _BEYOND else _early(interval, unit + 1)
-            count = 1
-            while count < 64:
-                code = ac[ahead[position]]
-                position += code & 31
-                count += code >> 5
-            if count != 64 and not _END_OF_BLOCK <= count < _NO_CODE:
-                if position > end:  # codes are read from behind the end
-                    raise _early(interval, unit + 1)
-                raise _no_code() if count >= _NO_CODE else _past_block()
-        if position > end:
-            raise _early(interval, unit + 1)
-    return position
-
-
-def _walk_dc(scan: Scan, bits: _Bits, interval: _Interval, starts: list[list[int]]) -> int:
-    """Return the bit position behind the last block; `starts` gets those of all blocks."""
-    pattern = []
-    for begins, part in zip(starts, scan.parts, strict=True):
-        assert part.dc is not None
-        pattern += [(begins, part.dc.differences)] * (part.across * part.down)
-    ahead, position, end = bits.view, interval.start, interval.end
-    for unit in interval.units:
-        for begins, dc in pattern:
-            begins.append(position)
-            position += dc[ahead[position]]
-            if position > end:
-                raise _no_code() if position >= _BEYOND else _early(interval, unit + 1)
-    return position
-
-
-def _check_brightness(
-    scan: Scan, part: Part, bits: _Bits, begins: NDArray[np.int64], per_interval: int
-) -> None:
-    """Raise DataError where DC coefficients, which are sums of differences, leave their range."""
-    assert part.dc is not None
-    codes = bits.ahead[begins]
-    sizes = part.dc.symbol[codes]
-    values = bits.ahead[begins + part.dc.length[codes]].astype(np.int64) >> (16 - sizes)
-    negative = (sizes > 0) & (values < 1 << np.maximum(sizes - 1, 0))
-    differences = np.where(negative, values - (1 << sizes) + 1, values)
-    sums = np.cumsum(differences)
-    before = (sums - differences)[::per_interval]  # a restart mark begins again at 0
-    levels = sums - np.repeat(before, per_interval)[: len(sums)]
-    brightness = (np.abs(levels << scan.shift) - 1) * part.step
-    if sizes.max() > scan.deepest or brightness.max() > scan.brightest:
+        is_too_bright |= beyond
+    if is_too_bright:
         raise DataError("its compressed data give a brightness that no picture has")
 
 
-def _blocks(scan: Scan, units: range) -> Iterator[tuple[int, int]]:
-    """Yield the units of a scan of one component with their places in `seen`."""
-    for unit in units:
-        row, column = divmod(unit, scan.units_across)
-        yield unit, row * scan.parts[0].row_length + column
+@lru_cache(maxsize=16)
+def _stack_tables(
+    dc: tuple[HuffmanTable | None, ...], ac: tuple[HuffmanTable | None, ...]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return the lookups of a scan's components, one row each, as the loops take them."""
+    of_dc = [table for table in dc if table is not None]
+    of_ac = [table for table in ac if table is not None]
+    return (
+        np.stack([table.symbols_and_bits for table in of_dc]),
+        np.stack([table.short for table in of_dc]),
+        _stack([table.coefficients for table in of_ac], np.int32),
+        _stack([table.several for table in of_ac], np.uint16),
+    )
 
 
-def _walk_band(scan: Scan, bits: _Bits, interval: _Interval) -> int:
-    """Follow the first scan of a band of AC coefficients (T.81 G.1.2.2)."""
+def _stack(lookups: Sequence[NDArray[Any]], dtype: type[np.integer[Any]]) -> NDArray[Any]:
+    return np.stack(lookups) if lookups else np.empty((0, 0), dtype)
+
+
+def _walk_band(scan: Scan, bits: NDArray[np.uint8], intervals: Sequence[_Interval]) -> None:
+    """Follow a scan of AC coefficients of one component, the first or one that refines."""
     part = scan.parts[0]
     assert part.ac is not None
-    symbols, steps = part.ac.symbol.data, part.ac.step.data
-    ahead, seen = bits.view, part.seen
-    position, skip = interval.start, 0
-    for unit, block in _blocks(scan, interval.units):
+    walk = kernels.walk_refining if scan.refines else kernels.walk_band
+    for interval in intervals:
+        status, unit, position, skip = walk(
+            bits, (interval.start, interval.end), (interval.units.start, interval.units.stop),
+            (scan.units_across, part.row_length), (scan.first, scan.last),
+            part.ac.symbols_and_bits, part.seen,
+        )  # fmt: skip
+        _check_status(interval, status, unit)
         if skip:
-            skip -= 1
-            continue
-        k = scan.first
-        while k <= scan.last:
-            code = ahead[position]
-            symbol = symbols[code]
-            run, size = symbol >> 4, symbol & 15
-            position += steps[code]
-            if position > interval.end:
-                raise _early(interval, unit + 1)
-            if symbol < 0:
-                raise _no_code()
-            if size:
-                k += run
-                if k > scan.last:
-                    raise _past_block()
-                seen[block] |= 1 << k
-                k += 1
-            elif run == 15:
-                k += 16
-            else:
-                skip = (1 << run) + (ahead[position] >> (16 - run)) - 1
-                position += run
-                break
-    _check_skip(skip)
-    return position
+            raise DataError(f"its compressed data skip {skip} blocks more than the scan has")
+        _check_end(interval, position)
 
 
-def _walk_refining(scan: Scan, bits: _Bits, interval: _Interval) -> int:
-    """Follow a scan that adds a bit to a band of AC coefficients (T.81 G.1.2.3)."""
-    part = scan.parts[0]
-    assert part.ac is not None
-    symbols, steps = part.ac.symbol.data, part.ac.step.data
-    ahead, seen, last = bits.view, part.seen, scan.last
-    position, skip, band = interval.start, 0, (2 << last) - 1
-    for unit, block in _blocks(scan, interval.units):
-        known, k = seen[block], scan.first
-        while not skip and k <= last:
-            code = ahead[position]
-            symbol = symbols[code]
-            run, size = symbol >> 4, symbol & 15
-            position += steps[code]
-            if position > interval.end:
-                raise _early(interval, unit + 1)
-            if symbol < 0 or size > 1:
-                raise _no_code()
-            if not size and run != 15:
-                skip = (1 << run) + (ahead[position] >> (16 - run))
-                position += run
-                break
-            while k <= last and (run or known >> k & 1):
-                if known >> k & 1:
-                    position += 1
-                else:
-                    run -= 1
-                k += 1
-            if size:
-                if k > last:
-                    raise _past_block()
-                seen[block] |= 1 << k
-            k += 1
-        if skip:
-            position += (known & band & -(1 << k)).bit_count()
-            skip -= 1
-        if position > interval.end:
-            raise _early(interval, unit + 1)
-    _check_skip(skip)
-    return position
+def _check_status(interval: _Interval, status: int, unit: int) -> None:
+    """Raise DataError for what a loop met at a unit of an interval."""
+    if status == kernels.EARLY:
+        raise _early(interval, unit)
+    if status == kernels.NO_CODE:
+        raise DataError("its compressed data hold a code that its Huffman table lacks")
+    if status == kernels.PAST_BLOCK:
+        raise DataError("its compressed data hold more than 64 coefficients of a block")
 
 
-def _check_skip(skip: int) -> None:
-    if skip:
-        raise DataError(f"its compressed data skip {skip} blocks more than the scan has")
-
-
-def _no_code() -> DataError:
-    return DataError("its compressed data hold a code that its Huffman table lacks")
-
-
-def _past_block() -> DataError:
-    return DataError("its compressed data hold more than 64 coefficients of a block")
+def _early(interval: _Interval, whole: int) -> DataError:
+    return DataError(f"its compressed data end early, after {whole} of {len(interval.units)} units")

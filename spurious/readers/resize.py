@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from spurious.data.specificity import find_box
 from spurious.errors import DataError
 
 
@@ -39,17 +40,37 @@ def shrink_mask(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.
     _refuse_enlarging(mask.shape, height, width)
     if mask.shape == (height, width):
         return mask
-    return _pool_rows(_pool_rows(mask, height).T, width).T
+    pooled = np.zeros((height, width), bool)
+    box = find_box(mask)
+    if box is not None:  # outside of it there is nothing to unite
+        rows, row_bounds = _cover(box[0], mask.shape[0], height)
+        columns, column_bounds = _cover(box[1], mask.shape[1], width)
+        first, last = column_bounds[0][0], column_bounds[1][-1]
+        across = _pool_rows(np.ascontiguousarray(mask[:, first:last]), *row_bounds)
+        pooled[rows, columns] = _pool_rows(across.T, *(b - first for b in column_bounds)).T
+    return pooled
 
 
-def _pool_rows(mask: NDArray[np.bool_], rows: int) -> NDArray[np.bool_]:
-    """Unite the input rows [floor(i n / m), ceil((i + 1) n / m)) of every output row i."""
-    n = mask.shape[0]
-    i = np.arange(rows)
-    bounds = np.stack([i * n // rows, -(-(i + 1) * n // rows)], axis=1).ravel()
-    # reduceat takes no bound past the end; an empty row there leaves the union as it is.
-    padded = np.concatenate([mask, np.zeros((1, mask.shape[1]), bool)])
-    return np.logical_or.reduceat(padded, bounds, axis=0)[::2]
+def _cover(
+    span: slice, n: int, m: int
+) -> tuple[slice, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Return the outputs i of m that a span of n inputs touches, with begins and ends of theirs.
+
+    The inputs of output i are [floor(i n / m), ceil((i + 1) n / m)).
+    """
+    outputs = slice(span.start * m // n, -(-span.stop * m // n))
+    i = np.arange(outputs.start, outputs.stop)
+    return outputs, (i * n // m, -(-(i + 1) * n // m))
+
+
+def _pool_rows(
+    mask: NDArray[np.bool_], begins: NDArray[np.int64], ends: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Unite the rows from each begin to its end."""
+    united = mask[begins]
+    for step in range(1, int((ends - begins).max())):  # a row that is united twice does no harm
+        united |= mask[np.minimum(begins + step, ends - 1)]
+    return united
 
 
 def _refuse_enlarging(shape: tuple[int, ...], height: int, width: int) -> None:

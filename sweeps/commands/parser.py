@@ -179,6 +179,12 @@ def _add_stage(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="decode everything, count it and name every problem; write nothing",
     )
+    parser.add_argument(
+        "--on-error",
+        choices=["stop", "skip"],
+        default="stop",
+        help="what bad images do: stop the staging, or stay out of the dataset; default: stop",
+    )
     _add_store(parser, "SWEEPS_STORE, else the embedded server")
     _add_keep_logs(parser)
 

@@ -86,6 +86,7 @@ def _put_files(store: Store, sweep: str, paths: Sequence[Path]) -> None:
 def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
     """Read everything that a report is computed from."""
     from sweeps.report.tables import PlannedTrial, Provenance, ReportInput
+    from sweeps.staging.bad_images import describe_staging
 
     facts = plan.facts
     if facts is None:
@@ -129,7 +130,7 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
         unverified=len(plan.unverified),
         readings=readings,
         margin=spec.select.margin,
-        notes=plan_notes(plan),
+        notes=[*describe_staging(manifest.provenance), *plan_notes(plan)],
     )
 
 

@@ -18,6 +18,7 @@ from sweeps.spec.model import GeneratorDataset, Spec
 
 if TYPE_CHECKING:
     from cluster.datasets.verify import DatasetDamage
+    from sweeps.staging.bad_images import OnError
     from sweeps.staging.sources import Staging
 
 _log = logging.getLogger(__name__)
@@ -32,12 +33,14 @@ class DatasetRequest:
         folder: Folder of the release; None for a generator.
         name: Name in the store; None is the kind.
         options: Options of the reader or generator.
+        on_error: Whether bad images stop the staging, or stay out of the dataset.
     """
 
     kind: str
     folder: Path | None
     name: str | None
     options: Mapping[str, Any]
+    on_error: OnError = "stop"
 
 
 def stage(
@@ -66,7 +69,7 @@ def stage(
         manifest = find_whole_dataset(store, name, staging.digest)
         if manifest is None:
             with ray_session(f"stage-{name}", keep_logs=keep_logs) as session:
-                manifest = stage_into(store, name, staging)
+                manifest = stage_into(store, name, staging, on_error=request.on_error)
             if keep_logs:
                 note(f"Ray's logs: {session.folder}/logs")
     if as_json:
@@ -75,6 +78,8 @@ def stage(
         print(f"staged {manifest.name}@{manifest.digest} in {store.url}")
         for split, counts in manifest.splits.items():
             print(f"  {split}: {counts.n} images, {counts.positives} positive")
+        if skipped := manifest.provenance.get("images_skipped"):
+            print(f"  left out: {skipped} images that cannot be staged")
     return 0
 
 
@@ -84,6 +89,7 @@ def summarize_manifest(manifest: Manifest, store_url: str) -> dict[str, Any]:
         "name": manifest.name,
         "digest": manifest.digest,
         "store": store_url,
+        "skipped": int(manifest.provenance.get("images_skipped", 0)),
         "splits": {
             split: {
                 "n": counts.n,
@@ -163,18 +169,35 @@ def _verify(store: Store, manifest: Manifest) -> DatasetDamage:
         return verify_dataset(store, manifest, progress)
 
 
-def stage_into(store: Store, name: str, staging: Staging, *, in_process: bool = False) -> Manifest:
-    """Stage with progress on standard error; needs a Ray session unless in this process."""
+def stage_into(
+    store: Store,
+    name: str,
+    staging: Staging,
+    *,
+    in_process: bool = False,
+    on_error: OnError = "stop",
+) -> Manifest:
+    """Stage with progress on standard error; needs a Ray session unless in this process.
+
+    Raises:
+        BadImages: where they are many, their full list is in a file that the message names.
+    """
     from sweeps.driver.progress import count_progress, make_console
+    from sweeps.staging.bad_images import BadImages, write_list
     from sweeps.staging.stage import stage
 
-    with count_progress(f"staging {name}", "images", make_console(), shows_end=True) as progress:
-        return stage(
-            store,
-            staging.source,
-            name,
-            digest=staging.digest,
-            options=staging.options,
-            progress=progress,
-            in_process=in_process,
-        )
+    try:
+        with count_progress(f"staging {name}", "images", make_console(), shows_end=True) as bar:
+            return stage(
+                store,
+                staging.source,
+                name,
+                digest=staging.digest,
+                options=staging.options,
+                progress=bar,
+                in_process=in_process,
+                on_error=on_error,
+            )
+    except BadImages as error:
+        path = write_list(name, error.bad)
+        raise error if path is None else BadImages(f"{error}\n  all: {path}", error.bad) from error

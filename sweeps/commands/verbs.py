@@ -57,13 +57,15 @@ VERBS: Sequence[Verb] = (
         "sweeps stage siim-acr siim-acr-release --set image_size=512",
         "Reads a release in its original folders, scales its images and writes them to the store "
         "as shards with a manifest. A generator takes no folder; sweeps stage their generators "
-        "themselves. `stage weights` stores a weights file, the one of an installed package "
+        "themselves. A staging that was stopped or killed continues where it was, with the same "
+        "command. `stage weights` stores a weights file, the one of an installed package "
         "(package:NAME) or the weights of hub:NAME, under the SHA-256 that a sweep's YAML names, "
         "and says which architectures they fit; what fits none is refused.",
         {
             "name": "name of the dataset in the store",
             "digest": "digest of this version of the dataset",
             **_STORE,
+            "skipped": "images that were left out with --on-error skip",
             "splits": "by split: images (n), positives, abnormalities",
             "sha256": "of `stage weights` instead of name, digest and splits",
             "fits": "of `stage weights`: encoders and timm:NAME that can begin from them",

@@ -110,32 +110,65 @@ def count_progress(
 ) -> Iterator[Callable[[int, int], None]]:
     """A callback of units done and their total, shown as a bar or, in long work, as lines.
 
+    Both have the rate and the time left, by what was done since the first call: what is done then
+    was done by an earlier run.
+
     Args:
         text: What is done, e.g. `staging films`.
         unit: What is counted, e.g. `images`.
         console: Where to.
         shows_end: Print a line at the end also of work that took no time.
     """
+    rate = Rate()
     if console.is_terminal:
         with Progress(
             TextColumn(text),
             BarColumn(),
             MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
             console=console,
         ) as bar:
-            shown = bar.add_task(text, total=None)
-            yield lambda done, total: bar.update(shown, completed=done, total=total)
+            shown = bar.add_task(text, total=None, rate="")
+            yield lambda done, total: bar.update(
+                shown, completed=done, total=total, rate=rate.describe(done, total, unit)
+            )
         return
     last = [time.monotonic() if not shows_end else 0.0]
 
     def line(done: int, total: int) -> None:
+        described = rate.describe(done, total, unit)
         is_end = shows_end and done == total
         if is_end or time.monotonic() - last[0] > _HEARTBEAT_S:
             last[0] = time.monotonic()
-            console.print(f"{text}: {done} of {total} {unit}", highlight=False)
+            console.print(
+                f"{text}: {done} of {total} {unit}" + (f", {described}" if described else ""),
+                highlight=False,
+            )
 
     yield line
+
+
+class Rate:
+    """Units a second since the first call."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, int] | None = None
+
+    def describe(self, done: int, total: int, unit: str) -> str:
+        """Return e.g. `412 images/s, 1:05 left`; empty before anything was done."""
+        now = time.monotonic()
+        began, before = self._first = self._first or (now, done)
+        if done <= before or now <= began:
+            return ""
+        rate = (done - before) / (now - began)
+        text = f"{rate:.0f} {unit}/s" if rate >= 10 else f"{rate:.1f} {unit}/s"
+        if done >= total:
+            return text
+        minutes, seconds = divmod(round((total - done) / rate), 60)
+        hours, minutes = divmod(minutes, 60)
+        clock = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+        return f"{text}, {clock} left"
 
 
 def make_console() -> Console:

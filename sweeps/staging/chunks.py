@@ -1,46 +1,68 @@
-"""What one staging task does: load a chunk's records and write them as shards."""
+"""What one loading task does: decode a chunk of images, and name those that cannot be staged."""
 
 from __future__ import annotations
 
+import ctypes
 import logging
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from cluster.datasets.shards import StagedShard, write_shards
-from cluster.stores.base import Store
+from spurious.data.near_duplicates import SIDE, hash_image
 from spurious.data.records import Record, RecordSource
 from spurious.errors import DataError
 
+_TRIM_THRESHOLD, _TOP_PAD = -1, -2  # of <malloc.h>
+_KEPT_BYTES = 64 * 2**20
+
 
 @dataclass(frozen=True)
-class StagedChunk:
+class LoadedChunk:
     """The outcome of a chunk.
 
     Attributes:
-        shards: What was written.
-        problems: A message for each bad image.
-        images: How many the chunk had.
+        records: Of the images that are good, in the order of their ids.
+        bad: Why each other one cannot be staged, by id.
         warnings: What readers logged, which a worker's own log would hide.
+        hashes: What near copies are found by, by id, see `hash_image`.
     """
 
-    shards: list[StagedShard]
-    problems: list[str]
-    images: int
-    warnings: list[str]
+    records: Sequence[Record]
+    bad: Mapping[str, str]
+    warnings: Sequence[str]
+    hashes: Mapping[str, bytes]
 
 
-def stage_chunk(store: Store, source: RecordSource, name: str, ids: Sequence[str]) -> StagedChunk:
-    """Write a chunk's records; bad ones are named and left out, so that one pass names them all.
-
-    Raises:
-        ClusterError: the store failed.
-    """
-    problems: list[str] = []
+def load_chunk(source: RecordSource, ids: Sequence[str]) -> LoadedChunk:
+    """Load a chunk's records; bad images are left out and named, so that one pass names all."""
+    records: list[Record] = []
+    bad: dict[str, str] = {}
     with collect_warnings() as warnings:
-        records = _good(source, ids, problems)
-        shards = write_shards(store, name, records, source.attribute_names, partial=source.partial)
-    return StagedChunk(shards, problems, len(ids), warnings)
+        for sample_id in ids:
+            try:
+                records.append(source.load(sample_id))
+            except DataError as error:
+                bad[sample_id] = str(error)
+    hashes = {r.sample_id: hash_image(r.image) for r in records if _is_picture(r)}
+    return LoadedChunk(records, bad, warnings, hashes)
+
+
+def _is_picture(record: Record) -> bool:
+    """Return whether an image is large enough to be known by its hash."""
+    image = record.image
+    return image.ndim == 3 and image.size > 0 and min(image.shape[:2]) > SIDE
+
+
+def keep_freed_memory() -> None:
+    """Make this process keep 64 MiB that it freed, for the next image.
+
+    The C library gives every image's pixels back to the system and asks for them again, page by
+    page, which takes as long as decoding a JPEG. Only glibc has the switch.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(_TOP_PAD, _KEPT_BYTES)
+        libc.mallopt(_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
 
 
 @contextmanager
@@ -57,13 +79,3 @@ def collect_warnings() -> Iterator[list[str]]:
     finally:
         logger.removeHandler(handler)
         logger.propagate = propagates
-
-
-def _good(source: RecordSource, ids: Sequence[str], problems: list[str]) -> Iterator[Record]:
-    for sample_id in ids:
-        try:
-            record = source.load(sample_id)
-        except DataError as error:
-            problems.append(str(error))
-            continue
-        yield record

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +106,10 @@ class Isic(FolderReader[IsicOptions, IsicIndex]):
             attributes=row.artefacts,
             outline=measure_outline(mask),
         )
+
+    def image_files(self, sample_id: str) -> Sequence[Path]:
+        """Return the picture and the mask."""
+        return (self.image_path(sample_id), self.contents.masks[sample_id])
 
     def read_index(self, issues: ReaderIssues) -> IsicIndex:
         """Join pictures, masks and the tables of one trap split."""

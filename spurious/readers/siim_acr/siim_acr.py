@@ -181,7 +181,7 @@ class SiimAcr(FolderReader[SiimAcrOptions, SiimIndex]):
     def _mask(self, sample_id: str, film: Film) -> NDArray[np.bool_]:
         """Union of the image's rows at native size, (H, W) bool."""
         height, width = film.pixels.shape
-        union = np.zeros((height, width), bool)
+        union: NDArray[np.bool_] | None = None
         for row in self.contents.masks[sample_id]:
             where = f"{self.contents.mask_table} line {row.line}"
             try:
@@ -192,5 +192,5 @@ class SiimAcr(FolderReader[SiimAcrOptions, SiimIndex]):
                 logger.warning(
                     "%s: last run goes %d pixels past image %s; clipped", where, excess, sample_id
                 )
-            union |= mask
-        return union
+            union = mask if union is None else union | mask
+        return np.zeros((height, width), bool) if union is None else union

@@ -105,7 +105,7 @@ class SweepJob(Job):
 class StageJob(Job):
     """`sweeps stage`, of a generator or of a release's folder."""
 
-    worker = "ray::_stage_chunk"
+    worker = "ray::_stage_"
 
     def __init__(self, name: str, arguments: tuple[str, ...], folder: Path | None = None) -> None:
         self.name, self.arguments, self.folder = name, arguments, folder

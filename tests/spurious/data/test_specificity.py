@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from spurious.config.datasets import GaussianSquares
 from spurious.config.options import Specificity
-from spurious.data.specificity import boxes, count_components, dilate, supervision_target
+from spurious.data.specificity import boxes, count_components, dilate, find_box, supervision_target
 from spurious.errors import ConfigError
 from spurious.generators.gaussian_squares import region
 
@@ -49,6 +50,22 @@ def test_boxes_per_component_and_per_image() -> None:
     assert count_components(mask) == 2
     assert (boxes(mask) == (block(0, 0, 4, 4) | block(10, 20, 1, 3))).all()
     assert (boxes(mask, per="image") == block(0, 0, 11, 23)).all()
+
+
+@given(MASKS, st.integers(0, 3), st.integers(0, 3))
+def test_components_are_those_of_the_whole_mask(
+    mask: NDArray[np.bool_], before: int, behind: int
+) -> None:
+    """Only the box around a mask is labelled: an empty border, or none, changes no count."""
+    framed = np.pad(mask, (before, behind))
+    expected = ndimage.label(framed, structure=np.ones((3, 3)))[1]
+    assert count_components(framed) == count_components(mask) == expected
+    box = find_box(framed)
+    assert (box is None) == (not mask.any())
+    if box is not None:
+        rows, columns = np.nonzero(framed)
+        edges = [rows.min(), rows.max() + 1, columns.min(), columns.max() + 1]
+        assert [box[0].start, box[0].stop, box[1].start, box[1].stop] == edges
 
 
 def test_shapes_against_their_boxes() -> None:

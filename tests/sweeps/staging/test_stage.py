@@ -16,7 +16,7 @@ import ray
 from ray_here import RayHere
 from tiny_sweeps import made_place, read_json, stage_here, tiny
 
-from cluster.datasets.keys import image_counts_key
+from cluster.datasets.keys import image_counts_key, shard_key
 from cluster.datasets.manifest import find_manifest
 from cluster.errors import ClusterError
 from cluster.stores.base import Store
@@ -32,7 +32,9 @@ from sweeps.commands.stage import DatasetRequest, ensure_staged, find_whole_data
 from sweeps.commands.stage import stage as stage_verb
 from sweeps.plan.facts import plan_on
 from sweeps.spec.model import GeneratorDataset
+from sweeps.staging import parts as parts_of
 from sweeps.staging import stage as staging
+from sweeps.staging.bad_images import BadImages
 from sweeps.staging.sources import generator_staging
 
 SMALL = {"n_train": 24, "n_val": 12, "n_test": 12, "size": 128, "prevalence": 0.5}
@@ -122,7 +124,7 @@ def test_the_digest_does_not_depend_on_the_number_of_tasks(
     source = SiimAcr(release, SiimAcrOptions(image_size=64))
     whole = staging.stage(folder_store, source, "siim-acr")
     before = contents(folder_store)
-    monkeypatch.setattr(staging, "CHUNK_BYTES", 20 * 64 * 64)
+    monkeypatch.setattr(parts_of, "PART_BYTES", 20 * 64 * 64)
     parts = staging.stage(FolderStore(Path(folder_store.url) / "other"), source, "siim-acr")
     assert len(whole.shards) == 1
     assert len(parts.shards) == 3
@@ -138,9 +140,10 @@ def test_bad_images_are_told_at_once_and_nothing_is_staged(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Every bad file is named in one error; no manifest and no new shard, good ones stay.
+    """Every bad file is named in one error; no manifest, and of shards only those of whole parts.
 
-    What workers warn of is logged here.
+    What workers warn of is logged here. With the files restored, the next run loads the parts that
+    had bad ones, and leaves no trace of the journal.
     """
     release = tmp_path / "release"
     write_siim_acr(release, ChestPhantom(**{**SMALL, "n_train": 8}))
@@ -155,15 +158,30 @@ def test_bad_images_are_told_at_once_and_nothing_is_staged(
     doubtful["PixelData"].VR = "OW"
     doubtful.save_as(films[5])
     bad = [films[0], films[9], films[-1]]
+    whole = [film.read_bytes() for film in bad]
     bad[0].write_bytes(b"no DICOM at all")
     for film in bad[1:]:
         film.write_bytes(film.read_bytes()[:-3000])
-    monkeypatch.setattr(staging, "CHUNK_BYTES", 10 * 64 * 64)  # some tasks have no bad file
-    with pytest.raises(DataError, match="3 of 32 images cannot be staged; nothing") as caught:
+    monkeypatch.setattr(parts_of, "PART_BYTES", 10 * 64 * 64)  # some parts have no bad file
+    with pytest.raises(BadImages, match=r"3 of 32 images cannot be staged; restore") as caught:
         staging.stage(folder_store, source, "siim-acr")
     assert [film.name in str(caught.value) for film in bad] == [True] * 3
+    assert set(caught.value.bad) == {film.stem for film in bad}
     assert f"{films[5].name}: 16 stored bits hold values to 4095 only" in caplog.text
-    assert contents(folder_store) == before
+    left = contents(folder_store)
+    kept = {key for key in left.keys() - before.keys() if "/shards/" in key}
+    entries = {key for key in left.keys() - before.keys() if "/parts/" in key}
+    assert left.keys() == before.keys() | kept | entries
+    assert len(kept) == len(entries) >= 1
+    for film, data in zip(bad, whole, strict=True):
+        film.write_bytes(data)
+    caplog.clear()
+    manifest = staging.stage(folder_store, source, "siim-acr")
+    assert " of 32 images of 'siim-acr' were staged before: continuing" in caplog.text
+    assert {shard_key("siim-acr", shard.sha256) for shard in manifest.shards} >= kept
+    assert not list(folder_store.list("datasets/siim-acr/parts/"))
+    other = FolderStore(tmp_path / "other")
+    assert staging.stage(other, source, "siim-acr").digest == manifest.digest
 
 
 class Empty:
