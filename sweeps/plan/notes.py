@@ -49,11 +49,19 @@ def _drawn_in_part(plan: Plan) -> Iterator[str]:
         positives, negatives = facts.count_carrying("train", used[0])
         val_positives, _ = facts.count_carrying("val", used[0])
         n, all_val = facts.counts["train"]["n"], facts.counts["val"]["positives"]
+        used_for = (
+            f"and validation loss and Dice use {what} that are drawn alone: {val_positives:,} of "
+            f"{all_val:,} positive validation images have them"
+        )
+        if not val_positives:
+            used_for = (
+                f"and none of {all_val:,} positive validation images has any, so that keep: auto "
+                "chooses epochs by AUROC there instead of Dice"
+            )
         yield (
             f"{what}: drawn on {positives + negatives:,} of {n:,} training images ({positives:,} "
             f"positive, {negatives:,} negative). Budgets are drawn from these first, at every "
-            f"specificity alike, and validation loss and Dice use {what} that are drawn alone: "
-            f"{val_positives:,} of {all_val:,} positive validation images have them"
+            f"specificity alike, {used_for}"
         )
 
 

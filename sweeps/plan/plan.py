@@ -74,6 +74,10 @@ class DatasetFacts:
         what = "boxes" if kind == "box" else "masks"
         return of[f"{what}_y1"], of[f"{what}_y0"]
 
+    def has_drawn_validation(self, kind: SupervisionKind) -> bool:
+        """Return whether Dice can be measured: false only where nobody drew on validation."""
+        return not self.is_partial or self.count_carrying("val", kind)[0] > 0
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -178,8 +182,8 @@ def _is_float(facts: DatasetFacts) -> bool:
     return facts.dtype is not None and facts.dtype.startswith("float")
 
 
-def fit_config(spec: Spec, cell: Cell, seed: int) -> FitConfig:
-    """Return the fully resolved configuration of one trial."""
+def fit_config(spec: Spec, cell: Cell, seed: int, facts: DatasetFacts | None = None) -> FitConfig:
+    """Return the fully resolved configuration of one trial on a dataset, where it is known."""
     model_name, model = spec.model_for(cell.specificity)
     return FitConfig(
         specificity=cell.specificity,
@@ -189,7 +193,11 @@ def fit_config(spec: Spec, cell: Cell, seed: int) -> FitConfig:
         model_name=model_name,
         model=model,
         readout=spec.readout_for(cell.specificity),
-        train=spec.train_for(cell.specificity, cell.method.name),
+        train=spec.train_for(
+            cell.specificity,
+            cell.method.name,
+            can_measure_dice=facts is None or facts.has_drawn_validation(cell.specificity.kind),
+        ),
         seed=seed,
         rest=spec.rest_for(cell.specificity, cell.budget, cell.method),
         negatives=spec.negatives_for(cell.specificity),
@@ -260,7 +268,7 @@ def _older(
 
 
 def _trial(spec: Spec, cell: Cell, seed: int, facts: DatasetFacts) -> Trial:
-    config = fit_config(spec, cell, seed)
+    config = fit_config(spec, cell, seed, facts)
     number = trial_id(config, facts.digest, facts.training_images)
     return Trial(number, cell, config, facts.name, facts.digest)
 

@@ -41,7 +41,7 @@ def cell_price(spec: Spec, cell: Cell, facts: DatasetFacts | None) -> CellPrice 
     """Price a cell's trials; None before its dataset is staged."""
     if facts is None or facts.counts is None:
         return None
-    configs = [fit_config(spec, cell, seed) for seed in spec.axes.seed]
+    configs = [fit_config(spec, cell, seed, facts) for seed in spec.axes.seed]
     images = facts.images
     if images is not None:
         each = [_cost(spec, config, count_annotations(images, config)) for config in configs]

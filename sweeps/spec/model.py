@@ -122,9 +122,11 @@ class Spec:
             for images in self.axes.budget
         )
 
-    def train_for(self, specificity: Specificity, method_name: str) -> Train:
-        """Training options of a cell: method over specificity over base, `keep` resolved."""
-        return train_for(self.train, specificity, method_name)
+    def train_for(
+        self, specificity: Specificity, method_name: str, *, can_measure_dice: bool = True
+    ) -> Train:
+        """Return a cell's training options, see `sweeps.spec.rules.train_for`."""
+        return train_for(self.train, specificity, method_name, can_measure_dice=can_measure_dice)
 
     def model_for(self, specificity: Specificity) -> tuple[str, Any]:
         """Return name and options of the model that a specificity trains."""

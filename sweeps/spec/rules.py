@@ -22,8 +22,14 @@ from sweeps.spec.values import (
 )
 
 
-def train_for(training: Training, specificity: Specificity, method: str) -> Train:
-    """Training options of a cell: method over specificity over base, `keep` resolved."""
+def train_for(
+    training: Training, specificity: Specificity, method: str, *, can_measure_dice: bool = True
+) -> Train:
+    """Return a cell's training options: method over specificity over base, `keep` resolved.
+
+    `auto` is the best Dice on validation, and the best AUROC where there are no pixels to compare:
+    for labels, and where nobody drew on the validation images.
+    """
     changes = {
         **dict(dict(training.per_specificity).get(specificity.kind, ())),
         **dict(dict(training.per_method).get(method, ())),
@@ -31,7 +37,8 @@ def train_for(training: Training, specificity: Specificity, method: str) -> Trai
     resolved = dataclasses.replace(training.base, **changes)
     if resolved.keep != "auto":
         return resolved
-    metric = "auroc" if specificity.kind == "label" else "dice"
+    has_pixels = specificity.kind != "label" and can_measure_dice
+    metric = "dice" if has_pixels else "auroc"
     return dataclasses.replace(resolved, keep=f"best val.{metric}")
 
 

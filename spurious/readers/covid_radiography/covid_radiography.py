@@ -127,8 +127,8 @@ class CovidRadiography(FolderReader[CovidRadiographyOptions, CovidIndex]):
         return (label, *(int(value is True) for value in self._attributes(source).values()))
 
     def _check_source(self, sources: Mapping[str, str], issues: ReaderIssues) -> None:
-        wanted = self.options.source.casefold()
-        if wanted and not any(wanted in url.casefold() for url in sources.values()):
+        requested = self.options.source.casefold()
+        if requested and not any(requested in url.casefold() for url in sources.values()):
             urls = sorted(set(sources.values()))[:5]
             issues.add(
                 f"source: no film's URL contains '{self.options.source}'; expected a part of one "

@@ -38,8 +38,8 @@ def list_slices(
         axis: 0 sagittal, 1 coronal, 2 axial.
         min_voxels: Fewest voxels of a positive slice.
     """
-    others = tuple(other for other in range(3) if other != axis)
-    counts = np.count_nonzero(labels, axis=others)
+    remaining = tuple(other for other in range(3) if other != axis)
+    counts = np.count_nonzero(labels, axis=remaining)
     return {
         f"{volume}_{'xyz'[axis]}{position:04d}": Slice(volume, position, int(count > 0))
         for position, count in enumerate(counts.tolist())
