@@ -1,7 +1,8 @@
-"""Reading data: what staging costs beyond decoding. One table, in Markdown.
+"""Reading data beside its peers: staging, loading, memory. Tables in Markdown.
 
 make bench-data        # or, with a selection:
-.venv/bin/python tests/benchmarks/data [--images 800] [--processes 2] [--rounds 3]
+.venv/bin/python tests/benchmarks/data [--only staging loading memory] [--images 800] [--rounds 3]
+    [--epochs 3] [--scale 1] [--folder FOLDER]
 """
 
 from __future__ import annotations
@@ -10,22 +11,36 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import loading
+import memory
 import staging
+
+PARTS = ("staging", "loading", "memory")
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print the tables of each part as soon as it ends."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=800)
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--images", type=int, default=800, help="films that are staged")
+    parser.add_argument("--processes", type=int, default=2, help="of staging and bare decoding")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="where written films are kept")
+    parser.add_argument("--epochs", type=int, default=3, help="of loading, after the first")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the images that are loaded")
+    parser.add_argument("--folder", type=Path, help="keeps written films and the peers' packages")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-data-") as scratch:
         folder = options.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        lines = staging.run(folder, options.images, options.processes, options.rounds)
-    print("\n" + "\n".join(lines))
+        for part in options.only:
+            if part == "staging":
+                lines = staging.run(folder, options.images, options.processes, options.rounds)
+            elif part == "loading":
+                lines = loading.run(folder, options.rounds, options.epochs, options.scale)
+            else:
+                with tempfile.TemporaryDirectory(dir=folder) as home:
+                    lines = memory.run(Path(home), max(64, int(1500 * options.scale)))
+            print("\n" + "\n".join(lines), flush=True)
 
 
 if __name__ == "__main__":

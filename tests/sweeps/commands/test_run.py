@@ -40,7 +40,7 @@ LONG = "train.per_specificity={mask: {epochs: 120}}"
 
 OUR_LINE = re.compile(
     r"Ray dashboard: http://127\.0\.0\.1:\d+( \(token in \S+\))?"
-    r"|staging gaussian-squares: \d+ of 100 images"
+    r"|staging gaussian-squares: \d+ of 100 images(, [\d,.]+ images/s)?(, [\d:]+ left)?"
     r"|sweep 'tiny': 4 trials, \d done, \d to run, \d at once"
     r"|sweep 'tiny': \d trials finished"
     r"|sweep 'tiny': all 4 trials have a result; nothing to run"
