@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from spurious.data.buffers import Buffers
 from spurious.data.inputs import normalise_on
 
 
@@ -50,13 +51,14 @@ class StoredBatch:
     A GPU is sent a quarter of the bytes, and nothing is converted before it is needed.
 
     Attributes:
-        images: (B, H, W, C) in the dataset's dtype; pinned where a GPU trains.
+        images: (B, H, W, C) in the dataset's dtype, or augmented float32; pinned for a GPU.
         pixels: (B, H, W) bool targets; None where the targets are labels.
         labels: (B,) int64: labels, or the classes of the pixels.
         positions: (B,) int64, where the images stand in their `TrainingSet`.
         normalise: `unit` or `imagenet`.
         rest: As in `Batch`.
         second: As in `Batch`.
+        scaled: Whether images are floats that were scaled from integers to [0, 1].
     """
 
     images: torch.Tensor
@@ -66,6 +68,7 @@ class StoredBatch:
     normalise: str
     rest: Batch | StoredBatch | None = None
     second: torch.Tensor | None = None
+    scaled: bool = False
 
     def __len__(self) -> int:
         return len(self.images)
@@ -73,7 +76,7 @@ class StoredBatch:
     @property
     def x(self) -> torch.Tensor:
         """(B, C, H, W) float32 on the CPU."""
-        return normalise_on(self.images, self.normalise)
+        return normalise_on(self.images, self.normalise, scaled=self.scaled)
 
     @property
     def targets(self) -> torch.Tensor:
@@ -83,7 +86,8 @@ class StoredBatch:
     def to(self, device: torch.device, memory_format: torch.memory_format) -> Batch:
         """Return images and targets converted on a device, images in a memory format."""
         stored = self.images.to(device, non_blocking=True)
-        x = normalise_on(stored, self.normalise).to(memory_format=memory_format)
+        x = normalise_on(stored, self.normalise, scaled=self.scaled)
+        x = x.to(memory_format=memory_format)
         pixels = None if self.pixels is None else self.pixels.to(device, non_blocking=True)
         targets = _targets_of(pixels, self.labels.to(device, non_blocking=True))
         return Batch(x, targets, self.positions, *_companions_to(self, device, memory_format))
@@ -102,18 +106,39 @@ def _companions_to(
     return None if rest is None else rest.to(device, memory_format), second
 
 
-def gather_rows(
-    array: NDArray[np.generic], rows: NDArray[np.int64], *, pinned: bool = False
+def empty_batch(
+    shape: tuple[int, ...], dtype: DTypeLike, buffers: Buffers, *, pinned: bool = False
 ) -> torch.Tensor:
-    """Copy rows of a memory-mapped array into a new tensor, (N, ...) to (B, ...).
+    """Return a tensor of any content to write a batch into.
+
+    Args:
+        shape: Of the batch.
+        dtype: Of a dtype that torch has.
+        buffers: Gives memory that is used again.
+        pinned: In page-locked memory instead, from which a GPU copies beside the CPU's work.
+    """
+    if pinned:
+        of_torch = torch.from_numpy(np.empty(0, dtype)).dtype
+        return torch.empty(shape, dtype=of_torch, pin_memory=True)
+    return torch.from_numpy(buffers.take(shape, dtype))
+
+
+def gather_rows(
+    array: NDArray[np.generic],
+    rows: NDArray[np.int64],
+    buffers: Buffers,
+    *,
+    pinned: bool = False,
+) -> torch.Tensor:
+    """Copy rows of a memory-mapped array into a tensor, (N, ...) to (B, ...).
 
     Args:
         array: Of a dtype that torch has.
         rows: (B,) row numbers, each in range.
-        pinned: Into page-locked memory, from which a GPU copies beside the CPU's work.
+        buffers: Gives memory that is used again.
+        pinned: See `empty_batch`.
     """
-    dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
-    batch = torch.empty((len(rows), *array.shape[1:]), dtype=dtype, pin_memory=pinned)
+    batch = empty_batch((len(rows), *array.shape[1:]), array.dtype, buffers, pinned=pinned)
     # `clip` never clips here: the other modes copy twice where `out` is given
     np.take(array, rows, axis=0, out=batch.numpy(), mode="clip")
     return batch

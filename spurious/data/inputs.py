@@ -40,22 +40,28 @@ def normalise_images(images: NDArray[Any], normalise: str) -> torch.Tensor:
     return normalise_on(torch.from_numpy(np.array(images)), normalise)
 
 
-def normalise_on(images: torch.Tensor, normalise: str) -> torch.Tensor:
-    """Convert stored images where they are, (B, H, W, C) to (B, C, H, W) float32.
+def normalise_on(images: torch.Tensor, normalise: str, *, scaled: bool = False) -> torch.Tensor:
+    """Convert stored images where they are, (B, H, W, C) to a new (B, C, H, W) float32.
 
     The same operations as `scale` and `standardise`, in the same order, so that every value has
     the same bits; divisors are tensors, since CUDA multiplies by the inverse of a plain number.
+
+    Args:
+        images: Integers, or floats, which are left alone unless they are `scaled`.
+        normalise: `unit` or `imagenet`.
+        scaled: These floats are integer images that were scaled to [0, 1] already.
     """
     planes = images.permute(0, 3, 1, 2)
-    values = planes.to(torch.float32, memory_format=torch.contiguous_format)
-    if images.dtype.is_floating_point:
+    values = torch.empty(planes.shape, dtype=torch.float32, device=images.device).copy_(planes)
+    if images.dtype.is_floating_point and not scaled:
         return values
-    top = torch.tensor(float(torch.iinfo(images.dtype).max), device=images.device)
+    if not scaled:
+        values.div_(torch.tensor(float(torch.iinfo(images.dtype).max), device=images.device))
     mean, deviation = (
         torch.from_numpy(part).to(images.device)[:, None, None]
         for part in _constants(normalise, images.shape[-1])
     )
-    return values.div_(top).sub_(mean).div_(deviation)
+    return values.sub_(mean).div_(deviation)
 
 
 def standardise(values: NDArray[np.float32], normalise: str) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spurious.data.batches import Batch, StoredBatch
+from spurious.data.batches import StoredBatch
 from spurious.data.randomness import generator
 from spurious.data.training_set import TrainingSet
 
@@ -78,7 +78,7 @@ class BatchSampler:
         self.sampler = sampler or shuffle_once(len(images))
         self.rest, self.two_views = rest, two_views
 
-    def epoch(self, epoch: int) -> tuple[list[int], Iterator[Batch | StoredBatch]]:
+    def epoch(self, epoch: int) -> tuple[list[int], Iterator[StoredBatch]]:
         """Sizes of an epoch's batches, and the batches."""
         order = self.sampler(generator("order", self.seed, epoch))
         cut = list(in_batches(order, self.batch_size))
@@ -90,10 +90,10 @@ class BatchSampler:
     def _accompanied(
         self,
         rest: TrainingSet,
-        batches: Iterator[Batch | StoredBatch],
+        batches: Iterator[StoredBatch],
         cut: Sequence[NDArray[np.int64]],
         epoch: int,
-    ) -> Iterator[Batch | StoredBatch]:
+    ) -> Iterator[StoredBatch]:
         n_rows = sum(len(positions) for positions in cut)
         rng = generator("rest", self.seed, epoch)
         rounds = -(-n_rows // len(rest))
@@ -108,7 +108,7 @@ class BatchSampler:
 
 
 def _in_two_views(
-    first: Iterator[Batch | StoredBatch], second: Iterator[Batch | StoredBatch]
-) -> Iterator[Batch | StoredBatch]:
+    first: Iterator[StoredBatch], second: Iterator[StoredBatch]
+) -> Iterator[StoredBatch]:
     for batch, other in zip(first, second, strict=True):
         yield replace(batch, second=other.x)

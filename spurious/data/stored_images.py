@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from spurious.data.batches import StoredBatch, gather_rows
+from spurious.data.buffers import Buffers
 from spurious.data.inputs import PackedTargets
 from spurious.data.read_ahead import read_ahead
 
@@ -29,6 +30,7 @@ class StoredImages:
         targets: Pixel targets of the rows; None where labels are the targets.
         normalise: `unit` or `imagenet`.
         pinned: Batches in page-locked memory, for a GPU.
+        buffers: Memory of batches.
     """
 
     images: NDArray[Any]
@@ -37,6 +39,7 @@ class StoredImages:
     targets: PackedTargets | None
     normalise: str
     pinned: bool = False
+    buffers: Buffers = field(default_factory=Buffers, compare=False)
 
     def read(self, order: Sequence[NDArray[np.int64]]) -> Iterator[StoredBatch]:
         """Yield a batch for each array of positions; the next ones are read while one is used."""
@@ -58,7 +61,7 @@ class StoredImages:
             pixels = pixels.pin_memory() if self.pinned else pixels
             labels = self.targets.classes[positions]
         return StoredBatch(
-            gather_rows(self.images, self.rows[positions], pinned=self.pinned),
+            gather_rows(self.images, self.rows[positions], self.buffers, pinned=self.pinned),
             pixels,
             torch.from_numpy(labels),
             torch.from_numpy(positions),

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from spurious.config.fields import Negatives
 from spurious.config.options import Specificity, Train
 from spurious.data import augment
-from spurious.data.batches import Batch, StoredBatch
+from spurious.data.batches import StoredBatch, empty_batch
+from spurious.data.buffers import Buffers
 from spurious.data.dataset import Dataset
-from spurious.data.inputs import PackedTargets, pixel_classes, scale, standardise
+from spurious.data.inputs import PackedTargets, pixel_classes, scale
 from spurious.data.read_ahead import AHEAD
 from spurious.data.stored_images import StoredImages
 
@@ -58,6 +59,7 @@ class TrainingSet:
         self.images, self.rows = dataset.images, rows
         self.labels = np.full(len(rows), -1) if hide_labels else dataset.labels[rows]
         self.config, self.seed, self.workers, self.pinned = config, seed, workers, pinned
+        self.buffers = Buffers()
         classes = pixel_classes(dataset.labels[rows], negatives)
         self.targets = (
             None
@@ -86,7 +88,7 @@ class TrainingSet:
 
     def batches(
         self, order: Sequence[NDArray[np.int64]], epoch: int, view: int = 0
-    ) -> Iterator[Batch | StoredBatch]:
+    ) -> Iterator[StoredBatch]:
         """Yield a batch for each array of positions of an epoch.
 
         Copies of an image within the epoch are augmented by other draws each, and so is another
@@ -96,7 +98,7 @@ class TrainingSet:
             yield from self._stored().read(order)
             return
         with ThreadPoolExecutor(self.workers) as pool:
-            pending: deque[tuple[Batch, list[Future[None]]]] = deque()
+            pending: deque[tuple[StoredBatch, list[Future[None]]]] = deque()
             drawn: Counter[int] = Counter()
             for positions in order:
                 batch, items = self._empty_batch(positions), []
@@ -116,20 +118,33 @@ class TrainingSet:
 
     def _stored(self) -> StoredImages:
         return StoredImages(
-            self.images, self.rows, self.labels, self.targets, self.config.normalise, self.pinned
+            self.images,
+            self.rows,
+            self.labels,
+            self.targets,
+            self.config.normalise,
+            self.pinned,
+            self.buffers,
         )
 
-    def _empty_batch(self, positions: NDArray[np.int64]) -> Batch:
+    def _empty_batch(self, positions: NDArray[np.int64]) -> StoredBatch:
         """Return a batch that threads fill image by image, so that nothing is copied again."""
-        height, width, channels = self.images.shape[1:]
-        shape = (len(positions), channels, height, width)
-        x = torch.empty(shape, dtype=torch.float32, pin_memory=self.pinned)
-        target_shape = (len(positions), *((height, width) if self.targets is not None else ()))
-        targets = torch.empty(target_shape, dtype=torch.int64, pin_memory=self.pinned)
-        return Batch(x, targets, torch.from_numpy(positions))
+        shape = (len(positions), *self.images.shape[1:])
+        pixels, labels = None, self.labels[positions]
+        if self.targets is not None:
+            pixels = empty_batch(shape[:3], np.bool_, self.buffers, pinned=self.pinned)
+            labels = self.targets.classes[positions]
+        return StoredBatch(
+            empty_batch(shape, np.float32, self.buffers, pinned=self.pinned),
+            pixels,
+            torch.from_numpy(labels),
+            torch.from_numpy(positions),
+            self.config.normalise,
+            scaled=np.issubdtype(self.images.dtype, np.integer),
+        )
 
     def _augment_into(
-        self, batch: Batch, index: int, position: int, draw: tuple[int, int, int]
+        self, batch: StoredBatch, index: int, position: int, draw: tuple[int, int, int]
     ) -> None:
         """Fill one place of a batch by the draw of (epoch, view, occurrence)."""
         row, (epoch, view, occurrence) = int(self.rows[position]), draw
@@ -145,16 +160,12 @@ class TrainingSet:
             view=view,
             occurrence=occurrence,
         )
-        if np.issubdtype(stored.dtype, np.integer):
-            image = standardise(image, self.config.normalise)
-        batch.x.numpy()[index] = image.transpose(2, 0, 1)
-        if warped is None or self.targets is None:
-            batch.targets[index] = int(self.labels[position])
-        else:
-            batch.targets.numpy()[index] = warped * self.targets.classes[position]
+        batch.images.numpy()[index] = image
+        if batch.pixels is not None:
+            batch.pixels.numpy()[index] = warped
 
 
-def _finish(batch: Batch, items: list[Future[None]]) -> Batch:
+def _finish(batch: StoredBatch, items: list[Future[None]]) -> StoredBatch:
     """Wait for a batch's images; raises what augmenting one of them raised."""
     for item in items:
         item.result()

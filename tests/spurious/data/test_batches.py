@@ -13,9 +13,11 @@ from small_data import fit_config, grey_squares
 
 from spurious.config.options import Specificity
 from spurious.data.batches import StoredBatch, gather_rows
+from spurious.data.buffers import Buffers
 from spurious.data.inputs import PackedTargets, normalise_on, scale, standardise
 from spurious.data.read_ahead import AHEAD, read_ahead
 from spurious.data.stored_images import StoredImages
+from spurious.data.training_set import TrainingSet
 
 CPU = torch.device("cpu")
 
@@ -75,7 +77,7 @@ def test_gathering_copies() -> None:
     """A batch never shares memory with the read-only map."""
     array = np.arange(24, dtype=np.uint16).reshape(4, 3, 2)
     array.flags.writeable = False
-    batch = gather_rows(array, np.array([2, 2, 0]))
+    batch = gather_rows(array, np.array([2, 2, 0]), Buffers())
     batch[0] = 0
     assert batch[1].tolist() == array[2].tolist() == [[12, 13], [14, 15], [16, 17]]
 
@@ -117,3 +119,30 @@ def test_an_error_comes_where_its_batch_would() -> None:
     abandoned.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
     assert list(read_ahead(range(3), job, threaded=False)) == [0, 1, 2]
+
+
+def test_memory_is_used_again_once_nobody_holds_it() -> None:
+    """Never while a batch, a tensor or a view of one is there."""
+    buffers = Buffers()
+    first = torch.from_numpy(buffers.take((4, 3), np.float32))
+    view, address = first[1:], first.data_ptr()
+    del first
+    assert torch.from_numpy(buffers.take((4, 3), np.float32)).data_ptr() != address
+    del view
+    assert torch.from_numpy(buffers.take((4, 3), np.float32)).data_ptr() == address
+    assert buffers.take((4, 3), np.uint8).dtype == np.uint8
+    held = [buffers.take((2,), np.int64) for _ in range(20)]
+    assert len({array.ctypes.data for array in held}) == 20
+
+
+def test_an_augmented_batch_is_converted_once_however_often_it_is_read() -> None:
+    """Grey floats have the layout of their channels first: nothing may be changed in place."""
+    dataset = grey_squares()
+    rows = dataset.rows("train")
+    config = fit_config("mask", augment="flip")
+    training = TrainingSet(dataset, rows, config.specificity, config.train, seed=0)
+    (batch,) = training.batches([np.arange(len(rows))], epoch=1)
+    assert batch.scaled
+    assert torch.equal(batch.x, batch.x)
+    assert torch.equal(batch.to(CPU, torch.preserve_format).x, batch.x)
+    assert batch.images.max() <= 1.0
