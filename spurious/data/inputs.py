@@ -52,7 +52,12 @@ def normalise_on(images: torch.Tensor, normalise: str, *, scaled: bool = False) 
         scaled: These floats are integer images that were scaled to [0, 1] already.
     """
     planes = images.permute(0, 3, 1, 2)
-    values = torch.empty(planes.shape, dtype=torch.float32, device=images.device).copy_(planes)
+    if planes.shape[1] == 1 and not scaled:
+        # as numpy leaves grey images: torch takes their strides for channels last, whose kernels
+        # are faster and give other last bits
+        values = planes.to(torch.float32, copy=True)
+    else:
+        values = torch.empty(planes.shape, dtype=torch.float32, device=images.device).copy_(planes)
     if images.dtype.is_floating_point and not scaled:
         return values
     if not scaled:
