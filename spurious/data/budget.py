@@ -30,14 +30,11 @@ def find_excess(
         partial: Whether the dataset has masks or boxes on some of its images only.
     """
     most = maximum(positives, negatives, budget.balance)
-    if budget.images is None:
-        if (positives and negatives) or not partial or kind == "label":
-            return None
-        requested, most = "all", 0
-    elif budget.images <= most:
+    requested = "all" if budget.images is None else f"{budget.images}"
+    if partial and kind != "label" and not (positives and negatives):
+        most = 0  # one label alone trains nothing, whatever the balance
+    elif budget.images is None or budget.images <= most:
         return None
-    else:
-        requested = f"{budget.images}"
     if not partial or kind == "label":
         return (
             f"{requested} with balance {budget.balance} is more than this training split holds "
@@ -95,7 +92,7 @@ def draw(
         return np.flatnonzero(usable)
     order = generator("budget", dataset_digest, seed).permutation(len(labels))
     if drawn is not None:
-        order = order[np.argsort(rank_by_detail(drawn)[order], kind="stable")]
+        order = order[np.argsort(rank_by_detail(drawn, labels)[order], kind="stable")]
     if budget.balance == "natural":
         return np.sort(order[: budget.images])
     ranked = labels[order]

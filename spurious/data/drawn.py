@@ -33,9 +33,23 @@ def carries(drawn: NDArray[np.uint8], kind: SupervisionKind) -> NDArray[np.bool_
     return (drawn & (MASK | BOXES if kind == "box" else MASK)) != 0
 
 
-def rank_by_detail(drawn: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return 0 for images with a mask, 1 for those with boxes alone, 2 for others; (N,) int64."""
-    return np.where(drawn & MASK, 0, np.where(drawn & BOXES, 1, 2))
+def rank_by_detail(drawn: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return 0 for images with a mask, 1 for those with boxes alone, 2 for others; (N,) int64.
+
+    What is drawn on images of one label alone counts for nothing here: no cell can be trained on
+    it, and a natural draw that began with it would have that label alone.
+
+    Args:
+        drawn: (N,) uint8, the bits `MASK` and `BOXES`.
+        labels: (N,) int64 in {0, 1}.
+    """
+    ranks = np.full(len(drawn), 2, np.int64)
+    kinds: tuple[SupervisionKind, ...] = ("box", "mask")
+    for rank, kind in zip((1, 0), kinds, strict=True):
+        carrying = carries(drawn, kind)
+        if len(np.unique(labels[carrying])) > 1:
+            ranks[carrying] = rank
+    return ranks
 
 
 def fill_boxes(corners: NDArray[np.int32], height: int, width: int) -> NDArray[np.bool_]:

@@ -53,7 +53,9 @@ def test_what_carries_an_annotation() -> None:
     assert carries(drawn, "label").all()
     assert carries(drawn, "box").tolist() == [False, True, True, True]
     assert carries(drawn, "mask").tolist() == [False, True, False, True]
-    assert rank_by_detail(drawn).tolist() == [2, 0, 1, 0]
+    both = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    assert rank_by_detail(np.tile(drawn, 2), both).tolist() == [2, 0, 1, 0] * 2
+    assert rank_by_detail(drawn, np.array([0, 1, 0, 1])).tolist() == [2, 1, 1, 1]
 
 
 def test_box_targets_are_the_boxes_that_were_drawn() -> None:

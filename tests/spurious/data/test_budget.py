@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_data import SMALL, fit_config, squares
 
+from spurious.config.fields import SupervisionKind
 from spurious.config.options import Budget
 from spurious.data.budget import draw, maximum
 from spurious.data.drawn import BOXES, MASK
@@ -140,3 +141,17 @@ def test_too_large_a_budget_names_the_maximum(balance: str, most: int) -> None:
     assert len(draw(LABELS, Budget(most, balance), DIGEST, 0)) == most  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=f"expected at most {most}$"):
         draw(LABELS, Budget(most + 1, balance), DIGEST, 0)  # type: ignore[arg-type]
+
+
+def test_masks_on_one_label_alone() -> None:
+    """They train nothing, so they are refused, and a natural draw of labels has both labels."""
+    positives_alone = np.where(LABELS == 1, MASK, 0).astype(np.uint8)
+    kinds: tuple[SupervisionKind, ...] = ("mask", "box", "r")
+    for kind in kinds:
+        with pytest.raises(ConfigError, match="at most 0; where somebody looked"):
+            draw(LABELS, Budget(10, "natural"), DIGEST, 0, positives_alone, kind)
+    plain = draw(LABELS, Budget(20, "natural"), DIGEST, 0)
+    for drawn in (positives_alone, positives_alone | np.uint8(BOXES)):
+        chosen = draw(LABELS, Budget(20, "natural"), DIGEST, 0, drawn)
+        assert chosen.tolist() == plain.tolist()
+    assert set(LABELS[plain]) == {0, 1}
