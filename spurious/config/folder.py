@@ -49,8 +49,8 @@ class FolderOptions:
         positive: Class names that are label 1; all others are 0 unless `negative` names them.
             Needed where labels are words. A cell of several classes has `|` between them.
         negative: Class names that are label 0; then any other name is refused.
-        attributes: Columns of spurious attributes: 0, 1, true, false; blank is unknown. Default:
-            all columns that hold nothing else and have no other role.
+        attributes: Columns of spurious attributes: 0, 1, true, false, yes, no; blank is
+            unknown. Default: all columns that hold nothing else and have no other role.
         directions: Attributes whose direction is declared instead of measured on train, such as
             `ruler:+1,ink:-1`: +1 goes with label 1.
         patient: Column with the patient. Default: `patient_id`, `patient` or `lesion_id`; of DICOM

@@ -133,8 +133,8 @@ def _read_attributes(
         values[name] = parse_flag(text)
         if text and values[name] is None:
             issues.add(
-                f"{sample.where}: {column} is '{text[:80]}'; expected 0, 1, true, false, or blank "
-                "where it is not known"
+                f"{sample.where}: {column} is '{text[:80]}'; expected 0, 1, true, false, "
+                "yes, no, or blank where it is not known"
             )
     return values
 

@@ -124,6 +124,11 @@ def _describe(
         yield f"spurious attributes: {taken} (columns of 0 and 1; others: --set attributes=...)"
     if options.covariates is None and covariates:
         yield f"carried along: {', '.join(covariates)} (others: --set covariates=...)"
+    if not attributes:
+        yield (
+            "without spurious attributes there is no robust AUROC (--set attributes=... names "
+            "columns of 0 and 1, or yes and no)"
+        )
     if left:
         yield f"not taken: {', '.join(left)} (--set covariates=... carries columns along)"
 

@@ -14,14 +14,14 @@ from spurious.readers.folder.layout import SPLIT_WORDS
 from spurious.readers.issues import ReaderIssues
 
 _FLAGS: Mapping[str, bool] = {
-    **dict.fromkeys(("0", "0.0", "false"), False),
-    **dict.fromkeys(("1", "1.0", "true"), True),
+    **dict.fromkeys(("0", "0.0", "false", "no"), False),
+    **dict.fromkeys(("1", "1.0", "true", "yes"), True),
 }
 _SHOWN_CLASSES = 12
 
 
 def parse_flag(text: str) -> bool | None:
-    """Return True or False for 1, 0, true, false (as pandas writes them, too), else None."""
+    """Return True or False for 1, 0, yes, no, true, false (as pandas has them), else None."""
     return _FLAGS.get(text.strip().lower())
 
 

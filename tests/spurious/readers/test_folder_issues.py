@@ -106,7 +106,20 @@ def test_words_in_an_attribute_are_refused_where_it_is_named(tmp_path: Path) -> 
     assert "not taken: ruler" in " ".join(source.notes)
     assert source.attribute_names == ("ink",)
     message = refusal(tmp_path, attributes="ruler,ink")
-    assert "metadata.csv line 3: ruler is 'maybe'; expected 0, 1, true, false, or blank" in message
+    assert "metadata.csv line 3: ruler is 'maybe'; expected 0, 1, true, false" in message
+
+
+def test_yes_and_no_are_flags(tmp_path: Path) -> None:
+    """As many tables have them; where no column is left, it is said what cannot be measured."""
+    team = write_team(tmp_path)
+    plain = [reader(tmp_path).load(i).attributes for i in reader(tmp_path).index()]
+    edit(team, lambda t: t.replace("b.png,1,1", "b.png,1,Yes").replace("a.png,0,0", "a.png,0,no"))
+    source = reader(tmp_path)
+    assert source.attribute_names == ("ink", "ruler")
+    assert [source.load(i).attributes for i in source.index()] == plain
+    assert not any("robust AUROC" in note for note in source.notes)
+    edit(team, lambda t: t.replace("ruler", "age").replace("ink", "sex"))
+    assert any("no robust AUROC" in note for note in reader(tmp_path).notes)
 
 
 def test_a_column_that_repeats_the_label_is_not_an_attribute(tmp_path: Path) -> None:
