@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from cluster.datasets.manifest import Manifest
 from cluster.stores.base import Store
@@ -88,6 +88,8 @@ def _caption(manifest: Manifest, columns: ImageColumns, at: int) -> str:
     ]
     shown = ", ".join(name for name in names if name) or "no attribute"
     drawn = "" if columns.mask_drawn[at] else "; mask not drawn"
+    if columns.mask_drawn[at] and not columns.numbers["components"][at]:
+        drawn = "; mask empty"
     return f"{columns.sample_ids[at]}\nlabel {columns.labels[at]}{drawn}\n{shown}"
 
 
@@ -96,6 +98,7 @@ def _compose(tiles: Sequence[_Tile]) -> Image.Image:
     wide, high = TILE + _MARGIN, TILE + _CAPTION + _MARGIN
     sheet = Image.new("RGB", (_COLUMNS * wide + _MARGIN, rows * high + _MARGIN), "white")
     text = ImageDraw.Draw(sheet)
+    text.font = ImageFont.load_default(12)
     for number, tile in enumerate(tiles):
         left = _MARGIN + number % _COLUMNS * wide
         top = _MARGIN + number // _COLUMNS * high

@@ -48,7 +48,7 @@ def _obstacles(
         split = SplitFacts(
             n=of["n"],
             positives=of["positives"],
-            drawn=_count_drawn(of, config.specificity.kind)
+            drawn=_count_drawn(of, config.specificity.kind) + (on_negatives if is_lesion else 0)
             if facts.is_partial
             else of["abnormalities"] - (0 if is_lesion else on_negatives),
             groups=facts.groups.get(rule.split, {}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -46,6 +46,8 @@ def _drawn_in_part(plan: Plan) -> Iterator[str]:
     for what, of_kind in (("masks", ("mask", "r")), ("boxes", ("box",))):
         if not (used := [kind for kind in kinds if kind in of_kind]):
             continue
+        if what == "boxes" and kinds.keys() & {"mask", "r"} and not _has_own_boxes(facts.counts):
+            continue  # boxes follow from the masks, of which it is said already
         positives, negatives = facts.count_carrying("train", used[0])
         val_positives, _ = facts.count_carrying("val", used[0])
         n, all_val = facts.counts["train"]["n"], facts.counts["val"]["positives"]
@@ -63,6 +65,10 @@ def _drawn_in_part(plan: Plan) -> Iterator[str]:
             f"positive, {negatives:,} negative). Budgets are drawn from these first, at every "
             f"specificity alike, {used_for}"
         )
+
+
+def _has_own_boxes(counts: Mapping[str, Mapping[str, int]]) -> bool:
+    return any(of["own_boxes"] for of in counts.values())
 
 
 def _without_region(plan: Plan) -> Iterator[str]:
