@@ -23,7 +23,8 @@ from spurious.errors import DataError
 from spurious.readers.bmp import check_bmp
 from spurious.readers.dicom import read_stored_film
 from spurious.readers.jpeg import check_jpeg
-from spurious.readers.png import check_png
+from spurious.readers.png import PngData, check_png
+from spurious.readers.png_rows import decode_rows
 from spurious.readers.tiff import check_tiff
 
 IMAGE_SUFFIXES = (
@@ -140,11 +141,12 @@ def read_image(path: Path) -> NativeImage:
                 kind, shape, shape, 1, False, film.bits, film.patient_id, film.sop_uid
             )
             return NativeImage(header, film.values, film.inverted)
-        _CHECKS[kind](data)
+        checked = _CHECKS[kind](data)
         with Image.open(io.BytesIO(data), formats=[kind]) as picture:
             has_exif = kind == "PNG" and _has_exif_chunk(io.BytesIO(data))
             header = _describe(picture, kind, data[:26], has_exif)
-            pixels = _decode(picture, header, data)
+            rows = decode_rows(checked) if isinstance(checked, PngData) else None
+            pixels = _decode(picture, header, data) if rows is None else rows
         return NativeImage(header, pixels)
 
 

@@ -7,12 +7,12 @@ needs a bound. Source: ITU-T T.81, F.2.2 (sequential) and G.1.2, G.2 (progressiv
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, cast
+from typing import Protocol
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from spurious.readers.compile_loop import compile_loop
 
 WHOLE, EARLY, NO_CODE, PAST_BLOCK = range(4)
 """Statuses: all units are there; data end early; a code is in no table; a block overflows."""
@@ -29,8 +29,6 @@ Their tables stay in the first cache of a core: that is twice as fast as looking
 Tables = tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.int32], NDArray[np.uint16]]
 """A row for each component of `HuffmanTable.symbols_and_bits` and `short`, for DC; and of
 `coefficients` and `several`, for AC, which have no row for DC alone."""
-
-Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
 class Walk(Protocol):
@@ -63,15 +61,7 @@ class Walk(Protocol):
         """
 
 
-def _compile(loop: Loop) -> Loop:
-    """Compile at the first call; kept on disk where a folder can be written."""
-    try:
-        return cast("Loop", numba.njit(cache=True, nogil=True)(loop))
-    except RuntimeError:  # no folder for it: each process compiles
-        return cast("Loop", numba.njit(nogil=True)(loop))
-
-
-@_compile
+@compile_loop
 def _peek(data: NDArray[np.uint8], position: int) -> int:
     """Return the 24 bits from a bit position on."""
     byte = np.uint64(position) >> np.uint64(3)  # signed places would be checked for their sign
@@ -84,7 +74,7 @@ def _peek(data: NDArray[np.uint8], position: int) -> int:
     return int((np.uint32(word) << np.uint32(position & 7)) & np.uint32(0xFFFFFFFF)) >> 8
 
 
-@_compile
+@compile_loop
 def _next_word(data: NDArray[np.uint8], byte: np.uint64) -> np.uint64:
     """Return the 32 bits from a byte on."""
     return (
@@ -95,13 +85,13 @@ def _next_word(data: NDArray[np.uint8], byte: np.uint64) -> np.uint64:
     )
 
 
-@_compile
+@compile_loop
 def _behind(byte: np.uint64, held: int) -> int:
     """Return the position of the next bit."""
     return int(np.int64(byte) << 3) - held
 
 
-@_compile
+@compile_loop
 def unstuff(
     data: NDArray[np.uint8], position: int, unstuffed: NDArray[np.uint8], filled: int
 ) -> tuple[int, int]:
@@ -138,7 +128,7 @@ def unstuff(
     return int(min(at, size)), int(free)
 
 
-@_compile
+@compile_loop
 def look_up_several(coefficients: NDArray[np.int32]) -> NDArray[np.uint16]:
     """Return (2**SEVERAL_BITS,) uint16: all codes that fit into the bits with their values.
 
@@ -165,14 +155,14 @@ def look_up_several(coefficients: NDArray[np.int32]) -> NDArray[np.uint16]:
     return several
 
 
-@_compile
+@compile_loop
 def _difference(bits: np.uint64, size: int) -> int:
     """Return the DC difference of `size` bits (T.81 F.2.2.1): below 0 without its first bit."""
     value = np.int64(bits >> np.uint64(64 - size))
     return int(value - ((value >> (size - 1)) ^ 1) * ((1 << size) - 1))
 
 
-@_compile
+@compile_loop
 def walk_sequential(
     data: NDArray[np.uint8],
     span: tuple[int, int, int],
@@ -224,7 +214,7 @@ def walk_sequential(
     return status, units, _behind(byte, held), too_bright
 
 
-@_compile
+@compile_loop
 def walk_band(
     data: NDArray[np.uint8],
     span: tuple[int, int],
@@ -277,7 +267,7 @@ def walk_band(
     return WHOLE, units[1] - units[0], position, skip
 
 
-@_compile
+@compile_loop
 def walk_refining(
     data: NDArray[np.uint8],
     span: tuple[int, int],

@@ -14,8 +14,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from spurious.errors import DataError
 from spurious.readers.jpeg import check_jpeg
 from spurious.readers.png import check_png
+from spurious.readers.png_rows import decode_rows
 
-_CHECKS = {"JPEG": check_jpeg, "PNG": check_png}
 _ORIENTATION = 0x0112
 
 
@@ -36,8 +36,7 @@ def read_picture(path: Path, kind: str, *modes: str) -> NDArray[Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with Image.open(io.BytesIO(data), formats=[kind]) as picture:
-                mode, pixels = picture.mode, np.asarray(_turn_upright(picture))
-        _CHECKS[kind](data)
+                mode, pixels = picture.mode, _decode(picture, data)
     except UnidentifiedImageError as error:
         raise DataError(
             f"{path}: cannot be read as {kind} (it has another format or no header); restore the "
@@ -53,6 +52,15 @@ def read_picture(path: Path, kind: str, *modes: str) -> NDArray[Any]:
             "the release"
         )
     return pixels
+
+
+def _decode(picture: Image.Image, data: bytes) -> NDArray[Any]:
+    """Check and decode an opened picture."""
+    if picture.format == "PNG" and (pixels := decode_rows(check_png(data))) is not None:
+        return pixels
+    if picture.format == "JPEG":
+        check_jpeg(data)
+    return np.asarray(_turn_upright(picture))
 
 
 def _turn_upright(picture: Image.Image) -> Image.Image:

@@ -7,6 +7,7 @@ Source: W3C PNG (third edition), 5.3 and 10.1.
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 
 from spurious.errors import DataError
 
@@ -19,7 +20,22 @@ _PASSES = (
 """Adam7: first column, step, first row, step."""
 
 
-def check_png(data: bytes) -> None:
+@dataclass(frozen=True)
+class PngData:
+    """What a PNG file holds.
+
+    Attributes:
+        header: The 13 bytes of IHDR.
+        chunks: Names of all chunks, in order.
+        rows: The unpacked pixel data, each row behind its filter byte.
+    """
+
+    header: bytes
+    chunks: tuple[bytes, ...]
+    rows: bytes
+
+
+def check_png(data: bytes) -> PngData:
     """Walk a PNG up to its end chunk; bytes behind it are not looked at.
 
     Raises:
@@ -28,7 +44,7 @@ def check_png(data: bytes) -> None:
     """
     if not data.startswith(_SIGNATURE):
         raise DataError("it does not begin with the mark of a PNG file")
-    position, header, packed = len(_SIGNATURE), b"", []
+    position, header, packed, names = len(_SIGNATURE), b"", [], []
     while True:
         length = int.from_bytes(data[position : position + 4])
         name = data[position + 4 : position + 8]
@@ -40,25 +56,28 @@ def check_png(data: bytes) -> None:
         if zlib.crc32(name + body) != int.from_bytes(crc):
             raise DataError(f"chunk {shown!r} at byte {position} is damaged (its CRC differs)")
         position += 12 + length
+        names.append(name)
         if name == b"IHDR":
             header = body
         elif name == b"IDAT":
             packed.append(body)
         elif name == b"IEND":
             break
-    _check_pixels(b"".join(packed), _unpacked_size(header))
+    return PngData(header, tuple(names), _unpack(b"".join(packed), _unpacked_size(header)))
 
 
-def _check_pixels(packed: bytes, expected: int) -> None:
+def _unpack(packed: bytes, expected: int) -> bytes:
     unpack = zlib.decompressobj()
     try:
-        size = len(unpack.decompress(packed, expected + 1))
+        rows = unpack.decompress(packed, expected + 1)
     except zlib.error as error:
         raise DataError(f"its pixel data are damaged ({error})") from error
+    size = len(rows)
     if not unpack.eof and size <= expected:
         size += len(unpack.decompress(unpack.unconsumed_tail, 1))
     if size != expected or not unpack.eof:
         raise DataError(f"its pixel data end early or go on: {size} of {expected} bytes")
+    return rows
 
 
 def _unpacked_size(header: bytes) -> int:

@@ -13,8 +13,10 @@ from spurious.data.near_duplicates import SIDE, hash_image
 from spurious.data.records import Record, RecordSource
 from spurious.errors import DataError
 
-_TRIM_THRESHOLD, _TOP_PAD = -1, -2  # of <malloc.h>
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of <malloc.h>
 _KEPT_BYTES = 64 * 2**20
+_LARGEST_KEPT = 32 * 2**20
+"""Bytes of an array above which the C library takes no other threshold."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ def keep_freed_memory() -> None:
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(_TOP_PAD, _KEPT_BYTES)
         libc.mallopt(_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
+        # Without it, either of the others fixes this at 128 KiB: every image would be mapped anew.
+        libc.mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
 
 
 @contextmanager
