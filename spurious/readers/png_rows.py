@@ -79,8 +79,9 @@ def _undo_filters(rows: NDArray[np.uint8], pixels: NDArray[np.uint8], step: int)
                 if kind == _AVERAGE:
                     guess = (left + over) >> 1
                 elif kind == _PAETH:
-                    from_left, from_over = abs(over - corner), abs(left - corner)
-                    from_corner = abs(left + over - 2 * corner)
+                    from_left = abs(int(over) - int(corner))
+                    from_over = abs(int(left) - int(corner))
+                    from_corner = abs(int(left + over) - 2 * int(corner))
                     if from_over < from_left or from_corner < from_left:
                         guess = over if from_over <= from_corner else corner
                 into[x] = np.uint8((np.int64(row[x]) + guess) & 255)
