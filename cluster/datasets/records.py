@@ -58,13 +58,14 @@ class RowSummary:
 class EncodedRecord:
     """A record as a shard stores it: raw little-endian C-order pixels and packed mask bits.
 
+    `image` may be a view of the record's own pixels, which must not change before it is stored;
     `boxes` are (k, 4) little-endian int32 corners; None where no boxes were drawn as such.
     """
 
     row: RowSummary
     image_shape: tuple[int, int, int]
     dtype: str
-    image: bytes
+    image: bytes | memoryview
     mask: bytes
     boxes: bytes | None = None
 
@@ -86,7 +87,8 @@ def encode_record(
     height, width, channels = _check_pixels(record)
     attributes = _attribute_values(record, attribute_names)
     pixels = record.image
-    image = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
+    ordered = pixels.astype(pixels.dtype.newbyteorder("<"), order="C", copy=False)
+    image = ordered.reshape(-1).view(np.uint8).data
     drawn, mask, boxes, filled = _encode_drawing(record, height, width, partial)
     label, abnormalities = int(record.label), int(record.abnormalities)
     columns = (record.sample_id, record.patient_id, record.split, label, abnormalities, attributes)
@@ -142,7 +144,7 @@ def summarize_row(
     label: int,
     abnormalities: int,
     attributes: tuple[bool | None, ...],
-    image: bytes,
+    image: bytes | memoryview,
     mask: bytes,
     drawn: int = MASK,
     filled_boxes: bytes = b"",
