@@ -65,7 +65,7 @@ def keep_freed_memory() -> None:
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(_TOP_PAD, _KEPT_BYTES)
         libc.mallopt(_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
-        # Without it, either of the others fixes this at 128 KiB: every image would be mapped anew.
+        # Without it, either of the others fixes this at 128 KiB: every image would be mapped again.
         libc.mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)
 
 

@@ -159,7 +159,9 @@ def assert_one_result_a_trial(store: FolderStore, plan: Plan) -> None:
         assert len(list(store.list(f"results/{table}/"))) == 4
     assert list(store.list("results/failures/")) == []
     assert list(store.list("checkpoints/")) == []
-    assert len(list(store.list("datasets/"))) == 3  # a shard, the manifest and its counts
+    assert (
+        len(list(store.list("datasets/"))) == 4
+    )  # a shard, the manifest, counts and the table of images
 
 
 def asked(url: str, token: str) -> Any:
