@@ -48,7 +48,7 @@ def build_manifest(
         partial: Whether masks may be missing and boxes drawn, as `write_shards` was told.
 
     Raises:
-        ClusterError: there is no record, shards do not belong together, an id is used twice, a
+        ClusterError: no record came, shards do not belong together, an id is used twice, a
             patient is in two splits, or an attribute has no direction; all problems at once.
     """
     check_name(name, "dataset")

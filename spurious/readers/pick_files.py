@@ -24,7 +24,7 @@ def find_named(
         folder: The release.
         places: Folders in it, each with the folders between it and the files.
         suffixes: Endings in lower case, with the dot; "" for files without one.
-        issues: Receives what cannot be taken, and that there is no file at all.
+        issues: Receives what cannot be taken, and that a file is missing.
         example: Where a file of the release should be, for that message.
     """
     files: dict[str, Path] = {}

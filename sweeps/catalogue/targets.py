@@ -42,7 +42,7 @@ class TargetFacts:
         specificity: As a sweep names it.
         images: Positive training images that carry it.
         variance: Variance measure (definition 1 of Saab et al. 2022): of the standardised pixels
-            that the targets call abnormal; 1 is that of all pixels; NaN where there is no target.
+            that the targets call abnormal; 1 is that of all pixels; NaN without a target.
         area: Mean share of the image that a target covers; NaN likewise.
         times_mask: Median over images that have both of this target's area in mask areas.
     """

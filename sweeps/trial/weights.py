@@ -215,7 +215,7 @@ def _find_in_package(origin: str) -> Path:
     spec = importlib.util.find_spec(name) if name.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise DataError(
-            f"{origin}: there is no installed package of that name; install it here, e.g. "
+            f"{origin}: no package of that name is installed; install it here, e.g. "
             f"`pip install {name.replace('_', '-')}`"
         )
     folders = [Path(folder) for folder in spec.submodule_search_locations]

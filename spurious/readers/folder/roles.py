@@ -126,7 +126,7 @@ def _describe(
         yield f"carried along: {', '.join(covariates)} (others: --set covariates=...)"
     if not attributes:
         yield (
-            "without spurious attributes there is no robust AUROC (--set attributes=... names "
+            "without spurious attributes robust AUROC is undefined (--set attributes=... names "
             "columns of 0 and 1, or yes and no)"
         )
     if left:
