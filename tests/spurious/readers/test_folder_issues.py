@@ -119,7 +119,7 @@ def test_yes_and_no_are_flags(tmp_path: Path) -> None:
     assert [source.load(i).attributes for i in source.index()] == plain
     assert not any("robust AUROC" in note for note in source.notes)
     edit(team, lambda t: t.replace("ruler", "age").replace("ink", "sex"))
-    assert any("no robust AUROC" in note for note in reader(tmp_path).notes)
+    assert any("robust AUROC is undefined" in note for note in reader(tmp_path).notes)
 
 
 def test_a_column_that_repeats_the_label_is_not_an_attribute(tmp_path: Path) -> None:
