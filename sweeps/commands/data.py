@@ -106,8 +106,8 @@ def check(label: str, store_url: str | None, *, as_json: bool = False) -> int:
     Returns:
         The exit status: 1 where anything is damaged.
     """
+    from sweeps.catalogue.store_check.datasets import check_version
     from sweeps.driver.progress import count_progress, make_console
-    from sweeps.store_check.datasets import check_version
 
     with store_session(choose_store_url(store_url)) as store:
         name, _, prefix = label.partition("@")

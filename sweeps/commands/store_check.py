@@ -14,7 +14,7 @@ from sweeps.commands.context import choose_store_url, store_session
 from sweeps.commands.output import keep_stdout_for_json, note, print_json
 
 if TYPE_CHECKING:
-    from sweeps.store_check.findings import Finding, Section
+    from sweeps.catalogue.store_check.findings import Finding, Section
 
 _HEARTBEAT_S = 5.0
 
@@ -30,7 +30,7 @@ def check(store_url: str | None, *, repair: bool = False, as_json: bool = False)
     Returns:
         The exit status: 1 where anything is damaged, or the server lacks what a run needs.
     """
-    from sweeps.store_check.check import check_store, repair_store
+    from sweeps.catalogue.store_check.check import check_store, repair_store
 
     for module in ("image_counts", "image_table"):  # reported below
         logging.getLogger(f"cluster.datasets.{module}").setLevel(logging.ERROR)

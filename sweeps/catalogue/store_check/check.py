@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from cluster.stores.base import Store
-from sweeps.store_check.datasets import check_datasets
-from sweeps.store_check.findings import Finding, Progress, Section
-from sweeps.store_check.objects import check_objects
-from sweeps.store_check.results import check_failures, check_results
+from sweeps.catalogue.store_check.datasets import check_datasets
+from sweeps.catalogue.store_check.findings import Finding, Progress, Section
+from sweeps.catalogue.store_check.objects import check_objects
+from sweeps.catalogue.store_check.results import check_failures, check_results
 
 
 def check_store(store: Store, progress: Progress) -> list[Section]:

@@ -12,7 +12,7 @@ from cluster.datasets.verify import verify_dataset
 from cluster.errors import ClusterError, Corrupt, Denied, NotFound, Unavailable
 from cluster.stores.base import Store
 from spurious.config.datasets import GENERATORS
-from sweeps.store_check.findings import Finding, Progress, Section
+from sweeps.catalogue.store_check.findings import Finding, Progress, Section
 
 
 def check_datasets(store: Store, progress: Progress) -> Section:

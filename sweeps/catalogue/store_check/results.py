@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from cluster.errors import Corrupt, NotFound
 from cluster.stores.base import Store
+from sweeps.catalogue.store_check.findings import Finding, Progress, Section
 from sweeps.errors import ResultError
 from sweeps.results.checking import check_results as check_trials
 from sweeps.results.tables import committed_ids, decode, trial_key
-from sweeps.store_check.findings import Finding, Progress, Section
 
 _STEP = 64
 _TABLES = ("epochs", "predictions", "embeddings")

@@ -12,10 +12,10 @@ from cluster.errors import Corrupt, NotFound
 from cluster.stores.base import Store
 from spurious.errors import DataError
 from spurious.training import checkpoint
+from sweeps.catalogue.store_check.findings import Finding, Progress, Section
 from sweeps.errors import ResultError
 from sweeps.plan.archive import read_archive
 from sweeps.results.tables import unpack_checkpoint
-from sweeps.store_check.findings import Finding, Progress, Section
 
 _READERS = 4
 """Objects read at once: models, of some hundred megabytes each."""
