@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from e2e_cluster import WORKERS, Cluster, log
 from e2e_user import STORE, User
-from images import build, have_base
+from images import build, have_base, make_room
 from podman_here import Podman
 
 NEEDED = ("podman", "buildah", "runc", "iptables", "prometheus")
@@ -28,6 +28,7 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
     folder = tmp_path_factory.mktemp("podman")
     made = Podman(folder)
     log(f"base image: {have_base(made, folder)}")
+    log(f"room for the image: {make_room(made)}")
     log("building the image (minutes where no layer is at hand)")
     build(made)
     log("built")

@@ -15,6 +15,11 @@ IMAGE = "localhost/spurious-sweeps:e2e"
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 """This machine's certificates: behind a proxy that ends TLS a build needs them, and no image."""
 
+TITLE = "org.opencontainers.image.title=spurious-sweeps"
+ROOM = 25e9
+"""Bytes that a build from nothing takes at most: the requirements in two layers and in a temporary
+archive, 7 GB each."""
+
 _IN_BUILD = "/run/host-ca.crt"
 
 
@@ -39,6 +44,24 @@ def have_base(podman: Podman, folder: Path) -> str:
         )
     shutil.rmtree(root)
     return "made by debootstrap: no registry within reach"
+
+
+def make_room(podman: Podman) -> str:
+    """Prune untagged images of this Dockerfile where a build may fill the disk; says what is free.
+
+    Each change of the locked requirements leaves two layers of 6 GB behind. They stay while there is
+    room: they are the cache of the next build.
+    """
+    storage = podman("info", "--format", "{{.Store.GraphRoot}}").strip()
+    if shutil.disk_usage(storage).free < ROOM:
+        podman("image", "prune", "--force", "--filter", f"label={TITLE}")
+    free = shutil.disk_usage(storage).free
+    if free < ROOM:
+        raise RuntimeError(
+            f"{storage} has {free / 1e9:.0f} GB free and a build takes up to {ROOM / 1e9:.0f} GB: "
+            "free some space, as with podman image prune --all"
+        )
+    return f"{free / 1e9:.0f} GB free"
 
 
 def build(podman: Podman) -> None:
