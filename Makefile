@@ -1,6 +1,6 @@
 PYTHON ?= python3
 RUN = .venv/bin
-JOBS ?= 2
+JOBS ?= 3
 .PHONY: setup demo check test docs e2e manifests bench bench-coverage bench-damage bench-data bench-kills lock
 setup: .venv/ready
 .venv/ready: requirements/dev.txt requirements/runtime.txt requirements/tables.txt pyproject.toml
