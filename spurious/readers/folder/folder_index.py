@@ -10,6 +10,7 @@ from pathlib import Path
 from spurious.config.folder import NONE, FolderOptions, split_names
 from spurious.errors import DataError
 from spurious.readers.base import Index, name_and_hash
+from spurious.readers.folder.code_order import warn_of_other_order
 from spurious.readers.folder.entries import Entry, read_entries
 from spurious.readers.folder.find_marks import find_marks
 from spurious.readers.folder.layout import NameIndex, is_below, is_image_name, scan_folder
@@ -67,8 +68,10 @@ def read_folder(folder: Path, options: FolderOptions, issues: ReaderIssues) -> F
     issues.raise_if_any("folder")
     notes = [*unread, *roles.notes, *notes, *found_marks.notes]
     channels = _choose_channels(headers.values(), options)
+    paths = {image: folder / sample.name for image, sample in samples.items()}
+    warn_of_other_order(paths, found_marks.marks, headers, options)
     return FolderIndex(
-        images={image: folder / sample.name for image, sample in samples.items()},
+        images=paths,
         origin=_describe_origin(tables, options, channels, notes),
         left_out=left_out,
         notes=tuple(notes),
