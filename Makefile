@@ -1,10 +1,12 @@
 PYTHON ?= python3
 RUN = .venv/bin
+# an environment of another Python is replaced; one of this Python is brought up to date
+OTHER = $$([ "$$($(RUN)/python -V 2>&1)" = "$$($(PYTHON) -V)" ] || echo --clear)
 JOBS ?= 3
 .PHONY: setup demo check test docs e2e manifests bench bench-coverage bench-damage bench-data bench-kills lock
 setup: .venv/ready
 .venv/ready: requirements/dev.txt requirements/runtime.txt requirements/tables.txt pyproject.toml
-	$(PYTHON) -m venv .venv && $(RUN)/pip install --quiet --require-virtualenv uv && $(RUN)/uv pip sync --quiet --compile-bytecode --python $(RUN)/python --require-hashes requirements/dev.txt requirements/tables.txt
+	$(PYTHON) -m venv $(OTHER) .venv && $(RUN)/pip install --quiet --require-virtualenv uv && $(RUN)/uv pip sync --quiet --compile-bytecode --python $(RUN)/python --require-hashes requirements/dev.txt requirements/tables.txt
 	$(RUN)/uv pip install --quiet --python $(RUN)/python --no-deps --no-build-isolation -e . && touch $@
 demo: setup
 	$(RUN)/sweeps run sweeps/specs/quickstart.yaml

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +95,39 @@ def test_make_targets_have_at_most_three_lines() -> None:
     names = {name for name, _ in targets}
     assert {"setup", "demo", "check", "test", "bench"} <= names
     assert [name for name, body in targets if body.count("\n") > 3] == []
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize(
+    ("there", "called"),
+    [
+        ("Python 3.11.4", "-m venv .venv"),
+        ("Python 3.12.1", "-m venv --clear .venv"),
+        (None, "-m venv --clear .venv"),
+    ],
+)
+def test_setup_replaces_an_environment_of_another_python(
+    tmp_path: Path, there: str | None, called: str
+) -> None:
+    """Else two versions share a folder; after a change of pins the same one is brought up to date.
+
+    The Python that is called notes its arguments and fails, so that nothing is installed.
+    """
+
+    def write_python(path: Path, version: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        script = f'[ "$1" = -V ] && echo "{version}" && exit; echo "$@" >> {tmp_path}/calls; exit 1'
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    for name in ("runtime", "dev", "tables"):
+        (tmp_path / "requirements").mkdir(exist_ok=True)
+        (tmp_path / "requirements" / f"{name}.txt").touch()
+    (tmp_path / "pyproject.toml").touch()
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    write_python(tmp_path / "python", "Python 3.11.4")
+    if there is not None:
+        write_python(tmp_path / ".venv" / "bin" / "python", there)
+    make = ["make", "-C", str(tmp_path), "setup", f"PYTHON={tmp_path}/python"]
+    assert subprocess.run(make, capture_output=True, check=False).returncode
+    assert (tmp_path / "calls").read_text().strip() == called

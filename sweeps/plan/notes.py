@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
+from spurious.config.fields import SupervisionKind
 from spurious.config.options import Specificity
 from sweeps.plan.plan import DatasetFacts, Plan
 
+_ALIKE = 0.01
+"""Shares of abnormal images that do not differ for a reader."""
 _SPLITS = {"train": "training", "val": "validation"}
 
 
@@ -18,23 +21,71 @@ def plan_notes(plan: Plan) -> list[str]:
 
 
 def _prevalence(plan: Plan) -> Iterator[str]:
-    """Yield that `all` has another share of abnormal images than budgets drawn half and half."""
+    """Yield that `all` has another share of abnormal images than the budgets that are drawn."""
     budgets = {cell.budget for cell in plan.cells}
-    drawn = {budget.images for budget in budgets if budget.images and budget.balance == "equal"}
-    if not drawn or all(budget.images is not None for budget in budgets):
+    halved = {budget.images for budget in budgets if budget.images and budget.balance == "equal"}
+    natural = {budget.images for budget in budgets if budget.images and budget.balance != "equal"}
+    if not (halved or natural) or all(budget.images is not None for budget in budgets):
         return
-    share = "its own prevalence, unknown before it is staged"
-    counts = None if plan.facts is None else plan.facts.counts
-    if counts is not None:
-        n, positives = counts["train"]["n"], counts["train"]["positives"]
-        if 2 * positives == n:
-            return
-        share = f"{positives:,} of {n:,} images abnormal"
-    sizes = ", ".join(f"{images:,}" for images in sorted(drawn))
-    yield (
+    if plan.facts is None or plan.facts.counts is None:
+        if halved:
+            yield _compare_shares(halved, "its own prevalence, unknown before it is staged", None)
+        return
+    of_all = _count_all(plan, plan.facts)
+    first, what = _count_drawn_first(plan.facts)
+    alike = all(abs(_share(counts) - _share(first)) <= _ALIKE for counts in of_all.values())
+    told = f"images with {what} first, {first[0]:,} of {sum(first):,} abnormal"
+    if halved and any(positives != negatives for positives, negatives in of_all.values()):
+        yield _compare_shares(halved, _describe_all(of_all), None if alike else told)
+    elif natural and not alike:
+        yield (
+            f"budget: balance: natural draws from {told}, and all has {_describe_all(of_all)}: "
+            "prevalence changes along the axis, too; leave all out of it to hold it"
+        )
+
+
+def _compare_shares(halved: Collection[int | None], of_all: str, first: str | None) -> str:
+    """Return the note on budgets that are half abnormal, with what holds prevalence."""
+    sizes = ", ".join(f"{images:,}" for images in sorted(filter(None, halved)))
+    remedy = "use balance: natural to hold it"
+    if first is not None:
+        remedy = (
+            f"balance: natural draws from {first}, and does not hold it; leave all out of the axis "
+            "to hold it"
+        )
+    return (
         f"budget: half of the images are abnormal at {sizes} (balance: equal), and all has "
-        f"{share}: prevalence changes along the axis, too; use balance: natural to hold it"
+        f"{of_all}: prevalence changes along the axis, too; {remedy}"
     )
+
+
+def _count_all(plan: Plan, facts: DatasetFacts) -> Mapping[str, tuple[int, int]]:
+    """Count the positive and negative images of `all`, by the specificities that have it."""
+    kinds = dict.fromkeys(
+        cell.specificity.kind for cell in plan.cells if cell.budget.images is None
+    )
+    return {kind: facts.count_carrying("train", kind) for kind in kinds}
+
+
+def _count_drawn_first(facts: DatasetFacts) -> tuple[tuple[int, int], str]:
+    """Count the images that budgets are drawn from first (`rank_by_detail`), and say which."""
+    if facts.is_partial:
+        kinds: tuple[SupervisionKind, ...] = ("mask", "box")
+        for kind, what in zip(kinds, ("masks", "boxes"), strict=True):
+            if all(counts := facts.count_carrying("train", kind)):
+                return counts, what
+    return facts.count_carrying("train", "label"), "labels"
+
+
+def _share(counts: tuple[int, int]) -> float:
+    return counts[0] / max(1, sum(counts))
+
+
+def _describe_all(of_all: Mapping[str, tuple[int, int]]) -> str:
+    shown = {kind: f"{counts[0]:,} of {sum(counts):,}" for kind, counts in of_all.items()}
+    if len(set(shown.values())) == 1:
+        return f"{next(iter(shown.values()))} images abnormal"
+    return ", ".join(f"{text} ({kind})" for kind, text in shown.items()) + " images abnormal"
 
 
 def _drawn_in_part(plan: Plan) -> Iterator[str]:

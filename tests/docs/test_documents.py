@@ -160,6 +160,22 @@ def test_commands_in_sentences_exist(document: str) -> None:
         assert [flag for flag in flags if flag not in re.findall(r"--[\w-]+", taken)] == [], line
 
 
+@pytest.mark.parametrize(
+    "spec", sorted((ROOT / "sweeps/specs").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_commands_of_shipped_specifications_can_be_typed(spec: Path) -> None:
+    """In a clone, as they stand in the comment: verbs, paths and keys exist."""
+    lines = re.findall(r"^#   sweeps (.+)$", spec.read_text(encoding="utf-8"), re.MULTILINE)
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        parsed = build_parser().parse_args(words)
+        if words[0] == "run":
+            pairs = [word.split("=", 1) for word in words if "=" in word]
+            named = {key: "0" * 64 if value == "SHA256" else value for key, value in pairs}
+            assert parse_spec((ROOT / words[1]).read_text(encoding="utf-8"), overrides=named)
+            assert parsed.spec == words[1]
+
+
 def test_environment_variables_are_documented() -> None:
     """Every variable of this project that the code reads stands in the table."""
     sources = [path for top in ("cluster", "sweeps") for path in (ROOT / top).rglob("*.py")]

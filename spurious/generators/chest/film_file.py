@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.encaps import encapsulate
-from pydicom.uid import UID, JPEGBaseline8Bit, SecondaryCaptureImageStorage
+from pydicom.uid import SecondaryCaptureImageStorage
 
+from spurious.generators.dicom_file import write_dicom
 from spurious.readers.origin import MARK
 
 IMAGE_FOLDER = "dicom-images-train"
-JPEG_QUALITY = 92
-"""Gives files of about the size of the released ones (150 kB at 1024 x 1024)."""
 
 
 @dataclass(frozen=True)
@@ -44,28 +39,15 @@ def write_film(folder: Path, film: NDArray[np.uint8], header: FilmHeader) -> Non
     path = folder / IMAGE_FOLDER / header.study / header.series
     path.mkdir(parents=True)
     path /= f"{header.image}.dcm"
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = UID(header.image)
-    meta.TransferSyntaxUID = JPEGBaseline8Bit
-    tags = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
-    for name, value in _tags(film, header).items():
-        setattr(tags, name, value)
-    jpeg = io.BytesIO()
-    Image.fromarray(film).save(jpeg, "JPEG", quality=JPEG_QUALITY)
-    tags.PixelData = encapsulate([jpeg.getvalue()])
-    tags["PixelData"].VR = "OB"
-    tags.save_as(path, enforce_file_format=True)
+    tags = _tags(film.shape[0], header)
+    write_dicom(path, film, tags, sop_class=SecondaryCaptureImageStorage, uid=header.image)
 
 
-def _tags(film: NDArray[np.uint8], header: FilmHeader) -> dict[str, object]:
+def _tags(height: int, header: FilmHeader) -> dict[str, object]:
     """The tags of the release by keyword, and a Manufacturer that owns up to being made up."""
-    height, width = film.shape
     spacing = round(0.143 * 1024 / height, 3)
     return {
         "SpecificCharacterSet": "ISO_IR 100",
-        "SOPClassUID": SecondaryCaptureImageStorage,
-        "SOPInstanceUID": header.image,
         "StudyDate": "19010101",
         "StudyTime": "000000.00",
         "AccessionNumber": "",
@@ -86,15 +68,7 @@ def _tags(film: NDArray[np.uint8], header: FilmHeader) -> dict[str, object]:
         "SeriesNumber": 1,
         "InstanceNumber": 1,
         "PatientOrientation": "",
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "Rows": height,
-        "Columns": width,
         "PixelSpacing": [spacing, spacing],
-        "BitsAllocated": 8,
-        "BitsStored": 8,
-        "HighBit": 7,
-        "PixelRepresentation": 0,
         "LossyImageCompression": "01",
         "LossyImageCompressionMethod": "ISO_10918_1",
     }

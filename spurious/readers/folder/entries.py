@@ -14,7 +14,6 @@ from spurious.data.splits import SPLITS
 from spurious.readers.folder.layout import class_of_place, split_of_place
 from spurious.readers.folder.roles import Roles
 from spurious.readers.folder.samples import Sample
-from spurious.readers.folder.shares import Case, split_by_patient
 from spurious.readers.folder.values import (
     parse_covariates,
     parse_flag,
@@ -23,6 +22,7 @@ from spurious.readers.folder.values import (
 )
 from spurious.readers.issues import ReaderIssues
 from spurious.readers.joins import name_some
+from spurious.readers.split_draw import Case, split_by_patient
 
 _CHECKSUM = re.compile(r"[0-9a-f]{64}|[0-9a-f]{32}")
 

@@ -31,12 +31,10 @@ class FolderMarks:
     Attributes:
         marks: By image id.
         drawn: Whether an image has an annotation, where a COCO file gives the labels; else None.
-        notes: What was found, a sentence each.
     """
 
     marks: Mapping[str, Marks]
     drawn: Mapping[str, bool] | None
-    notes: Sequence[str]
 
 
 def find_marks(
@@ -82,13 +80,7 @@ def find_marks(
         marks = {image: replace(m, coco=entries.get(image)) for image, m in marks.items()}
         if options.label == "coco":
             drawn = _label_by_coco(samples, entries, options, issues)
-    return FolderMarks(marks, drawn, _describe(marks))
-
-
-def _describe(marks: Mapping[str, Marks]) -> Sequence[str]:
-    masks = sum(held.has_mask for held in marks.values())
-    boxes = sum(held.has_boxes for held in marks.values())
-    return [f"{masks} of {len(marks)} images have a mask, {boxes} have boxes of their own"]
+    return FolderMarks(marks, drawn)
 
 
 def _add_files(

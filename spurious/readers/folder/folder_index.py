@@ -10,6 +10,7 @@ from pathlib import Path
 from spurious.config.folder import NONE, FolderOptions, split_names
 from spurious.errors import DataError
 from spurious.readers.base import Index, name_and_hash
+from spurious.readers.folder.code_order import warn_of_other_order
 from spurious.readers.folder.entries import Entry, read_entries
 from spurious.readers.folder.find_marks import find_marks
 from spurious.readers.folder.layout import NameIndex, is_below, is_image_name, scan_folder
@@ -65,10 +66,12 @@ def read_folder(folder: Path, options: FolderOptions, issues: ReaderIssues) -> F
     if issues.count and unread:
         issues.add(unread[0])
     issues.raise_if_any("folder")
-    notes = [*unread, *roles.notes, *notes, *found_marks.notes]
+    notes = [*unread, *roles.notes, *notes, _describe_marks(found_marks.marks, entries, options)]
     channels = _choose_channels(headers.values(), options)
+    paths = {image: folder / sample.name for image, sample in samples.items()}
+    warn_of_other_order(paths, found_marks.marks, headers, options)
     return FolderIndex(
-        images={image: folder / sample.name for image, sample in samples.items()},
+        images=paths,
         origin=_describe_origin(tables, options, channels, notes),
         left_out=left_out,
         notes=tuple(notes),
@@ -208,6 +211,26 @@ def _store_patients(entries: Mapping[str, Entry], options: FolderOptions) -> Map
             patient = hash_patient(entry.patient, salt or "")
         stored[image] = replace(entry, patient=patient)
     return stored
+
+
+def _describe_marks(
+    marks: Mapping[str, Marks], entries: Mapping[str, Entry], options: FolderOptions
+) -> str:
+    """Return how many images have a mask or boxes, and how many more are filled with empty ones."""
+    masks = sum(held.has_mask for held in marks.values())
+    boxes = sum(held.has_boxes for held in marks.values())
+    note = f"{masks} of {len(marks)} images have a mask, {boxes} have boxes of their own"
+    if options.normal_images != "empty" or not masks + boxes:
+        return note
+    kind = "mask" if masks else "box"
+    filled = sum(
+        not held.has_mask and (bool(masks) or not held.has_boxes) and entries[image].label == 0
+        for image, held in marks.items()
+    )
+    return (
+        f"{note}; {filled} more of label 0 without a {kind} count as drawn and empty "
+        "(normal_images=empty)"
+    )
 
 
 def _describe_origin(

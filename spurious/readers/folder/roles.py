@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -41,6 +42,7 @@ _COVARIATES = re.compile(
 )
 """Columns that are carried along without being named."""
 
+_MOSTLY = 0.8
 _ATTRIBUTE = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -102,6 +104,10 @@ def choose_roles(
     rest = [c for c in columns if c not in taken and c not in covariates]
     attributes = _choose_attributes(chooser, options, rest, rows, single.get("label"))
     left = [c for c in rest if c not in attributes.values()]
+    label = single.get("label")
+    like_flags = [
+        c for c in left if _resembles_flags(rows, c) and not _repeats_label(rows, c, label)
+    ]
     return Roles(
         **single,
         rle=rle,
@@ -109,7 +115,7 @@ def choose_roles(
         box_form=form,
         attributes=dict(sorted(attributes.items())),
         covariates=covariates,
-        notes=[*chooser.notes, *_describe(options, attributes, covariates, left)],
+        notes=[*chooser.notes, *_describe(options, attributes, covariates, left, like_flags)],
     )
 
 
@@ -118,6 +124,7 @@ def _describe(
     attributes: Mapping[str, str],
     covariates: Sequence[str],
     left: Sequence[str],
+    like_flags: Sequence[str],
 ) -> Iterator[str]:
     if options.attributes is None and attributes:
         taken = ", ".join(attributes[name] for name in sorted(attributes))
@@ -131,6 +138,12 @@ def _describe(
         )
     if left:
         yield f"not taken: {', '.join(left)} (--set covariates=... carries columns along)"
+    if like_flags:
+        named = ",".join([*attributes.values(), *like_flags])
+        yield (
+            f"{', '.join(like_flags)}: mostly 0 and 1, so perhaps a spurious attribute: --set "
+            f"attributes={shlex.quote(named)} takes it, or names the cells to correct"
+        )
 
 
 class _Chooser:
@@ -213,7 +226,7 @@ def _choose_attributes(
         columns: Sequence[str] = chooser.require_all("attributes", options.attributes)
     else:
         columns = [column for column in rest if _holds_flags(rows, column)]
-        copies = [c for c in columns if label is not None and _repeats_label(rows, c, label)]
+        copies = [c for c in columns if _repeats_label(rows, c, label)]
         if copies:
             chooser.notes.append(
                 f"{', '.join(copies)}: says the same as the label on every image, so it is not "
@@ -240,8 +253,17 @@ def _holds_flags(rows: Sequence[Row], column: str) -> bool:
     )
 
 
-def _repeats_label(rows: Sequence[Row], column: str, label: str) -> bool:
+def _resembles_flags(rows: Sequence[Row], column: str) -> bool:
+    """Return whether most cells of a column that are not blank are 0 and 1, and both are there."""
+    cells = [cell for row in rows if (cell := row.cells.get(column, "").strip())]
+    flags = [flag for cell in cells if (flag := parse_flag(cell)) is not None]
+    return len(set(flags)) == 2 and len(flags) >= _MOSTLY * len(cells)
+
+
+def _repeats_label(rows: Sequence[Row], column: str, label: str | None) -> bool:
     """Return whether a column of 0 and 1 follows the label's words one to one."""
+    if label is None:
+        return False
     pairs = {(row.cells.get(label, "").strip(), row.cells.get(column, "").strip()) for row in rows}
     words, flags = {word for word, _ in pairs}, {flag for _, flag in pairs}
     return len(flags) == 2 and len(pairs) == len(words)

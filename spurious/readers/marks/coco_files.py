@@ -8,9 +8,10 @@ Source: COCO, "Data format", cocodataset.org.
 
 from __future__ import annotations
 
+import difflib
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -122,13 +123,28 @@ def _choose_categories(
     if not names:
         return None
     there = _read_list(path, held, "categories")
-    missing = sorted(set(names) - {str(category.get("name")) for category in there})
-    if missing:
-        raise DataError(
-            f"{path.name}: no category {name_some(missing)}; it has "
-            f"{name_some(str(category.get('name')) for category in there) or 'none'}"
-        )
-    return {str(category.get("id")) for category in there if str(category.get("name")) in names}
+    known = [str(category.get("name")) for category in there]
+    matches = {name: _match_category(name, known) for name in sorted(names)}
+    if lost := [name for name, alike in matches.items() if len(alike) != 1]:
+        hints = "; ".join(_describe_lost(name, matches[name], known) for name in lost)
+        raise DataError(f"{path.name}: {hints}; it has {name_some(known) or 'none'}")
+    chosen = {alike[0] for alike in matches.values()}
+    return {str(category.get("id")) for category in there if str(category.get("name")) in chosen}
+
+
+def _match_category(name: str, known: Collection[str]) -> list[str]:
+    """Return the categories of a name: as written, else in any case."""
+    if name in known:
+        return [name]
+    return sorted({other for other in known if other.casefold() == name.casefold()})
+
+
+def _describe_lost(name: str, alike: Sequence[str], known: Sequence[str]) -> str:
+    if alike:
+        return f"category '{name[:80]}' may be {' or '.join(alike)}: write it as there"
+    folded = {other.casefold(): other for other in known}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1)
+    return f"no category '{name[:80]}'" + (f", did you mean {folded[near[0]]}?" if near else "")
 
 
 def _check_images(

@@ -28,7 +28,8 @@ _BOOLEANS = {"NEWTRUE": True, "NEWFALSE": False}
 _STRUCTURE = {"PROTO", "FRAME", "MARK", "SETITEM", "SETITEMS", "STOP"}
 _NOTES = {"MEMOIZE", "BINPUT", "LONG_BINPUT"}
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)+", re.ASCII)
-_CELLS = {"0": False, "false": False, "1": True, "true": True}
+_CELLS = {"0": False, "false": False, "1": True, "true": True, "-1": None}
+"""-1 of NEATX: its annotators disagree, so whether a tube is visible is unknown."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,12 @@ class TubeLabels:
     """Tube labels, in the order of the file; the release has them of the evaluation images.
 
     Attributes:
-        present: Image id to True where a chest tube is visible.
+        present: Image id to True where a chest tube is visible, None where that is unknown.
         splits: Image id to `train`, `val` or `test`; the same keys.
         split_from: Where the splits are from, for a dataset's provenance.
     """
 
-    present: dict[str, bool]
+    present: dict[str, bool | None]
     splits: dict[str, str]
     split_from: str = field(
         default="Saab et al. 2022, by the order of the tube labels", compare=False
@@ -53,7 +54,7 @@ def read_tube_labels(path: Path, problems: ReaderIssues) -> TubeLabels:
 
     A CSV without `split` is split by the order of its rows, as the pickle is by that of its keys.
     With `split`, which every row then has, it may label training images too (`train`); images
-    that it does not name are `train`.
+    that it does not name are `train`. A tube of -1 is unknown, as one that nobody labelled.
 
     Args:
         path: The labels; a name that ends in `.csv` is read as CSV.
@@ -65,7 +66,7 @@ def read_tube_labels(path: Path, problems: ReaderIssues) -> TubeLabels:
     if path.suffix.lower() == ".csv":
         return _read_csv(path, problems)
     try:
-        present = dict(_read_pickle(path))
+        present: dict[str, bool | None] = dict(_read_pickle(path))
     except DataError as error:
         raise DataError(f"{path.name}: {error}") from error
     return TubeLabels(present, split_by_order(list(present), path.name))
@@ -77,7 +78,7 @@ def write_tube_csv(labels: TubeLabels, path: Path) -> None:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["ImageId", "tube", "split"])
         for image, present in labels.present.items():
-            table.writerow([image, int(present), labels.splits[image]])
+            table.writerow([image, -1 if present is None else int(present), labels.splits[image]])
 
 
 def is_uid(name: str) -> bool:
@@ -168,12 +169,15 @@ def _bytes(path: Path) -> bytes:
 
 
 def _read_csv(path: Path, problems: ReaderIssues) -> TubeLabels:
-    present, splits, bad = dict[str, bool](), dict[str, str](), problems.count
+    present, splits, bad = dict[str, bool | None](), dict[str, str](), problems.count
     for line, cells in read_rows(path, ("ImageId", "tube"), problems):
         image, where = image_name(cells["ImageId"]), f"{path.name} line {line}"
-        tube = _CELLS.get(cells["tube"].lower())
-        if tube is None:
-            problems.add(f"{where}: tube is '{cells['tube'][:40]}'; expected 0, 1, true or false")
+        cell = cells["tube"].lower()
+        if cell not in _CELLS:
+            problems.add(
+                f"{where}: tube is '{cells['tube'][:40]}'; expected 0, 1, true or false, or -1 "
+                "where it is unknown"
+            )
         elif image in present:
             problems.add(f"{where}: '{image[:80]}' is labelled twice; keep one line")
         elif cells.get("split", "val") not in SPLITS:
@@ -182,7 +186,7 @@ def _read_csv(path: Path, problems: ReaderIssues) -> TubeLabels:
                 "row, or no such column"
             )
         else:
-            present[image] = tube
+            present[image] = _CELLS[cell]
             splits[image] = cells.get("split", "")
     if "" not in splits.values():
         return TubeLabels(present, splits, "column split of the tube labels, else train")

@@ -82,6 +82,14 @@ def test_rows_of_a_film_are_united(folder: Path) -> None:
     assert negative.label == 0
 
 
+@pytest.mark.parametrize("copy", ["dataset/8.5.1.dcm", "images/8.5.1"])
+def test_two_files_of_one_uid_are_refused(folder: Path, copy: str) -> None:
+    """The release has SOPInstanceUIDs twice: neither file is chosen by the order of a listing."""
+    write_dicom(folder / copy, ramp(8, 8))
+    with pytest.raises(DataError, match=rf"{copy}: second file of that film; the first is dataset"):
+        reader(folder).index()
+
+
 def test_patients_are_the_beginning_of_the_file_name(folder: Path) -> None:
     """Both films of P12 are in one split."""
     source = reader(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,23 @@ def test_a_listed_image_without_annotation_is_drawn_and_empty(tmp_path: Path) ->
     ruler = draw_coco(images["site/a.png"], 4, 6)
     assert ruler.mask is not None
     assert ruler.mask.sum() == 1
-    with pytest.raises(DataError, match=r"no category hair; it has lesion, ruler"):
-        read(tmp_path, EXPORT, "hair")
+
+
+def test_categories_are_found_in_any_case_and_the_nearest_is_named(tmp_path: Path) -> None:
+    """Unless two differ in case alone; all that are lost are in one message."""
+
+    def count(*categories: str) -> dict[str, int]:
+        images = read(tmp_path, EXPORT, *categories)
+        return {name: len(image.shapes) for name, image in images.items()}
+
+    assert count("LESION") == count("lesion") != count()
+    expected = "no category 'hair'; no category 'leson', did you mean lesion?; it has lesion, ruler"
+    with pytest.raises(DataError, match=re.escape(expected)):
+        read(tmp_path, EXPORT, "leson", "hair")
+    two = {**EXPORT, "categories": [*EXPORT["categories"], {"id": 9, "name": "Lesion"}]}
+    read(tmp_path, two, "lesion")
+    with pytest.raises(DataError, match="category 'LESION' may be Lesion or lesion: write it"):
+        read(tmp_path, two, "LESION")
 
 
 def test_boxes_alone_draw_no_mask(tmp_path: Path) -> None:

@@ -109,6 +109,28 @@ def test_words_in_an_attribute_are_refused_where_it_is_named(tmp_path: Path) -> 
     assert "metadata.csv line 3: ruler is 'maybe'; expected 0, 1, true, false" in message
 
 
+def test_columns_like_attributes_are_pointed_out(tmp_path: Path) -> None:
+    """With the option that takes them; not texts, and not what says the same as the label."""
+    cells = {str(row[0])[0]: (row[1], f"text {row[0]}", 7) for row in ROWS}
+    write_team(tmp_path, ("malignant", "report", "rank"), cells)
+    edit(tmp_path, lambda t: t.replace("b.png,1,1", "b.png,1,-1"))
+    notes = " ".join(reader(tmp_path).notes)
+    assert "not taken: ruler, malignant, report, rank (--set covariates=..." in notes
+    assert (
+        "ruler: mostly 0 and 1, so perhaps a spurious attribute: --set attributes=ink,ruler"
+        in notes
+    )
+    assert "ruler is '-1'; expected 0, 1," in refusal(tmp_path, attributes="ink,ruler")
+    edit(tmp_path, lambda t: t.replace("b.png,1,-1", "b.png,1,"))
+    assert reader(tmp_path, attributes="ink,ruler").attribute_names == ("ink", "ruler")
+    alone = " ".join(reader(tmp_path, attributes="ink").notes)
+    assert (
+        "ruler: mostly 0 and 1, so perhaps a spurious attribute: --set attributes=ink,ruler"
+        in alone
+    )
+    assert "perhaps" not in " ".join(reader(tmp_path, attributes="ink,ruler").notes)
+
+
 def test_yes_and_no_are_flags(tmp_path: Path) -> None:
     """As many tables have them; where no column is left, it is said what cannot be measured."""
     team = write_team(tmp_path)

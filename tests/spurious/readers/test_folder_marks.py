@@ -83,6 +83,22 @@ def test_partial_says_whether_every_image_has_its_mask(tmp_path: Path) -> None:
             write_mask(tmp_path / "masks" / str(name), *HALF)
     source, filled = reader(tmp_path), reader(tmp_path, normal_images="empty")
     assert (source.partial, filled.partial) == (True, False)
+    assert "4 of 8 images have a mask, 0 have boxes of their own" in source.notes
+    added = "4 more of label 0 without a mask count as drawn and empty (normal_images=empty)"
+    assert f"4 of 8 images have a mask, 0 have boxes of their own; {added}" in filled.notes
+
+
+def test_notes_say_how_many_images_get_empty_boxes(tmp_path: Path) -> None:
+    """A normal image with a box keeps it; nothing is filled where nobody drew anything."""
+    columns = ("x_min", "y_min", "x_max", "y_max")
+    write_team(tmp_path, columns, {"a": (1, 1, 5, 5), "b": (1, 1, 5, 5)})
+    note = "0 of 8 images have a mask, 2 have boxes of their own; 3 more of label 0 without a box"
+    assert any(held.startswith(note) for held in reader(tmp_path, normal_images="empty").notes)
+    drawn = states(tmp_path, normal_images="empty").values()
+    assert sum(boxes is not None for _, boxes, _ in drawn) == 5
+    write_team(tmp_path)
+    bare = reader(tmp_path, normal_images="empty").notes
+    assert "0 of 8 images have a mask, 0 have boxes of their own" in bare
 
 
 @pytest.mark.parametrize(

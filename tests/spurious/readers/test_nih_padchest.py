@@ -101,6 +101,21 @@ def test_sixteen_bits_are_windowed_and_not_cut(folder: Path) -> None:
         assert record.image.shape == (32, 32, 1)
 
 
+def test_a_cut_film_of_sixteen_bits_is_named(folder: Path) -> None:
+    """PadChest has some: none is staged with its lower part black, and the others can be read."""
+    source = reader(folder, films=20)
+    names = [name for name in source.index() if name.startswith("padchest")]
+    path = source.image_path(names[0])
+    whole = path.read_bytes()
+    data = whole.index(b"IDAT") + 4
+    for length in (data + 40, len(whole) - 20, len(whole) - 4):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=rf"{path}: .*(ends inside chunk|has no end chunk)"):
+            source.load(names[0])
+    for name in set(source.index()) - {names[0]}:
+        assert source.load(name).image.max() == pytest.approx(255, abs=2)
+
+
 def test_ages_and_sites_come_along(folder: Path) -> None:
     """`058Y`, months, an age of 411 years, and a year of birth."""
     issues = ReaderIssues()

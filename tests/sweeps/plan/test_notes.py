@@ -17,6 +17,14 @@ from sweeps.spec.model import GeneratorDataset, parse_spec
 
 HALF = {**COUNTS, "train": {"n": 100, "positives": 50, "abnormalities": 60}}
 FEW = {**COUNTS, "train": {"n": 100, "positives": 40, "abnormalities": 33}}
+
+
+def drawn_in_part(y1: int, y0: int) -> dict[str, dict[str, int]]:
+    """Counts of a set of 40 positive and 60 negative images, with masks on some."""
+    drawn = {"masks_y1": y1, "masks_y0": y0, "boxes_y1": y1, "boxes_y0": y0, "own_boxes": 0}
+    return {split: {**of, **drawn} for split, of in COUNTS.items()}
+
+
 IMAGES = ImageFacts(
     FACTS.digest,
     {"train": np.repeat((1, 0), (40, 60)), "val": np.repeat((1, 0), (10, 20))},
@@ -50,6 +58,37 @@ def test_prevalence_along_the_budget(
     found = [line for line in notes(facts, **overrides) if "prevalence" in line]
     assert len(found) == (words is not None)
     assert words is None or words in found[0]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "specificity", "share", "held_by"),
+    [
+        ((20, 30), ["label", "mask"], "40 of 100 (label), 20 of 50 (mask)", "natural"),
+        ((24, 6), ["mask"], "24 of 30 images", "natural"),
+        ((24, 6), ["label", "mask"], "40 of 100 (label), 24 of 30 (mask)", "leave all out"),
+        ((24, 6), ["label"], "40 of 100 images", "leave all out"),
+        # masks of positive images alone: no budget begins with them
+        ((24, 0), ["label"], "40 of 100 images", "natural"),
+    ],
+)
+def test_what_holds_prevalence_where_some_masks_are_drawn(
+    drawn: tuple[int, int], specificity: list[str], share: str, held_by: str
+) -> None:
+    """Natural budgets begin with the images that have masks, whose prevalence is their own."""
+    facts = replace(FACTS, counts=drawn_in_part(*drawn))
+    axes = {"axes__specificity": specificity, "axes__budget": [10, "all"]}
+
+    def shares(**changes: object) -> list[str]:
+        return [line for line in notes(facts, **axes | changes) if "prevalence" in line]
+
+    [note] = shares()
+    assert f"and all has {share}" in note
+    remedies = {"natural": "use balance: natural", "leave all out": "leave all out of the axis"}
+    assert [name for name, text in remedies.items() if text in note] == [held_by]
+    assert shares(axes__budget=[10]) == []
+    natural = shares(balance="natural")
+    assert len(natural) == (held_by != "natural")
+    assert all("draws from images with masks first, 24 of 30 abnormal" in n for n in natural)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
-"""Splitting by patient: what is promised of the shares."""
+"""Splitting by patient: what is promised of the shares, and that draws stay what they were."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 
+from spurious.config.releases import RsnaPneumoniaOptions
 from spurious.data.splits import SPLITS
-from spurious.readers.folder.shares import Case, split_by_patient
+from spurious.readers.split_draw import Case, draw_splits, split_by_patient
 
 SHARES = (0.7, 0.1, 0.2)
 
@@ -55,3 +59,19 @@ def test_few_images_reach_every_split() -> None:
     cases = {f"{i}": Case(f"{i}", i % 2, {}) for i in range(20)}
     held = Counter((split, int(i) % 2) for i, split in split_by_patient(cases, SHARES, 0).items())
     assert held == {(s, y): n for s, n in zip(SPLITS, (7, 1, 2), strict=True) for y in (0, 1)}
+
+
+def test_draws_are_those_of_staged_datasets() -> None:
+    """Of releases and of own folders: another draw would be another dataset of the same name."""
+
+    def shorten(splits: Mapping[str, str]) -> str:
+        return hashlib.sha256(json.dumps(sorted(splits.items())).encode()).hexdigest()[:16]
+
+    cases = make_cases(60)
+    assert shorten(split_by_patient(cases, SHARES, 3)) == "fcf05ce1c7b7fa97"
+    patients = {image: case.patient for image, case in cases.items()}
+    strata = {image: (c.label, int(c.attributes["ruler"] or 0)) for image, c in cases.items()}
+    options = RsnaPneumoniaOptions(split="0.7/0.1/0.2", seed=3)
+    splits = draw_splits(patients, strata, options)
+    assert shorten(splits) == "7a375136b9e74505"
+    assert len({(patients[image], split) for image, split in splits.items()}) == 60
