@@ -34,13 +34,14 @@ def _prevalence(plan: Plan) -> Iterator[str]:
     of_all = _count_all(plan, plan.facts)
     first, what = _count_drawn_first(plan.facts)
     alike = all(abs(_share(counts) - _share(first)) <= _ALIKE for counts in of_all.values())
-    told = f"images with {what} first, {first[0]:,} of {sum(first):,} abnormal"
+    drawn_from = f"images with {what} first, {first[0]:,} of {sum(first):,} abnormal"
     if halved and any(positives != negatives for positives, negatives in of_all.values()):
-        yield _compare_shares(halved, _describe_all(of_all), None if alike else told)
+        yield _compare_shares(halved, _describe_all(of_all), None if alike else drawn_from)
     elif natural and not alike:
         yield (
-            f"budget: balance: natural draws from {told}, and all has {_describe_all(of_all)}: "
-            "prevalence changes along the axis, too; leave all out of it to hold it"
+            f"budget: balance: natural draws from {drawn_from}, and all has "
+            f"{_describe_all(of_all)}: prevalence changes along the axis, too; leave all out of it "
+            "to hold it"
         )
 
 

@@ -156,12 +156,12 @@ def _score_own(
     rings = [_find_rings(mask) for mask in masks]
     contrasts = np.array(
         [
-            [abs(float(picture[inside].mean() - picture[outside].mean())) for picture in pictures]
-            for inside, outside in rings
-            if inside.any() and outside.any()
+            [abs(float(picture[inner].mean() - picture[outer].mean())) for picture in pictures]
+            for inner, outer in rings
+            if inner.any() and outer.any()
         ]
     )
-    kept = [bool(inside.any() and outside.any()) for inside, outside in rings]
+    kept = [bool(inner.any() and outer.any()) for inner, outer in rings]
     contrasts = contrasts.reshape(-1, len(pictures))[:, kept]
     if len(contrasts) < _FEWEST:
         return 0.0
@@ -172,8 +172,8 @@ def _score_own(
 
 
 def _find_rings(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return the pixels within 2 of a mask's boundary, inside and outside of it."""
+    """Return the pixels within 2 of a mask's boundary: those of the mask, and the others."""
     bits = mask.astype(np.uint8)
-    inside = mask & ~cv2.erode(bits, _RING).astype(bool)
-    outside = cv2.dilate(bits, _RING).astype(bool) & ~mask
-    return inside, outside
+    inner = mask & ~cv2.erode(bits, _RING).astype(bool)
+    outer = cv2.dilate(bits, _RING).astype(bool) & ~mask
+    return inner, outer

@@ -111,7 +111,7 @@ def test_words_in_an_attribute_are_refused_where_it_is_named(tmp_path: Path) -> 
 
 def test_columns_like_attributes_are_pointed_out(tmp_path: Path) -> None:
     """With the option that takes them; not texts, and not what says the same as the label."""
-    cells = {str(row[0])[0]: (row[1], f"text {row[0]}", 7) for row in ROWS}
+    cells = {str(r[0])[0]: (r[1], f"text {r[0]}", rank) for rank, r in enumerate(ROWS)}
     write_team(tmp_path, ("malignant", "report", "rank"), cells)
     edit(tmp_path, lambda t: t.replace("b.png,1,1", "b.png,1,-1"))
     notes = " ".join(reader(tmp_path).notes)
