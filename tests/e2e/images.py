@@ -49,8 +49,8 @@ def have_base(podman: Podman, folder: Path) -> str:
 def make_room(podman: Podman) -> str:
     """Prune untagged images of this Dockerfile where a build may fill the disk; says what is free.
 
-    Each change of the locked requirements leaves two layers of 6 GB behind. They stay while there is
-    room: they are the cache of the next build.
+    Each change of the locked requirements leaves two layers of 6 GB behind. They stay while there
+    is room: they are the cache of the next build.
     """
     storage = podman("info", "--format", "{{.Store.GraphRoot}}").strip()
     if shutil.disk_usage(storage).free < ROOM:
