@@ -86,13 +86,13 @@ def read_text(path: Path) -> str:
     """Return a UTF-8 file's text without its byte-order mark.
 
     Raises:
-        DataError: It cannot be read, or is not UTF-8.
+        DataError: It cannot be read, is not UTF-8, or has zero bytes, as where a disk lost a part.
     """
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":
             content = gzip.decompress(content)
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(
             f"{path.name}: not a whole gzip file ({error}); get the file again"
@@ -105,6 +105,10 @@ def read_text(path: Path) -> str:
         raise DataError(
             f"{path.name}: not UTF-8 text (byte {error.start}); save it again as UTF-8"
         ) from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DataError(f"{path.name} line {line}: zero bytes instead of text; get the file again")
+    return text
 
 
 def _header(path: Path, cells: list[str], columns: Sequence[str]) -> list[str]:

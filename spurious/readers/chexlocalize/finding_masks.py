@@ -55,7 +55,9 @@ def draw_finding(
         return None
     size = image.shapes[finding].get("size")
     if not (isinstance(size, list) and len(size) == 2 and all(type(n) is int for n in size)):
-        raise DataError(f"{finding} of {film}: size is {str(size)[:40]}; restore the file")
+        raise DataError(
+            f"{image.file}: {finding} of {film}: size is {str(size)[:40]}; restore the file"
+        )
     height, width = size
     mask = draw_pathology(image, finding, height, width)
     if (height, width) == shape:
@@ -63,7 +65,7 @@ def draw_finding(
     differs = abs(height * shape[1] - width * shape[0]) > max(height, width)
     if differs or height < shape[0]:
         raise DataError(
-            f"{finding} of {film}: mask of {height} x {width} pixels, and the film has {shape[0]} "
-            f"x {shape[1]}; use the films of CheXpert-v1.0 or CheXpert-v1.0-small"
+            f"{image.file}: {finding} of {film}: mask of {height} x {width} pixels, and the film "
+            f"has {shape[0]} x {shape[1]}; use the films of CheXpert-v1.0 or CheXpert-v1.0-small"
         )
     return shrink_mask(mask, *shape)

@@ -80,7 +80,8 @@ class Folder(FolderReader[FolderOptions, FolderIndex]):
         except DataError as error:
             if str(self.folder) in str(error):
                 raise
-            raise DataError(f"{path}: {error}") from error
+            where = self.contents.entries[sample_id].where  # a code or box is of its table
+            raise DataError(f"{path}, {where}: {error}") from error
 
     def _read(self, sample_id: str, path: Path) -> Record:
         contents, options = self.contents, self.options

@@ -57,7 +57,8 @@ def read_folder(folder: Path, options: FolderOptions, issues: ReaderIssues) -> F
     columns = list(dict.fromkeys(c for table in tables for c in table.columns))
     roles = choose_roles(columns, rows, options, issues)
     samples, images, left_out = _join(folder, files, rows, roles, options, issues)
-    issues.raise_if_any("folder")
+    where = ", ".join(["folder", *(table.path.name for table in tables)])
+    issues.raise_if_any(where)
     headers = _read_headers(folder, samples, options, issues)
     found_marks = find_marks(folder, files, images, samples, rows, roles, options, issues)
     patients = _header_patients(headers)
@@ -65,7 +66,7 @@ def read_folder(folder: Path, options: FolderOptions, issues: ReaderIssues) -> F
     unread = [] if rows or options.table else _find_unread_tables(files)
     if issues.count and unread:
         issues.add(unread[0])
-    issues.raise_if_any("folder")
+    issues.raise_if_any(where)
     notes = [*unread, *roles.notes, *notes, _describe_marks(found_marks.marks, entries, options)]
     channels = _choose_channels(headers.values(), options)
     paths = {image: folder / sample.name for image, sample in samples.items()}

@@ -118,7 +118,7 @@ class Isic(FolderReader[IsicOptions, IsicIndex]):
         masks = find_pictures(self.folder, MASK_FOLDER, (".png",), MASK_SUFFIX, issues)
         rows = read_traps(self.traps, trap, issues)
         if not issues.count:
-            check_join(images, masks, rows, issues)
+            check_join(images, masks, rows, trap, issues)
         issues.raise_if_any(self.name)
         labelled = {image: images[image] for image in sorted(images.keys() & rows.keys())}
         check_inversion([masks[image] for image in labelled], _read_lesion, "lesions", issues)

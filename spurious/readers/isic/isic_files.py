@@ -157,10 +157,12 @@ def check_join(
     images: Mapping[str, Path],
     masks: Mapping[str, Path],
     rows: Mapping[str, Row],
+    trap: int,
     problems: ReaderIssues,
 ) -> None:
     """Report images without a mask, rests on both sides, and a split without an image."""
     labelled = sorted(images.keys() & rows.keys())
+    tables = ", ".join(table_name(split, trap) for split in SPLITS)
     for image in labelled:
         if image not in masks:
             problems.add(
@@ -169,15 +171,16 @@ def check_join(
             )
     if not labelled:
         problems.add(
-            f"no row of the tables matches an image (a row is of '{min(rows)}', an image is "
+            f"no row of {tables} matches an image (a row is of '{min(rows)}', an image is "
             f"'{min(images)}'); the tables are for the images of ISIC 2018 task 1"
         )
         return
-    check_rests(images.keys(), rows.keys(), "the tables", problems)
+    check_rests(images.keys(), rows.keys(), tables, problems)
     held = {rows[image].split for image in labelled}
     empty = [split for split in SPLITS if split not in held]
     if empty:
         problems.add(
             f"no image with a row in split {' and '.join(empty)}; images are missing under "
-            f"{IMAGE_FOLDER}: download the release again"
+            f"{IMAGE_FOLDER}, or rows in {', '.join(table_name(split, trap) for split in empty)}: "
+            "download the release again"
         )

@@ -36,11 +36,13 @@ class PathologyImage:
         name: Key of the file, such as `patient64541_study1_view1_frontal`.
         size: Height and width, of polygons alone; a run-length mask has its own.
         shapes: A run-length mask, or a list of polygons, by pathology.
+        file: Name of the file, for messages.
     """
 
     name: str
     size: tuple[int, int] | None
     shapes: Mapping[str, Any]
+    file: str
 
 
 def read_pathology_masks(path: Path, issues: ReaderIssues) -> dict[str, PathologyImage]:
@@ -61,7 +63,7 @@ def read_pathology_masks(path: Path, issues: ReaderIssues) -> dict[str, Patholog
                 f"{path.name}: {name[:80]}: {name_some(wrong)} has no 'size' and 'counts'; "
                 "expected run-length masks of COCO: take gt_segmentations, not gt_annotations"
             )
-        images[name] = PathologyImage(name, None, held)
+        images[name] = PathologyImage(name, None, held, path.name)
     return images
 
 
@@ -85,7 +87,7 @@ def read_pathology_polygons(path: Path, issues: ReaderIssues) -> dict[str, Patho
                 _read_points(pathology, polygons)
         except DataError as error:
             issues.add(f"{path.name}: {name[:80]}: {error}")
-        images[name] = PathologyImage(name, (size[0], size[1]), shapes)
+        images[name] = PathologyImage(name, (size[0], size[1]), shapes, path.name)
     return images
 
 
@@ -99,7 +101,7 @@ def draw_pathology(
     Raises:
         DataError: Another size than the image's, a damaged mask, or one that is not listed.
     """
-    where = f"{pathology} of {image.name}"
+    where = f"{image.file}: {pathology} of {image.name}"
     if image.size is None:
         if pathology not in image.shapes:
             raise DataError(f"{where}: not in the file, which has {name_some(image.shapes)}")

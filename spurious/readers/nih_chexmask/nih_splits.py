@@ -10,6 +10,7 @@ from spurious.config.release_fields import parse_shares
 from spurious.errors import DataError
 from spurious.readers.joins import name_some
 from spurious.readers.split_draw import DrawnSplit, draw_splits
+from spurious.readers.tables import read_text
 
 TRAIN_VAL, TEST = "train_val_list.txt", "test_list.txt"
 
@@ -35,13 +36,13 @@ def assign_splits(
         options: Shares and seed; with the lists, `val` has its share of train and val together.
 
     Raises:
-        DataError: A film in both lists or in none, or a patient in both.
+        DataError: A list that is not text, a film in both or in none, or a patient in both.
     """
     lists = [folder / TRAIN_VAL, folder / TEST]
     if not all(path.is_file() for path in lists):
         text = f"drawn {options.split} by patient, label and view, seed {options.seed}"
         return draw_splits(patients, strata, options), text
-    rest, test = ({*path.read_text(encoding="utf-8").split()} for path in lists)
+    rest, test = ({*read_text(path).split()} for path in lists)
     if wrong := [film for film in patients if (film in rest) == (film in test)]:
         raise DataError(
             f"{len(wrong)} films are in both or none of {TRAIN_VAL} and {TEST} "

@@ -134,7 +134,8 @@ class NihPadchest(FolderReader[NihPadchestOptions, SitesIndex]):
             tables["nih_table"] = find_table(self.nih, None, nih_files.TABLES, "nih")
             findings = nih_files.read_findings(tables["nih_table"], issues)
             paths = nih_files.find_films(self.nih, issues)
-            for name, path in join_rows(paths, findings, "the NIH table", issues).items():
+            table = f"the NIH table {tables['nih_table'].name}"
+            for name, path in join_rows(paths, findings, table, issues).items():
                 row = findings[name]
                 if row.view in views:
                     candidate = Candidate(row.patient, False, int(finding in row.findings))
@@ -142,11 +143,11 @@ class NihPadchest(FolderReader[NihPadchestOptions, SitesIndex]):
         except DataError as error:
             issues.add(str(error))
         try:
-            table = find_table(self.padchest, None, [padchest_files.TABLE], "padchest")
-            tables["padchest_table"] = table
-            labels = padchest_files.read_labels(table, issues)
+            path = find_table(self.padchest, None, [padchest_files.TABLE], "padchest")
+            tables["padchest_table"] = path
+            labels = padchest_files.read_labels(path, issues)
             paths = padchest_files.find_films(self.padchest, issues)
-            joined = join_rows(paths, labels, "the PadChest table", issues, rests=True)
+            joined = join_rows(paths, labels, f"the PadChest table {path.name}", issues, rests=True)
             for name, path in joined.items():
                 held = labels[name]
                 if held.labels is not None and held.view in views:

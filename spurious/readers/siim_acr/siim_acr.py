@@ -105,7 +105,7 @@ class SiimAcr(FolderReader[SiimAcrOptions, SiimIndex]):
         mask_table, masks = self._read_mask_table(issues)
         tube_file, tubes = self._read_tubes(issues)
         if not issues.count:
-            check_join(images, masks, tubes.splits, issues)
+            check_join(images, masks, tubes.splits, (mask_table.name, tube_file.name), issues)
         issues.raise_if_any(self.name)
         labelled = {image: images[image] for image in sorted(images.keys() & masks.keys())}
         self._check_codes(labelled, masks, mask_table, issues)

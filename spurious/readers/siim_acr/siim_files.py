@@ -113,37 +113,48 @@ def check_join(
     images: Mapping[str, Path],
     masks: Mapping[str, tuple[MaskRow, ...]],
     splits: Mapping[str, str],
+    tables: tuple[str, str],
     problems: ReaderIssues,
 ) -> None:
-    """Report what leaves a split empty or rests on both sides: other spellings, missing images."""
+    """Report what leaves a split empty or rests on both sides: other spellings, missing images.
+
+    Args:
+        images: Image to file.
+        masks: Image to rows of the mask table.
+        splits: Image to split, of the tube labels.
+        tables: File names of the mask table and of the tube labels.
+        problems: Receives what does not fit.
+    """
+    mask_table, tube_file = tables
     labelled = images.keys() & masks.keys()
     if not labelled:
         problems.add(
-            f"no row of the mask table matches an image (a row is of '{_first(masks)}', an image "
+            f"no row of {mask_table} matches an image (a row is of '{_first(masks)}', an image "
             f"is '{_first(images)}'); use the table and the images of one release"
         )
     elif not labelled & splits.keys():
         renamed = _first(labelled).startswith("ID_")
         problems.add(
-            f"no tube label matches an image (a label is of '{_first(splits)}', an image is "
-            f"'{_first(labelled)}')"
+            f"no label of {tube_file} matches an image (a label is of '{_first(splits)}', an image "
+            f"is '{_first(labelled)}')"
             + (": the stage-2 download renamed the images to ID_..." if renamed else "")
             + "; the tube labels name images by SOPInstanceUID (1.2.276.0.7230010...), so only "
             "the stage-1 release can be joined with them"
         )
     else:
-        check_rests(images.keys(), masks.keys(), "the mask table", problems)
+        check_rests(images.keys(), masks.keys(), mask_table, problems)
         if strays := splits.keys() - images.keys() - masks.keys():
             problems.add(
-                f"{len(strays)} tube labels are of neither an image nor a row of the mask table "
-                f"({name_some(strays)}); spell them as the images, or remove them"
+                f"{len(strays)} labels of {tube_file} are of neither an image nor a row of "
+                f"{mask_table} ({name_some(strays)}); spell them as the images, or remove them"
             )
         held = {splits.get(image, "train") for image in labelled}
         empty = [split for split in SPLITS if split not in held]
         if empty:
             problems.add(
-                f"no labelled image in split {' and '.join(empty)}; images are missing "
-                f"under {IMAGE_FOLDER}: download the release again"
+                f"no labelled image in split {' and '.join(empty)}; images are missing under "
+                f"{IMAGE_FOLDER}, or rows in {mask_table} or {tube_file}: download the release "
+                "again"
             )
 
 

@@ -8,9 +8,10 @@ import shutil
 import numpy as np
 import pytest
 from cached_datasets import cached_folder, check_arrays
-from sample_records import make_records, stage
+from sample_records import make_records, stage, write
 
-from cluster.datasets.keys import shard_key
+from cluster.datasets.image_counts import read_image_counts, write_image_counts
+from cluster.datasets.keys import image_counts_key, shard_key
 from cluster.errors import Corrupt
 from cluster.node_cache.open import open_dataset
 
@@ -39,6 +40,23 @@ def test_random_bits_of_cached_files_are_noticed(folder_store, tmp_path):
         cached = open_dataset(folder_store, manifest, cache)
         check_arrays(cached, records)
         assert path.suffix == ".json" or path.name in cached.discarded, path.name
+
+
+def test_random_bits_of_the_counts_are_refused_or_harmless(folder_store):
+    """Of the counts that a plan prices by: never other counts."""
+    rng, shards = np.random.default_rng(0), write(folder_store, make_records())
+    manifest = stage(folder_store, make_records())
+    key = image_counts_key("phantom", manifest.digest)
+    write_image_counts(folder_store, manifest, [row for s in shards for row in s.records])
+    whole, counts = folder_store.get(key), read_image_counts(folder_store, manifest)
+    assert counts is not None
+    refused = 0
+    for _ in range(300):
+        folder_store.put(key, flip(whole, rng))
+        held = read_image_counts(folder_store, manifest)
+        assert held in (None, counts)
+        refused += held is None
+    assert refused > 200
 
 
 def test_random_bits_of_a_shard_are_refused(folder_store, tmp_path):

@@ -248,7 +248,7 @@ def test_stage_2_names_cannot_be_joined(folder: Path) -> None:
 def test_table_of_another_release_is_refused(folder: Path) -> None:
     """No row matches any image."""
     rows(folder, lambda lines: ["1.2.3, -1"])
-    with pytest.raises(DataError, match="no row of the mask table matches an image"):
+    with pytest.raises(DataError, match=r"no row of train-rle\.csv matches an image"):
         source(folder).index()
 
 

@@ -44,7 +44,7 @@ def test_rests_on_both_sides_are_refused_and_named(folder: Path) -> None:
     rows(folder, lambda lines: [f"x{li}" if li.startswith(image) else li for li in lines])
     with pytest.raises(DataError) as caught:
         source(folder).index()
-    assert f"1 images have no row in the mask table ({image}), and 1 of its" in str(caught.value)
+    assert f"1 images have no row in train-rle.csv ({image}), and 1 of its" in str(caught.value)
     assert f"have no image (x{image})" in str(caught.value)
     assert name_some(f"{i:02d}" for i in range(12)).endswith("08, 09 and 2 more")
     rows(folder, lambda lines: [li.removeprefix("x") for li in lines])  # as the message says
@@ -58,7 +58,7 @@ def test_tube_labels_of_nothing_are_refused(folder: Path) -> None:
                    for i, (n, v) in enumerate(labels.items()))  # fmt: skip
     (folder / "cxr_tube_dict.pkl").unlink()
     (folder / "cxr_tube_dict.csv").write_text("ImageId,tube,split\n" + text + "x7,1,val\n")
-    with pytest.raises(DataError, match=r"1 tube labels are of neither .* \(x7\)"):
+    with pytest.raises(DataError, match=r"1 labels of .* are of neither .* \(x7\)"):
         source(folder).index()
 
 
