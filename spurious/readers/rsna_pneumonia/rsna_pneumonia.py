@@ -13,7 +13,7 @@ from spurious.readers.base import FolderReader, Index, name_and_hash
 from spurious.readers.dicom import read_film
 from spurious.readers.dicom_tags import describe_patient
 from spurious.readers.issues import ReaderIssues
-from spurious.readers.joins import join_rows
+from spurious.readers.joins import join_rows, name_some
 from spurious.readers.pick_files import find_named, find_table
 from spurious.readers.resize import shrink_image
 from spurious.readers.rsna_pneumonia.rsna_tables import Film, read_boxes, read_classes
@@ -94,6 +94,11 @@ class RsnaPneumonia(FolderReader[RsnaPneumoniaOptions, RsnaIndex]):
         except DataError as error:
             issues.add(str(error))
         images = join_rows(paths, films, TABLE, issues)
+        if classes and (without := images.keys() - classes.keys()):
+            issues.add(
+                f"{CLASSES}: no row of {len(without)} films ({name_some(without)}), as where it is "
+                "cut off; restore it from the release, or remove it"
+            )
         issues.raise_if_any(self.name)
         size, options = self.options.image_size, self.options
         strata = {film: (int(bool(films[film].boxes)),) for film in images}

@@ -135,8 +135,8 @@ def check_join(
     elif not labelled & splits.keys():
         renamed = _first(labelled).startswith("ID_")
         problems.add(
-            f"no label of {tube_file} matches an image (a label is of '{_first(splits)}', an image "
-            f"is '{_first(labelled)}')"
+            f"no label of {tube_file} matches an image with a row of {mask_table} (a label is of "
+            f"'{_first(splits)}', an image is '{_first(labelled)}')"
             + (": the stage-2 download renamed the images to ID_..." if renamed else "")
             + "; the tube labels name images by SOPInstanceUID (1.2.276.0.7230010...), so only "
             "the stage-1 release can be joined with them"
