@@ -19,7 +19,7 @@ from small_folder import COLUMNS, ROWS, pixels, reader, write_csv
 
 from spurious.errors import DataError
 
-CASES, SEED = int(os.environ.get("FUZZ_CASES", "24")), os.environ.get("FUZZ_SEED", "0")
+CASES, SEED = int(os.environ.get("FUZZ_CASES", "16")), os.environ.get("FUZZ_SEED", "0")
 PARTS = 2
 """Processes that share the sources: to import libraries takes two seconds."""
 
