@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -208,10 +209,27 @@ class _ShardFile:
         if "boxes" in self._schema.names:
             columns.append([bool(row.drawn & MASK) for row in rows])
             columns.append([record.boxes for record in self._pending])
-        arrays = [pa.array(c, f.type) for c, f in zip(columns, self._schema, strict=True)]
+        arrays = [
+            _join_blobs(column) if field.name == "image" else pa.array(column, field.type)
+            for column, field in zip(columns, self._schema, strict=True)
+        ]
         self._writer.write_table(pa.table(arrays, schema=self._schema), row_group_size=n)
         self.rows += rows
         self._pending, self._pending_bytes = [], 0
+
+
+def _join_blobs(blobs: Sequence[bytes | memoryview]) -> Any:
+    """Return a binary array with a copy of each.
+
+    `pa.array` copies, too, but never lets go of a memoryview: every image would stay in memory.
+    """
+    ends = np.zeros(len(blobs) + 1, np.int32)
+    np.cumsum([len(blob) for blob in blobs], out=ends[1:])
+    joined = np.empty(ends[-1], np.uint8)
+    for blob, start, end in zip(blobs, ends, ends[1:], strict=False):
+        joined[start:end] = np.frombuffer(blob, np.uint8)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(joined)]
+    return pa.Array.from_buffers(pa.binary(), len(blobs), buffers, null_count=0)
 
 
 def _publish(

@@ -30,8 +30,9 @@ from cluster.jobs.ray_internals import (
 )
 from cluster.jobs.session_folder import SessionFolder
 
-_OBJECT_STORE_BYTES = 256 * 2**20
-"""Trials read memory-mapped files, so Ray's object store carries next to nothing."""
+_OBJECT_STORE_BYTES = 512 * 2**20
+_OBJECT_STORE_PER_CPU = 64 * 2**20
+"""Trials read memory-mapped files: Ray's object store carries what is being staged, and no more."""
 _CONNECT_S = 10.0
 _TOKEN_VARIABLE = "RAY_AUTH_TOKEN_PATH"  # noqa: S105 (its name)
 _SETTINGS = {
@@ -196,12 +197,13 @@ def _connect(address: str, job_name: str, cpus: int | None, folder: SessionFolde
     """Ray's context of a new local session in a folder, or of the cluster at an address."""
     import ray
 
+    number = count_usable_cpus() if cpus is None else cpus
     local: dict[str, Any] = {
         TEMPORARY_FOLDER: None if folder is None else str(folder.path),
-        "num_cpus": count_usable_cpus() if cpus is None else cpus,
+        "num_cpus": number,
         "include_dashboard": True,
         "dashboard_host": "127.0.0.1",
-        "object_store_memory": _OBJECT_STORE_BYTES,
+        "object_store_memory": max(_OBJECT_STORE_BYTES, number * _OBJECT_STORE_PER_CPU),
     }
     try:
         context = ray.init(

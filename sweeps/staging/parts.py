@@ -15,7 +15,7 @@ from sweeps.staging.fingerprint import Files, fingerprint_parts, list_files
 
 PART_BYTES = 64 * 2**20
 """Staged bytes of a part: the lower end of a shard's size, whatever the number of workers."""
-CHUNK_BYTES = 16 * 2**20
+CHUNK_BYTES = 8 * 2**20
 """Most bytes of a chunk, of its files as well as staged."""
 CHUNK_IMAGES = range(4, 65)
 """Fewest and most images of a chunk: fewer would cost more to hand on than to load."""

@@ -14,9 +14,11 @@ from cluster.stores import open_store
 from spurious.data.records import RecordSource
 from sweeps.staging.chunks import LoadedChunk, keep_freed_memory, load_chunk
 from sweeps.staging.journal import read_entry, write_entry
-from sweeps.staging.parts import Columns, Part, StagedPart, write_part
+from sweeps.staging.parts import PART_BYTES, Columns, Part, StagedPart, write_part
 
 _END_S = 60.0
+_FILLED = 0.75
+"""Ray moves objects to disk from 0.8 of its store on."""
 
 
 @ray.remote(num_cpus=1, max_retries=2)
@@ -47,6 +49,16 @@ def count_cores() -> int:
     """Return how many staging tasks run at once; needs a Ray session."""
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return max(1, int(resources.get("CPU", 1)))
+
+
+def _count_open_parts() -> int:
+    """Return how many parts fit into Ray's object store, images and masks of a byte a pixel.
+
+    Beyond that Ray moves objects to disk and back, which takes longer than decoding them.
+    """
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    held = resources.get("object_store_memory", 0.0) * _FILLED
+    return max(1, int(held // (2 * PART_BYTES)))
 
 
 def resume_parts(store_url: str, name: str, keys: Sequence[str]) -> dict[str, StagedPart]:
@@ -85,8 +97,7 @@ def run_parts(
 ) -> Generator[StagedPart, None, None]:
     """Yield staged parts as their tasks end, in any order; needs a Ray session.
 
-    So many chunks are in memory as keep all cores at work, and those of the parts that they belong
-    to.
+    So many parts are in memory as keep all cores at work, and as Ray's object store holds.
 
     Args:
         store_url: Where to.
@@ -102,10 +113,10 @@ def run_parts(
     """
     shared, waiting = ray.put(source), list(reversed(parts))
     columns = Columns.of(source)
-    most, running = 2 * count_cores(), _Running()
+    most, most_parts, running = 2 * count_cores(), _count_open_parts(), _Running()
     try:
         while waiting or running.parts:
-            while waiting and len(running.chunks) < most:
+            while waiting and len(running.chunks) < most and len(running.parts) < most_parts:
                 part = waiting.pop()
                 chunks = {_stage_load.remote(shared, ids): len(ids) for ids in part.chunks}
                 write = _stage_write.remote(store_url, name, part.key, columns, skips_bad, *chunks)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import itertools
 import tempfile
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +52,16 @@ def test_round_trip(store, tmp_path, compression, dtype):
     for field in ("sample_id", "patient_id", "split"):
         found = [value for r in rows for value in getattr(r, field + "s")]
         assert found == [getattr(r, field) for r in records]
+
+
+def test_written_images_are_let_go(folder_store):
+    """Nothing holds a pixel after writing, or staging would fill the memory."""
+    records = make_records(4)
+    pixels = [weakref.ref(record.image) for record in records]
+    write_shards(folder_store, "phantom", records, ["ink", "tube"])
+    del records
+    gc.collect()
+    assert [ref() for ref in pixels] == [None] * 4
 
 
 def test_images_are_views_of_the_parquet_buffer(folder_store, tmp_path):
