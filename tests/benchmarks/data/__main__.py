@@ -14,7 +14,6 @@ from pathlib import Path
 import loading
 import memory
 import staging
-import staging_memory
 
 PARTS = ("staging", "loading", "memory")
 
@@ -41,7 +40,6 @@ def main() -> None:
             else:
                 with tempfile.TemporaryDirectory(dir=folder) as home:
                     lines = memory.run(Path(home), max(64, int(1500 * options.scale)))
-                lines += staging_memory.run(folder, options.images, options.processes)
             print("\n" + "\n".join(lines), flush=True)
 
 

@@ -3,9 +3,9 @@
 Bare decoding reads every file with pydicom or Pillow, and shrinks with OpenCV's INTER_AREA, in as
 many processes as staging has; both keep freed memory, see `keep_freed_memory`. Staging decodes the
 same files, checks them, counts and shrinks masks, hashes, and writes shards and manifest into a
-folder. Ray's start, and the first import of the libraries in its workers, are measured apart. The
-rounds take turns; the best of each counts. CPU time is of all processes below this one, so that it
-holds on a machine that has other work to do, where images a second do not.
+folder. Ray's start, the first import of the libraries in its workers, and memory are measured
+apart. The rounds take turns; the best of each counts. CPU time is of all processes below this one,
+so that it holds on a machine that has other work to do, where images a second do not.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pydicom
+from peak_memory import measure_peak, sum_pss
 from PIL import Image
 
 from cluster.jobs.session import ray_session
@@ -153,6 +154,22 @@ def measure_staging(case: Case) -> Speed:
         return Speed.measure(len(case.source.index()), lambda: stage(store, case.source, "bench"))
 
 
+def measure_memory(folder: Path, images: int) -> list[str]:
+    """Measure what staging holds above the session before it, of some images and of more."""
+    lines, before = [], sum_pss()
+    for number in range(2):
+        peaks = []
+        for count in (images // 4, images):
+            case = write_cases(folder, count)[number]
+            peak = measure_peak(lambda case=case: measure_staging(case))
+            peaks.append((peak - before) / 1e6)
+        lines.append(
+            f"memory, {case.name}: at most {peaks[0]:,.0f} MB with {images // 4} images, "
+            f"{peaks[1]:,.0f} MB with {images}"
+        )
+    return lines
+
+
 def run(folder: Path, images: int, processes: int, rounds: int) -> list[str]:
     """Measure and return the lines of a Markdown table, with Ray's start below."""
     cases, small = write_cases(folder, images), write_cases(folder, 16)
@@ -173,6 +190,7 @@ def run(folder: Path, images: int, processes: int, rounds: int) -> list[str]:
             measure_staging(case)
             measure_bare(case, pool)
         warm = time.perf_counter()
+        held = measure_memory(folder, images)
         for case in cases:
             pairs = [(measure_bare(case, pool), measure_staging(case)) for _ in range(rounds)]
             bare, ours = (max(s.rate for s in speeds) for speeds in zip(*pairs, strict=True))
@@ -182,5 +200,9 @@ def run(folder: Path, images: int, processes: int, rounds: int) -> list[str]:
                 f"| {least:.1f} | {most:.1f} | {least / most:.2f} |"
             )
             print(lines[-1], flush=True)
-    lines += ["", f"Ray's start {started - began:.1f} s, first imports {warm - started:.1f} s."]
+    lines += [
+        "",
+        *held,
+        f"Ray's start {started - began:.1f} s, first imports {warm - started:.1f} s.",
+    ]
     return lines

@@ -1,20 +1,11 @@
-"""The most memory that staging holds, of few images and of four times as many.
-
-Memory is the proportional set size (PSS) of this process and all below it, Ray's own included, five
-times a second. It is set against that of the idle session before.
-"""
+"""The most memory that work holds: the proportional set size (PSS), five times a second."""
 
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-
-import staging
-
-from cluster.jobs.session import ray_session
 
 
 def sum_pss() -> int:
@@ -61,26 +52,3 @@ def measure_peak(work: Callable[[], object]) -> int:
         ended.set()
         watcher.join()
     return peak
-
-
-def run(folder: Path, images: int, processes: int) -> list[str]:
-    """Measure a quarter of the images and all of them; returns lines of Markdown."""
-    lines = []
-    with ray_session("bench-staging-memory", cpus=processes):
-        for number in range(2):  # films, lesions
-            peaks = []
-            for count in (16, images // 4, images):  # the first imports, and compiles loops
-                case = staging.write_cases(folder, count)[number]
-                idle = sum_pss()
-                peaks.append(measure_peak(lambda case=case: staging.measure_staging(case)) - idle)
-            few, many = (peak / 1e6 for peak in peaks[1:])
-            lines.append(
-                f"staging {case.name}: at most {few:,.0f} MB more than before with {images // 4} "
-                f"images, {many:,.0f} MB with {images}"
-            )
-    return [*lines, ""]
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(prefix="bench-staging-memory-") as scratch:
-        print("\n".join(run(Path(scratch), 400, 2)))
