@@ -8,23 +8,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def sum_pss() -> int:
-    """Return the PSS of this process and all below it, in bytes."""
-    parents: dict[int, int] = {}
+def read_stats() -> dict[int, list[str]]:
+    """Return the fields of `/proc/PID/stat` behind the name, of this process and all below it."""
+    stats: dict[int, list[str]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = stat.read_text().rpartition(")")[2].split()
+            stats[int(stat.parent.name)] = stat.read_text().rpartition(")")[2].split()
         except OSError:  # it has ended
             continue
-        parents[int(stat.parent.name)] = int(fields[1])
-    total = 0
-    for pid in parents:
-        ancestor = pid
-        while ancestor not in (0, os.getpid()):
-            ancestor = parents.get(ancestor, 0)
-        if ancestor:
-            total += _read_pss(pid)
-    return total
+    return {pid: fields for pid, fields in stats.items() if _is_below(pid, stats)}
+
+
+def _is_below(pid: int, stats: dict[int, list[str]]) -> bool:
+    while pid not in (0, os.getpid()):
+        pid = int(stats[pid][1]) if pid in stats else 0
+    return pid != 0
+
+
+def sum_pss() -> int:
+    """Return the PSS of this process and all below it, in bytes."""
+    return sum(_read_pss(pid) for pid in read_stats())
 
 
 def _read_pss(pid: int) -> int:

@@ -24,7 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pydicom
-from peak_memory import measure_peak, sum_pss
+from peak_memory import measure_peak, read_stats, sum_pss
 from PIL import Image
 
 from cluster.jobs.session import ray_session
@@ -101,22 +101,8 @@ def write_cases(folder: Path, images: int) -> list[Case]:
 
 def read_cpu_seconds() -> float:
     """Return the CPU time so far of this process and all below it that live."""
-    parents: dict[int, int] = {}
-    used: dict[int, float] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
-            continue
-        parents[int(stat.parent.name)] = int(fields[1])
-        used[int(stat.parent.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    total = 0.0
-    for pid in used:
-        ancestor = pid
-        while ancestor not in (0, os.getpid()):
-            ancestor = parents.get(ancestor, 0)
-        total += used[pid] if ancestor else 0.0
-    return total
+    ticks = sum(int(fields[11]) + int(fields[12]) for fields in read_stats().values())
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
