@@ -37,19 +37,18 @@ STREAMING = ("mosaicml", "litdata", "webdataset")
 
 @dataclass(frozen=True)
 class Setting:
-    """One size of images, and what a batch of them holds."""
+    """One size of images and batches."""
 
     name: str
     images: int
     side: int
     channels: int
     batch: int
-    kind: str
 
 
 SETTINGS = (
-    Setting("224x224x3", 3000, 224, 3, 64, "label"),
-    Setting("512x512x1", 1500, 512, 1, 16, "mask"),
+    Setting("224x224x3", 3000, 224, 3, 64),
+    Setting("512x512x1", 1500, 512, 1, 16),
 )
 
 
@@ -165,7 +164,6 @@ def compare(
     theirs += ["--files", str(scratch / "files"), "--mds-bytes", str(sizes["mds"])]
     theirs += ["--litdata-bytes", str(sizes["litdata"]), "--tar-bytes", str(sizes["tars"])]
     ours = ["--store", store_url, "--name", f"bench-{setting.name}", *sizing]
-    ours += ["--kind", setting.kind]
     results: dict[str, list[dict[str, float]]] = {}
     for _ in range(rounds):
         for way in (*PEERS, "ours"):

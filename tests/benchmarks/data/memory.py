@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from ours import open_training
-training = open_training(sys.argv[1], sys.argv[2], Path(sys.argv[3]), "mask", "none")
+training = open_training(sys.argv[1], sys.argv[2], Path(sys.argv[3]), "none")
 order = np.random.default_rng(0).permutation(len(training))
 for batch in training.batches(np.array_split(order, range(16, len(order), 16)), 1):
     pass

@@ -28,24 +28,22 @@ from spurious.data.training_set import TrainingSet
 WORKERS = 2
 
 
-def open_training(store: str, name: str, cache: Path, kind: str, mode: str) -> TrainingSet:
+def open_training(store: str, name: str, cache: Path, mode: str) -> TrainingSet:
     """Open the dataset as a trial does, all of its images annotated."""
     opened = open_store(store)
     dataset = open_dataset(opened, find_manifest(opened, name), cache).dataset
-    return training_set(dataset, kind, mode)
+    return training_set(dataset, mode)
 
 
-def training_set(dataset: Dataset, kind: str, mode: str) -> TrainingSet:
-    """Take all training images at a specificity and an augmentation."""
-    rows, specificity = dataset.rows("train"), Specificity(kind)  # type: ignore[arg-type]
+def training_set(dataset: Dataset, mode: str) -> TrainingSet:
+    """Take all training images and their masks under an augmentation."""
+    rows, specificity = dataset.rows("train"), Specificity("mask")
     return TrainingSet(dataset, rows, specificity, Train(augment=mode), 0, WORKERS)  # type: ignore[arg-type]
 
 
 def load(options: argparse.Namespace) -> tuple[Batches, int]:
     """Fetch and open the dataset; returns its batches and the bytes of its shards."""
-    training = open_training(
-        options.store, options.name, options.work / "cache", options.kind, "none"
-    )
+    training = open_training(options.store, options.name, options.work / "cache", "none")
 
     def epoch(number: int) -> Iterator[int]:
         order = np.random.default_rng(number).permutation(len(training))
@@ -58,12 +56,10 @@ def load(options: argparse.Namespace) -> tuple[Batches, int]:
 
 
 def measure_augmented(options: argparse.Namespace) -> dict[str, float]:
-    """Time epochs of augmented batches, and the augmentation alone by the same threads."""
+    """Time epochs of augmented batches, and the augmentation alone by as many threads."""
     from concurrent.futures import ThreadPoolExecutor
 
-    training = open_training(
-        options.store, options.name, options.work / "cache", options.kind, "paper"
-    )
+    training = open_training(options.store, options.name, options.work / "cache", "paper")
     count = min(len(training), options.images)
     order = np.random.default_rng(0).permutation(len(training))[:count]
     cut = np.array_split(order, range(options.batch, count, options.batch))
@@ -72,11 +68,13 @@ def measure_augmented(options: argparse.Namespace) -> dict[str, float]:
         None if training.targets is None else training.targets[np.array([at])][0] for at in order
     ]
 
-    def bare(at: int, epoch: int) -> None:
-        augment.augment_batch(
-            "paper", images[at], targets[at], seed=0, epoch=epoch, sample=int(order[at])
-        )
+    def bare(share: range, epoch: int) -> None:
+        for at in share:
+            augment.augment_batch(
+                "paper", images[at], targets[at], seed=0, epoch=epoch, sample=int(order[at])
+            )
 
+    shares = [range(start, count, WORKERS) for start in range(WORKERS)]
     whole, alone = [], []
     cpu_whole, cpu_alone = [], []
     for epoch in range(1, options.epochs + 2):
@@ -87,7 +85,7 @@ def measure_augmented(options: argparse.Namespace) -> dict[str, float]:
         cpu_whole.append(time.process_time() - cpu)
         began, cpu = time.perf_counter(), time.process_time()
         with ThreadPoolExecutor(WORKERS) as pool:
-            list(pool.map(bare, range(count), [epoch] * count))
+            list(pool.map(bare, shares, [epoch] * WORKERS))
         alone.append(time.perf_counter() - began)
         cpu_alone.append(time.process_time() - cpu)
     best, least = min(whole[1:]), min(alone[1:])
@@ -105,7 +103,6 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--store", required=True)
     parser.add_argument("--name", required=True)
-    parser.add_argument("--kind", default="label")
     parser.add_argument("--augmented", action="store_true")
     for name in ("images", "batch", "epochs"):
         parser.add_argument(f"--{name}", type=int, required=True)
