@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from spurious.config import releases
 from spurious.config.fields import Probability, Seed, problems
@@ -79,7 +79,33 @@ def _(options: GaussianSquares) -> list[str]:
     return messages
 
 
-GENERATORS: Mapping[str, type[Any]] = {"gaussian-squares": GaussianSquares}
+@dataclass(frozen=True, kw_only=True)
+class Crosses:
+    """One cross or two, and a marker whose side tells which in training (Viviano et al. 2019).
+
+    In training the marker is on the left of images with one cross (label 0) and on the right of
+    those with two; in validation and test it is the other way round. Images are 28 pixels wide.
+
+    Attributes:
+        difficulty: `hard` draws crosses with arms of 1 or 2 pixels, as in the paper of 2019; `easy`
+            with 3 or 4.
+        n_train: The first half of each split has one cross.
+        seed: 0 gives the published images, pixel by pixel.
+    """
+
+    difficulty: Literal["hard", "easy"] = "hard"
+    n_train: Annotated[int, Ge(2), Le(100_000)] = 512
+    n_val: Annotated[int, Ge(2), Le(100_000)] = 512
+    n_test: Annotated[int, Ge(2), Le(100_000)] = 512
+    seed: Annotated[int, Ge(0), Lt(2**30)] = 0
+
+    VERSION: ClassVar[int] = 1
+    """Raised when the same options give other pixels; part of the dataset's digest."""
+    DTYPE: ClassVar[str] = "float32"
+    """Of its images."""
+
+
+GENERATORS: Mapping[str, type[Any]] = {"crosses": Crosses, "gaussian-squares": GaussianSquares}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,11 +20,8 @@ from spurious.data.outlines import measure_outline
 from spurious.data.overlaps import measure_overlap
 from spurious.data.randomness import generator
 from spurious.data.records import Record, SplitTable
-from spurious.data.splits import SPLITS
-from spurious.errors import ConfigError, DataError
-
-_WIDTH = 7
-"""Digits of the running number in a sample id, so that ids sort as numbers."""
+from spurious.errors import ConfigError
+from spurious.generators.numbered import list_ids, parse_id
 
 
 def region(config: GaussianSquares) -> NDArray[np.bool_]:
@@ -55,10 +52,6 @@ def _free_starts(config: GaussianSquares, top: int, left: int) -> NDArray[np.int
     return np.asarray(starts[apart])
 
 
-def _sample_id(split: str, number: int) -> str:
-    return f"{split}-{number:0{_WIDTH}d}"
-
-
 class GaussianSquaresSource:
     """`RecordSource` of Gaussian squares; each record has a random generator of its own."""
 
@@ -74,25 +67,7 @@ class GaussianSquaresSource:
 
     def index(self) -> Sequence[str]:
         """Return all sample ids, ascending."""
-        return [
-            _sample_id(split, number)
-            for split in sorted(SPLITS)
-            for number in range(self._size(split))
-        ]
-
-    def _size(self, split: str) -> int:
-        return int(getattr(self.config, f"n_{split}"))
-
-    def _place(self, sample_id: str) -> tuple[str, int]:
-        split, _, digits = sample_id.partition("-")
-        if split in SPLITS and digits.isdecimal():
-            number = int(digits)
-            if number < self._size(split) and sample_id == _sample_id(split, number):
-                return split, number
-        raise DataError(
-            f"unknown sample id '{sample_id}' of {self.name}; expected SPLIT-NUMBER as `index` "
-            f"gives them, e.g. '{_sample_id('train', 0)}'"
-        )
+        return list_ids(self.config)
 
     def _draw_labels(self, split: str, rng: np.random.Generator) -> tuple[int, int]:
         config = self.config
@@ -108,7 +83,7 @@ class GaussianSquaresSource:
         """Draw the labels of a split alone, which every record draws before its pixels."""
         drawn = [
             self._draw_labels(split, generator("gaussian-squares", self.config.seed, split, number))
-            for number in range(self._size(split))
+            for number in range(getattr(self.config, f"n_{split}"))
         ]
         labels, blocks = np.array(drawn, np.int64).T
         return SplitTable(labels, labels.copy(), blocks[:, None] == 1)
@@ -127,7 +102,7 @@ class GaussianSquaresSource:
         Raises:
             DataError: no such sample id.
         """
-        split, number = self._place(sample_id)
+        split, number = parse_id(self.config, self.name, sample_id)
         config = self.config
         n, a, b = config.image_size, config.abnormality_size, config.spurious_size
         rng = generator("gaussian-squares", config.seed, split, number)

@@ -147,6 +147,10 @@ class GeneratorValues:
 
 
 GENERATOR_VALUES: Mapping[str, GeneratorValues] = {
+    "crosses": GeneratorValues(
+        {"n_train": 6, "n_val": 4, "n_test": 4},
+        {1: "96bf2f935393e2f0fdc8f8d0cceec4dc90128ef5ce529da8137b911ca96444e2"},
+    ),
     "gaussian-squares": GeneratorValues(
         {"image_size": 16, "abnormality_size": 4, "spurious_size": 5, "prevalence": 0.5}
         | {"n_train": 6, "n_val": 4, "n_test": 4},
