@@ -70,7 +70,10 @@ def iterate_annotated(
 
     The target of a label is the whole image.
     """
-    position = {int(training.rows[at]): at for at in np.flatnonzero(training.labels == 1)}
+    annotated = training.labels == 1
+    if training.steered and training.targets is not None:
+        annotated &= training.targets.classes > 0
+    position = {int(training.rows[at]): at for at in np.flatnonzero(annotated)}
     whole = np.ones(data.images.shape[1:3], dtype=bool)
     for row in data.rows("train"):
         at, target = position.get(int(row)), None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from spurious.after_fit import measure
 from spurious.config.methods import METHODS
+from spurious.config.models import shown_by
 from spurious.config.options import FitConfig, Specificity
 from spurious.data.budget import draw
 from spurious.data.dataset import Dataset
@@ -25,7 +26,8 @@ from spurious.scoring.groups import count_groups, known_groups, number_groups
 from spurious.scoring.selection import parse_rule
 from spurious.training.evaluate import Evaluator, MetricRow
 from spurious.training.loop import Fit, Hooks
-from spurious.training.models import CLASSES, LoadWeights, build
+from spurious.training.model import CLASSES
+from spurious.training.models import LoadWeights, build
 from spurious.training.supervision import supervision_for
 
 logger = logging.getLogger(__name__)
@@ -206,8 +208,9 @@ def _check_negatives(dataset: Dataset, rows: NDArray[np.int64], config: FitConfi
     """Refuse a third class of pixels that no image or no method has."""
     if config.negatives == "background":
         return
-    if not config.method.takes_lesions or config.rest is not None:
-        what = config.method_name if config.rest is None else "rest: label"
+    weak = config.segments and config.rest is not None
+    if not config.method.takes_lesions or weak:
+        what = "rest: label" if weak else config.method_name
         raise ConfigError(
             f"{what} knows two classes of pixels; use negatives: background, or leave it out"
         )
@@ -219,15 +222,40 @@ def _check_negatives(dataset: Dataset, rows: NDArray[np.int64], config: FitConfi
         )
 
 
+def _check_model(config: FitConfig) -> None:
+    """Refuse a model that hides what the method reads."""
+    hidden = sorted(set(config.method.reads) - set(shown_by(config.model)))
+    if hidden:
+        raise ConfigError(
+            f"method {config.method_name} reads the model's {' and '.join(hidden)}, which "
+            f"{config.model_name} as it is set does not show"
+        )
+
+
+def _steering_rows(
+    dataset: Dataset, config: FitConfig, annotated: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]] | None:
+    """Return the training rows of a method that steers, and which have a region; else None.
+
+    With labels of the rest an epoch is all images, of which some have a region.
+    """
+    if not config.method.steers or config.specificity.kind == "label":
+        return None
+    rows = annotated if config.rest is None else dataset.rows("train")
+    return rows, np.isin(rows, annotated)
+
+
 def _problem(
     dataset: Dataset, config: FitConfig, machine: Machine, load_weights: LoadWeights
 ) -> TrainingProblem:
+    _check_model(config)
     device, workers = torch.device(machine.device), machine.workers
     train, seed = config.train, config.seed
     rows, unannotated = annotated_rows(dataset, config), rest_rows(dataset, config)
     val = dataset.rows("val")
-    supervision = supervision_for(config.specificity, config.readout)
     label = Specificity("label")
+    taught = config.specificity if config.segments else label
+    supervision = supervision_for(taught, config.readout)
     hidden = config.rest is None
     height, width, channels = dataset.images.shape[1:]
     negatives, pinned = config.negatives, device.type == "cuda"
@@ -237,20 +265,21 @@ def _problem(
     if split is not None:
         of = rows if split == "train" else val
         groups = group_rows(dataset, of, config.method_name, config.method.attribute)
+    rows, regions = _steering_rows(dataset, config, rows) or (rows, None)
+    unannotated = np.setdiff1d(unannotated, rows)
     return TrainingProblem(
         config=config,
         training=TrainingSet(
             *(dataset, rows, config.specificity, train, seed, workers),
             pinned=pinned,
             negatives=negatives,
+            regions=regions,
         ),
         rest=TrainingSet(dataset, unannotated, label, train, seed, workers, hidden, pinned=pinned)
         if len(unannotated)
         else None,
         validation=TrainingSet(dataset, val, label, train, seed, workers, pinned=pinned),
-        evaluator=Evaluator(
-            dataset, config.specificity, supervision, train, device, negatives=negatives
-        ),
+        evaluator=Evaluator(dataset, taught, supervision, train, device, negatives=negatives),
         supervision=supervision,
         device=device,
         build=lambda: build(
@@ -259,7 +288,7 @@ def _problem(
             (height, width, channels),
             seed,
             load_weights,
-            CLASSES + (negatives == "lesion"),
+            CLASSES + (config.segments and negatives == "lesion"),
         ),
         groups=groups,
     )

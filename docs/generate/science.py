@@ -46,6 +46,8 @@ def _traits(cls: type[Method]) -> Iterator[str]:
         yield "begins with a pretrained ERM model"
     if cls.trains_on_validation:
         yield "trains on validation images"
+    if cls.steers:
+        yield "steers a classifier"
     if not cls.takes_lesions:
         yield "not with `negatives: lesion`"
 

@@ -54,6 +54,8 @@ class GaussianSquares:
     """Raised when the same options give other pixels; part of the dataset's digest."""
     DTYPE: ClassVar[str] = "float32"
     """Of its images."""
+    MASKS_NEGATIVES: ClassVar[bool] = False
+    """Whether something is drawn on negative images, too."""
 
 
 @problems.register(GaussianSquares)
@@ -103,6 +105,8 @@ class Crosses:
     """Raised when the same options give other pixels; part of the dataset's digest."""
     DTYPE: ClassVar[str] = "float32"
     """Of its images."""
+    MASKS_NEGATIVES: ClassVar[bool] = True
+    """Whether something is drawn on negative images, too."""
 
 
 GENERATORS: Mapping[str, type[Any]] = {"crosses": Crosses, "gaussian-squares": GaussianSquares}

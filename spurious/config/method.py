@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt, Le
 
 from spurious.config.fields import SupervisionKind
+from spurious.config.models import Shown
 from spurious.config.options import Budget, Train, WeakLabels
 
 EVERY: tuple[SupervisionKind, ...] = ("label", "box", "mask", "r")
@@ -38,6 +39,8 @@ class Method:
         trains_by_keep: Whether training goes on from what the trial's rule `keep` chose, so that
             what the rule reads is paid for, whichever epoch is reported.
         takes_lesions: Whether it trains with a class of pixels for negative images, too.
+        steers: Whether its model is a classifier of image labels, whatever is drawn: regions then
+            tell it where to look, instead of being what a segmenter is taught.
     """
 
     takes: ClassVar[tuple[SupervisionKind, ...]] = ("label",)
@@ -45,6 +48,16 @@ class Method:
     trains_on_validation: ClassVar[bool] = False
     trains_by_keep: ClassVar[bool] = False
     takes_lesions: ClassVar[bool] = True
+    steers: ClassVar[bool] = False
+
+    @property
+    def reads(self) -> tuple[Shown, ...]:
+        """What it reads of the model beside logits and features."""
+        return ()
+
+    def segments(self, kind: SupervisionKind) -> bool:
+        """Return whether it trains a segmenter, which has pixel targets, a read-out and a Dice."""
+        return kind != "label" and not self.steers
 
     @property
     def spurious_labels(self) -> LabelledSplit | None:

@@ -28,6 +28,19 @@ from spurious.config.method import (
     unread,
 )
 from spurious.config.options import Budget, Train, WeakLabels
+from spurious.config.steering import (
+    ActDiff,
+    ActDiffGradMask,
+    Care,
+    ClassifyMasked,
+    ClassifyShuffled,
+    GradMask,
+    Rbr,
+    Reconstruct,
+    ReconstructMasked,
+    Rrr,
+    Xbl,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -352,4 +365,15 @@ METHODS: Mapping[str, type[Method]] = {
     "cnc": Cnc,
     "ssl": Ssl,
     "spl": Spl,
+    "actdiff": ActDiff,
+    "gradmask": GradMask,
+    "actdiff-gradmask": ActDiffGradMask,
+    "classify-masked": ClassifyMasked,
+    "classify-shuffled": ClassifyShuffled,
+    "reconstruct": Reconstruct,
+    "reconstruct-masked": ReconstructMasked,
+    "rrr": Rrr,
+    "rbr": Rbr,
+    "xbl": Xbl,
+    "care": Care,
 }

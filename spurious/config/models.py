@@ -17,6 +17,17 @@ TIMM_CLASSIFIER = "timm:"
 """What names of classifiers begin with in `sweeps stage weights --for`."""
 
 
+Shown = Literal["layers", "maps", "decoder"]
+"""What methods that steer a classifier read of it: values before each activation of its encoder,
+its last feature maps, or the image that a decoder draws."""
+SHOWING: Mapping[Shown, str] = {
+    "layers": "small-cnn, four-block or resnet18-small-stem",
+    "maps": "a convolutional classifier",
+    "decoder": "four-block with decoder: autoencoder, or unet",
+}
+"""Which classifiers show it, in words."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ResNet50:
     """torchvision ResNet-50 with a two-logit head."""
@@ -25,6 +36,7 @@ class ResNet50:
     """SHA-256 of a state dict in the store (see `sweeps stage weights`), or None for random."""
 
     released: ClassVar[str] = "resnet50"
+    shows: ClassVar[tuple[Shown, ...]] = ("maps",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +46,69 @@ class SmallCnn:
     channels: Annotated[int, Ge(2), Le(512)] = 16
     levels: Annotated[int, Ge(1), Le(6)] = 2
 
+    shows: ClassVar[tuple[Shown, ...]] = ("layers", "maps")
+
     @property
     def sides(self) -> Sides:
         """Image sides that it takes."""
         return Sides(int(2**self.levels))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FourBlock:
+    """Four double convolutions and a linear layer, with or without a decoder (Viviano et al. 2019).
+
+    Without normalisation. Published with 16 channels on crosses and 64 on medical images.
+
+    Attributes:
+        decoder: `none`, `autoencoder`, or `unet`, which has skip connections; it draws the image
+            for methods with a loss of reconstruction.
+    """
+
+    channels: Annotated[int, Ge(1), Le(512)] = 16
+    decoder: Literal["none", "autoencoder", "unet"] = "none"
+
+    @property
+    def sides(self) -> Sides:
+        """Image sides that it takes."""
+        return Sides(1, 8)
+
+    @property
+    def shows(self) -> tuple[Shown, ...]:
+        """What methods can read of it."""
+        drawn: tuple[Shown, ...] = () if self.decoder == "none" else ("decoder",)
+        return ("layers", "maps", *drawn)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNet18SmallStem:
+    """ResNet-18 with a 3x3 stem of stride 1 and no pooling, for small images (Viviano et al.)."""
+
+    shows: ClassVar[tuple[Shown, ...]] = ("layers", "maps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MobileNetV2:
+    """torchvision MobileNetV2 with 256 hidden units and dropout of 0.5 before its two logits.
+
+    Attributes:
+        weights: SHA-256 of a state dict in the store, or None for random.
+        frozen: Layers that keep their pretrained weights, counted as Keras lists them, the input
+            being the first; eXBL freezes 50.
+    """
+
+    weights: Sha256 | None = None
+    frozen: Annotated[int, Ge(0), Le(154)] = 0
+
+    released: ClassVar[str] = "mobilenet_v2"
+    shows: ClassVar[tuple[Shown, ...]] = ("maps",)
+
+
+@problems.register(MobileNetV2)
+def _(options: MobileNetV2) -> list[str]:
+    if options.frozen and options.weights is None:
+        return ["frozen layers need weights: random ones would never learn; set weights"]
+    return []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +131,9 @@ class Timm:
     def released(self) -> str:
         """Name of the architecture for `sweeps stage weights --for`."""
         return f"{TIMM_CLASSIFIER}{self.architecture}"
+
+    shows: ClassVar[tuple[Shown, ...]] = ("maps",)
+    """Transformers have none, and say so when they are trained."""
 
 
 @problems.register(Timm)
@@ -155,12 +229,25 @@ class SmallUnet:
         return Sides(int(2**self.levels))
 
 
-CLASSIFIERS: Mapping[str, type[Any]] = {"resnet50": ResNet50, "small-cnn": SmallCnn, "timm": Timm}
+CLASSIFIERS: Mapping[str, type[Any]] = {
+    "resnet50": ResNet50,
+    "small-cnn": SmallCnn,
+    "timm": Timm,
+    "four-block": FourBlock,
+    "resnet18-small-stem": ResNet18SmallStem,
+    "mobilenet-v2": MobileNetV2,
+}
 SEGMENTERS: Mapping[str, type[Any]] = {
     "unet": Unet,
     "fcn-resnet50": FcnResNet50,
     "small-unet": SmallUnet,
 }
+
+
+def shown_by(options: Any) -> tuple[Shown, ...]:
+    """Return what methods can read of a model with these options, beside its logits."""
+    shown: tuple[Shown, ...] = getattr(options, "shows", ())
+    return shown
 
 
 def sides_of(options: Any) -> Sides:

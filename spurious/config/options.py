@@ -153,9 +153,9 @@ class Prices:
 class FitConfig:
     """Everything that decides a trial's numbers, besides the dataset: fully resolved.
 
-    `model_name` is a classifier where the specificity is `label`, a segmenter otherwise. `rest` is
-    None where the rest of the training split carries no labels. `negatives` is `background` where
-    the specificity is `label`, which draws nothing.
+    `model_name` is a segmenter where a method learns pixels, see `Method.segments`, and a
+    classifier otherwise. `rest` is None where the rest of the training split carries no labels.
+    `negatives` is `background` where the specificity is `label`, which draws nothing.
     """
 
     specificity: Specificity
@@ -170,6 +170,12 @@ class FitConfig:
     rest: WeakLabels | None = None
     negatives: Negatives = "background"
     science_version: int = field(default=SCIENCE_VERSION)
+
+    @property
+    def segments(self) -> bool:
+        """Whether the model is a segmenter."""
+        segments: bool = self.method.segments(self.specificity.kind)
+        return segments
 
     def augments_copies(self, training_images: int | None) -> bool:
         """Return whether an epoch may hold augmented copies of one image.

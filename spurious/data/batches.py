@@ -26,6 +26,8 @@ class Batch:
         rest: As many images of the rest of the training split, for methods that use them.
         second: (B, C, H, W) float32, the same images augmented by other draws, for methods that
             compare two views.
+        regions: (B, H, W) bool, where a method that steers may look; all of an image without a
+            region. None for other methods.
     """
 
     x: torch.Tensor
@@ -33,6 +35,7 @@ class Batch:
     positions: torch.Tensor
     rest: Batch | StoredBatch | None = None
     second: torch.Tensor | None = None
+    regions: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -41,7 +44,9 @@ class Batch:
         """Return images and targets on a device, images in a memory format."""
         x = self.x.to(device, memory_format=memory_format, non_blocking=True)
         targets = self.targets.to(device, non_blocking=True)
-        return Batch(x, targets, self.positions, *_companions_to(self, device, memory_format))
+        regions = None if self.regions is None else self.regions.to(device, non_blocking=True)
+        companions = _companions_to(self, device, memory_format)
+        return Batch(x, targets, self.positions, *companions, regions)
 
 
 @dataclass(frozen=True)
@@ -52,13 +57,15 @@ class StoredBatch:
 
     Attributes:
         images: (B, H, W, C) in the dataset's dtype, or augmented float32; pinned for a GPU.
-        pixels: (B, H, W) bool targets; None where the targets are labels.
+        pixels: (B, H, W) bool targets, or regions that steer; None where there are only labels.
         labels: (B,) int64: labels, or the classes of the pixels.
         positions: (B,) int64, where the images stand in their `TrainingSet`.
         normalise: `unit` or `imagenet`.
         rest: As in `Batch`.
         second: As in `Batch`.
         scaled: Whether images are floats that were scaled from integers to [0, 1].
+        steered: Whether labels are the targets, and `pixels` regions: empty ones where there are
+            none.
     """
 
     images: torch.Tensor
@@ -69,6 +76,7 @@ class StoredBatch:
     rest: Batch | StoredBatch | None = None
     second: torch.Tensor | None = None
     scaled: bool = False
+    steered: bool = False
 
     def __len__(self) -> int:
         return len(self.images)
@@ -81,7 +89,12 @@ class StoredBatch:
     @property
     def targets(self) -> torch.Tensor:
         """(B,) int64 labels or (B, H, W) int64 pixels, on the CPU."""
-        return _targets_of(self.pixels, self.labels)
+        return self.labels if self.steered else _targets_of(self.pixels, self.labels)
+
+    @property
+    def regions(self) -> torch.Tensor | None:
+        """(B, H, W) bool as of `Batch`, on the CPU."""
+        return _fill_empty(self.pixels) if self.steered else None
 
     def to(self, device: torch.device, memory_format: torch.memory_format) -> Batch:
         """Return images and targets converted on a device, images in a memory format."""
@@ -89,8 +102,19 @@ class StoredBatch:
         x = normalise_on(stored, self.normalise, scaled=self.scaled)
         x = x.to(memory_format=memory_format)
         pixels = None if self.pixels is None else self.pixels.to(device, non_blocking=True)
-        targets = _targets_of(pixels, self.labels.to(device, non_blocking=True))
-        return Batch(x, targets, self.positions, *_companions_to(self, device, memory_format))
+        labels, regions = self.labels.to(device, non_blocking=True), None
+        if self.steered:
+            pixels, regions = None, _fill_empty(pixels)
+        targets = _targets_of(pixels, labels)
+        companions = _companions_to(self, device, memory_format)
+        return Batch(x, targets, self.positions, *companions, regions)
+
+
+def _fill_empty(regions: torch.Tensor | None) -> torch.Tensor | None:
+    """Let a method look everywhere where no region is drawn, or none is left of it."""
+    if regions is None:
+        return None
+    return regions | ~regions.flatten(1).any(dim=1)[:, None, None]
 
 
 def _targets_of(pixels: torch.Tensor | None, labels: torch.Tensor) -> torch.Tensor:

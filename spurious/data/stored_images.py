@@ -27,10 +27,11 @@ class StoredImages:
         images: (N, H, W, C), the whole dataset's, usually memory-mapped.
         rows: (n,) int64.
         labels: (n,) int64, of the rows.
-        targets: Pixel targets of the rows; None where labels are the targets.
+        targets: Pixel targets of the rows, or their regions; None where there are only labels.
         normalise: `unit` or `imagenet`.
         pinned: Batches in page-locked memory, for a GPU.
         buffers: Memory of batches.
+        steered: Whether `targets` are regions, beside labels as targets.
     """
 
     images: NDArray[Any]
@@ -40,6 +41,7 @@ class StoredImages:
     normalise: str
     pinned: bool = False
     buffers: Buffers = field(default_factory=Buffers, compare=False)
+    steered: bool = False
 
     def read(self, order: Sequence[NDArray[np.int64]]) -> Iterator[StoredBatch]:
         """Yield a batch for each array of positions; the next ones are read while one is used."""
@@ -59,11 +61,12 @@ class StoredImages:
         if self.targets is not None:
             pixels = torch.from_numpy(self.targets[positions])
             pixels = pixels.pin_memory() if self.pinned else pixels
-            labels = self.targets.classes[positions]
+            labels = labels if self.steered else self.targets.classes[positions]
         return StoredBatch(
             gather_rows(self.images, self.rows[positions], self.buffers, pinned=self.pinned),
             pixels,
             torch.from_numpy(labels),
             torch.from_numpy(positions),
             self.normalise,
+            steered=self.steered,
         )

@@ -45,6 +45,8 @@ class TrainingSet:
         hide_labels: Give -1 for every label: nobody annotated these images.
         pinned: Batches in page-locked memory, for a GPU.
         negatives: What masks of negative images count as.
+        regions: (n,) bool, which images have a region that steers; labels are the targets then.
+            None where the specificity decides the targets.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class TrainingSet:
         *,
         pinned: bool = False,
         negatives: Negatives = "background",
+        regions: NDArray[np.bool_] | None = None,
     ) -> None:
         augment.check(config.augment, dataset.images.dtype)
         self.images, self.rows = dataset.images, rows
@@ -66,6 +69,9 @@ class TrainingSet:
         self.config, self.seed, self.workers, self.pinned = config, seed, workers, pinned
         self.buffers = Buffers()
         classes = pixel_classes(dataset.labels[rows], negatives)
+        self.steered = regions is not None
+        if regions is not None:
+            classes = ((classes > 0) & regions).astype(np.int64)
         self.targets = (
             None
             if specificity.kind == "label"
@@ -131,6 +137,7 @@ class TrainingSet:
             self.config.normalise,
             self.pinned,
             self.buffers,
+            self.steered,
         )
 
     def _empty_batch(self, positions: NDArray[np.int64]) -> StoredBatch:
@@ -139,7 +146,7 @@ class TrainingSet:
         pixels, labels = None, self.labels[positions]
         if self.targets is not None:
             pixels = empty_batch(shape[:3], np.bool_, self.buffers, pinned=self.pinned)
-            labels = self.targets.classes[positions]
+            labels = labels if self.steered else self.targets.classes[positions]
         return StoredBatch(
             empty_batch(shape, np.float32, self.buffers, pinned=self.pinned),
             pixels,
@@ -147,6 +154,7 @@ class TrainingSet:
             torch.from_numpy(positions),
             self.config.normalise,
             scaled=np.issubdtype(self.images.dtype, np.integer),
+            steered=self.steered,
         )
 
     def _augment_into(self, batch: StoredBatch, places: Sequence[_Place]) -> None:

@@ -15,7 +15,7 @@ from spurious.data.sampling import BatchSampler, Sampler
 from spurious.data.training_set import TrainingSet
 from spurious.training.evaluate import Evaluator
 from spurious.training.loop import Fit, Hooks, Loop
-from spurious.training.models import Model
+from spurious.training.model import Model
 from spurious.training.objective import Objective
 from spurious.training.supervision import Supervision
 

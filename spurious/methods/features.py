@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from spurious.data.training_set import TrainingSet
 from spurious.methods.base import TrainingProblem
 from spurious.training.evaluate import layout
-from spurious.training.models import Model
+from spurious.training.model import Model
 from spurious.training.objective import Forward
 
 _BATCH = 64

@@ -17,7 +17,7 @@ from spurious.errors import DataError
 from spurious.methods.base import TrainingProblem
 from spurious.training import checkpoint
 from spurious.training.loop import Hooks
-from spurious.training.models import Model
+from spurious.training.model import Model
 from spurious.training.objective import Forward, Objective
 from spurious.training.shared_models import SharedModel
 from spurious.training.supervision import Supervision

@@ -18,7 +18,7 @@ from spurious.data.batches import Batch
 from spurious.data.randomness import derive
 from spurious.methods.base import TrainingProblem
 from spurious.training.loop import Fit, Hooks
-from spurious.training.models import Model
+from spurious.training.model import Model
 from spurious.training.objective import Forward, Objective
 
 _SMALLEST = 1e-8

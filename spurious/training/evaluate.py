@@ -25,7 +25,7 @@ from spurious.data.stored_images import StoredImages
 from spurious.scoring.metric import Predictions
 from spurious.scoring.metrics import mean_dice, worst_mean
 from spurious.scoring.registry import compute_metrics
-from spurious.training.models import Model
+from spurious.training.model import Model
 from spurious.training.objective import Forward
 from spurious.training.supervision import Supervision
 

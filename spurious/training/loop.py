@@ -34,7 +34,8 @@ from spurious.training.evaluate import (
     from_columns,
     layout,
 )
-from spurious.training.models import Model, compile_model
+from spurious.training.model import Model
+from spurious.training.models import compile_model
 from spurious.training.objective import Forward, Objective
 from spurious.training.shared_models import SharedModel, SharedModels
 

@@ -1,7 +1,6 @@
 """Classifiers and segmenters behind one `build`: images in, logits per image or pixel out.
 
-Shape legend: B batch, C channels, K classes of pixels, H height, W width, D features of an image, P
-of a pixel.
+Shape legend: B batch, C channels, K classes of pixels, H height, W width.
 
 torchvision, segmentation-models-pytorch and timm are imported only by the models that need them.
 """
@@ -10,15 +9,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 from spurious.config.models import (
     FcnResNet50,
+    FourBlock,
+    MobileNetV2,
+    ResNet18SmallStem,
     ResNet50,
     SmallCnn,
     SmallUnet,
@@ -29,52 +30,13 @@ from spurious.config.models import (
 from spurious.data.randomness import derive
 from spurious.errors import ConfigError
 from spurious.training.architectures import is_architecture, match_released, timm_body
+from spurious.training.block_models import FourBlockModel, SmallStemResNet
+from spurious.training.mobilenet import MobileNetModel
+from spurious.training.model import CLASSES, Embedded, Model, three_channels
 
-CLASSES = 2
-"""Of images; of pixels, too, unless negative images have a class of their own."""
 LoadWeights = Callable[[str], Mapping[str, torch.Tensor]]
-
-
-class Embedded(NamedTuple):
-    """A forward pass with what lies before the last layer.
-
-    Attributes:
-        logits: (B, 2) of a classifier, (B, K, H, W) of a segmenter.
-        deep: (B, D, h, w), the deepest feature map, or (B, D) where it is pooled already.
-        pixels: (B, P, h, w) of a segmenter, what its `head` takes, but for dropout; None for a
-            classifier.
-    """
-
-    logits: torch.Tensor
-    deep: torch.Tensor
-    pixels: torch.Tensor | None
-
-    @property
-    def images(self) -> torch.Tensor:
-        """(B, D): the deepest map's mean over pixels, what alignment and clusters work on.
-
-        A classifier's `head` maps it to the logits.
-        """
-        return self.deep if self.deep.ndim == 2 else self.deep.mean(dim=(2, 3))
-
-
-class Model(nn.Module, ABC):
-    """What every model here is: a body, and a last layer `head` over its embedding."""
-
-    head: nn.Module
-
-    @abstractmethod
-    def embedded(self, x: torch.Tensor) -> Embedded:
-        """(B, C, H, W) to logits and embeddings."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to logits."""
-        return self.embedded(x).logits
-
-
-def _three_channels(x: torch.Tensor) -> torch.Tensor:
-    """Return a grey image repeated to the three channels that ImageNet architectures take."""
-    return x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
+Shape = tuple[int, int, int]
+"""(H, W, C) of images."""
 
 
 def _double_convolution(channels_in: int, channels_out: int) -> nn.Sequential:
@@ -118,8 +80,13 @@ class SmallCnnModel(Model):
 
     def embedded(self, x: torch.Tensor) -> Embedded:
         """(B, C, H, W) to (B, 2) logits and the pooled deepest map."""
-        images = self.encoder(x)[-1].mean(dim=(2, 3))
-        return Embedded(self.head(images), images, None)
+        maps = self.encoder(x)[-1]
+        images = maps.mean(dim=(2, 3))
+        return Embedded(self.head(images), images, None, maps)
+
+    def pre_activations(self) -> Sequence[nn.Module]:
+        """Return the normalisations, whose outputs the ReLUs take."""
+        return [m for m in self.encoder.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
 class SmallUnetModel(Model):
@@ -156,8 +123,11 @@ class ResNetModel(Model):
 
     def embedded(self, x: torch.Tensor) -> Embedded:
         """(B, C, H, W) to (B, 2) logits and 2048 pooled features."""
-        images = self.inner(_three_channels(x))
-        return Embedded(self.head(images), images, None)
+        inner = self.inner
+        x = inner.maxpool(inner.relu(inner.bn1(inner.conv1(three_channels(x)))))
+        maps = inner.layer4(inner.layer3(inner.layer2(inner.layer1(x))))
+        images = inner.avgpool(maps).flatten(1)
+        return Embedded(self.head(images), images, None, maps)
 
 
 class TimmModel(Model):
@@ -171,8 +141,9 @@ class TimmModel(Model):
 
     def embedded(self, x: torch.Tensor) -> Embedded:
         """(B, C, H, W) to (B, 2) logits and the pooled features."""
-        images = self.inner(_three_channels(x))
-        return Embedded(self.head(images), images, None)
+        maps = self.inner.forward_features(three_channels(x))
+        images = self.inner.forward_head(maps)
+        return Embedded(self.head(images), images, None, maps if maps.ndim == 4 else None)
 
 
 class SmpUnetModel(Model):
@@ -185,7 +156,7 @@ class SmpUnetModel(Model):
 
     def embedded(self, x: torch.Tensor) -> Embedded:
         """(B, C, H, W) to (B, K, H, W) logits, the encoder's pooled map, 16 channels a pixel."""
-        features = self.encoder(_three_channels(x))
+        features = self.encoder(three_channels(x))
         pixels = self.decoder(features)
         return Embedded(self.head(pixels), features[-1], pixels)
 
@@ -204,7 +175,7 @@ class FcnModel(Model):
         The pixel embedding is at an eighth of the resolution, and before dropout: vectors of which
         some numbers are struck out at random are alike by chance.
         """
-        deep = self.backbone(_three_channels(x))["out"]
+        deep = self.backbone(three_channels(x))["out"]
         pixels = self.body(deep)
         logits = nn.functional.interpolate(
             self.head(self.dropout(pixels)), size=x.shape[-2:], mode="bilinear", align_corners=False
@@ -230,7 +201,7 @@ def _load(module: nn.Module, options: Any, load: LoadWeights) -> None:
     nn.Module.load_state_dict(module, match.state, strict=False)
 
 
-def _resnet50(in_channels: int, options: ResNet50, classes: int, load: LoadWeights) -> Model:
+def _resnet50(shape: Shape, options: ResNet50, classes: int, load: LoadWeights) -> Model:
     from torchvision.models import resnet50
 
     model = ResNetModel(resnet50(weights=None, num_classes=classes))
@@ -238,13 +209,13 @@ def _resnet50(in_channels: int, options: ResNet50, classes: int, load: LoadWeigh
     return model
 
 
-def _timm(in_channels: int, options: Timm, classes: int, load: LoadWeights) -> Model:
+def _timm(shape: Shape, options: Timm, classes: int, load: LoadWeights) -> Model:
     model = TimmModel(timm_body(options.architecture))
     _load(model.inner, options, load)
     return model
 
 
-def _unet(in_channels: int, options: Unet, classes: int, load: LoadWeights) -> Model:
+def _unet(shape: Shape, options: Unet, classes: int, load: LoadWeights) -> Model:
     import segmentation_models_pytorch as smp
 
     if not is_architecture(options.encoder):
@@ -256,7 +227,7 @@ def _unet(in_channels: int, options: Unet, classes: int, load: LoadWeights) -> M
     return SmpUnetModel(model)
 
 
-def _fcn_resnet50(in_channels: int, options: FcnResNet50, classes: int, load: LoadWeights) -> Model:
+def _fcn_resnet50(shape: Shape, options: FcnResNet50, classes: int, load: LoadWeights) -> Model:
     from torchvision.models.segmentation import fcn_resnet50
 
     model = FcnModel(fcn_resnet50(weights=None, weights_backbone=None, num_classes=classes))
@@ -264,22 +235,47 @@ def _fcn_resnet50(in_channels: int, options: FcnResNet50, classes: int, load: Lo
     return model
 
 
-BUILDERS: Mapping[str, Callable[[int, Any, int, LoadWeights], Model]] = {
+def _mobilenet_v2(shape: Shape, options: MobileNetV2, classes: int, load: LoadWeights) -> Model:
+    from torchvision.models import mobilenet_v2
+
+    model = MobileNetModel(mobilenet_v2(weights=None), options.frozen)
+    _load(model.inner, options, load)
+    return model
+
+
+def _four_block(shape: Shape, options: FourBlock, classes: int, load: LoadWeights) -> Model:
+    return FourBlockModel(shape, options)
+
+
+def _small_stem(shape: Shape, options: ResNet18SmallStem, classes: int, load: LoadWeights) -> Model:
+    return SmallStemResNet(shape[2])
+
+
+def _small_cnn(shape: Shape, options: SmallCnn, classes: int, load: LoadWeights) -> Model:
+    return SmallCnnModel(shape[2], options)
+
+
+def _small_unet(shape: Shape, options: SmallUnet, classes: int, load: LoadWeights) -> Model:
+    return SmallUnetModel(shape[2], options, classes)
+
+
+BUILDERS: Mapping[str, Callable[[Shape, Any, int, LoadWeights], Model]] = {
     "resnet50": _resnet50,
-    "small-cnn": lambda in_channels, options, classes, load: SmallCnnModel(in_channels, options),
+    "small-cnn": _small_cnn,
     "timm": _timm,
+    "four-block": _four_block,
+    "resnet18-small-stem": _small_stem,
+    "mobilenet-v2": _mobilenet_v2,
     "unet": _unet,
     "fcn-resnet50": _fcn_resnet50,
-    "small-unet": lambda in_channels, options, classes, load: SmallUnetModel(
-        in_channels, options, classes
-    ),
+    "small-unet": _small_unet,
 }
 
 
 def build(
     name: str,
     options: Any,
-    image_shape: tuple[int, int, int],
+    image_shape: Shape,
     seed: int,
     load: LoadWeights,
     classes: int = CLASSES,
@@ -300,7 +296,7 @@ def build(
     Raises:
         ConfigError: image sides that the model cannot halve often enough, or unfit weights.
     """
-    height, width, in_channels = image_shape
+    height, width, _ = image_shape
     sides = sides_of(options)
     if not sides.take(height, width):
         raise ConfigError(
@@ -309,7 +305,7 @@ def build(
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive("model", name, seed))
-        return BUILDERS[name](in_channels, options, classes, load)
+        return BUILDERS[name](image_shape, options, classes, load)
 
 
 def compile_model(model: Model) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from spurious.data.batches import Batch
-from spurious.training.models import Embedded, Model
+from spurious.training.model import Embedded, Model
 from spurious.training.supervision import Supervision
 
 
@@ -26,6 +26,11 @@ class Forward:
         """(B, C, H, W) to logits and embeddings; never through a compiled model."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             return self.model.embedded(x)
+
+    def reconstructed(self, x: torch.Tensor) -> tuple[Embedded, torch.Tensor]:
+        """(B, C, H, W) to `embedded`, and what a decoder draws; never through a compiled model."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            return self.model.reconstructed(x)
 
 
 class Objective:

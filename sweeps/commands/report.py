@@ -153,7 +153,7 @@ def _score_predictions(
     readings: dict[tuple[str, int], Mapping[str, Reading]] = {}
 
     def reduce(trial: Mapping[str, Any], table: pa.Table) -> pa.Table:
-        segments = cell_of(trial["config"]).specificity.kind != "label"
+        segments = cell_of(trial["config"]).segments
         readings.update(read_epochs(table, directions))
         return score_epochs(table, segments, directions, spec.select.operating_point)
 

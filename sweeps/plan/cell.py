@@ -23,6 +23,12 @@ class Cell:
         return f"{self.specificity} / {self.budget} / {self.method}"
 
     @property
+    def segments(self) -> bool:
+        """Whether its models are segmenters."""
+        segments: bool = self.method.options.segments(self.specificity.kind)
+        return segments
+
+    @property
     def key(self) -> tuple[str, str, str]:
         """The text columns of result tables: specificity, budget and method."""
         return str(self.specificity), str(self.budget), str(self.method)

@@ -11,7 +11,7 @@ from itertools import product
 
 from spurious.config.fields import Negatives, SupervisionKind
 from spurious.config.methods import Ssl
-from spurious.config.models import sides_of
+from spurious.config.models import SHOWING, shown_by, sides_of
 from spurious.config.options import Budget, FitConfig, Specificity
 from spurious.data.attributes import GroupCounts
 from spurious.data.budget import find_excess
@@ -158,6 +158,18 @@ def skip_reason(
     return None
 
 
+def hidden_reason(spec: Spec, cell: Cell) -> str | None:
+    """Return what a method reads of its model that the model does not show; None where it does."""
+    name, options = spec.model_for(cell.specificity, cell.method)
+    missing = [part for part in cell.method.options.reads if part not in shown_by(options)]
+    if not missing:
+        return None
+    return (
+        f"{cell.method.name} reads the model's {' and '.join(missing)}, which '{name}' as it is "
+        f"set does not show; use {SHOWING[missing[0]]}"
+    )
+
+
 def unfit_reason(cell: Cell, facts: DatasetFacts) -> str | None:
     """Return why every trial of a cell would fail on this dataset; None where nothing says so."""
     options, name = cell.method.options, cell.method.name
@@ -184,7 +196,7 @@ def _is_float(facts: DatasetFacts) -> bool:
 
 def fit_config(spec: Spec, cell: Cell, seed: int, facts: DatasetFacts | None = None) -> FitConfig:
     """Return the fully resolved configuration of one trial on a dataset, where it is known."""
-    model_name, model = spec.model_for(cell.specificity)
+    model_name, model = spec.model_for(cell.specificity, cell.method)
     return FitConfig(
         specificity=cell.specificity,
         budget=cell.budget,
@@ -192,10 +204,10 @@ def fit_config(spec: Spec, cell: Cell, seed: int, facts: DatasetFacts | None = N
         method=cell.method.options,
         model_name=model_name,
         model=model,
-        readout=spec.readout_for(cell.specificity),
+        readout=spec.readout_for(cell.specificity, cell.method),
         train=spec.train_for(
             cell.specificity,
-            cell.method.name,
+            cell.method,
             can_measure_dice=facts is None or facts.has_drawn_validation(cell.specificity.kind),
         ),
         seed=seed,
@@ -227,6 +239,7 @@ def make_plan(
     ):
         cell = Cell(specificity, budget, method)
         reason = skip_reason(specificity, budget, method, spec.negatives_for(specificity))
+        reason = reason or hidden_reason(spec, cell)
         if reason is None and facts is not None:
             reason = unfit_reason(cell, facts)
         if reason is None:
@@ -289,7 +302,7 @@ def _check(spec: Spec, cells: list[Cell], facts: DatasetFacts) -> None:
             problems[reason] = None
         if facts.image_shape is not None:
             problems |= dict.fromkeys(_shape_problems(spec, cell, facts.image_shape))
-        train = spec.train_for(cell.specificity, cell.method.name)
+        train = spec.train_for(cell.specificity, cell.method)
         if train.augment == "paper" and _is_float(facts):
             problems[
                 f"train.augment: 'paper' changes gamma and brightness, which needs integer images, "
@@ -335,7 +348,7 @@ def _shape_problems(spec: Spec, cell: Cell, shape: tuple[int, int, int]) -> list
             f"axes.specificity: r={cell.specificity.r} is larger than the image side "
             f"{min(height, width)}; expected 1 to {min(height, width)}"
         )
-    name, options = spec.model_for(cell.specificity)
+    name, options = spec.model_for(cell.specificity, cell.method)
     sides = sides_of(options)
     if not sides.take(height, width):
         problems.append(

@@ -116,7 +116,7 @@ def _row(
         "seeds_done": len(trials),
         "seeds_failed": failed,
         **_measures(trials, robust, overall),
-        "unlearned": find_unlearned(trials, overall, cell.specificity.kind != "label"),
+        "unlearned": find_unlearned(trials, overall, cell.segments),
         "robust": robust,
         "overall": overall,
         "holes": tuple(sorted(set(planned) - set(known))),

@@ -92,7 +92,6 @@ def _table(
     trials: Mapping[Any, pd.DataFrame] = dict(list(priced.groupby(CELL, sort=False)))
     rows = []
     for cell, key in zip(cells["cell"], cell_keys(cells), strict=True):
-        segments = cell.specificity.kind != "label"
         for attribute in attributes if key in trials else ():
             index = [(trial_id, attribute) for trial_id in trials[key]["trial_id"]]
             mine = wide.reindex(index)  # a trial without a value counts as undefined
@@ -103,7 +102,7 @@ def _table(
                     "method": key[2],
                     "attribute": attribute,
                     "means": [
-                        _in_words(mine[m.name], m) if m.fits(segments) else (NONE, "")
+                        _in_words(mine[m.name], m) if m.fits(cell.segments) else (NONE, "")
                         for m in metrics
                     ],
                     "seeds": len(mine),

@@ -105,7 +105,8 @@ def _of_choice(trial: Mapping[Any, Any], history: pd.DataFrame) -> str | None:
 
 
 def _has_diverged(trial: Mapping[Any, Any], history: pd.DataFrame) -> bool:
-    classes = 3 if json.loads(trial["config"]).get("negatives") == "lesion" else 2
+    lesions = json.loads(trial["config"]).get("negatives") == "lesion"
+    classes = 3 if lesions and cell_of(str(trial["config"])).segments else 2
     constant = math.log(classes)
     train, val = _values(history, "train", "loss"), _values(history, "val", "loss")
     for epoch in {int(trial["kept_epoch"]), int(trial["epochs"])}:

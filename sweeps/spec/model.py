@@ -123,14 +123,15 @@ class Spec:
         )
 
     def train_for(
-        self, specificity: Specificity, method_name: str, *, can_measure_dice: bool = True
+        self, specificity: Specificity, method: MethodChoice, *, can_measure_dice: bool = True
     ) -> Train:
         """Return a cell's training options, see `sweeps.spec.rules.train_for`."""
-        return train_for(self.train, specificity, method_name, can_measure_dice=can_measure_dice)
+        return train_for(self.train, specificity, method, can_measure_dice=can_measure_dice)
 
-    def model_for(self, specificity: Specificity) -> tuple[str, Any]:
-        """Return name and options of the model that a specificity trains."""
-        return self.model.classifier if specificity.kind == "label" else self.model.segmenter
+    def model_for(self, specificity: Specificity, method: MethodChoice) -> tuple[str, Any]:
+        """Return name and options of the model that a method trains at a specificity."""
+        segments = method.options.segments(specificity.kind)
+        return self.model.segmenter if segments else self.model.classifier
 
     def rest_for(
         self, specificity: Specificity, budget: Budget, method: MethodChoice
@@ -145,9 +146,9 @@ class Spec:
         """Return what masks of negative images count as; a classifier sees none."""
         return "background" if specificity.kind == "label" else self.negatives
 
-    def readout_for(self, specificity: Specificity) -> Aggregation | None:
+    def readout_for(self, specificity: Specificity, method: MethodChoice) -> Aggregation | None:
         """Return how the model's output becomes an image score; None for a classifier."""
-        return None if specificity.kind == "label" else self.model.readout
+        return self.model.readout if method.options.segments(specificity.kind) else None
 
 
 def load_spec(path: Path, overrides: Mapping[str, Any] = MappingProxyType({})) -> Spec:

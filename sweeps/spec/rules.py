@@ -23,21 +23,25 @@ from sweeps.spec.values import (
 
 
 def train_for(
-    training: Training, specificity: Specificity, method: str, *, can_measure_dice: bool = True
+    training: Training,
+    specificity: Specificity,
+    method: MethodChoice,
+    *,
+    can_measure_dice: bool = True,
 ) -> Train:
     """Return a cell's training options: method over specificity over base, `keep` resolved.
 
     `auto` is the best Dice on validation, and the best AUROC where there are no pixels to compare:
-    for labels, and where nobody drew on the validation images.
+    for classifiers, and where nobody drew on the validation images.
     """
     changes = {
         **dict(dict(training.per_specificity).get(specificity.kind, ())),
-        **dict(dict(training.per_method).get(method, ())),
+        **dict(dict(training.per_method).get(method.name, ())),
     }
     resolved = dataclasses.replace(training.base, **changes)
     if resolved.keep != "auto":
         return resolved
-    has_pixels = specificity.kind != "label" and can_measure_dice
+    has_pixels = method.options.segments(specificity.kind) and can_measure_dice
     metric = "dice" if has_pixels else "auroc"
     return dataclasses.replace(resolved, keep=f"best val.{metric}")
 
@@ -62,7 +66,7 @@ def check_together(root: Field, values: Mapping[str, Any]) -> None:
                 place = item.at("r") or item
                 place.refuse(f"an integer from 1 to {side}, the image side of the generator")
     if values.get("negatives") == "lesion":
-        _check_lesions(root, values, chosen)
+        _check_lesions(root, values, axes)
     _check_published(root, values.get("published", ()), chosen)
     _check_methods(root, values, axes)
     select = values.get("select", Select()).epoch
@@ -72,12 +76,15 @@ def check_together(root: Field, values: Mapping[str, Any]) -> None:
         _check_keep(root, values["train"], axes)
 
 
-def _check_lesions(root: Field, values: Mapping[str, Any], dataset: DatasetRef | None) -> None:
+def _check_lesions(root: Field, values: Mapping[str, Any], axes: FoundAxes) -> None:
     """Note what has no class of pixels for negative images."""
-    place = root.at("negatives") or root
-    if isinstance(dataset, GeneratorDataset):
-        place.note("generated negative images have no masks; expected background")
-    if values.get("rest") is not None:
+    place, dataset = root.at("negatives") or root, values.get("dataset")
+    if isinstance(dataset, GeneratorDataset) and not dataset.options.MASKS_NEGATIVES:
+        place.note(
+            f"negative images of {dataset.name} have no masks; expected background, or leave it out"
+        )
+    segmenters = any(method.options.segments(kind.kind) for kind, method in _cells(axes))
+    if values.get("rest") is not None and segmenters:
         place.note("labels of the rest know two classes of pixels; expected background, or no rest")
 
 
@@ -107,8 +114,9 @@ def _lacks(rule: SelectionRule, specificity: Specificity, method: MethodChoice) 
     """Return why a cell has no such metric, or None."""
     if rule.metric is None:
         return None
-    if not METRICS[rule.metric].fits(segments=specificity.kind != "label"):
-        return f"{specificity.kind} has no {rule.metric}"
+    if not METRICS[rule.metric].fits(segments=method.options.segments(specificity.kind)):
+        what = f" under {method.name}" if method.options.steers else ""
+        return f"{specificity.kind}{what} has no {rule.metric}"
     if rule.metric == "worst_cluster_accuracy" and not isinstance(method.options, George):
         return f"{method.name} has no clusters"
     return None
@@ -137,7 +145,7 @@ def _check_keep(root: Field, training: Training, axes: FoundAxes) -> None:
     """Note rules of kept checkpoints that their cell has no metric for."""
     noted: dict[str, tuple[Field, str, str]] = {}
     for specificity, method in _cells(axes):
-        rule = parse_rule(train_for(training, specificity, method.name).keep)
+        rule = parse_rule(train_for(training, specificity, method).keep)
         reason = _lacks(rule, specificity, method)
         if reason is None:
             continue

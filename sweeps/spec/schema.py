@@ -222,8 +222,12 @@ def _train() -> Schema:
 
 
 def _keep_rules_of(kind: str) -> Schema:
-    """Rules of kept checkpoints by metrics that models of this supervision have."""
-    fits = {name for name, metric in METRICS.items() if metric.fits(kind != "label")}
+    """Rules of kept checkpoints by metrics that models of this supervision have.
+
+    Drawn regions teach a segmenter or steer a classifier, as the method says.
+    """
+    models = (False,) if kind == "label" else (False, True)
+    fits = {name for name, metric in METRICS.items() if any(map(metric.fits, models))}
     rules = [r for r in sections.KEEP_RULES if r.rpartition(".")[2] in fits or "." not in r]
     return {"properties": {"keep": {"description": f"Rules of {kind} cells.", "enum": rules}}}
 

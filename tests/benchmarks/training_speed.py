@@ -28,7 +28,8 @@ from spurious.data.sampling import BatchSampler
 from spurious.data.training_set import TrainingSet
 from spurious.generators.gaussian_squares import GaussianSquaresSource
 from spurious.training.loop import Loop
-from spurious.training.models import Model, build
+from spurious.training.model import Model
+from spurious.training.models import build
 from spurious.training.objective import Objective
 from spurious.training.supervision import supervision_for
 

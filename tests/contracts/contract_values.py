@@ -63,6 +63,17 @@ METHOD_VALUES: Mapping[str, MethodValues] = {
     "cnc": MethodValues({"positives": 4, "negatives": 4}),
     "ssl": MethodValues({"views": "flip"}),
     "spl": MethodValues({"pixels": 32}),
+    "actdiff": MethodValues({"weight": 0.1}),
+    "gradmask": MethodValues({"weight": 0.1}),
+    "actdiff-gradmask": MethodValues({"weight": 0.1, "gradient_weight": 0.1}),
+    "classify-masked": MethodValues(),
+    "classify-shuffled": MethodValues(),
+    "reconstruct": MethodValues({"weight": 0.1}),
+    "reconstruct-masked": MethodValues({"weight": 0.1}),
+    "rrr": MethodValues({"weight": 0.1}),
+    "rbr": MethodValues({"weight": 0.1}),
+    "xbl": MethodValues({"weight": 0.1}),
+    "care": MethodValues({"share": 0.1}),
 }
 
 
@@ -162,6 +173,9 @@ MODEL_VALUES: Mapping[str, Mapping[str, Any]] = {
     "resnet50": {},
     "small-cnn": {"channels": 4},
     "timm": {"architecture": "test_efficientnet"},
+    "four-block": {"channels": 2},
+    "resnet18-small-stem": {},
+    "mobilenet-v2": {},
     "unet": {"encoder": "resnet18"},
     "fcn-resnet50": {},
     "small-unet": {"channels": 4},

@@ -41,11 +41,13 @@ dataset: {name: gaussian-squares, image_size: 16, abnormality_size: 4, spurious_
           prevalence: 0.5, spurious_given_positive: 0.7, spurious_given_negative: 0.3,
           abnormality_mean: 4.0, n_train: 40, n_val: %d, n_test: 20}
 axes: {specificity: [label, box, mask, {r: 4}], budget: [%d], method: %s, seed: [0]}
-model: {classifier: {name: small-cnn, channels: 4, levels: 1},
+model: {classifier: %s,
         segmenter: {name: small-unet, channels: 4, levels: 1}}
 train: {epochs: %d, batch_size: 10, learning_rate: 0.01, augment: flip}
 checkpoint: {every_epochs: 1}
 """
+SMALL = "{name: small-cnn, channels: 4, levels: 1}"
+DRAWS = "{name: four-block, channels: 4, decoder: unet}"
 CASES = [(name, kind) for name, options in methods.METHODS.items() for kind in options.takes]
 
 
@@ -90,11 +92,11 @@ class Sweep:
         return self.fits[trial.id]
 
 
-def method_list() -> str:
-    """Every method of the registry with its test values, as YAML."""
+def method_list(names: list[str]) -> str:
+    """Methods of the registry with their test values, as YAML."""
     chosen = [
         {"name": name, **METHOD_VALUES[name].options} if name in METHOD_VALUES else name
-        for name in methods.METHODS
+        for name in names
     ]
     return json.dumps(chosen)
 
@@ -109,12 +111,10 @@ def compared(fitted: Fit, dataset: Dataset, task: Task) -> Trained:
     return Trained(fitted, start, (before, problem.evaluator(model, 0).values()["val.loss"]))
 
 
-@pytest.fixture(scope="module")
-def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sweep]:
-    """All trials and one report; settings of torch are put back."""
-    folder = tmp_path_factory.mktemp("methods")
+def run_sweep(folder: Path, classifier: str, names: list[str]) -> Sweep:
+    """All trials of some methods, and one report."""
     file = folder / "contract.yaml"
-    file.write_text(TEXT % (VAL, BUDGET, method_list(), EPOCHS))
+    file.write_text(TEXT % (VAL, BUDGET, method_list(names), classifier, EPOCHS))
     spec = load_spec(file, {})
     store = FolderStore(folder / "store")
     stage_here(store, spec)
@@ -128,7 +128,6 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sweep]:
         fits[task.trial_id] = compared(fitted, dataset, task)
         return fitted
 
-    threads = torch.get_num_threads()
     plan = plan_on(spec, store)
     for trial in plan.trials:
         task = task_for(trial, spec, store.url, folder / "cache")
@@ -139,7 +138,24 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sweep]:
     report(SpecSource(str(file)), store.url, folder / "report")
     cells = pq.read_table(folder / "report" / "cells.parquet").to_pylist()
     trials = {(t.cell.method.name, t.cell.specificity.kind): t for t in plan.trials}
-    yield Sweep(spec, store, staged, folder / "cache", trials, fits, errors, cells)
+    return Sweep(spec, store, staged, folder / "cache", trials, fits, errors, cells)
+
+
+@pytest.fixture(scope="module")
+def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Sweep]]:
+    """By method, the sweep that it is in; settings of torch are put back."""
+    threads = torch.get_num_threads()
+    drawing = [
+        name
+        for name, options in methods.METHODS.items()
+        if "decoder" in options(**METHOD_VALUES[name].options).reads
+    ]
+    groups = {SMALL: [name for name in methods.METHODS if name not in drawing], DRAWS: drawing}
+    found: dict[str, Sweep] = {}
+    for classifier, names in groups.items():
+        swept = run_sweep(tmp_path_factory.mktemp("methods"), classifier, names)
+        found |= dict.fromkeys(names, swept)
+    yield found
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(False)
 
@@ -148,9 +164,9 @@ class TestMethod:
     """One method; at every supervision it takes, or at the first one."""
 
     @pytest.mark.parametrize(("name", "kind"), CASES)
-    def test_trains(self, sweep: Sweep, name: str, kind: str) -> None:
+    def test_trains(self, sweeps: Mapping[str, Sweep], name: str, kind: str) -> None:
         """Its weights have moved, its loss has fallen, and its score is defined."""
-        trained = sweep.of(name, kind)
+        trained = sweeps[name].of(name, kind)
         assert np.isfinite(values(trained.fit, "test", "auroc")).all()
         kept = trained.fit.kept_state
         assert [key for key, value in trained.start.items() if torch.equal(kept[key], value)] == []
@@ -162,8 +178,9 @@ class TestMethod:
         assert losses[-1] < losses[0]
 
     @pytest.mark.parametrize("name", methods.METHODS)
-    def test_resumes(self, sweep: Sweep, name: str, tmp_path: Path) -> None:
+    def test_resumes(self, sweeps: Mapping[str, Sweep], name: str, tmp_path: Path) -> None:
         """Killed after epoch 1 of each of its stages, it continues there, bit for bit."""
+        sweep = sweeps[name]
         trial = sweep.trials[name, methods.METHODS[name].takes[0]]
         store = FolderStore(tmp_path / "store")
         shutil.copytree(sweep.staged, tmp_path / "store")
@@ -190,8 +207,11 @@ class TestMethod:
         assert_same(tables(store, plan), tables(sweep.store, alone))
 
     @pytest.mark.parametrize(("name", "kind"), CASES)
-    def test_is_priced_and_reported(self, sweep: Sweep, name: str, kind: str) -> None:
+    def test_is_priced_and_reported(
+        self, sweeps: Mapping[str, Sweep], name: str, kind: str
+    ) -> None:
         """The report has its row, whose dollars are those of its annotations by hand."""
+        sweep = sweeps[name]
         cell = sweep.trials[name, kind].cell
         of = (str(cell.specificity), str(cell.budget), str(cell.method))
         [row] = [

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spurious.config.datasets import GaussianSquares
 from spurious.config.methods import Erm
-from spurious.config.models import Aggregation, SmallCnn, SmallUnet
+from spurious.config.models import Aggregation, FourBlock, SmallCnn, SmallUnet
 from spurious.config.options import Budget, FitConfig, Specificity, Train
 from spurious.data.dataset import Dataset
 from spurious.data.masks import PackedMasks
@@ -102,6 +102,16 @@ def fit_config(kind: str, *, r: int | None = None, seed: int = 0, **train: Any) 
         train=Train(**options),
         seed=seed,
     )
+
+
+def method_config(name: str, kind: str, method: Any, **options: Any) -> FitConfig:
+    """A method at a specificity, on the smallest model that shows what it reads."""
+    config = fit_config(kind if method.segments(kind) else "label", **options)
+    config = replace(config, method_name=name, method=method, specificity=Specificity(kind))  # type: ignore[arg-type]
+    if "decoder" in method.reads:
+        drawing = FourBlock(channels=2, decoder="unet")
+        config = replace(config, model_name="four-block", model=drawing)
+    return config
 
 
 def fitted(dataset: Dataset, config: FitConfig, hooks: Hooks | None = None) -> Fit:

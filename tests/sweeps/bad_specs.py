@@ -303,7 +303,7 @@ DATA_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         squares("seed: 0") + "negatives: lesion\n",
         8,
         "negatives",
-        ["generated negative images have no masks", "expected background"],
+        ["negative images of gaussian-squares have no masks", "expected background"],
     ),
     "labels of the rest": (add("rest: labels"), 8, "rest", ["unlabelled, label", "mean 'label'?"]),
     "options of the rest": (

@@ -24,7 +24,7 @@ from spurious.methods.first_model import first_model, load_first_model
 from spurious.scoring.selection import parse_rule
 from spurious.training.evaluate import MetricRow
 from spurious.training.loop import Fit, Hooks
-from spurious.training.models import Model
+from spurious.training.model import Model
 
 
 def fit(problem: TrainingProblem, options: Dfr, hooks: Hooks) -> Fit:

@@ -19,7 +19,7 @@ CHECKSUMS = {
     ("hard", "val"): (5398, 8436, 1804, (1, 26, 21)),
     ("hard", "test"): (5318, 8348, 1768, (1, 19, 21)),
 }
-"""Sums of all masks, all images and the masks of label 0; arm, row and column of the first cross."""
+"""Sums of masks, images and the masks of label 0; arm, row and column of the first cross."""
 
 
 def read_split(options: Crosses, split: str) -> list[tuple[Record, NDArray[np.bool_]]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from contract_values import METHOD_VALUES
 from numpy.typing import NDArray
-from small_data import fit_config, fitted, grey_squares
+from small_data import fitted, grey_squares, method_config
 
 from spurious.config.fields import problems
 from spurious.config.methods import METHODS
@@ -19,7 +19,7 @@ from spurious.data.batches import Batch
 from spurious.data.training_set import TrainingSet
 from spurious.methods import cnc, jtt
 from spurious.methods.base import TrainingProblem
-from spurious.training.models import Model
+from spurious.training.model import Model
 
 N_TRAIN, IMAGES, BATCH = 30, 18, 10
 """A rest of 12 images for 18 annotated ones, which therefore repeats."""
@@ -65,11 +65,11 @@ def configs(name: str) -> Iterator[FitConfig]:
     """Budgets with and without a rest, classes of equal and other sizes, one batch and more."""
     for chosen in choices(name):
         options = METHODS[name](**chosen)
-        if problems(options):
+        squared = getattr(options, "reconstruction", "squared") == "squared"
+        if problems(options) or not squared:  # these images leave [0, 1]
             continue
         kind = options.takes[0]
-        of = fit_config(kind, epochs=1, batch_size=BATCH, augment="flip")
-        of = replace(of, method_name=name, method=options)
+        of = method_config(name, kind, options, epochs=1, batch_size=BATCH, augment="flip")
         yield replace(of, budget=Budget(IMAGES, "natural"))
         if getattr(options, "first_balance", "natural") == "classes":
             yield replace(of, budget=Budget(IMAGES))
@@ -78,16 +78,10 @@ def configs(name: str) -> Iterator[FitConfig]:
     yield replace(of, budget=Budget(BATCH))
     yield replace(of, budget=Budget(IMAGES), train=replace(of.train, augment="none"))
     if "mask" in of.method.takes:
-        labelled = replace(of, **vars_of_segmenter(of), rest=WeakLabels())
+        masks = method_config(name, "mask", of.method, batch_size=BATCH)
+        labelled = replace(masks, train=of.train, rest=WeakLabels())
         yield replace(labelled, budget=Budget(IMAGES))
         yield replace(labelled, budget=Budget(BATCH))
-
-
-def vars_of_segmenter(of: FitConfig) -> dict[str, Any]:
-    """What a configuration on masks has otherwise."""
-    masks = fit_config("mask")
-    names = ("specificity", "model_name", "model", "readout")
-    return {name: getattr(masks, name) for name in names}
 
 
 def errors_everywhere(

@@ -32,7 +32,8 @@ from spurious.methods.dfr.last_layer import (
 )
 from spurious.scoring.groups import known_groups
 from spurious.training.loop import Fit, Hooks
-from spurious.training.models import Model, build
+from spurious.training.model import Model
+from spurious.training.models import build
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
 

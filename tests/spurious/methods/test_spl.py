@@ -20,7 +20,8 @@ from spurious.data.batches import Batch
 from spurious.data.training_set import TrainingSet
 from spurious.methods.spl import PixelSimilarity, positive_pixels, similarity_loss
 from spurious.training.loop import Hooks
-from spurious.training.models import Embedded, Model, build
+from spurious.training.model import Embedded, Model
+from spurious.training.models import build
 from spurious.training.objective import Forward
 from spurious.training.similarity import unit
 from spurious.training.supervision import supervision_for
@@ -145,7 +146,7 @@ def test_the_loss_is_cross_entropy_plus_similarity() -> None:
     model, batch = batch_of("mask")
     with torch.no_grad():
         found = objective(weight=0.3).loss(Forward(model, CPU, False), batch)
-        logits, _, pixels = model.embedded(batch.x)
+        logits, _, pixels, _ = model.embedded(batch.x)
     assert pixels is not None
     values_, targets = logits.double().numpy(), batch.targets.numpy()
     log_sum = np.log(np.exp(values_).sum(axis=1))

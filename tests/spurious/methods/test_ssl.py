@@ -167,7 +167,8 @@ def test_the_loss_of_a_step(pseudo: bool) -> None:
         found = TwoViews(problem.supervision, 0.7, pseudo).loss(Forward(model, CPU, False), batch)
         assert batch.rest is not None
         assert batch.rest.second is not None
-        logits, deep, _ = model.embedded(torch.cat([batch.x, batch.rest.x, batch.rest.second]))
+        output = model.embedded(torch.cat([batch.x, batch.rest.x, batch.rest.second]))
+        logits, deep = output.logits, output.deep
     values_ = logits.double().numpy()
     log_p = values_ - np.log(np.exp(values_).sum(axis=1, keepdims=True))
     targets = batch.targets.numpy()

@@ -16,7 +16,8 @@ from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
 from spurious.training.evaluate import Evaluator, layout
 from spurious.training.loop import Hooks, Loop, make_optimizer
-from spurious.training.models import Embedded, Model, compile_model
+from spurious.training.model import Embedded, Model
+from spurious.training.models import compile_model
 from spurious.training.objective import Objective
 from spurious.training.supervision import Classification
 

@@ -34,7 +34,8 @@ from spurious.fit import Machine, fit
 from spurious.scoring.selection import parse_rule, select_epoch
 from spurious.training.evaluate import Evaluation, Evaluator, MetricRow
 from spurious.training.loop import Fit, Hooks, Loop, make_optimizer
-from spurious.training.models import Embedded, Model, build
+from spurious.training.model import Embedded, Model
+from spurious.training.models import build
 from spurious.training.objective import Objective
 from spurious.training.supervision import Classification
 

@@ -111,6 +111,7 @@ def specs() -> Iterator[Spec]:
             **{"select.epoch": select, "axes.specificity": SPECIFICITIES, "axes.method": methods},
             **{"axes.budget": [12 + (balance == "natural"), 20, "all"], "axes.seed": [0, 1, 2]},
             "cost.include_validation": rest == "label",
+            "model.classifier": {"name": "four-block", "decoder": "unet"},  # for every method
         }
         yield parse_spec(FILMS, overrides=overrides)
 

@@ -42,6 +42,8 @@ from sweeps.spec.model import (
 )
 from sweeps.spec.yaml import ScalarNode
 
+ERM = MethodChoice("erm", Erm())
+
 
 def test_every_section_is_read() -> None:
     """A spec with every key becomes exactly the values that it states."""
@@ -89,7 +91,7 @@ def test_defaults_are_the_documented_ones() -> None:
     assert spec.model.classifier == ("resnet50", ResNet50())
     assert spec.model.segmenter == ("unet", Unet())
     assert spec.model.readout == Aggregation(name="mean_prob")
-    assert spec.train_for(Specificity("label"), "erm") == Train(keep="best val.auroc")
+    assert spec.train_for(Specificity("label"), ERM) == Train(keep="best val.auroc")
     assert spec.select_rule is None
     assert spec.select.operating_point == OperatingPoint()
     assert spec.select.margin == 0.02
@@ -105,12 +107,12 @@ def test_defaults_are_the_documented_ones() -> None:
 def test_method_overrides_win_over_specificity_overrides() -> None:
     """`train_for` lays the method over the specificity over the base, option by option."""
     spec = parse_spec(FULL)
-    label = spec.train_for(Specificity("label"), "erm")
+    label = spec.train_for(Specificity("label"), ERM)
     assert label.epochs == 70
     assert label.learning_rate == 1e-5
     assert label.weight_decay == 0.01
     assert label.batch_size == 32
-    mask = spec.train_for(Specificity("mask"), "erm")
+    mask = spec.train_for(Specificity("mask"), ERM)
     assert mask.epochs == 70
     assert mask.learning_rate == 1e-3
 
@@ -127,7 +129,7 @@ def test_method_overrides_win_over_specificity_overrides() -> None:
 )
 def test_keep_auto_is_resolved(specificity: Specificity, keep: str) -> None:
     """`keep: auto` becomes AUROC for labels and Dice for what is segmented, unless overridden."""
-    assert parse_spec(FULL).train_for(specificity, "erm").keep == keep
+    assert parse_spec(FULL).train_for(specificity, ERM).keep == keep
 
 
 def test_budgets_carry_their_balance() -> None:
@@ -139,13 +141,15 @@ def test_budgets_carry_their_balance() -> None:
 
 
 def test_label_trains_the_classifier_and_all_else_the_segmenter() -> None:
-    """`model_for` and `readout_for` depend on the specificity's kind alone."""
+    """A method that learns pixels has a segmenter for everything that is drawn."""
     spec = parse_spec(FULL)
-    assert spec.model_for(Specificity("label")) == ("small-cnn", SmallCnn())
-    assert spec.readout_for(Specificity("label")) is None
+    assert spec.model_for(Specificity("label"), ERM) == ("small-cnn", SmallCnn())
+    assert spec.readout_for(Specificity("label"), ERM) is None
     for specificity in spec.axes.specificity[1:]:
-        assert spec.model_for(specificity) == ("small-unet", SmallUnet(channels=8))
-        assert spec.readout_for(specificity) == Aggregation(name="area_fraction", threshold=0.3)
+        assert spec.model_for(specificity, ERM) == ("small-unet", SmallUnet(channels=8))
+        assert spec.readout_for(specificity, ERM) == Aggregation(
+            name="area_fraction", threshold=0.3
+        )
 
 
 def test_a_generator_dataset_has_validated_options() -> None:
@@ -237,8 +241,8 @@ def test_overrides_come_before_validation() -> None:
     )
     assert spec.name == "tiny"
     assert spec.axes.seed == (3, 4)
-    assert spec.train_for(Specificity("label"), "erm").epochs == 2
-    assert spec.train_for(Specificity("label"), "erm").batch_size == 4
+    assert spec.train_for(Specificity("label"), ERM).epochs == 2
+    assert spec.train_for(Specificity("label"), ERM).batch_size == 4
     assert spec.store == "x"
     assert spec == parse_spec(
         SMALL.replace("[0]", "[3, 4]")

@@ -45,7 +45,10 @@ def test_the_synthetic_experiment_is_the_papers() -> None:
     assert (data.abnormality_size, data.spurious_size) == (8, 12)
     assert (data.abnormality_mean, data.spurious_mean, data.noise_sd) == (2.0, -10.0, 1.0)
     assert (data.spurious_given_positive, data.spurious_given_negative) == (1.0, 0.0)
-    assert spec.model_for(plan.cells[0].specificity) == ("fcn-resnet50", FcnResNet50())
+    assert spec.model_for(plan.cells[0].specificity, plan.cells[0].method) == (
+        "fcn-resnet50",
+        FcnResNet50(),
+    )
     assert plan.trials[0].config.train == Train(
         epochs=50,
         batch_size=data.n_train,
