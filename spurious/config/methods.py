@@ -31,6 +31,7 @@ from spurious.config.options import Budget, Train, WeakLabels
 from spurious.config.steering import (
     ActDiff,
     ActDiffGradMask,
+    Adversarial,
     Care,
     ClassifyMasked,
     ClassifyShuffled,
@@ -370,6 +371,7 @@ METHODS: Mapping[str, type[Method]] = {
     "actdiff-gradmask": ActDiffGradMask,
     "classify-masked": ClassifyMasked,
     "classify-shuffled": ClassifyShuffled,
+    "adversarial": Adversarial,
     "reconstruct": Reconstruct,
     "reconstruct-masked": ReconstructMasked,
     "rrr": Rrr,

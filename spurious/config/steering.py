@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Le
 
 from spurious.config.fields import Probability, SupervisionKind, problems
-from spurious.config.method import SEGMENTED, Method
+from spurious.config.method import SEGMENTED, Method, Rate
 from spurious.config.models import Shown
 from spurious.config.options import Train, WeakLabels
 
@@ -130,6 +130,24 @@ class ClassifyMasked(Reconstructing):
 @dataclass(frozen=True, kw_only=True)
 class ClassifyShuffled(Reconstructing):
     """ERM on images shuffled outside the region, judged on whole images (Viviano et al. 2021)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adversarial(Steering):
+    """No network shall tell features of shuffled images from whole ones' (Viviano et al. 2021).
+
+    Attributes:
+        weight: lambda of both adversarial losses.
+        learning_rate: Of the discriminator, which Adam trains in every batch.
+        every: Batches of the discriminator to one of the model.
+        hidden: Units of the discriminator's two hidden layers.
+    """
+
+    blur: Blur = 0.5
+    weight: Weight = 10.0
+    learning_rate: Rate = 1e-2
+    every: Annotated[int, Ge(1), Le(10_000)] = 1
+    hidden: Annotated[int, Ge(1), Le(65_536)] = 1024
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -212,6 +212,8 @@ class Loop:
         """Add a batch's gradient; every `accumulate` batches, and at the end, step."""
         parts = self.config.accumulate
         loss = self.objective.loss(self.forward, batch)
+        if not loss.requires_grad:  # the objective trains something else in this batch
+            return loss
         if parts == 1:
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()

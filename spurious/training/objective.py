@@ -45,7 +45,7 @@ class Objective:
         self.networks = torch.nn.ModuleDict()
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
-        """Return the step's loss, a float32 scalar with its graph."""
+        """Return the step's loss, a float32 scalar with its graph; without one nothing moves."""
         return self.supervision.losses(forward(batch.x), batch.targets).mean()
 
     def begin_epoch(self, epoch: int) -> None:

@@ -68,6 +68,7 @@ METHOD_VALUES: Mapping[str, MethodValues] = {
     "actdiff-gradmask": MethodValues({"weight": 0.1, "gradient_weight": 0.1}),
     "classify-masked": MethodValues(),
     "classify-shuffled": MethodValues(),
+    "adversarial": MethodValues({"weight": 0.1, "hidden": 8}),
     "reconstruct": MethodValues({"weight": 0.1}),
     "reconstruct-masked": MethodValues({"weight": 0.1}),
     "rrr": MethodValues({"weight": 0.1}),

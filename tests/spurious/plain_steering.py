@@ -186,12 +186,31 @@ def care(state: State, x: Any, labels: Any, outside: Any, masked: Any, of: Any) 
     return total / len(x)
 
 
+def adversarial(state: State, x: Any, labels: Any, outside: Any, masked: Any, of: Any) -> Any:
+    """Viviano et al. 2021: the discriminator, as it is after its step, has both labels flipped."""
+    shuffled, whole = network(state, masked), network(state, x)
+
+    def logit(features: torch.Tensor) -> torch.Tensor:
+        for layer in (0, 2, 4):
+            weight, u, v = (of["discriminator"][f"{layer}.{part}"] for part in ("weight", "u", "v"))
+            scaled = weight / (u @ weight @ v)
+            features = features @ scaled.T + of["discriminator"][f"{layer}.bias"]
+            features = features * (features > 0) if layer < 4 else features
+        return features
+
+    as_whole = logit(shuffled.maps.mean(dim=(2, 3)))
+    as_shuffled = logit(whole.maps.mean(dim=(2, 3)))
+    fooled = (1 + (-as_whole).exp()).log().mean() + (1 + as_shuffled.exp()).log().mean()
+    return cross_entropies(whole.logits, labels).mean() + of["weight"] * fooled
+
+
 LOSSES: Mapping[str, Callable[..., torch.Tensor]] = {
     "actdiff": actdiff,
     "gradmask": gradmask,
     "actdiff-gradmask": both,
     "classify-masked": masked_inputs,
     "classify-shuffled": shuffled_inputs,
+    "adversarial": adversarial,
     "rrr": rrr,
     "rbr": rbr,
     "xbl": xbl,

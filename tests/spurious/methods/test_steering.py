@@ -43,6 +43,7 @@ WEIGHTLESS = {
     "gradmask": {"weight": 0.0},
     "actdiff-gradmask": {"weight": 0.0, "gradient_weight": 0.0},
     "reconstruct-masked": {"weight": 0.0},
+    "adversarial": {"weight": 0.0},
     "rrr": {"weight": 0.0},
     "rbr": {"weight": 0.0},
     "xbl": {"weight": 0.0},

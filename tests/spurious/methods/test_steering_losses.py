@@ -14,6 +14,7 @@ from steered_problems import objective_of, problem_of
 from torch.nn import functional
 
 from spurious.data.batches import Batch
+from spurious.methods.adversarial import Fooling
 from spurious.methods.steered import Steered
 from spurious.training.objective import Forward
 
@@ -28,6 +29,7 @@ CASES: list[tuple[str, Mapping[str, Any]]] = [
     ("actdiff-gradmask", {}),
     ("classify-masked", {}),
     ("classify-shuffled", {}),
+    ("adversarial", {"hidden": 8}),
     ("rrr", {}),
     ("rrr", {"normalise": True, "weight": 1000.0}),
     ("rbr", {"weight": 100.0}),
@@ -55,6 +57,9 @@ def test_losses_are_those_of_the_papers(name: str, options: Mapping[str, Any], s
             model.get_parameter("head.weight").mul_(40.0)
     objective, forward = objective_of(problem, name, chosen, model), Forward(model, CPU, False)
     objective.begin_epoch(1)
+    further: dict[str, Any] = {}
+    if isinstance(objective, Fooling):
+        objective.discriminator.eval()  # no further power iterations
     sizes, batches = problem.batch_sampler().epoch(1)
     assert sizes == [10, 10, 3]
     for stored in batches:
@@ -67,10 +72,29 @@ def test_losses_are_those_of_the_papers(name: str, options: Mapping[str, Any], s
         inside = grown(batch.regions, chosen.radius)
         x = batch.x.double().requires_grad_()
         masked = shuffled[0].double() if shuffled else None
-        expected = LOSSES[name](state, x, batch.targets, ~inside[:, None], masked, asdict(chosen))
+        if isinstance(objective, Fooling):
+            further["discriminator"] = plain_discriminator(objective)
+        expected = LOSSES[name](
+            state, x, batch.targets, ~inside[:, None], masked, asdict(chosen) | further
+        )
         assert loss.item() == pytest.approx(expected.item(), rel=1e-6, abs=1e-6)
         erm = functional.cross_entropy(forward(batch.x), batch.targets).item()
         assert abs(loss.item() - erm) > 1e-3 * loss.item()  # a thousand times the tolerance
+
+
+def plain_discriminator(objective: Fooling) -> dict[str, torch.Tensor]:
+    """Weights, biases and singular vectors, by short names, in float64."""
+    names = {
+        "parametrizations.weight.original": "weight",
+        "parametrizations.weight.0._u": "u",
+        "parametrizations.weight.0._v": "v",
+        "bias": "bias",
+    }
+    found = {}
+    for key, value in objective.discriminator.state_dict().items():
+        layer, _, name = key.partition(".")
+        found[f"{layer}.{names[name]}"] = value.double()
+    return found
 
 
 def keep_shuffled(objective: Steered, into: list[torch.Tensor]) -> None:
