@@ -60,9 +60,9 @@ class Fooling(Steered):
         super().__init__(problem, options.radius)
         self.options = options
         features = int(model.head.in_features)  # type: ignore[arg-type]
-        made = make_discriminator(features, options.hidden, problem.seed)
-        self.discriminator = made.to(problem.device)
-        self.optimizer = torch.optim.Adam(made.parameters(), lr=options.learning_rate)
+        discriminator = make_discriminator(features, options.hidden, problem.seed)
+        self.discriminator = discriminator.to(problem.device)
+        self.optimizer = torch.optim.Adam(discriminator.parameters(), lr=options.learning_rate)
 
     def loss(self, forward: Forward, batch: Batch) -> torch.Tensor:
         """Train the discriminator; return the model's loss, without a graph if it is not its turn.
