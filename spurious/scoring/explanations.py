@@ -61,7 +61,7 @@ def share_inside(maps: Maps, regions: NDArray[np.bool_]) -> NDArray[np.float64]:
 def pointing_hits(maps: Maps, regions: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return whether a map's maximum lies in the region, (N,) (Zhang et al. 2018).
 
-    Of tied maxima the share that does. There is no margin around the region.
+    Of tied maxima the share that does. The region is taken as it is, without a margin.
 
     Args:
         maps: (N, H, W).
