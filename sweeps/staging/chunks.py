@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from spurious.data.near_duplicates import SIDE, hash_image
+from spurious.data.near_duplicates import SIDE, make_fingerprint
 from spurious.data.records import Record, RecordSource
 from spurious.errors import DataError
 
@@ -27,13 +27,13 @@ class LoadedChunk:
         records: Of the images that are good, in the order of their ids.
         bad: Why each other one cannot be staged, by id.
         warnings: What readers logged, which a worker's own log would hide.
-        hashes: What near copies are found by, by id, see `hash_image`.
+        fingerprints: What near copies are found by, by id, see `make_fingerprint`.
     """
 
     records: Sequence[Record]
     bad: Mapping[str, str]
     warnings: Sequence[str]
-    hashes: Mapping[str, bytes]
+    fingerprints: Mapping[str, bytes]
 
 
 def load_chunk(source: RecordSource, ids: Sequence[str]) -> LoadedChunk:
@@ -46,8 +46,8 @@ def load_chunk(source: RecordSource, ids: Sequence[str]) -> LoadedChunk:
                 records.append(source.load(sample_id))
             except DataError as error:
                 bad[sample_id] = str(error)
-    hashes = {r.sample_id: hash_image(r.image) for r in records if _is_picture(r)}
-    return LoadedChunk(records, bad, warnings, hashes)
+    fingerprints = {r.sample_id: make_fingerprint(r.image) for r in records if _is_picture(r)}
+    return LoadedChunk(records, bad, warnings, fingerprints)
 
 
 def _is_picture(record: Record) -> bool:

@@ -12,19 +12,19 @@ _log = logging.getLogger("sweeps.staging.stage")
 
 
 def report_look_alikes(
-    name: str, hashes: Mapping[str, bytes], splits: Mapping[str, str]
+    name: str, prints: Mapping[str, bytes], splits: Mapping[str, str]
 ) -> dict[str, str]:
     """Warn of pairs of images in different splits that look alike.
 
     Args:
         name: Name of the dataset.
-        hashes: Hash by sample id, see `spurious.data.near_duplicates`.
+        prints: Fingerprint by sample id, see `spurious.data.near_duplicates`.
         splits: Split by sample id.
 
     Returns:
         What the manifest's provenance says of them: nothing where there are none.
     """
-    count, pairs = find_near_pairs(hashes, splits, most=1000)
+    count, pairs = find_near_pairs(prints, splits, most=1000)
     if not count:
         return {}
     shown = [

@@ -49,14 +49,14 @@ class StagedPart:
         images: How many the part had.
         bad: Why images cannot be staged, by id.
         warnings: What readers logged.
-        hashes: What near copies are found by, by id.
+        fingerprints: What near copies are found by, by id.
     """
 
     shards: tuple[StagedShard, ...]
     images: int
     bad: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    hashes: Mapping[str, bytes] = field(default_factory=dict)
+    fingerprints: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def rows(self) -> Iterator[RowSummary]:
@@ -157,7 +157,7 @@ def write_part(
         images=sum(len(chunk.records) + len(chunk.bad) for chunk in chunks),
         bad=bad,
         warnings=tuple(text for chunk in chunks for text in chunk.warnings),
-        hashes={i: value for chunk in chunks for i, value in chunk.hashes.items()},
+        fingerprints={i: value for chunk in chunks for i, value in chunk.fingerprints.items()},
     )
 
 

@@ -102,7 +102,9 @@ def _describe(
     bad = {sample_id: reason for part in parts for sample_id, reason in part.bad.items()}
     total = sum(part.images for part in parts)
     check_bad(bad, total, shards, on_error)
-    hashes = {i: value for part in parts for i, value in part.hashes.items() if digest is None}
+    fingerprints = {
+        i: value for part in parts for i, value in part.fingerprints.items() if digest is None
+    }
     splits = {row.sample_id: row.split for part in parts for row in part.rows}
     if bad:
         _log.warning("%d of %d images left out:\n  %s", len(bad), total, list_bad(bad))
@@ -114,7 +116,7 @@ def _describe(
             **source.provenance(),
             "staged_at": datetime.now(UTC).isoformat(),
             **record_bad(bad),
-            **report_look_alikes(name, hashes, splits),
+            **report_look_alikes(name, fingerprints, splits),
         },
         generator=None if options is None else asdict(options),
         digest=digest,

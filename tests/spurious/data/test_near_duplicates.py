@@ -10,7 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from spurious.data.near_duplicates import find_near_pairs, hash_image
+from spurious.data.near_duplicates import (
+    HASH_BYTES,
+    find_near_pairs,
+    make_fingerprint,
+)
 from spurious.generators.chest import chest_phantom
 from spurious.generators.skin import skin_phantom
 
@@ -47,21 +51,37 @@ def test_planted_copies_are_found_and_others_are_not(draw) -> None:  # type: ign
     n = len(pictures)
     copies = [copy_picture(picture) for picture in pictures[:PLANTED]]
     images = {f"{i:04}": p.reshape(*p.shape[:2], -1) for i, p in enumerate([*pictures, *copies])}
-    hashes = {sample_id: hash_image(image) for sample_id, image in images.items()}
+    fingerprints = {sample_id: make_fingerprint(image) for sample_id, image in images.items()}
     splits = {i: "train" if int(i) < n * 2 // 3 else "test" for i in images}
-    count, pairs = find_near_pairs(hashes, splits)
+    count, pairs = find_near_pairs(fingerprints, splits)
     expected = {(f"{n + i:04}", f"{i:04}") for i in range(PLANTED)}
     assert {(pair.first, pair.second) for pair in pairs} == expected
     assert count == PLANTED
     assert [pair.distance for pair in pairs] == sorted(pair.distance for pair in pairs)
-    count, some = find_near_pairs(hashes, splits, most=5)
+    count, some = find_near_pairs(fingerprints, splits, most=5)
     assert (count, len(some)) == (PLANTED, 5)
-    assert find_near_pairs(hashes, dict.fromkeys(images, "train")) == (0, [])
+    assert find_near_pairs(fingerprints, dict.fromkeys(images, "train")) == (0, [])
 
 
 def test_flat_images_are_not_taken_for_copies() -> None:
     """Black films all look alike; every number type has a hash."""
-    black = {str(i): hash_image(np.zeros((40, 40, 1), np.uint16)) for i in range(3)}
+    black = {str(i): make_fingerprint(np.zeros((40, 40, 1), np.uint16)) for i in range(3)}
     assert find_near_pairs(black, {"0": "train", "1": "val", "2": "test"}) == (0, [])
     ramp = np.random.default_rng(0).normal(size=(300, 211, 3))
-    assert hash_image(ramp.astype(np.float32)) == hash_image((1 + ramp).astype(np.float32))
+    dark, bright = (make_fingerprint(x.astype(np.float32)) for x in (ramp, 1 + ramp))
+    assert dark[:HASH_BYTES] == bright[:HASH_BYTES]
+
+
+def test_equal_hashes_alone_are_no_copies() -> None:
+    """Images that brighten in the same places, by other amounts; and one that is a copy."""
+    rng = np.random.default_rng(5)
+    steps = rng.normal(size=(24, 25))
+    same = np.cumsum(steps, axis=1)
+    other = np.cumsum(np.sign(steps) * rng.exponential(size=steps.shape), axis=1)
+    images = {"a": same, "b": other, "c": 3 * same + 7}
+    pictures = {i: np.kron(x, np.ones((8, 8)))[:, :, None] for i, x in images.items()}
+    fingerprints = {i: make_fingerprint(picture) for i, picture in pictures.items()}
+    assert len({fingerprint[:HASH_BYTES] for fingerprint in fingerprints.values()}) == 1
+    count, pairs = find_near_pairs(fingerprints, {"a": "train", "b": "val", "c": "test"})
+    assert count == 1
+    assert [(pair.first, pair.second) for pair in pairs] == [("c", "a")]
