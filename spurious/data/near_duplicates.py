@@ -33,7 +33,7 @@ That of such copies of 200 films with real masks is 0.9999 or more; that of diff
 the 249 pairs of 2,500 whose hashes differ in 75 bits at most, 0.96 or less.
 """
 _DETAIL = 2.0
-"""Sigma, in pixels of the thumbnail, of the Gaussian filter whose result is no detail."""
+"""Sigma, in pixels of the thumbnail, of the Gaussian filter that leaves out the details."""
 
 _ROWS = 2048
 """Images that are compared with as many of other splits at a time."""
