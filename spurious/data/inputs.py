@@ -22,10 +22,16 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_SD = (0.229, 0.224, 0.225)
 
 
-def scale(images: NDArray[Any]) -> NDArray[np.float32]:
-    """Integer images divided by their dtype's maximum, float images as they are; any shape."""
+def scale(images: NDArray[Any], into: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """Integer images divided by their dtype's maximum, float images as they are; any shape.
+
+    Args:
+        images: Any number of them.
+        into: Memory of their shape, where integer images are written instead of into new one.
+    """
     if np.issubdtype(images.dtype, np.integer):
-        return images.astype(np.float32) / np.float32(np.iinfo(images.dtype).max)
+        largest = np.float32(np.iinfo(images.dtype).max)
+        return np.asarray(np.divide(images, largest, out=into, dtype=np.float32))
     return np.asarray(images, dtype=np.float32)
 
 

@@ -5,6 +5,7 @@ Shape legend: B batch, H height, W width, C channels.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,7 @@ from spurious.data.inputs import PackedTargets, pixel_classes, scale
 from spurious.data.read_ahead import AHEAD
 from spurious.data.stored_images import StoredImages
 
+_LOCAL = threading.local()
 _TOGETHER = 4
 """Images that a thread augments in one go: a task of each would cost a tenth of augmenting it."""
 _Place = tuple[int, int, tuple[int, int, int]]
@@ -159,14 +161,14 @@ class TrainingSet:
 
     def _augment_into(self, batch: StoredBatch, places: Sequence[_Place]) -> None:
         """Fill some places of a batch."""
-        images = batch.images.numpy()
+        images, memory = batch.images.numpy(), self._memory()
         pixels = None if batch.pixels is None else batch.pixels.numpy()
         for index, position, (epoch, view, occurrence) in places:
             row = int(self.rows[position])
             target = None if self.targets is None else self.targets[np.array([position])][0]
             images[index], warped = augment.augment_batch(
                 self.config.augment,
-                scale(self.images[row]),
+                scale(np.asarray(self.images[row]), memory),
                 target,
                 seed=self.seed,
                 epoch=epoch,
@@ -176,6 +178,14 @@ class TrainingSet:
             )
             if pixels is not None:
                 pixels[index] = warped
+
+    def _memory(self) -> NDArray[np.float32]:
+        """Return a thread's memory for an image: new one for each would be zeroed by the system."""
+        shape = self.images.shape[1:]
+        memory: NDArray[np.float32] | None = getattr(_LOCAL, "memory", None)
+        if memory is None or memory.shape != shape:
+            memory = _LOCAL.memory = np.empty(shape, np.float32)
+        return memory
 
 
 def _finish(batch: StoredBatch, tasks: list[Future[None]]) -> StoredBatch:

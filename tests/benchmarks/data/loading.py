@@ -178,7 +178,7 @@ def compare(
                 )
     with tempfile.TemporaryDirectory(dir=scratch) as work:
         augmented = [sys.executable, str(HERE / "ours.py"), work, *ours, "--augmented"]
-        figures = run_way([*augmented, "--images", str(min(256, setting.images))], {})
+        figures = run_way([*augmented, "--images", str(min(1024, setting.images))], {})
     return [*render(setting, results), *render_augmented(figures)]
 
 
