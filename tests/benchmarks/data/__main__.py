@@ -1,7 +1,7 @@
-"""Reading data beside its peers: staging, loading, memory. Tables in Markdown.
+"""Reading data beside its peers: staging, loading, augmentation, memory. Tables in Markdown.
 
 make bench-data        # or, with a selection:
-.venv/bin/python tests/benchmarks/data [--only staging loading memory] [--images 800] [--rounds 3]
+.venv/bin/python tests/benchmarks/data [--only PART ...] [--images 800] [--rounds 3]
     [--epochs 3] [--scale 1] [--folder FOLDER]
 """
 
@@ -11,11 +11,12 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import augmentation
 import loading
 import memory
 import staging
 
-PARTS = ("staging", "loading", "memory")
+PARTS = ("staging", "loading", "augmentation", "memory")
 
 
 def main() -> None:
@@ -37,6 +38,9 @@ def main() -> None:
                 lines = staging.run(folder, options.images, options.processes, options.rounds)
             elif part == "loading":
                 lines = loading.run(folder, options.rounds, options.epochs, options.scale)
+            elif part == "augmentation":
+                with tempfile.TemporaryDirectory(dir=folder) as home:
+                    lines = augmentation.run(Path(home), options.scale)
             else:
                 with tempfile.TemporaryDirectory(dir=folder) as home:
                     lines = memory.run(Path(home), max(64, int(1500 * options.scale)))

@@ -176,21 +176,7 @@ def compare(
                 results.setdefault(way, []).append(
                     run_way(command, {"BENCH_BUCKET": server.bucket})
                 )
-    with tempfile.TemporaryDirectory(dir=scratch) as work:
-        augmented = [sys.executable, str(HERE / "ours.py"), work, *ours, "--augmented"]
-        figures = run_way([*augmented, "--images", str(min(1024, setting.images))], {})
-    return [*render(setting, results), *render_augmented(figures)]
-
-
-def render_augmented(figures: Mapping[str, float]) -> list[str]:
-    """Say how much of an epoch with the paper's augmentations is none of them."""
-    return [
-        f"with the paper's augmentations: {figures['augmented']:,.0f} images/s, augmenting alone "
-        f"{figures['alone']:,.0f}: {100 * figures['other_share']:.1f} % of the time and "
-        f"{100 * figures['other_cpu_share']:.1f} % of the CPU's is not augmentation (goal: under "
-        "10 %)",
-        "",
-    ]
+    return render(setting, results)
 
 
 def render(setting: Setting, results: Mapping[str, Sequence[Mapping[str, float]]]) -> list[str]:
