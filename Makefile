@@ -25,6 +25,7 @@ bench: setup
 	$(RUN)/python tests/benchmarks/trial_overhead.py
 	$(RUN)/python tests/benchmarks/training_speed.py
 	$(RUN)/python tests/benchmarks/inner_tls.py
+	PYTHONPATH=tests/spurious $(RUN)/python tests/benchmarks/steering_speed.py
 bench-coverage: setup
 	OMP_NUM_THREADS=1 $(RUN)/python tests/benchmarks/interval_coverage.py
 	OMP_NUM_THREADS=1 $(RUN)/python tests/benchmarks/attainment_coverage.py
