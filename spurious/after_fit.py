@@ -15,14 +15,15 @@ from spurious.methods.first_model import load_first_model
 from spurious.scoring.groups import count_groups
 from spurious.scoring.measures import alignment, empirical_variance
 from spurious.training.evaluate import MetricRow
+from spurious.training.explained import ExplanationRequest, explain_test
 from spurious.training.loop import Fit
 
 EMBEDDED = "test"
 """The split whose images are embedded."""
 
 
-def measure(problem: TrainingProblem, fitted: Fit) -> None:
-    """Add embeddings and rows of the kept epoch to a fit.
+def measure(problem: TrainingProblem, fitted: Fit, request: ExplanationRequest | None) -> None:
+    """Add embeddings, explanations that are requested, and rows of the kept epoch to a fit.
 
     The rows: `alignment_y0` and `alignment_y1` on the test split, per attribute the mean cosine
     similarity between a label's images without and with it; and `variance_measure` on train, of
@@ -34,6 +35,8 @@ def measure(problem: TrainingProblem, fitted: Fit) -> None:
     data, epoch = problem.evaluator.dataset, fitted.kept_epoch
     model = load_first_model(problem, fitted.kept_state)
     fitted.embeddings = problem.evaluator.embeddings(model, EMBEDDED)
+    if request is not None:
+        fitted.explanations = explain_test(problem.evaluator, model, request)
     fitted.rows += alignments(data, data.rows(EMBEDDED), fitted.embeddings, epoch)
     variance = empirical_variance(iterate_annotated(data, problem.training))
     fitted.rows.append(MetricRow(epoch, "train", "variance_measure", None, variance))

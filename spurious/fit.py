@@ -25,6 +25,7 @@ from spurious.scoring.choices import SplitFacts, find_obstacle
 from spurious.scoring.groups import count_groups, known_groups, number_groups
 from spurious.scoring.selection import parse_rule
 from spurious.training.evaluate import Evaluator, MetricRow
+from spurious.training.explained import ExplanationRequest
 from spurious.training.loop import Fit, Hooks
 from spurious.training.model import CLASSES
 from spurious.training.models import LoadWeights, build
@@ -128,6 +129,7 @@ def fit(
     machine: Machine,
     hooks: Hooks,
     load_weights: LoadWeights,
+    request: ExplanationRequest | None = None,
 ) -> Fit:
     """Draw the annotated images, build the model, train it and measure what was kept.
 
@@ -137,6 +139,7 @@ def fit(
         machine: Device and threads.
         hooks: Progress and checkpoints.
         load_weights: Gives the state dict for the SHA-256 of stored weights.
+        request: What of explanations is measured; None for nothing. It changes no number.
 
     Raises:
         ConfigError: the budget, specificity, method or model does not fit the dataset, or the rule
@@ -152,7 +155,7 @@ def fit(
     problem = _problem(dataset, config, machine, load_weights)
     fitted = method(problem, config.method, hooks)
     _require_choice(fitted, config)
-    measure(problem, fitted)
+    measure(problem, fitted, request)
     if problem.groups is not None:
         fitted.rows.append(absent_groups(dataset, config, problem.groups))
     return fitted

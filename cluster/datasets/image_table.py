@@ -1,7 +1,8 @@
 """What is known of each image without its pixels: a Parquet table next to the manifest.
 
-It holds what belongs to no digest, too: covariates (sex, age, site) and what drawing each mask
-takes. No trial reads it. Datasets staged before it existed have none until they are staged again.
+It holds what belongs to no digest, too: covariates (sex, age, site), what drawing each mask takes,
+and the pixels of spurious features. No number of a trial depends on it; explanations are measured
+on the features. Datasets staged before it existed have none until they are staged again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
@@ -25,6 +26,7 @@ from cluster.stores.base import Store
 from spurious.data.drawn import BOXES, MASK
 
 COVARIATE_PREFIX: Final = "covariate_"
+FEATURE_PREFIX: Final = "feature_"
 CONTENT_KEY: Final = b"content_digest"
 HASH_KEY: Final = b"values_sha256"
 _OUTLINE: Final = (
@@ -33,6 +35,8 @@ _OUTLINE: Final = (
     ("components", pa.int32()),
     ("area", pa.float64()),
 )
+_RUNS: Final = pa.list_(pa.field("element", pa.int32()))
+"""As a Parquet file names it, so that what is written equals what is read."""
 _log = logging.getLogger(__name__)
 
 
@@ -43,7 +47,8 @@ def build_image_table(rows: Iterable[RowSummary], manifest: Manifest) -> Any:
     `boxes_drawn`, `spurious_<attribute>`, of the native mask `vertices_2px`, `vertices_5px`,
     `components` and `area` (share of the image), null where nobody measured it,
     `<attribute>_in_mask` and `<attribute>_in_boxes` (shares of a spurious feature's pixels, where
-    these are known), and `covariate_<name>`, numbers where all values are, else text.
+    these are known), `feature_<attribute>` (these pixels, see `spurious.data.runs`), and
+    `covariate_<name>`, numbers where all values are, else text.
 
     Returns:
         A `pyarrow.Table`, with the content digest in its metadata.
@@ -68,7 +73,7 @@ def build_image_table(rows: Iterable[RowSummary], manifest: Manifest) -> Any:
     for name, kind in _OUTLINE:
         values = [None if outline is None else getattr(outline, name) for outline in outlines]
         columns[name] = pa.array(values, kind)
-    columns |= _overlaps(ordered, manifest) | _covariates(ordered)
+    columns |= _overlaps(ordered, manifest) | _features(ordered, manifest) | _covariates(ordered)
     table = pa.table(columns)
     metadata = {CONTENT_KEY: manifest.content_digest, HASH_KEY: _hash_values(table)}
     return table.replace_schema_metadata(metadata)
@@ -92,6 +97,16 @@ def _overlaps(rows: Sequence[RowSummary], manifest: Manifest) -> dict[str, Any]:
             for share in ("in_mask", "in_boxes"):
                 values = [None if overlap is None else getattr(overlap, share) for overlap in known]
                 columns[f"{name}_{share}"] = pa.array(values, pa.float64())
+    return columns
+
+
+def _features(rows: Sequence[RowSummary], manifest: Manifest) -> dict[str, Any]:
+    """Return the runs of spurious features; no column where no image's are known."""
+    columns = {}
+    for name in manifest.attribute_names:
+        known = [None if row.details is None else row.details.features.get(name) for row in rows]
+        if any(runs is not None for runs in known):
+            columns[FEATURE_PREFIX + name] = pa.array(known, _RUNS)
     return columns
 
 
@@ -148,3 +163,22 @@ def read_image_table(store: Store, manifest: Manifest) -> Any | None:
         _log.warning("%s cannot be read (%s): stage the dataset again to replace it", key, error)
         return None
     return table
+
+
+def read_features(table: Any, sample_ids: Sequence[str]) -> Mapping[str, list[list[int] | None]]:
+    """Return the runs of each attribute's pixels on some images, in the order of the ids.
+
+    Args:
+        table: Of `read_image_table`.
+        sample_ids: Ids of images in the table.
+
+    Returns:
+        Attribute name to a value per id: None where there is no such feature, or nobody knows it.
+    """
+    place = {name: at for at, name in enumerate(table.column("sample_id").to_pylist())}
+    rows = [place[name] for name in sample_ids]
+    return {
+        name.removeprefix(FEATURE_PREFIX): table.column(name).take(rows).to_pylist()
+        for name in table.column_names
+        if name.startswith(FEATURE_PREFIX)
+    }

@@ -17,6 +17,7 @@ from cluster.datasets.keys import DTYPES
 from cluster.errors import ClusterError
 from spurious.data.drawn import BOXES, MASK, fill_boxes
 from spurious.data.records import Covariate, Outline, Overlap, Record
+from spurious.data.runs import encode_runs
 from spurious.data.splits import SPLITS
 
 DIGEST_VERSION = 1
@@ -28,11 +29,12 @@ _MAX_ABNORMALITIES = np.iinfo(np.int16).max
 
 @dataclass(frozen=True, slots=True)
 class RowDetails:
-    """What a record carries outside its identity, as `Record` has it."""
+    """What a record carries outside its identity, as `Record` has it; features as runs."""
 
     covariates: Mapping[str, Covariate]
     outline: Outline | None
     overlaps: Mapping[str, Overlap]
+    features: Mapping[str, list[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,8 @@ def encode_record(
     label, abnormalities = int(record.label), int(record.abnormalities)
     columns = (record.sample_id, record.patient_id, record.split, label, abnormalities, attributes)
     row = summarize_row(*columns, image, mask, drawn, filled)
-    details = RowDetails(dict(record.covariates), record.outline, dict(record.overlaps))
+    features = {name: encode_runs(mask) for name, mask in _check_features(record).items()}
+    details = RowDetails(dict(record.covariates), record.outline, dict(record.overlaps), features)
     row = replace(row, details=details)
     return EncodedRecord(row, (height, width, channels), pixels.dtype.name, image, mask, boxes)
 
@@ -117,6 +120,16 @@ def _encode_drawing(
     corners = _check_boxes(record, record.boxes, height, width)
     filled = np.packbits(fill_boxes(corners, height, width)).tobytes()
     return drawn, np.packbits(mask).tobytes(), corners.astype("<i4").tobytes(), filled
+
+
+def _check_features(record: Record) -> Mapping[str, NDArray[np.bool_]]:
+    for name, mask in record.features.items():
+        if mask.dtype != np.bool_ or mask.shape != record.image.shape[:2]:
+            raise ClusterError(
+                f"record {record.sample_id!r}: the mask of feature {name!r} is {mask.shape} "
+                f"{mask.dtype}; expected {record.image.shape[:2]} bool"
+            )
+    return record.features
 
 
 def _check_boxes(

@@ -5,6 +5,8 @@ Source: Saab et al. 2022, section 3.1: spurious pixels inside the target weaken 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,3 +30,11 @@ def measure_overlap(feature: NDArray[np.bool_], mask: NDArray[np.bool_]) -> Over
     in_mask = np.count_nonzero(feature & mask)
     in_boxes = np.count_nonzero(feature & boxes(mask)) if mask.any() else 0
     return Overlap(in_mask / total, in_boxes / total)
+
+
+def measure_overlaps(
+    features: Mapping[str, NDArray[np.bool_]], mask: NDArray[np.bool_]
+) -> dict[str, Overlap]:
+    """Measure the overlap of several features by name; those without a pixel are left out."""
+    measured = {name: measure_overlap(feature, mask) for name, feature in features.items()}
+    return {name: overlap for name, overlap in measured.items() if overlap is not None}

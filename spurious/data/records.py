@@ -64,6 +64,8 @@ class Record:
         outline: What drawing the mask takes, measured on the native mask; in no digest.
         overlaps: Spurious attribute name to how the feature lies to the mask, where the feature's
             own pixels are known; in no digest.
+        features: Spurious attribute name to the feature's own pixels, (H, W) bool, where they are
+            known and there are some; in no digest.
     """
 
     sample_id: str
@@ -78,6 +80,7 @@ class Record:
     covariates: Mapping[str, Covariate] = field(default_factory=dict)
     outline: Outline | None = None
     overlaps: Mapping[str, Overlap] = field(default_factory=dict)
+    features: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

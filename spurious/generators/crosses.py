@@ -93,21 +93,13 @@ class CrossesSource:
         Raises:
             DataError: no such sample id.
         """
-        return self.drawn(sample_id)[0]
-
-    def drawn(self, sample_id: str) -> tuple[Record, NDArray[np.bool_]]:
-        """Return one image with what no record has: the mask of its marker, (28, 28) bool.
-
-        Raises:
-            DataError: no such sample id.
-        """
         split, number = parse_id(self.config, self.name, sample_id)
         crosses, marker = _draw_split(self.config, split)[number]
         count = int(getattr(self.config, f"n_{split}"))
         label = int(number >= count // 2)
         right = bool(label) == (split == "train")
         overlap = measure_overlap(marker, crosses)
-        record = Record(
+        return Record(
             sample_id=sample_id,
             patient_id=sample_id,
             split=split,
@@ -118,8 +110,8 @@ class CrossesSource:
             attributes={"marker_right": right},
             outline=measure_outline(crosses),
             overlaps={} if overlap is None else {"marker_right": overlap},
+            features={"marker_right": marker.copy()},
         )
-        return record, marker.copy()
 
     def provenance(self) -> Mapping[str, str]:
         """Return the generator, its version and options."""

@@ -94,14 +94,6 @@ class GaussianSquaresSource:
         Raises:
             DataError: no such sample id.
         """
-        return self.drawn(sample_id)[0]
-
-    def drawn(self, sample_id: str) -> tuple[Record, NDArray[np.bool_]]:
-        """Draw one image, with what no record has: the mask of its spurious block, (n, n) bool.
-
-        Raises:
-            DataError: no such sample id.
-        """
         split, number = parse_id(self.config, self.name, sample_id)
         config = self.config
         n, a, b = config.image_size, config.abnormality_size, config.spurious_size
@@ -122,7 +114,7 @@ class GaussianSquaresSource:
             block[row : row + b, column : column + b] = True
             image[block] += np.float32(config.spurious_mean)
         overlap = measure_overlap(block, mask) if y else None
-        record = Record(
+        return Record(
             sample_id=sample_id,
             patient_id=sample_id,
             split=split,
@@ -133,8 +125,8 @@ class GaussianSquaresSource:
             attributes={"block": bool(s)},
             outline=measure_outline(mask),
             overlaps={} if overlap is None else {"block": overlap},
+            features={"block": block} if s else {},
         )
-        return record, block
 
     def provenance(self) -> Mapping[str, str]:
         """Return the generator, its version and options."""

@@ -49,11 +49,12 @@ def measure_squares(
     source = GaussianSquaresSource(options)
     most = max(1, MOST_PIXELS // options.image_size**2)
     ids = [sample_id for sample_id in source.index() if sample_id.startswith("train-")][:most]
-    drawn = [square for square in map(source.drawn, ids) if square[0].label]
+    drawn = [record for record in map(source.load, ids) if record.label]
     shape = len(drawn), options.image_size, options.image_size
     pixels, abnormal, spurious = np.empty(shape), np.empty(shape, bool), np.empty(shape, bool)
-    for at, (record, block) in enumerate(drawn):
-        pixels[at], abnormal[at], spurious[at] = record.image[:, :, 0], record.mask, block
+    for at, record in enumerate(drawn):
+        pixels[at], abnormal[at] = record.image[:, :, 0], record.mask
+        spurious[at] = record.features.get("block", False)
     measures = {
         specificity: _measures(pixels, abnormal, spurious, specificity)
         for specificity in specificities

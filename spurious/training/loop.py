@@ -34,6 +34,7 @@ from spurious.training.evaluate import (
     from_columns,
     layout,
 )
+from spurious.training.explained import Explanations
 from spurious.training.model import Model
 from spurious.training.models import compile_model
 from spurious.training.objective import Forward, Objective
@@ -91,6 +92,7 @@ class Fit:
         last_scores: The same at the last epoch.
         embeddings: The kept model's image embeddings of the test split in row order, (n, D); None
             before `spurious.fit.fit` has measured them.
+        explanations: Of the test images by the kept model; None where nobody asked for them.
         seconds_training: Wall time of training steps, seconds.
         images_trained: Images that went through training steps.
         resumed_from_epoch: 0 where training began afresh.
@@ -103,6 +105,7 @@ class Fit:
     kept_scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     last_scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     embeddings: NDArray[np.float32] | None = None
+    explanations: Explanations | None = None
     seconds_training: float = 0.0
     images_trained: int = 0
     resumed_from_epoch: int = 0

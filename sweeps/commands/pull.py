@@ -22,13 +22,14 @@ from sweeps.errors import ResultError
 from sweeps.plan.plan import Plan
 from sweeps.plan.render import damaged_dicts
 from sweeps.results import tables as results
+from sweeps.results.schemas import OPTIONAL
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
 def read_tables(store: Store, plan: Plan) -> Mapping[str, pa.Table]:
-    """Read the small tables of a sweep; predictions and embeddings are read separately."""
+    """Read the small tables of a sweep; those of images are read separately."""
     trials = results.read_trials(store, plan.done)
     return {
         "trials": trials,
@@ -40,7 +41,7 @@ def read_tables(store: Store, plan: Plan) -> Mapping[str, pa.Table]:
 def pull(
     source: SpecSource, store_url: str | None, out: Path | None, *, as_json: bool = False
 ) -> int:
-    """Write one Parquet file per table; embeddings where trials have them.
+    """Write one Parquet file per table; those of `OPTIONAL` where trials have them.
 
     Raises:
         ResultError: no trial of the sweep has a result, and none has failed.
@@ -68,8 +69,9 @@ def pull(
         folder.mkdir(parents=True, exist_ok=True)
         for name, table in tables.items():
             write(folder, name, [table])
-        with_embeddings = results.with_embeddings(store, tables["trials"])
-        write(folder, "embeddings", results.each_embeddings(store, with_embeddings))
+        for name in OPTIONAL:
+            having = results.trials_with(store, name, tables["trials"])
+            write(folder, name, results.each_table(store, name, having))
         if as_json:
             damaged = damaged_dicts(plan)
             print_json(

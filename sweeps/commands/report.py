@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -121,7 +121,13 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
         squares=_get_square_options(spec),
         embeddings={
             part.column("trial_id")[0].as_py(): _to_pandas(part)
-            for part in results.each_embeddings(store, _select_first_seeds(store, stored["trials"]))
+            for part in _first_seeds(store, "embeddings", stored["trials"])
+        },
+        asks_explanations=spec.explanations or spec.examples > 0,
+        explained=_reduce_explanations(store, stored["trials"]),
+        examples={
+            part.column("trial_id")[0].as_py(): _to_pandas(part)
+            for part in _first_seeds(store, "examples", stored["trials"])
         },
         published=_find_published(spec, facts.name),
         scored=scored,
@@ -162,6 +168,16 @@ def _score_predictions(
     return frame, readings
 
 
+def _reduce_explanations(store: Store, trials: pa.Table) -> pd.DataFrame | None:
+    """Return the means of every trial that has explanations; None where none has."""
+    import pandas as pd
+
+    from sweeps.report.explained import reduce_explanations
+
+    parts = results.reduce_attempts(store, "explanations", trials, reduce_explanations)
+    return pd.concat(parts, ignore_index=True) if parts else None
+
+
 def _get_square_options(spec: Spec) -> GaussianSquares | None:
     """Get the options of generated squares, which have a model; None for other datasets."""
     options = spec.dataset.options if isinstance(spec.dataset, GeneratorDataset) else None
@@ -169,15 +185,15 @@ def _get_square_options(spec: Spec) -> GaussianSquares | None:
     return options if is_square else None
 
 
-def _select_first_seeds(store: Store, trials: pa.Table) -> pa.Table:
-    """Select of every cell the trial with embeddings that has the smallest seed."""
+def _first_seeds(store: Store, name: str, trials: pa.Table) -> Iterator[pa.Table]:
+    """Yield a table of every cell's trial that has it and the smallest seed."""
     import pyarrow as pa
 
-    embedded = results.with_embeddings(store, trials).sort_by("seed")
-    columns = (embedded.column(name).to_pylist() for name in ("specificity", "budget", "method"))
+    having = results.trials_with(store, name, trials).sort_by("seed")
+    columns = (having.column(name).to_pylist() for name in ("specificity", "budget", "method"))
     cells = list(zip(*columns, strict=True))
     first = [cell not in cells[:index] for index, cell in enumerate(cells)]
-    return embedded.filter(pa.array(first, pa.bool_()))
+    yield from results.each_table(store, name, having.filter(pa.array(first, pa.bool_())))
 
 
 def _find_published(spec: Spec, dataset: str) -> list[PublishedTable]:

@@ -259,7 +259,8 @@ VERBS: Sequence[Verb] = (
         "results",
         "write a sweep's tables as Parquet files",
         "sweeps pull quickstart --out quickstart-tables",
-        "Writes trials, epochs, predictions and failures, and embeddings where trials have them.",
+        "Writes trials, epochs, predictions and failures; where trials have them also embeddings, "
+        "explanations and examples.",
         {
             **_SWEEP,
             **_STORE,

@@ -25,6 +25,8 @@ NOT_HASHED = (
     "resources",
     "checkpoint",
     "embeddings",
+    "explanations",
+    "examples",
     "select",
     "cost",
     "published",

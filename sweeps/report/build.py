@@ -12,6 +12,7 @@ from sweeps.errors import ResultError
 from sweeps.report.tables import (
     REPORT_ATTAINMENT,
     REPORT_CELLS,
+    REPORT_EXPLANATIONS,
     REPORT_METRICS,
     REPORT_PUBLISHED,
     REPORT_TRIALS,
@@ -41,6 +42,9 @@ class ReportFiles:
         projection: PNG; None where no trial has embeddings.
         resolution: PNG; None where masks of fewer than three resolutions have a result.
         published: Parquet, columns of `REPORT_PUBLISHED`; None where the sweep names no paper.
+        explanations: Parquet, columns of `REPORT_EXPLANATIONS`; None where no trial has any.
+        scatter: PNG of them against robust AUROC; None likewise.
+        examples: PNG of maps of example images; None where no trial kept any.
         answer: The page's answer, as text.
         caveats: What limits it, one sentence or more each.
     """
@@ -55,6 +59,9 @@ class ReportFiles:
     projection: Path | None = None
     resolution: Path | None = None
     published: Path | None = None
+    explanations: Path | None = None
+    scatter: Path | None = None
+    examples: Path | None = None
     answer: str = ""
     caveats: tuple[str, ...] = ()
 
@@ -62,7 +69,8 @@ class ReportFiles:
     def paths(self) -> list[Path]:
         """All that were written."""
         written = [self.cells, self.attainment, self.trials, self.metrics, self.projection]
-        written += [self.figure, self.resolution, self.published, self.text, self.page]
+        written += [self.figure, self.resolution, self.published, self.explanations]
+        written += [self.scatter, self.examples, self.text, self.page]
         return [path for path in written if path is not None]
 
 
@@ -99,6 +107,9 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
     """Return the files and their bytes, the page last."""
     from sweeps.report.cells import cells
     from sweeps.report.evidence import Evidence
+    from sweeps.report.explained import explained_frame
+    from sweeps.report.explained_pictures import examples_png
+    from sweeps.report.explained_scatter import scatter_png
     from sweeps.report.figure import frontier_png
     from sweeps.report.measures import measures
     from sweeps.report.metrics import metric_frame
@@ -114,19 +125,21 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
     table = cells(priced, source.planned, source.failures, evidence, source.margin)
     attained = attainment_frame(table, evidence)
     measured, metrics = measures(priced, source.epochs), metric_frame(priced, source.epochs)
+    explained = explained_frame(priced, source.explained)
     figures = Figures(
         frontier_png(table, priced, attained),
         projection_png(source.embeddings, priced, table) if source.embeddings else None,
         resolution_png(table, priced, measured, source.squares),
+        scatter_png(explained, table),
+        examples_png(source.examples, priced, table),
     )
-    files = _files(out, figures, bool(source.published))
+    files = _files(out, figures, bool(source.published), not explained.empty)
     published = published_frame(
         source.published, table, priced, source.epochs, evidence, source.squares
     )
     names = [path.name for path in files.paths if path != files.page]
-    context = page_context(
-        source, priced, table, attained, evidence, published, measured, metrics, figures, names
-    )
+    frames = (published, measured, metrics, explained)
+    context = page_context(source, priced, table, attained, evidence, *frames, figures, names)
     contents: list[tuple[Path | None, bytes | None]] = [
         (files.cells, _parquet(table, REPORT_CELLS)),
         (files.attainment, _parquet(attained, REPORT_ATTAINMENT)),
@@ -136,6 +149,12 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
         (files.projection, figures.projection),
         (files.resolution, figures.resolution),
         (files.published, _parquet(published, REPORT_PUBLISHED) if source.published else None),
+        (
+            files.explanations,
+            None if explained.empty else _parquet(explained, REPORT_EXPLANATIONS),
+        ),
+        (files.scatter, figures.scatter),
+        (files.examples, figures.examples),
         (files.text, render_markdown(context).encode()),
         (files.page, render_page(context).encode()),
     ]
@@ -151,7 +170,7 @@ def _price(source: ReportInput) -> pd.DataFrame:
     return price_trials(chosen, source.prices, source.rule, source.include_validation)
 
 
-def _files(out: Path, figures: Figures, published: bool) -> ReportFiles:
+def _files(out: Path, figures: Figures, published: bool, explained: bool) -> ReportFiles:
     return ReportFiles(
         cells=out / "cells.parquet",
         attainment=out / "attainment.parquet",
@@ -163,6 +182,9 @@ def _files(out: Path, figures: Figures, published: bool) -> ReportFiles:
         projection=None if figures.projection is None else out / "projection.png",
         resolution=None if figures.resolution is None else out / "resolution.png",
         published=out / "published.parquet" if published else None,
+        explanations=out / "explanations.parquet" if explained else None,
+        scatter=None if figures.scatter is None else out / "explanations.png",
+        examples=None if figures.examples is None else out / "examples.png",
     )
 
 

@@ -82,7 +82,7 @@ def frontier_png(cells: pd.DataFrame, priced: pd.DataFrame, attained: pd.DataFra
     with matplotlib.style.context(["default", STYLE]):
         figure = Figure(figsize=SIZE, dpi=DPI, facecolor="white")
         FigureCanvasAgg(figure)
-        colours, markers = _colours(shown), _markers(shown)
+        colours, markers = cell_colours(shown), cell_markers(shown)
         legend = _legend(figure, colours, markers)
         right = legend.get_window_extent().x0 / (SIZE[0] * DPI) - 0.015
         robust, overall = figure.subplots(
@@ -104,13 +104,18 @@ def frontier_png(cells: pd.DataFrame, priced: pd.DataFrame, attained: pd.DataFra
         write_budgets(robust, marks)
         figure.align_ylabels([robust, overall])
         overall.set_xlabel("Annotation cost (US dollars)")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+        return as_png(figure)
+
+
+def as_png(figure: Figure, dpi: int = DPI) -> bytes:
+    """Return a figure's PNG, the same bytes for the same figure and library versions."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
-def _colours(cells: pd.DataFrame) -> dict[str, str]:
-    """Specificity to colour; the resolutions r get one ramp from coarse to fine."""
+def cell_colours(cells: pd.DataFrame) -> dict[str, str]:
+    """Return the specificity to its colour; resolutions r get one ramp from coarse to fine."""
     typed = sorted({cell.specificity for cell in cells["cell"]}, key=specificity_order)
     names = [str(specificity) for specificity in typed]
     ramp = [str(specificity) for specificity in typed if specificity.kind == "r"]
@@ -119,7 +124,8 @@ def _colours(cells: pd.DataFrame) -> dict[str, str]:
     return {name: (COLOURS | resolutions)[name] for name in names}
 
 
-def _markers(cells: pd.DataFrame) -> dict[str, str]:
+def cell_markers(cells: pd.DataFrame) -> dict[str, str]:
+    """Return the method to its marker; erm has the first."""
     names = sorted(set(cells["method"]), key=lambda name: (name != "erm", name))
     return {name: _MARKERS[i % len(_MARKERS)] for i, name in enumerate(names)}
 

@@ -23,6 +23,7 @@ from sweeps.report.cautions import cautions, integrity_notes
 from sweeps.report.caveats import caveats
 from sweeps.report.cells import find_unfinished
 from sweeps.report.evidence import Evidence
+from sweeps.report.explained import explained_context
 from sweeps.report.figure import CAPTION
 from sweeps.report.gate import ABOVE_CHANCE, CHANCE
 from sweeps.report.measures import measure_context
@@ -58,11 +59,13 @@ PRICE_MEANINGS = {
 
 @dataclass(frozen=True)
 class Figures:
-    """PNG bytes: the frontier; embeddings and resolutions, where there are any."""
+    """PNG bytes: the frontier; embeddings, resolutions and explanations, where there are any."""
 
     frontier: bytes
     projection: bytes | None = None
     resolution: bytes | None = None
+    scatter: bytes | None = None
+    examples: bytes | None = None
 
 
 def page_context(
@@ -74,6 +77,7 @@ def page_context(
     published: pd.DataFrame,
     measured: pd.DataFrame,
     metrics: pd.DataFrame,
+    explained: pd.DataFrame,
     figures: Figures,
     files: Sequence[str],
 ) -> dict[str, Any]:
@@ -83,7 +87,8 @@ def page_context(
         source: The report's input.
         priced: The result of `price_trials`.
         cells, attained, evidence: Of `cells` and `attainment_frame`, and what they rest on.
-        published, measured, metrics: Of `published_frame`, `measures` and `metric_frame`.
+        published, measured, metrics, explained: Of `published_frame`, `measures`, `metric_frame`
+            and `explained_frame`.
         figures: What is drawn.
         files: Names of the files beside the page.
     """
@@ -104,6 +109,13 @@ def page_context(
         "published": published_sections(source.published, published, evidence),
         **measure_context(source.squares, cells, measured),
         "metrics": metric_context(cells, priced, source.epochs, metrics, source.point),
+        "explained": explained_context(
+            source.asks_explanations,
+            cells,
+            priced,
+            explained,
+            {"scatter": figures.scatter, "examples": figures.examples},
+        ),
         "projection": projection_context(source.embeddings, figures.projection),
         "resolution": resolution_context(figures.resolution, source.squares),
         "failed": _failed_rows(unfinished),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from sweeps.plan.cell import Cell
 from sweeps.report.cells import CELL, cell_keys
-from sweeps.report.figure import DPI, STYLE
+from sweeps.report.figure import DPI, STYLE, as_png
 from sweeps.report.panels import FAINT, MUTED
 from sweeps.report.wording import annotation, images
 
@@ -99,9 +98,7 @@ def projection_png(
         for axes, panel in zip(grid.flat, panels, strict=False):
             _draw(axes, panel)
         _legend(figure, {group for panel in panels for group in panel.groups}, name)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    return buffer.getvalue()
+        return as_png(figure)
 
 
 def _attribute(embeddings: Mapping[str, pd.DataFrame]) -> str | None:

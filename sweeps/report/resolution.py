@@ -7,7 +7,6 @@ exactly where the images are generated squares.
 from __future__ import annotations
 
 import base64
-import io
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +21,7 @@ from matplotlib.figure import Figure
 from spurious.config.datasets import GaussianSquares
 from spurious.config.options import Specificity
 from spurious.squares.model import exact
-from sweeps.report.figure import DPI, STYLE
+from sweeps.report.figure import DPI, STYLE, as_png
 from sweeps.report.gate import CHANCE
 from sweeps.report.measures import VARIANCE, closed_form_or_nan, squares_measured
 from sweeps.report.panels import FAINT, GRID
@@ -84,9 +83,7 @@ def resolution_png(
             _draw_squares(right, resolutions, cells, squares)
         for axes in (left, right):
             _axes(axes, resolutions)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    return buffer.getvalue()
+        return as_png(figure)
 
 
 def _resolutions(cells: pd.Series[Any]) -> list[float]:

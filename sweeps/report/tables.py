@@ -91,6 +91,9 @@ class ReportInput:
         published: What papers say of this dataset, to be set beside what was measured.
         squares: The generator's options where the dataset is of generated squares, else None.
         embeddings: Trial id to its rows of `schemas.EMBEDDINGS`, of one trial a cell.
+        asks_explanations: Whether the sweep's trials explain, or keep examples.
+        explained: Means of `schemas.EXPLANATIONS` of each trial that has some; None without any.
+        examples: Trial id to its rows of `schemas.EXAMPLES`, of one trial a cell.
         scored: What stored predictions say, as further rows of `epochs`; None without any.
         point: How the threshold of sensitivity and specificity was fixed there.
         damaged: Labels of planned trials whose result is damaged and left out, with the reason.
@@ -111,6 +114,9 @@ class ReportInput:
     published: Sequence[PublishedTable] = ()
     squares: GaussianSquares | None = None
     embeddings: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    asks_explanations: bool = False
+    explained: pd.DataFrame | None = None
+    examples: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     scored: pd.DataFrame | None = None
     point: OperatingPoint = field(default_factory=OperatingPoint)
     damaged: Mapping[str, str] = field(default_factory=dict)
@@ -235,6 +241,24 @@ REPORT_METRICS = _columns("""
     n_y0_s1 | int64 | images | label 0 with the attribute
     n_y1_s0 | int64 | images | label 1 without the attribute
     n_y1_s1 | int64 | images | label 1 with the attribute
+""")
+
+REPORT_EXPLANATIONS = _columns("""
+    schema_version | int64 | | version of this schema
+    trial_id | string | | the trial
+    specificity | string | | label, box, box=image, mask or r=N
+    budget | string | | annotated training images asked for, or all
+    method | string | | training method
+    seed | int64 | | seed
+    robust_auroc | float64 | | robust AUROC on test at the chosen epoch
+    explanation | string | | saliency, grad-cam or prediction, of the kept epoch
+    region | string | | mask, box, or a spurious attribute
+    images | int64 | images | test images that have a pixel of the region
+    zeros | int64 | images | those of them whose map is zero everywhere, which have no share
+    share | float64 | | mean share of the map's sum that lies in the region
+    activation_precision | float64 | | mean share of the strongest 5 % of pixels, ties included
+    pointing | float64 | | share of images whose map is highest in the region
+    chance | float64 | | mean share of the image that the region covers
 """)
 
 REPORT_PUBLISHED = _columns("""

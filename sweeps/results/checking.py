@@ -18,7 +18,7 @@ from cluster.errors import Corrupt, NotFound
 from sweeps.errors import DamagedResult
 from sweeps.results.codec import decode, decode_verified
 from sweeps.results.keys import READERS, attempt_key, trial_key
-from sweeps.results.schemas import SISTERS
+from sweeps.results.schemas import OPTIONAL, SISTERS
 
 if TYPE_CHECKING:
     from cluster.stores.base import Store
@@ -118,7 +118,7 @@ def _check_config(row: Mapping[str, Any], key: str) -> None:
 def _check_sister(store: Store, row: Mapping[str, Any], name: str, *, is_hashed: bool) -> None:
     """Check an attempt's object: by SHA-256, or without one whether it can be read."""
     expected = row[f"{name}_sha256"]
-    if is_hashed and expected is None and name == "embeddings":
+    if is_hashed and expected is None and name in OPTIONAL:
         return
     key = attempt_key(name, row["trial_id"], row["attempt"])
     try:

@@ -17,7 +17,7 @@ def trial_key(trial_id: str) -> str:
 
 
 def attempt_key(table: str, trial_id: str, attempt: str) -> str:
-    """Return an attempt's object of `epochs`, `predictions`, `embeddings` or `failures`."""
+    """Return an attempt's object of a table of `sweeps.results.schemas.TABLES`."""
     return f"results/{table}/{trial_id}/{attempt}{SUFFIX}"
 
 

@@ -13,9 +13,11 @@ from spurious.scoring.registry import METRICS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
-ColumnType = Literal["string", "int64", "float64", "bool", "timestamp", "list<float32>"]
+ColumnType = Literal[
+    "string", "int64", "float64", "bool", "timestamp", "list<float32>", "list<uint8>"
+]
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,12 @@ TRIALS = _columns(f"""
     epochs_sha256 | string | | SHA-256 of the attempt's object of epochs; null before version 3
     predictions_sha256 | string | | of its object of predictions
     embeddings_sha256 | string | | of its object of embeddings; null where it wrote none
+    explanations_sha256 | string | | of its object of explanations; null where it wrote none
+    examples_sha256 | string | | of its object of examples; null where it wrote none
 """)
-SISTERS = ("epochs", "predictions", "embeddings")
+OPTIONAL = ("embeddings", "explanations", "examples")
+"""Tables of an attempt that it writes where its sweep asks for them."""
+SISTERS = ("epochs", "predictions", *OPTIONAL)
 """Tables of an attempt whose objects the row of `trials` names by SHA-256."""
 
 _STORED = ", ".join(m.name for m in METRICS.values() if m.per_epoch or m.once)
@@ -133,6 +139,39 @@ EMBEDDINGS = _columns("""
 """)
 """Of trials whose sweep asked for them. Followed by columns `spurious_NAME`, as predictions are."""
 
+EXPLANATIONS = _columns("""
+    schema_version | int64 | | version of this schema
+    trial_id | string | | the trial
+    attempt | string | | the attempt
+    sample_id | string | | image id
+    patient_id | string | | patient id
+    split | string | | test
+    label | int64 | | 1 with the abnormality, else 0
+    explanation | string | | saliency, grad-cam or prediction, of the kept model
+    region | string | | mask, box, or the spurious attribute whose pixels these are
+    activation_precision | float64 | | share of the map's strongest 5 % of pixels, with ties
+    share | float64 | | share of the map's sum; NaN for a map of zeros
+    pointing | float64 | | 1 where the map's maximum is in the region, else 0; of ties the share
+    chance | float64 | | the region's share of the image: of a map without preference
+""")
+"""Of trials whose sweep asked for them: a row per test image, map and region with a pixel on it.
+Measures are of what lies in the region. Followed by columns `spurious_NAME`."""
+
+EXAMPLES = _columns("""
+    schema_version | int64 | | version of this schema
+    trial_id | string | | the trial
+    attempt | string | | the attempt
+    sample_id | string | | image id; null of a mean over all test images of the label
+    label | int64 | | 1 with the abnormality, else 0
+    picture | string | | image, mask, or the map: saliency, grad-cam or prediction
+    height | int64 | pixels | of the picture, 96 at most
+    width | int64 | pixels | of the picture, 96 at most
+    channels | int64 | | 1 or 3
+    highest | float64 | | value of a pixel of 255; of a mean, of maps divided by their sum
+    pixels | list<uint8> | | row by row, the channels of a pixel together
+""")
+"""Of trials whose sweep asked for them. Followed by columns `spurious_NAME`, null of means."""
+
 FAILURES = _columns("""
     schema_version | int64 | | version of this schema
     trial_id | string | | the trial
@@ -150,6 +189,8 @@ TABLES = {
     "epochs": EPOCHS,
     "predictions": PREDICTIONS,
     "embeddings": EMBEDDINGS,
+    "explanations": EXPLANATIONS,
+    "examples": EXAMPLES,
     "failures": FAILURES,
 }
 
@@ -165,9 +206,10 @@ def arrow_schema(table: str, attributes: tuple[str, ...] = ()) -> pa.Schema:
         "bool": pa.bool_(),
         "timestamp": pa.timestamp("us", tz="UTC"),
         "list<float32>": pa.list_(pa.float32()),
+        "list<uint8>": pa.list_(pa.uint8()),
     }
     fields = [pa.field(column.name, types[column.type]) for column in TABLES[table]]
-    if table in ("predictions", "embeddings"):
+    if table in ("predictions", *OPTIONAL):
         fields += [pa.field(f"spurious_{name}", pa.bool_()) for name in attributes]
     return pa.schema(fields)
 
@@ -176,7 +218,8 @@ def migrate(table: pa.Table) -> pa.Table:
     """Return a table of an earlier version as one of this version.
 
     Version 2 added two counts to `trials`, both 0 for every trial from before. Version 3 added the
-    hashes of the other tables' objects, null for every trial from before.
+    hashes of the other tables' objects, null for every trial from before. Version 4 added tables of
+    explanations and examples, with hashes that are null for every trial from before.
     """
     import pyarrow as pa
 
@@ -186,9 +229,10 @@ def migrate(table: pa.Table) -> pa.Table:
         if "val_spurious_labels" not in table.column_names:
             for name in ("val_spurious_labels", "train_rest_labels"):
                 table = table.add_column(place, pa.field(name, pa.int64()), zeros)
-        for name in SISTERS:
-            unknown = pa.nulls(len(table), pa.string())
-            table = table.append_column(pa.field(f"{name}_sha256", pa.string()), unknown)
+        for column in (f"{name}_sha256" for name in SISTERS):
+            if column not in table.column_names:
+                unknown = pa.nulls(len(table), pa.string())
+                table = table.append_column(pa.field(column, pa.string()), unknown)
     place = table.column_names.index("schema_version")
     now = pa.array([SCHEMA_VERSION] * len(table), pa.int64())
     return table.set_column(place, pa.field("schema_version", pa.int64()), now)

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sweeps.errors import DamagedResult, ResultError
@@ -49,7 +50,7 @@ def commit(
     predictions: Sequence[Mapping[str, Any]],
     attributes: tuple[str, ...],
     lost: type[Exception],
-    embeddings: Sequence[Mapping[str, Any]] = (),
+    optional: Mapping[str, Sequence[Mapping[str, Any]]] = MappingProxyType({}),
 ) -> bool:
     """Write an attempt's tables, then commit it; the second of two attempts loses cleanly.
 
@@ -60,7 +61,7 @@ def commit(
         predictions: Rows of `predictions`.
         attributes: Spurious attribute names.
         lost: The store's exception for a lost conditional put.
-        embeddings: Rows of `embeddings`; the table is left out without any.
+        optional: Rows of tables of `schemas.OPTIONAL`, by name; one without any is left out.
 
     Returns:
         Whether this attempt is the trial's result. A lost attempt's tables are removed.
@@ -70,8 +71,7 @@ def commit(
         "epochs": encode("epochs", epochs),
         "predictions": encode("predictions", predictions, attributes),
     }
-    if embeddings:
-        written["embeddings"] = encode("embeddings", embeddings, attributes)
+    written |= {name: encode(name, rows, attributes) for name, rows in optional.items() if rows}
     keys = [attempt_key(table, trial_id, attempt) for table in written]
     with ThreadPoolExecutor(len(written)) as pool:  # a distant store's latency is paid once
         list(pool.map(store.put, keys, written.values()))
@@ -190,18 +190,18 @@ def reduce_attempts(
     return reduced
 
 
-def with_embeddings(store: Store, trials: pa.Table) -> pa.Table:
-    """Those of the committed trials that have `embeddings`."""
+def trials_with(store: Store, table: str, trials: pa.Table) -> pa.Table:
+    """Those of the committed trials that have a table of `schemas.OPTIONAL`."""
     import pyarrow as pa
 
-    there = set(store.list("results/embeddings/"))
-    having = [key in there for key in attempt_keys("embeddings", trials)]
+    there = set(store.list(f"results/{table}/"))
+    having = [key in there for key in attempt_keys(table, trials)]
     return trials.filter(pa.array(having, pa.bool_()))
 
 
-def each_embeddings(store: Store, trials: pa.Table) -> Iterator[pa.Table]:
-    """`embeddings` of trials that all have them, one table at a time: each may be large."""
-    for key in attempt_keys("embeddings", trials):
+def each_table(store: Store, table: str, trials: pa.Table) -> Iterator[pa.Table]:
+    """A table of trials that all have it, one trial's at a time: each may be large."""
+    for key in attempt_keys(table, trials):
         yield decode(store.get(key), key)
 
 

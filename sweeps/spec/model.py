@@ -23,6 +23,7 @@ from sweeps.spec import sections
 from sweeps.spec.fields import Field, Refused, SpecIssues
 from sweeps.spec.rules import check_together, train_for
 from sweeps.spec.values import (
+    EXAMPLES,
     NAME,
     STORE,
     Axes,
@@ -82,6 +83,10 @@ class Spec:
         checkpoint: When training state is stored.
         embeddings: Whether trials store the kept model's embeddings of test images, for the
             report's projection. Trials that have a result already are not run again for it.
+        explanations: Whether trials measure how much of the kept model's explanations of test
+            images lies in masks, boxes and known spurious features. As for embeddings.
+        examples: Test images of each group whose explanations trials keep as pictures, for the
+            report. As for embeddings.
         store: A folder, `s3://bucket/prefix`, or None for the default.
         text: The YAML as it was written, without overrides; no part of equality.
         overrides: Dotted keys to the values that replaced the text's; no part of equality.
@@ -101,6 +106,8 @@ class Spec:
     resources: Resources = field(default_factory=Resources)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     embeddings: bool = False
+    explanations: bool = False
+    examples: EXAMPLES = 0
     store: str | None = None
     text: str = field(default="", compare=False, repr=False)
     overrides: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -232,6 +239,8 @@ def _values(root: Field) -> dict[str, Any]:
         "resources": sections.resources,
         "checkpoint": lambda field: field.options(Checkpoint),
         "embeddings": lambda field: field.value(bool, Spec.embeddings),
+        "explanations": lambda field: field.value(bool, Spec.explanations),
+        "examples": lambda field: field.value(EXAMPLES, Spec.examples),
         "store": lambda field: field.value(STORE | None, Spec.store),
     }
     children = root.mapping(readers, REQUIRED, ("search", "prune", "limits"))

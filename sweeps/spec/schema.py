@@ -54,6 +54,7 @@ _BOUNDS: Mapping[type, tuple[str, str]] = {
     Le: ("le", "maximum"),
     Lt: ("lt", "exclusiveMaximum"),
 }
+_WRITTEN = ("embeddings", "explanations", "examples")
 _DOCUMENTED = re.compile(r"^    (\w+): (.+(?:\n {6,}.+)*)", re.MULTILINE)
 
 
@@ -62,7 +63,7 @@ def spec_schema() -> Schema:
     plain = {
         "name": schema_of_hint(NAME),
         "store": schema_of_hint(STORE | None),
-        **{key: _of_field(Spec, key) for key in ("balance", "negatives", "embeddings")},
+        **{key: _of_field(Spec, key) for key in ("balance", "negatives", *_WRITTEN)},
         "resources": _resources(),
         "checkpoint": _mapping(_properties(Checkpoint), doc=_doc(Checkpoint)),
     }

@@ -37,6 +37,7 @@ STORE = Annotated[
         "a folder or s3://BUCKET/PREFIX",
     ),
 ]
+EXAMPLES = Annotated[int, Ge(0), Le(16)]
 Overrides = tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]
 """(name, ((option, value), ...)), ... in order of name and option."""
 

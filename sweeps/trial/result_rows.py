@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -21,6 +21,7 @@ from spurious.data.splits import EVALUATION_SPLITS
 from spurious.fit import Machine
 from spurious.scoring.annotations import count_annotations, image_facts
 from spurious.scoring.registry import METRICS
+from spurious.training.explained import EXPLAINED, Picture
 from spurious.training.loop import Fit
 from sweeps.plan.identity import canonical, resolve_config, revision_of
 from sweeps.results.counts import count_columns
@@ -47,6 +48,8 @@ class Task:
     has_checkpoint: bool = False
     sweep: str = ""
     embeddings: bool = False
+    explanations: bool = False
+    examples: int = 0
 
 
 @lru_cache(maxsize=1)
@@ -164,10 +167,44 @@ class Rows:
                 },
             }
 
-    def embeddings(self) -> list[dict[str, Any]]:
-        """Return the rows of `embeddings`; none where the sweep does not ask for them."""
-        vectors = self.fit.embeddings
-        if not self.task.embeddings or vectors is None:
+    def optional(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the rows of the tables that the sweep asks for, by name; none of others."""
+        tables = {"explanations": self._explanations(), "examples": self._examples()}
+        if self.task.embeddings:
+            tables["embeddings"] = self._embeddings()
+        return tables
+
+    def _embeddings(self) -> list[dict[str, Any]]:
+        if self.fit.embeddings is None:
             return []
-        images = zip(self._images(EMBEDDED), vectors, strict=True)
+        images = zip(self._images(EMBEDDED), self.fit.embeddings, strict=True)
         return [{**self.ids, **image, "embedding": vector} for image, vector in images]
+
+    def _explanations(self) -> list[dict[str, Any]]:
+        if self.fit.explanations is None:
+            return []
+        images = list(self._images(EXPLAINED))
+        return [
+            {**self.ids, **images[row["position"]], **row} for row in self.fit.explanations.rows
+        ]
+
+    def _examples(self) -> list[dict[str, Any]]:
+        if self.fit.explanations is None:
+            return []
+        images = list(self._images(EXPLAINED))
+        return [self._example(picture, images) for picture in self.fit.explanations.pictures]
+
+    def _example(self, picture: Picture, images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        height, width, channels = picture.pixels.shape
+        image = {} if picture.position is None else images[picture.position]
+        return {
+            **self.ids,
+            **image,
+            "label": picture.label,
+            "picture": picture.kind,
+            "height": height,
+            "width": width,
+            "channels": channels,
+            "highest": picture.highest,
+            "pixels": picture.pixels.ravel(),
+        }

@@ -38,6 +38,7 @@ from sweeps.results import tables as results
 from sweeps.results.checking import check_result
 from sweeps.trial.checkpoint import Clock, TrainingState
 from sweeps.trial.events import Control, Outcome
+from sweeps.trial.explanations import explanation_request
 from sweeps.trial.prometheus import TrialTelemetry
 from sweeps.trial.result_rows import Rows, Task
 from sweeps.trial.shared_models import StoredSharedModels
@@ -55,7 +56,8 @@ FitFunction = Callable[[Dataset, Task, Hooks, Store], Fit]
 
 def fit_for_real(dataset: Dataset, task: Task, hooks: Hooks, store: Store) -> Fit:
     """Train; a benchmark passes another function to measure everything around this."""
-    return fit(dataset, task.config, task.machine, hooks, load_weights(store))
+    request = explanation_request(store, task, dataset)
+    return fit(dataset, task.config, task.machine, hooks, load_weights(store), request)
 
 
 def classify(error: BaseException) -> str:
@@ -168,7 +170,7 @@ def _commit(store: Store, rows: Rows, trial: Mapping[str, Any]) -> bool:
         rows.predictions(),
         rows.dataset.attribute_names,
         AlreadyExists,
-        rows.embeddings(),
+        rows.optional(),
     )
 
 

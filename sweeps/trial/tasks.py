@@ -34,4 +34,6 @@ def task_for(
         has_checkpoint=has_checkpoint,
         sweep=spec.name,
         embeddings=spec.embeddings,
+        explanations=spec.explanations,
+        examples=spec.examples,
     )

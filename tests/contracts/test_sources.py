@@ -22,7 +22,7 @@ from sweeps.staging.sources import open_reader
 
 def content(record: Record) -> bytes:
     """Everything in a record that decides results; of what may be absent, what is there."""
-    apart = ("image", "mask", "boxes", "covariates", "outline", "overlaps")
+    apart = ("image", "mask", "boxes", "covariates", "outline", "overlaps", "features")
     fields = {name: value for name, value in vars(record).items() if name not in apart}
     drawn = [array for array in (record.mask, record.boxes) if array is not None]
     pixels = b"".join(array.tobytes() for array in (record.image, *drawn))

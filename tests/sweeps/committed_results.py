@@ -54,6 +54,26 @@ def embeddings(attempt: str) -> list[dict[str, Any]]:
     ]
 
 
+def explanations(attempt: str) -> list[dict[str, Any]]:
+    """One row of `explanations`, of a map of zeros."""
+    measures = {"activation_precision": 0.25, "share": math.nan, "pointing": 0.25, "chance": 0.25}
+    return [
+        {"trial_id": TRIAL, "attempt": attempt, "sample_id": "i", "patient_id": "p"}
+        | {"split": "test", "label": 1, "explanation": "grad-cam", "region": "mask"}
+        | measures
+        | {"spurious_tube": None}
+    ]
+
+
+def examples(attempt: str) -> list[dict[str, Any]]:
+    """One row of `examples`, a mean."""
+    return [
+        {"trial_id": TRIAL, "attempt": attempt, "sample_id": None, "label": 1}
+        | {"picture": "saliency", "height": 1, "width": 2, "channels": 1, "highest": 0.5}
+        | {"pixels": np.array([0, 255], np.uint8), "spurious_tube": None}
+    ]
+
+
 def commit(store: Store, attempt: str) -> bool:
     """Commit an attempt of `TRIAL`."""
     return results.commit(
@@ -63,5 +83,9 @@ def commit(store: Store, attempt: str) -> bool:
         predictions(attempt),
         ("tube",),
         AlreadyExists,
-        embeddings(attempt),
+        {
+            "embeddings": embeddings(attempt),
+            "explanations": explanations(attempt),
+            "examples": examples(attempt),
+        },
     )

@@ -53,5 +53,7 @@ published: [saab2022/table1, saab2022/table4]
 resources: {cpus: 4, gpus: 0.5, threads: 2}
 checkpoint: {every_epochs: 3, keep: true}
 embeddings: true
+explanations: true
+examples: 4
 store: s3://bucket/some/prefix
 """

@@ -30,6 +30,7 @@ from sweeps.commands.verbs import VERBS
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import DatasetFacts, Plan
 from sweeps.results import tables as results
+from sweeps.results.schemas import SISTERS
 from sweeps.spec.model import GeneratorDataset, Spec, parse_spec
 from sweeps.staging.sources import generator_staging
 from sweeps.staging.stage import stage
@@ -62,7 +63,7 @@ FILMS = TEXT.replace(TEXT[TEXT.index("dataset:") : TEXT.index("axes:")], "datase
 PROVENANCE = (
     *("attempt", "seconds_total", "seconds_training", "images_per_second", "resumed_from_epoch"),
     *("started_at", "finished_at", "node", "schema_version"),
-    *("epochs_sha256", "predictions_sha256", "embeddings_sha256"),  # of objects with attempt ids
+    *(f"{name}_sha256" for name in SISTERS),  # of objects with attempt ids
 )
 """Columns that say how a result came about: they differ between runs that agree."""
 

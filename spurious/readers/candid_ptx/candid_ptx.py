@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from spurious.config.releases import CandidPtxOptions
 from spurious.data.outlines import measure_outline
-from spurious.data.overlaps import measure_overlap
-from spurious.data.records import Overlap, Record
+from spurious.data.overlaps import measure_overlaps
+from spurious.data.records import Record
 from spurious.data.specificity import count_components
 from spurious.errors import DataError
 from spurious.readers.base import FolderReader, Index, name_and_hash
@@ -80,6 +80,7 @@ class CandidPtx(FolderReader[CandidPtxOptions, CandidIndex]):
         film, pixels = contents.reports.films[sample_id], read_film(path).pixels
         shape = (pixels.shape[0], pixels.shape[1])
         mask = draw_codes(film.codes, shape, f"{REPORTS}, film {sample_id},")
+        features = self._features(sample_id, shape)
         return Record(
             sample_id=sample_id,
             patient_id=film.patient,
@@ -91,7 +92,8 @@ class CandidPtx(FolderReader[CandidPtxOptions, CandidIndex]):
             attributes={name: sample_id in codes for name, codes in contents.features.items()},
             covariates=describe_patient(path),
             outline=measure_outline(mask),
-            overlaps=self._overlaps(sample_id, mask),
+            overlaps=measure_overlaps(features, mask),
+            features={name: shrink_mask(drawn, side, side) for name, drawn in features.items()},
         )
 
     def read_index(self, issues: ReaderIssues) -> CandidIndex:
@@ -142,13 +144,11 @@ class CandidPtx(FolderReader[CandidPtxOptions, CandidIndex]):
             splits=draw_splits(patients, strata, options),
         )
 
-    def _overlaps(self, film: str, mask: NDArray[np.bool_]) -> dict[str, Overlap]:
-        overlaps = {}
-        for name, codes in self.contents.features.items():
-            if film in codes:
-                where = f"{self.contents.tables[name]}, film {film},"
-                feature = draw_codes(codes[film], (mask.shape[0], mask.shape[1]), where)
-                overlap = measure_overlap(feature, mask)
-                if overlap is not None:
-                    overlaps[name] = overlap
-        return overlaps
+    def _features(self, film: str, shape: tuple[int, int]) -> dict[str, NDArray[np.bool_]]:
+        """Return the masks of what the lists say of a film, (H, W) as the film."""
+        drawn = {
+            name: draw_codes(codes[film], shape, f"{self.contents.tables[name]}, film {film},")
+            for name, codes in self.contents.features.items()
+            if film in codes
+        }
+        return {name: mask for name, mask in drawn.items() if mask.any()}

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from spurious.config.release_fields import name_attribute
 from spurious.config.releases import ChexlocalizeOptions
 from spurious.data.outlines import measure_outline
-from spurious.data.overlaps import measure_overlap
-from spurious.data.records import Overlap, Record
+from spurious.data.overlaps import measure_overlaps
+from spurious.data.records import Record
 from spurious.data.specificity import count_components
 from spurious.data.splits import SPLITS
 from spurious.errors import DataError
@@ -84,6 +84,7 @@ class Chexlocalize(FolderReader[ChexlocalizeOptions, ChexlocalizeIndex]):
         pixels = read_grey(path)
         shape = (pixels.shape[0], pixels.shape[1])
         mask = self._mask(sample_id, row, shape)
+        features = self._features(sample_id, shape)
         device = row.values[options.attribute]
         return Record(
             sample_id=sample_id,
@@ -96,7 +97,8 @@ class Chexlocalize(FolderReader[ChexlocalizeOptions, ChexlocalizeIndex]):
             attributes={self.attribute: None if device == UNCERTAIN else bool(device)},
             covariates=row.covariates,
             outline=None if mask is None else measure_outline(mask),
-            overlaps=self._overlaps(sample_id, mask, shape),
+            overlaps={} if mask is None else measure_overlaps(features, mask),
+            features={name: shrink_mask(drawn, side, side) for name, drawn in features.items()},
         )
 
     def read_index(self, issues: ReaderIssues) -> ChexlocalizeIndex:
@@ -197,12 +199,7 @@ class Chexlocalize(FolderReader[ChexlocalizeOptions, ChexlocalizeIndex]):
             _log.warning("%s: label 0, but %s is drawn on it", film, self.options.positive)
         return None if label and not mask.any() else mask
 
-    def _overlaps(
-        self, film: str, mask: NDArray[np.bool_] | None, shape: tuple[int, int]
-    ) -> dict[str, Overlap]:
-        """Return how the device lies to the finding, where both are drawn."""
+    def _features(self, film: str, shape: tuple[int, int]) -> dict[str, NDArray[np.bool_]]:
+        """Return the mask of the device where it is drawn, (H, W) as the film."""
         device = draw_finding(self.contents.masks, film, self.options.attribute, shape)
-        if mask is None or device is None:
-            return {}
-        overlap = measure_overlap(device, mask)
-        return {} if overlap is None else {self.attribute: overlap}
+        return {} if device is None or not device.any() else {self.attribute: device}

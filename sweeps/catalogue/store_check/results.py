@@ -10,10 +10,10 @@ from cluster.stores.base import Store
 from sweeps.catalogue.store_check.findings import Finding, Progress, Section
 from sweeps.errors import ResultError
 from sweeps.results.checking import check_results as check_trials
+from sweeps.results.schemas import SISTERS
 from sweeps.results.tables import committed_ids, decode, trial_key
 
 _STEP = 64
-_TABLES = ("epochs", "predictions", "embeddings")
 _FAILURES = "results/failures/"
 _DAMAGE = (ResultError, Corrupt, ValueError, LookupError, NotImplementedError, OverflowError)
 """What reading a damaged table may raise."""
@@ -67,7 +67,7 @@ def check_failures(store: Store, progress: Progress) -> Section:
 
 def _tables_by_trial(store: Store) -> Mapping[str, list[str]]:
     keys: defaultdict[str, list[str]] = defaultdict(list)
-    for table in _TABLES:
+    for table in SISTERS:
         for key in store.list(f"results/{table}/"):
             keys[key.split("/")[2]].append(key)
     return keys

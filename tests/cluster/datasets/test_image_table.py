@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from sample_records import make_records, stage, write
 
-from cluster.datasets.image_table import read_image_table, write_image_table
+from cluster.datasets.image_table import read_features, read_image_table, write_image_table
 from cluster.datasets.keys import image_table_key
 from cluster.stores.folder import FolderStore
 from spurious.data.records import Outline, Overlap
+from spurious.data.runs import decode_runs
 
 RECORDS = [
     replace(
@@ -19,6 +20,7 @@ RECORDS = [
         covariates={"sex": "F" if i % 2 else None, "age": 40.0 + i, "site": 7 if i else "north"},
         outline=Outline(12 + i, 5, 1, 0.25) if i else None,
         overlaps={"ink": Overlap(0.5, 1.0)} if i == 3 else {},
+        features={"ink": record.image[:, :, 0] > 100} if i in (3, 5) else {},
     )
     for i, record in enumerate(make_records())
 ]
@@ -41,6 +43,14 @@ def test_the_table_has_what_the_digest_has_not(folder_store: FolderStore) -> Non
     assert columns["area"][:2] == [None, 0.25]
     assert columns["ink_in_boxes"] == [1.0 if i == 3 else None for i in range(12)]
     assert "tube_in_boxes" not in columns
+    known = read_features(table, [RECORDS[at].sample_id for at in (5, 0)])
+    assert known.keys() == {"ink"}
+    height, width = RECORDS[5].image.shape[:2]
+    assert known["ink"][0] is not None
+    ink = decode_runs(known["ink"][0], (height, width))
+    assert np.array_equal(ink, RECORDS[5].features["ink"])
+    assert ink.any()
+    assert known["ink"][1] is None
     assert columns["spurious_tube"] == [record.attributes["tube"] for record in RECORDS]
     assert columns["mask_drawn"] == [True] * 12
     assert columns["boxes_drawn"] == [False] * 12

@@ -25,7 +25,8 @@ CHECKSUMS = {
 def read_split(options: Crosses, split: str) -> list[tuple[Record, NDArray[np.bool_]]]:
     """Records of a split with the masks of their markers."""
     source = CrossesSource(options)
-    return [source.drawn(name) for name in source.index() if name.startswith(split)]
+    records = [source.load(name) for name in source.index() if name.startswith(split)]
+    return [(record, record.features["marker_right"]) for record in records]
 
 
 def first_cross(mask: NDArray[np.bool_]) -> tuple[int, int, int]:

@@ -104,8 +104,15 @@ def test_lists_name_only_films_that_have_one(folder: Path) -> None:
     tubes = {name: source.load(name).attributes["tube"] for name in source.index()}
     assert tubes == {"8.5.1": True, "8.5.2": False, "8.5.3": True}
     # rows 2 and 3 of column 0 and row 1 of column 1 are in the mask and its box; row 0 is in none
-    overlap = source.load("8.5.1").overlaps["tube"]
-    assert overlap == Overlap(0.75, 0.75)
+    film = source.load("8.5.1")
+    assert film.overlaps["tube"] == Overlap(0.75, 0.75)
+    rows, columns = np.nonzero(film.features["tube"])
+    assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == [
+        (0, 1),
+        (1, 1),
+        (2, 0),
+        (3, 0),
+    ]
     assert source.load("8.5.2").overlaps == {}
 
 

@@ -95,6 +95,9 @@ def test_mask_of_the_finding_and_overlap_of_the_device(folder: Path) -> None:
     # native columns 1 and 2 of 12 are columns 0 and 1 of 8
     assert np.argwhere(record.mask).tolist() == [[r, c] for r in (2, 3, 4, 5) for c in (0, 1)]
     assert record.overlaps == {"support_devices": Overlap(0.5, 0.5)}
+    assert record.features["support_devices"].shape == record.mask.shape
+    inside = record.features["support_devices"] & record.mask
+    assert 0 < inside.sum() < record.features["support_devices"].sum()
     assert record.outline is not None
     assert record.outline.area == 8 / 96
     assert (record.label, record.abnormalities) == (1, 1)

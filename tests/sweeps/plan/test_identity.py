@@ -73,7 +73,7 @@ def test_every_field_of_a_spec_is_hashed_or_known_not_to_be() -> None:
     assert {*HASHED} == {"dataset", "axes", "balance", "rest", "negatives", "model", "train"}
     assert {*NOT_HASHED} == {
         *("name", "text", "store", "resources", "checkpoint", "embeddings", "select", "cost"),
-        *("published", "overrides", "limits", "search"),
+        *("published", "overrides", "limits", "search", "explanations", "examples"),
     }
 
 
@@ -83,6 +83,8 @@ NOT_HASHED_CHANGES: dict[str, dict[str, Any]] = {
     "resources": {"resources.cpus": 2, "resources.threads": 2, "resources.gpus": 1},
     "checkpoint": {"checkpoint.every_epochs": 7, "checkpoint.keep": True},
     "embeddings": {"embeddings": True},
+    "explanations": {"explanations": True},
+    "examples": {"examples": 4},
     "select": {
         "select.epoch": "last",
         "select.operating_point": {"sensitivity": 0.95},

@@ -16,11 +16,12 @@ from cluster.stores.folder import FolderStore
 from sweeps.errors import ResultError
 from sweeps.results import tables as results
 from sweeps.results.checking import CheckedResults, check_result, check_results
+from sweeps.results.schemas import SISTERS
 
 ROW = results.trial_key(TRIAL)
 KEYS = [
     ROW,
-    *(results.attempt_key(table, TRIAL, "a") for table in ("epochs", "predictions", "embeddings")),
+    *(results.attempt_key(table, TRIAL, "a") for table in SISTERS),
 ]
 BEFORE = Path(__file__).parents[1] / "store_before" / "store"
 OLD = "0127aa2d3744d422"
@@ -99,7 +100,7 @@ def test_a_table_that_lost_its_hash_is_damaged(committed: FolderStore) -> None:
     pa.parquet.write_table(results.decode(committed.get(ROW), ROW), sink)
     committed.put(ROW, sink.getvalue().to_pybytes())
     assert damage_of(committed) == (
-        f"{ROW} is damaged: it has schema version [3] and lacks a hash of its content"
+        f"{ROW} is damaged: it has schema version [4] and lacks a hash of its content"
     )
 
 
@@ -139,7 +140,7 @@ def test_a_damaged_result_is_replaced_and_a_whole_one_is_not(
 ) -> None:
     """The next attempt's commit wins against the one and loses against the other."""
     assert not commit(committed, "b")
-    for attempt, key in zip("cdef", KEYS, strict=True):
+    for attempt, key in zip("cdefgh", KEYS, strict=True):
         key = key.replace("/a.parquet", f"/{chr(ord(attempt) - 1)}.parquet")
         if attempt != "c":
             assert committed.exists(key)

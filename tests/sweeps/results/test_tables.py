@@ -53,9 +53,13 @@ def test_what_is_committed_is_read_back(store: Store) -> None:
     [prediction] = results.read_attempts(store, "predictions", trials).to_pylist()
     assert prediction["spurious_tube"] is None
     assert prediction["score"] == 0.25
-    [[embedding]] = [table.to_pylist() for table in results.each_embeddings(store, trials)]
+    [[embedding]] = [table.to_pylist() for table in results.each_table(store, "embeddings", trials)]
     assert embedding["embedding"] == [0.5, -1.0]
     assert embedding["spurious_tube"] is None
+    [[explained]] = [t.to_pylist() for t in results.each_table(store, "explanations", trials)]
+    assert math.isnan(explained["share"])
+    [[example]] = [t.to_pylist() for t in results.each_table(store, "examples", trials)]
+    assert (example["sample_id"], example["pixels"]) == (None, [0, 255])
 
 
 def test_the_second_attempt_loses_and_leaves_nothing(store: Store) -> None:
@@ -104,6 +108,21 @@ def test_a_table_of_the_first_version_is_read(folder_store: FolderStore) -> None
     assert found == now.to_pylist()[0] | counts | hashes
 
 
+def test_a_table_of_the_third_version_is_read(folder_store: FolderStore) -> None:
+    """Its rows have hashes of their own; nobody had written explanations yet."""
+    now = pq.read_table(pa.BufferReader(results.encode("trials", [row("a")])))
+    old = now.drop_columns([f"{name}_sha256" for name in ("explanations", "examples")])
+    old = old.set_column(0, "schema_version", pa.array([3], pa.int64()))
+    old = old.replace_schema_metadata({CONTENT_KEY: content_sha256(old)})
+    sink = pa.BufferOutputStream()
+    pq.write_table(old, sink)
+    folder_store.put(results.trial_key(TRIAL), sink.getvalue().to_pybytes())
+    read = results.read_trials(folder_store, [TRIAL])
+    assert read.schema == arrow_schema("trials")
+    unknown = {"explanations_sha256": None, "examples_sha256": None}
+    assert read.to_pylist()[0] == now.to_pylist()[0] | unknown
+
+
 def test_a_newer_schema_is_refused(folder_store: FolderStore) -> None:
     """A table of a later version is named with both versions, not misread."""
     later = pq.read_table(pa.BufferReader(results.encode("trials", [row("a")])))
@@ -113,7 +132,7 @@ def test_a_newer_schema_is_refused(folder_store: FolderStore) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(later, sink)
     folder_store.put(results.trial_key(TRIAL), sink.getvalue().to_pybytes())
-    with pytest.raises(ResultError, match=f"{TRIAL}.parquet has schema version .4., .*knows 3"):
+    with pytest.raises(ResultError, match=f"{TRIAL}.parquet has schema version .5., .*knows 4"):
         results.read_trials(folder_store, [TRIAL])
 
 

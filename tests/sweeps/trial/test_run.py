@@ -94,8 +94,8 @@ def test_embeddings_are_committed_where_the_spec_asks_for_them(
     assert task.trial_id == task_of_another(folder_store, tmp_path).trial_id
     run_trial(task, "first", lambda *_: None)
     trials = results.read_trials(folder_store, [task.trial_id])
-    assert results.with_embeddings(folder_store, trials).num_rows == 1
-    [table] = results.each_embeddings(folder_store, trials)
+    assert results.trials_with(folder_store, "embeddings", trials).num_rows == 1
+    [table] = results.each_table(folder_store, "embeddings", trials)
     scores = results.read_attempts(folder_store, "predictions", trials).to_pylist()
     tested = [row for row in scores if row["split"] == "test" and row["last"]]
     shared = ("sample_id", "patient_id", "label", "spurious_block")
@@ -105,6 +105,29 @@ def test_embeddings_are_committed_where_the_spec_asks_for_them(
     ]
     assert {len(row["embedding"]) for row in found} == {8}
     assert len({tuple(row["embedding"]) for row in found}) == 30
+
+
+def test_explanations_are_committed_where_the_spec_asks_for_them(
+    folder_store: FolderStore, tmp_path: Path
+) -> None:
+    """In masks and on the spurious blocks that staging knew, under the id of a trial without."""
+    _, task = prepared(folder_store, one(explanations=True, examples=1), tmp_path)
+    assert task.trial_id == task_of_another(folder_store, tmp_path).trial_id
+    run_trial(task, "first", lambda *_: None)
+    trials = results.read_trials(folder_store, [task.trial_id])
+    [explained] = results.each_table(folder_store, "explanations", trials)
+    rows = explained.to_pylist()
+    having = [row for row in rows if row["region"] == "block"]
+    assert having
+    assert all(row["spurious_block"] for row in having)
+    assert {row["label"] for row in rows if row["region"] == "mask"} == {1}
+    [examples] = results.each_table(folder_store, "examples", trials)
+    pictures = examples.to_pylist()
+    assert {row["picture"] for row in pictures if row["sample_id"] is None} == {
+        row["explanation"] for row in rows
+    }
+    for row in pictures:
+        assert len(row["pixels"]) == row["height"] * row["width"] * row["channels"]
 
 
 def task_of_another(store: FolderStore, cache: Path) -> Task:
@@ -130,7 +153,7 @@ def test_measures_are_committed_with_the_epochs(folder_store: FolderStore, tmp_p
         ("alignment_y0", "test", "block", kept),
         ("alignment_y1", "test", "block", kept),
     }
-    assert results.with_embeddings(folder_store, trials).num_rows == 0
+    assert results.trials_with(folder_store, "embeddings", trials).num_rows == 0
     assert list(folder_store.list("results/embeddings/")) == []
 
 

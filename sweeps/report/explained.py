@@ -1,0 +1,162 @@
+"""What the models look at: explanations in masks and on spurious features, beside robust AUROC."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from sweeps.report.cells import CELL, cell_keys
+from sweeps.report.statistics import Summary, summarize
+from sweeps.report.tables import REPORT_SCHEMA_VERSION
+from sweeps.report.wording import NONE, annotation, count, images, interval, number
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MEASURES = ("share", "activation_precision", "pointing")
+KINDS = {
+    "saliency": "saliency",
+    "grad-cam": "Grad-CAM",
+    "prediction": "predicted pixels",
+}
+REGIONS = {"mask": "mask", "box": "boxes"}
+_FEWEST = 3
+"""Trials below which a rank correlation says nothing."""
+
+
+def reduce_explanations(trial: Mapping[str, Any], table: pa.Table) -> pd.DataFrame:
+    """Return the means of a trial over its images, a row per map and region.
+
+    Args:
+        trial: A row of `trials`.
+        table: Its rows of `explanations`.
+
+    Returns:
+        `trial_id`, `explanation`, `region`, `images`, `zeros` (maps of zeros, which have no share)
+        and the measures with `chance`.
+    """
+    frame = table.to_pandas()
+    grouped = frame.groupby(["explanation", "region"], sort=True)
+    means = grouped[[*MEASURES, "chance"]].mean()
+    means.insert(0, "images", grouped.size())
+    means.insert(1, "zeros", frame["share"].isna().groupby([frame[c] for c in _BY]).sum())
+    means.insert(0, "trial_id", trial["trial_id"])
+    reduced: pd.DataFrame = means.reset_index()
+    return reduced
+
+
+_BY = ("explanation", "region")
+
+
+def explained_frame(priced: pd.DataFrame, explained: pd.DataFrame | None) -> pd.DataFrame:
+    """Return columns of `REPORT_EXPLANATIONS`, and `cell`: a row per trial, map and region.
+
+    Args:
+        priced: The result of `price_trials`.
+        explained: Rows of `reduce_explanations` of any trials; None where none has any.
+    """
+    columns = ["trial_id", *CELL, "cell", "seed", "test_robust_auroc"]
+    trials = priced[columns].rename(columns={"test_robust_auroc": "robust_auroc"})
+    if explained is None:
+        return trials.iloc[:0].assign(
+            schema_version=REPORT_SCHEMA_VERSION,
+            **dict.fromkeys((*_BY, "images", "zeros", *MEASURES, "chance")),
+        )
+    joined = trials.merge(explained, on="trial_id")
+    joined["schema_version"] = REPORT_SCHEMA_VERSION
+    return joined.sort_values([*CELL, *_BY, "seed"], ignore_index=True)
+
+
+def explained_context(
+    is_requested: bool,
+    cells: pd.DataFrame,
+    priced: pd.DataFrame,
+    explained: pd.DataFrame,
+    pictures: Mapping[str, bytes | None],
+) -> dict[str, Any] | None:
+    """Return what the page's section prints; None where nobody asked and there is nothing.
+
+    Args:
+        is_requested: Whether the sweep asks its trials for explanations or examples.
+        cells: The result of `cells`.
+        priced: The result of `price_trials`.
+        explained: The result of `explained_frame`.
+        pictures: PNG bytes of `scatter` and `examples`, None where there is none.
+    """
+    without = len(priced) - explained["trial_id"].nunique()
+    drawn = {
+        name: None if png is None else base64.b64encode(png).decode()
+        for name, png in pictures.items()
+    }
+    if not is_requested and explained.empty and not any(drawn.values()):
+        return None
+    note = ""
+    if without:
+        note = (
+            f"{count(without, 'trial')} of {len(priced):,} have no explanations: they finished "
+            "before they were asked for any, and are not run again for it."
+        )
+    return {
+        "rows": list(_rows(cells, explained)),
+        "note": note,
+        "orders": list(rank_orders(explained)),
+        **drawn,
+    }
+
+
+def _rows(cells: pd.DataFrame, explained: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    groups = dict(list(explained.groupby([*CELL, *_BY], sort=True)))
+    for cell, key in zip(cells["cell"], cell_keys(cells), strict=True):
+        for names, group in groups.items():
+            *of_cell, kind, region = map(str, names)
+            if tuple(of_cell) == key:
+                yield {
+                    "annotation": annotation(cell.specificity),
+                    "images": images(cell.budget),
+                    "method": key[2],
+                    "map": KINDS[kind],
+                    "region": describe_region(region),
+                    "means": [_words(summarize(group[name])) for name in MEASURES],
+                    "chance": number(group["chance"].mean()),
+                    "tested": f"{int(group['images'].iloc[0]):,}",
+                    "seeds": len(group),
+                }
+
+
+def _words(summary: Summary) -> tuple[str, str]:
+    """Return a mean of shares and its interval over seeds, cut off at 0 and 1."""
+    if math.isnan(summary.low):
+        return number(summary.mean), ""
+    cut = replace(summary, low=max(summary.low, 0.0), high=min(summary.high, 1.0))
+    return number(cut.mean), interval(cut.low, cut.high)
+
+
+def describe_region(region: str) -> str:
+    """Return a region in words: `mask`, or `tube` for the spurious feature of that name."""
+    return REGIONS.get(region, f"{region} (spurious)")
+
+
+def rank_orders(explained: pd.DataFrame) -> Iterator[str]:
+    """Say for each map and region how its share goes with robust AUROC, over trials and cells."""
+    for names, group in explained.groupby(list(_BY), sort=True):
+        kind, region = map(str, names)
+        known = group.dropna(subset=["share", "robust_auroc"])
+        means = known.groupby(CELL)[["share", "robust_auroc"]].mean()
+        yield (
+            f"{KINDS[kind]} in {describe_region(region)}: rank correlation with robust AUROC "
+            f"{rank_correlation(known)} over {count(len(known), 'trial')}, "
+            f"{rank_correlation(means)} over the means of {count(len(means), 'purchase')}"
+        )
+
+
+def rank_correlation(values: pd.DataFrame) -> str:
+    """Return Spearman's rho of share and robust AUROC; a dash where either does not vary."""
+    if len(values) < _FEWEST or (values.nunique() < 2)[["share", "robust_auroc"]].any():
+        return NONE
+    rho = values["share"].rank().corr(values["robust_auroc"].rank())
+    return number(float(rho), 2)
