@@ -14,6 +14,7 @@ from sweeps.plan.plan import skip_reason
 from sweeps.report.tables import (
     REPORT_ATTAINMENT,
     REPORT_CELLS,
+    REPORT_EXPLANATIONS,
     REPORT_METRICS,
     REPORT_PUBLISHED,
     REPORT_TRIALS,
@@ -195,6 +196,7 @@ def report_columns() -> str:
         "trials.parquet": REPORT_TRIALS,
         "metrics.parquet": REPORT_METRICS,
         "published.parquet": REPORT_PUBLISHED,
+        "explanations.parquet": REPORT_EXPLANATIONS,
     }
     return "\n\n".join(f"### `{name}`\n\n{_columns(of)}" for name, of in tables.items())
 

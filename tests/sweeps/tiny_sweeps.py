@@ -85,6 +85,19 @@ def stage_here(store: Store, spec: Spec) -> None:
     stage(store, made.source, name, digest=made.digest, options=made.options, in_process=True)
 
 
+def one(**overrides: Any) -> Spec:
+    """A spec of a single trial."""
+    return tiny(**{"axes__specificity": ["mask"], "axes__seed": [0], **overrides})
+
+
+def prepared(store: Store, spec: Spec, cache: Path) -> tuple[Plan, Task]:
+    """Stage, plan, and the task of the only trial."""
+    stage_here(store, spec)
+    plan = plan_on(spec, store)
+    [trial] = plan.trials
+    return plan, task_for(trial, spec, store.url, cache)
+
+
 def run_here(store: Store, spec: Spec, cache: Path) -> Plan:
     """Run what is missing in this process, one trial after the other, without Ray."""
     stage_here(store, spec)

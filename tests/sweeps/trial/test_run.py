@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_sweeps import DIVERGES, assert_same, run_here, stage_here, tables, tiny, zero_half
+from tiny_sweeps import (
+    DIVERGES,
+    assert_same,
+    one,
+    prepared,
+    run_here,
+    tables,
+    zero_half,
+)
 
 from cluster.errors import AlreadyExists, Corrupt, Denied, NotFound, Unavailable
 from cluster.node_cache.open import CacheChanged
@@ -20,26 +28,10 @@ from cluster.stores.folder import FolderStore
 from spurious.errors import ConfigError, DataError, NumericalError
 from spurious.training import checkpoint
 from sweeps.plan.facts import plan_on
-from sweeps.plan.plan import Plan
 from sweeps.results import tables as results
-from sweeps.spec.model import Spec
 from sweeps.trial.events import Control
 from sweeps.trial.result_rows import Task
 from sweeps.trial.run import classify, run_trial
-from sweeps.trial.tasks import task_for
-
-
-def one(**overrides: Any) -> Spec:
-    """A spec of a single trial."""
-    return tiny(**{"axes__specificity": ["mask"], "axes__seed": [0], **overrides})
-
-
-def prepared(store: Store, spec: Spec, cache: Path) -> tuple[Plan, Task]:
-    """Stage, plan, and the task of the only trial."""
-    stage_here(store, spec)
-    plan = plan_on(spec, store)
-    [trial] = plan.trials
-    return plan, task_for(trial, spec, store.url, cache)
 
 
 def failures(store: Store, task: Task) -> list[dict[str, Any]]:
@@ -84,56 +76,6 @@ def test_a_trial_commits_its_tables_once(store: Store, tmp_path: Path) -> None:
     assert list(store.list("checkpoints/")) == []
     assert run_trial(task, "second", lambda *_: None).state == "already done"
     assert results.read_trials(store, [task.trial_id]).column("attempt").to_pylist() == ["first"]
-
-
-def test_embeddings_are_committed_where_the_spec_asks_for_them(
-    folder_store: FolderStore, tmp_path: Path
-) -> None:
-    """A vector per test image beside the other tables, under the id of a trial without them."""
-    _, task = prepared(folder_store, one(embeddings=True), tmp_path)
-    assert task.trial_id == task_of_another(folder_store, tmp_path).trial_id
-    run_trial(task, "first", lambda *_: None)
-    trials = results.read_trials(folder_store, [task.trial_id])
-    assert results.trials_with(folder_store, "embeddings", trials).num_rows == 1
-    [table] = results.each_table(folder_store, "embeddings", trials)
-    scores = results.read_attempts(folder_store, "predictions", trials).to_pylist()
-    tested = [row for row in scores if row["split"] == "test" and row["last"]]
-    shared = ("sample_id", "patient_id", "label", "spurious_block")
-    found = table.to_pylist()
-    assert [[row[name] for name in shared] for row in found] == [
-        [row[name] for name in shared] for row in tested
-    ]
-    assert {len(row["embedding"]) for row in found} == {8}
-    assert len({tuple(row["embedding"]) for row in found}) == 30
-
-
-def test_explanations_are_committed_where_the_spec_asks_for_them(
-    folder_store: FolderStore, tmp_path: Path
-) -> None:
-    """In masks and on the spurious blocks that staging knew, under the id of a trial without."""
-    _, task = prepared(folder_store, one(explanations=True, examples=1), tmp_path)
-    assert task.trial_id == task_of_another(folder_store, tmp_path).trial_id
-    run_trial(task, "first", lambda *_: None)
-    trials = results.read_trials(folder_store, [task.trial_id])
-    [explained] = results.each_table(folder_store, "explanations", trials)
-    rows = explained.to_pylist()
-    having = [row for row in rows if row["region"] == "block"]
-    assert having
-    assert all(row["spurious_block"] for row in having)
-    assert {row["label"] for row in rows if row["region"] == "mask"} == {1}
-    [examples] = results.each_table(folder_store, "examples", trials)
-    pictures = examples.to_pylist()
-    assert {row["picture"] for row in pictures if row["sample_id"] is None} == {
-        row["explanation"] for row in rows
-    }
-    for row in pictures:
-        assert len(row["pixels"]) == row["height"] * row["width"] * row["channels"]
-
-
-def task_of_another(store: FolderStore, cache: Path) -> Task:
-    """The task of the same trial in a sweep that does not ask for embeddings."""
-    [trial] = plan_on(one(), store).trials
-    return task_for(trial, one(), store.url, cache)
 
 
 def test_measures_are_committed_with_the_epochs(folder_store: FolderStore, tmp_path: Path) -> None:
