@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -119,16 +119,10 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
         rule=spec.select_rule,
         include_validation=spec.cost.include_validation,
         squares=_get_square_options(spec),
-        embeddings={
-            part.column("trial_id")[0].as_py(): _to_pandas(part)
-            for part in _first_seeds(store, "embeddings", stored["trials"])
-        },
+        embeddings=_first_seeds(store, "embeddings", stored["trials"]),
         asks_explanations=spec.explanations or spec.examples > 0,
         explained=_reduce_explanations(store, stored["trials"]),
-        examples={
-            part.column("trial_id")[0].as_py(): _to_pandas(part)
-            for part in _first_seeds(store, "examples", stored["trials"])
-        },
+        examples=_first_seeds(store, "examples", stored["trials"]),
         published=_find_published(spec, facts.name),
         scored=scored,
         point=spec.select.operating_point,
@@ -185,15 +179,17 @@ def _get_square_options(spec: Spec) -> GaussianSquares | None:
     return options if is_square else None
 
 
-def _first_seeds(store: Store, name: str, trials: pa.Table) -> Iterator[pa.Table]:
-    """Yield a table of every cell's trial that has it and the smallest seed."""
+def _first_seeds(store: Store, name: str, trials: pa.Table) -> dict[str, pd.DataFrame]:
+    """Return a table of every cell's trial that has it and the smallest seed, by trial id."""
     import pyarrow as pa
 
     having = results.trials_with(store, name, trials).sort_by("seed")
     columns = (having.column(name).to_pylist() for name in ("specificity", "budget", "method"))
     cells = list(zip(*columns, strict=True))
     first = [cell not in cells[:index] for index, cell in enumerate(cells)]
-    yield from results.each_table(store, name, having.filter(pa.array(first, pa.bool_())))
+    chosen = having.filter(pa.array(first, pa.bool_()))
+    tables = results.each_table(store, name, chosen)
+    return {table.column("trial_id")[0].as_py(): _to_pandas(table) for table in tables}
 
 
 def _find_published(spec: Spec, dataset: str) -> list[PublishedTable]:

@@ -108,16 +108,11 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
     from sweeps.report.cells import cells
     from sweeps.report.evidence import Evidence
     from sweeps.report.explained import explained_frame
-    from sweeps.report.explained_pictures import examples_png
-    from sweeps.report.explained_scatter import scatter_png
-    from sweeps.report.figure import frontier_png
     from sweeps.report.measures import measures
     from sweeps.report.metrics import metric_frame
-    from sweeps.report.page import Figures, page_context, render_markdown, render_page
+    from sweeps.report.page import page_context, render_markdown, render_page
     from sweeps.report.probabilities import attainment_frame
-    from sweeps.report.projection import projection_png
     from sweeps.report.published import published_frame
-    from sweeps.report.resolution import resolution_png
     from sweeps.report.trials import attribute_columns
 
     priced = _price(source)
@@ -126,13 +121,7 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
     attained = attainment_frame(table, evidence)
     measured, metrics = measures(priced, source.epochs), metric_frame(priced, source.epochs)
     explained = explained_frame(priced, source.explained)
-    figures = Figures(
-        frontier_png(table, priced, attained),
-        projection_png(source.embeddings, priced, table) if source.embeddings else None,
-        resolution_png(table, priced, measured, source.squares),
-        scatter_png(explained, table),
-        examples_png(source.examples, priced, table),
-    )
+    figures = _draw(source, priced, table, attained, measured, explained)
     files = _files(out, figures, bool(source.published), not explained.empty)
     published = published_frame(
         source.published, table, priced, source.epochs, evidence, source.squares
@@ -149,10 +138,7 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
         (files.projection, figures.projection),
         (files.resolution, figures.resolution),
         (files.published, _parquet(published, REPORT_PUBLISHED) if source.published else None),
-        (
-            files.explanations,
-            None if explained.empty else _parquet(explained, REPORT_EXPLANATIONS),
-        ),
+        (files.explanations, _parquet(explained, REPORT_EXPLANATIONS)),
         (files.scatter, figures.scatter),
         (files.examples, figures.examples),
         (files.text, render_markdown(context).encode()),
@@ -161,6 +147,30 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
     limits = tuple(filter(None, (context["origin"], *context["caveats"])))
     files = replace(files, answer=context["answer"], caveats=limits)
     return files, [(path, data) for path, data in contents if path and data is not None]
+
+
+def _draw(
+    source: ReportInput,
+    priced: pd.DataFrame,
+    table: pd.DataFrame,
+    attained: pd.DataFrame,
+    measured: pd.DataFrame,
+    explained: pd.DataFrame,
+) -> Figures:
+    from sweeps.report.explained_pictures import examples_png
+    from sweeps.report.explained_scatter import scatter_png
+    from sweeps.report.figure import frontier_png
+    from sweeps.report.page import Figures
+    from sweeps.report.projection import projection_png
+    from sweeps.report.resolution import resolution_png
+
+    return Figures(
+        frontier_png(table, priced, attained),
+        projection_png(source.embeddings, priced, table) if source.embeddings else None,
+        resolution_png(table, priced, measured, source.squares),
+        scatter_png(explained, table),
+        examples_png(source.examples, priced, table),
+    )
 
 
 def _price(source: ReportInput) -> pd.DataFrame:

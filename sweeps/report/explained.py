@@ -12,7 +12,7 @@ import pandas as pd
 
 from sweeps.report.cells import CELL, cell_keys
 from sweeps.report.statistics import Summary, summarize
-from sweeps.report.tables import REPORT_SCHEMA_VERSION
+from sweeps.report.tables import REPORT_SCHEMA_VERSION, ReportInput
 from sweeps.report.wording import NONE, annotation, count, images, interval, number
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def explained_frame(priced: pd.DataFrame, explained: pd.DataFrame | None) -> pd.
 
 
 def explained_context(
-    is_requested: bool,
+    source: ReportInput,
     cells: pd.DataFrame,
     priced: pd.DataFrame,
     explained: pd.DataFrame,
@@ -82,7 +82,7 @@ def explained_context(
     """Return what the page's section prints; None where nobody asked and there is nothing.
 
     Args:
-        is_requested: Whether the sweep asks its trials for explanations or examples.
+        source: The report's input.
         cells: The result of `cells`.
         priced: The result of `price_trials`.
         explained: The result of `explained_frame`.
@@ -93,7 +93,7 @@ def explained_context(
         name: None if png is None else base64.b64encode(png).decode()
         for name, png in pictures.items()
     }
-    if not is_requested and explained.empty and not any(drawn.values()):
+    if not source.asks_explanations and explained.empty and not any(drawn.values()):
         return None
     note = ""
     if without:

@@ -67,6 +67,11 @@ class Figures:
     scatter: bytes | None = None
     examples: bytes | None = None
 
+    @property
+    def of_explanations(self) -> Mapping[str, bytes | None]:
+        """Those of explanations, by name."""
+        return {"scatter": self.scatter, "examples": self.examples}
+
 
 def page_context(
     source: ReportInput,
@@ -87,8 +92,7 @@ def page_context(
         source: The report's input.
         priced: The result of `price_trials`.
         cells, attained, evidence: Of `cells` and `attainment_frame`, and what they rest on.
-        published, measured, metrics, explained: Of `published_frame`, `measures`, `metric_frame`
-            and `explained_frame`.
+        published, measured, metrics, explained: Of the functions `..._frame` and `measures`.
         figures: What is drawn.
         files: Names of the files beside the page.
     """
@@ -109,13 +113,7 @@ def page_context(
         "published": published_sections(source.published, published, evidence),
         **measure_context(source.squares, cells, measured),
         "metrics": metric_context(cells, priced, source.epochs, metrics, source.point),
-        "explained": explained_context(
-            source.asks_explanations,
-            cells,
-            priced,
-            explained,
-            {"scatter": figures.scatter, "examples": figures.examples},
-        ),
+        "explained": explained_context(source, cells, priced, explained, figures.of_explanations),
         "projection": projection_context(source.embeddings, figures.projection),
         "resolution": resolution_context(figures.resolution, source.squares),
         "failed": _failed_rows(unfinished),
