@@ -35,7 +35,10 @@ def activation_difference(
     """
     differences = [widen(a) - widen(b) for a, b in zip(masked, whole, strict=True)]
     if norm == "layer":
-        norms = [torch.linalg.vector_norm(d.flatten(1), dim=1).mean() for d in differences]
+        # over all dimensions at once: flattening would copy the layout that kernels are fast in
+        norms = [
+            torch.linalg.vector_norm(d, dim=tuple(range(1, d.ndim))).mean() for d in differences
+        ]
         return torch.stack(norms).mean()
     dim = 1 if norm == "channel" else -1
     places = [torch.linalg.vector_norm(d + _EPSILON, dim=dim).flatten() for d in differences]

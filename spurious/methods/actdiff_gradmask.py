@@ -14,6 +14,7 @@ from spurious.training.attribution import contrast, input_gradient
 from spurious.training.loop import Fit, Hooks
 from spurious.training.model import Model
 from spurious.training.objective import Forward
+from spurious.training.second_order import speed_up_second_derivatives
 
 
 class Both(ActivationDifference):
@@ -49,4 +50,5 @@ class Both(ActivationDifference):
 def fit(problem: TrainingProblem, options: ActDiffGradMask, hooks: Hooks) -> Fit:
     """Minimise cross-entropy and both penalties."""
     model = problem.build()
+    speed_up_second_derivatives(model)
     return problem.run(model, Both(problem, options, model), hooks)

@@ -14,6 +14,7 @@ from spurious.methods.steered import Steered
 from spurious.training.attribution import contrast, input_gradient
 from spurious.training.loop import Fit, Hooks
 from spurious.training.objective import Forward
+from spurious.training.second_order import speed_up_second_derivatives
 
 
 def gradient_outside(
@@ -57,4 +58,6 @@ class ContrastGradient(Steered):
 
 def fit(problem: TrainingProblem, options: GradMask, hooks: Hooks) -> Fit:
     """Minimise cross-entropy and the gradient outside the regions."""
-    return problem.run(problem.build(), ContrastGradient(problem, options), hooks)
+    model = problem.build()
+    speed_up_second_derivatives(model)
+    return problem.run(model, ContrastGradient(problem, options), hooks)

@@ -15,6 +15,7 @@ from spurious.methods.steered import Steered
 from spurious.training.attribution import input_gradient, log_probabilities
 from spurious.training.loop import Fit, Hooks
 from spurious.training.objective import Forward
+from spurious.training.second_order import speed_up_second_derivatives
 
 
 def squares_outside(
@@ -58,4 +59,6 @@ class RightReasons(Steered):
 
 def fit(problem: TrainingProblem, options: Rrr, hooks: Hooks) -> Fit:
     """Minimise cross-entropy and the gradients outside the regions."""
-    return problem.run(problem.build(), RightReasons(problem, options), hooks)
+    model = problem.build()
+    speed_up_second_derivatives(model)
+    return problem.run(model, RightReasons(problem, options), hooks)

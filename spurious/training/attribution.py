@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import torch
 
+from spurious.training.second_order import for_inputs_alone
+
 
 def widen(values: torch.Tensor) -> torch.Tensor:
     """Return values in float32 at least."""
@@ -17,7 +19,8 @@ def widen(values: torch.Tensor) -> torch.Tensor:
 
 def input_gradient(output: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Differentiate the sum of an output by the images, with the graph; (B, C, H, W)."""
-    (gradient,) = torch.autograd.grad(output.sum(), x, create_graph=True)
+    with for_inputs_alone():
+        (gradient,) = torch.autograd.grad(output.sum(), x, create_graph=True)
     return widen(gradient)
 
 
