@@ -55,8 +55,8 @@ def _takes(x: torch.Tensor) -> bool:
 class _BatchNorm(nn.BatchNorm2d):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to the same."""
-        own = self.training and self.affine and self.momentum is not None
-        if not own or not _takes(input):
+        is_plain = self.training and self.affine and self.momentum is not None
+        if not is_plain or not _takes(input):
             return super().forward(input)
         if self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)

@@ -1,16 +1,19 @@
 """What a step of a method that steers costs, in steps of ERM on the same model: `make bench`.
 
 Epochs of ERM and of each method take turns, so that a noisy machine is noisy for all; the ratio is
-the median over the turns.
+the median over the turns, of CPU time on one thread. Memory is what an epoch adds at its peak.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -52,6 +55,20 @@ def loop_of(name: str, model_name: str, images: int, batch: int) -> tuple[Loop, 
     return problem.loop(model, objective_of(problem, name, chosen, model)), problem.batch_sampler()
 
 
+def peak_mib(run: Callable[[], object]) -> float:
+    """Return by how much the process grows at most while something runs, MiB (Linux)."""
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # freed memory goes back to the system
+    before = _resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    run()
+    return (_resident("VmHWM") - before) / 1024
+
+
+def _resident(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
 def main() -> None:
     """Print a line for each model and method."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -60,7 +77,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print("| model | method | ERM steps a step | goal |\n| --- | --- | --: | --: |")
+    print("| model | method | ERM steps a step | goal | MiB | of ERM |")
+    print("| --- | --- | --: | --: | --: | --: |")
     for model in MODELS:
         loops = {
             name: loop_of(name, model, options.images, options.batch) for name in ("erm", *STEERING)
@@ -69,13 +87,20 @@ def main() -> None:
         for _ in range(options.turns + 1):
             for name, (loop, batches) in loops.items():
                 loop.epoch += 1
-                began = time.perf_counter()
+                began = time.process_time()
                 loop._train_epoch(batches)
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(time.process_time() - began)
+        mib = {
+            name: peak_mib(partial(loop._train_epoch, batches))
+            for name, (loop, batches) in loops.items()
+        }
         for name in STEERING:
             pairs = zip(seconds[name][1:], seconds["erm"][1:], strict=True)
             ratio = statistics.median(mine / erm for mine, erm in pairs)
-            print(f"| {model} | {name} | {ratio:.2f} | {GOALS.get(name, '')} |", flush=True)
+            memory = f"{mib[name]:.0f} | {mib['erm']:.0f}"
+            print(
+                f"| {model} | {name} | {ratio:.2f} | {GOALS.get(name, '')} | {memory} |", flush=True
+            )
 
 
 if __name__ == "__main__":
