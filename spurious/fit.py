@@ -12,12 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from spurious.after_fit import measure
+from spurious.config.exemplars import Exbl
 from spurious.config.methods import METHODS
 from spurious.config.models import shown_by
 from spurious.config.options import FitConfig, Specificity
 from spurious.data.budget import draw
 from spurious.data.dataset import Dataset
 from spurious.data.drawn import carries
+from spurious.data.examined import draw_shown, find_named
+from spurious.data.mask_of import is_region
 from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
 from spurious.methods.base import Method, TrainingProblem
@@ -248,6 +251,39 @@ def _steering_rows(
     return rows, np.isin(rows, annotated)
 
 
+def _examined_images(
+    dataset: Dataset, config: FitConfig, annotated: NDArray[np.int64], workers: int, pinned: bool
+) -> TrainingSet | None:
+    """Return the images whose explanations are examples; None where the method has none."""
+    method, kind = config.method, config.specificity
+    if not isinstance(method, Exbl):
+        return None
+    regions: NDArray[np.bool_] | None = None
+    if method.named is not None:
+        rows, kind = find_named(dataset, method.named), Specificity("label")
+    else:
+        rows = annotated
+        if kind.kind == "label":
+            rows = draw_shown(dataset, annotated, method.candidates, config.seed)
+            kind = Specificity("mask")
+        regions = np.ones(len(rows), bool)
+    return TrainingSet(
+        *(dataset, rows, kind, config.train, config.seed, workers),
+        pinned=pinned,
+        negatives=config.negatives,
+        regions=regions,
+    )
+
+
+def _check_regions(dataset: Dataset, config: FitConfig) -> None:
+    """Refuse a segmenter of what is not the abnormality."""
+    if config.segments and is_region(dataset.mask_of):
+        raise ConfigError(
+            f"masks of this dataset are of the {dataset.mask_of}, not of the abnormality, which "
+            f"{config.method_name} would learn to segment; use a method that steers a classifier"
+        )
+
+
 def _problem(
     dataset: Dataset, config: FitConfig, machine: Machine, load_weights: LoadWeights
 ) -> TrainingProblem:
@@ -263,6 +299,8 @@ def _problem(
     height, width, channels = dataset.images.shape[1:]
     negatives, pinned = config.negatives, device.type == "cuda"
     _check_negatives(dataset, rows, config)
+    _check_regions(dataset, config)
+    examined = _examined_images(dataset, config, rows, workers, pinned)
     split = config.method.spurious_labels
     groups = None
     if split is not None:
@@ -294,4 +332,5 @@ def _problem(
             CLASSES + (config.segments and negatives == "lesion"),
         ),
         groups=groups,
+        examined=examined,
     )

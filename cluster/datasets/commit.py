@@ -24,7 +24,8 @@ def commit_manifest(store: Store, manifest: Manifest) -> bool:
 
     Raises:
         NotFound: a shard that the manifest names is not in the store.
-        ClusterError: this digest is staged with other content or other attribute directions.
+        ClusterError: this digest is staged with other content, other attribute directions, or masks
+            of something else.
         Denied, Unavailable: from the store.
     """
     keys = [shard_key(manifest.name, entry.sha256) for entry in manifest.shards]
@@ -46,12 +47,19 @@ def _find_problem(store: Store, new: Manifest) -> str | None:
     """Return why the manifest in the store must give way to a new one of its key; None: it stays.
 
     Raises:
-        ClusterError: it is whole, and of other content or other attribute directions.
+        ClusterError: it is whole, and of other content, other attribute directions, or masks of
+            something else.
     """
     try:
         staged = load_manifest(store, new.key)
     except Corrupt as error:
         return str(error)
+    if staged.mask_of != new.mask_of:
+        raise ClusterError(
+            f"dataset {new.name}@{new.digest} is already staged in {store.url} with masks of the "
+            f"{staged.mask_of}, now of the {new.mask_of}: they are priced and used in another way; "
+            f"stage it under another name, or delete {new.key} first"
+        )
     if staged != dataclasses.replace(new, provenance=staged.provenance):
         if damage := verify_dataset(store, staged):
             return str(damage)

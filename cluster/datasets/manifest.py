@@ -24,6 +24,7 @@ from cluster.datasets.keys import (
 from cluster.errors import ClusterError, Corrupt, NotFound
 from cluster.stores.base import Store
 from spurious.data.attributes import GroupCounts
+from spurious.data.mask_of import MaskOf, read_mask_of
 from spurious.data.splits import SPLITS
 
 SCHEMA_VERSION: Final = 1
@@ -143,6 +144,11 @@ class Manifest:
         if self.generator is not None:
             return f"generator {self.provenance.get('generator', self.name)}"
         return self.provenance.get("synthetic")
+
+    @property
+    def mask_of(self) -> MaskOf:
+        """What the masks are of, see `spurious.data.mask_of`."""
+        return read_mask_of(self.provenance)
 
     @property
     def rows(self) -> int:

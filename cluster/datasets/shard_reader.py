@@ -103,6 +103,7 @@ def _decode(batch: Any, manifest: Manifest, key: str) -> Dataset:
         digest=manifest.digest,
         drawn=drawn,
         boxes=boxes,
+        mask_of=manifest.mask_of,
     )
 
 

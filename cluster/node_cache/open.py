@@ -214,6 +214,7 @@ def _map(folder: Path, manifest: Manifest) -> _Mapped:
         attribute_names=manifest.attribute_names,
         directions=manifest.directions,
         digest=manifest.digest,
+        mask_of=manifest.mask_of,
     )
     return dataset, cached_files
 

@@ -35,6 +35,10 @@ Under `lesion` pixels are background, region of a negative image, or region of a
 last is what an image is scored by. Saab et al. 2022 segment and diagnose ISIC like this.
 """
 
+MaskOf = Literal["abnormality", "lungs", "heart", "region", "circle"]
+"""What a dataset's masks are of: the abnormality, an organ or any other region that is drawn once
+on an image whatever its label, or a circle that nobody draws."""
+
 
 @singledispatch
 def problems(options: object) -> list[str]:

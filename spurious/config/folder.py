@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from spurious.config.fields import Pattern, Seed, problems
+from spurious.config.fields import MaskOf, Pattern, Seed, problems
 
 Shares = Annotated[
     str,
@@ -84,6 +84,9 @@ class FolderOptions:
         boxes: Four columns, or one that holds four numbers; several boxes of an image are several
             rows. Default: `x_min,y_min,x_max,y_max`, `x0,y0,x1,y1` or `x,y,width,height`.
         box_form: What the numbers of boxes are; columns of the default names need none.
+        mask_of: What the masks are of. Organs and other regions are drawn on images of either
+            label, have a price of their own, and are where methods that steer may look; nothing is
+            taught to segment them.
         normal_images: What an image of label 0 without a mask or box is: `not-drawn`, or `empty`
             where a reader looked at all of them and there is nothing to draw.
         window: How values of more than 8 bits become 8: `full` range, smallest to largest value of
@@ -120,6 +123,7 @@ class FolderOptions:
     category: str | None = None
     boxes: str | None = None
     box_form: Literal["x y width height", "x0 y0 x1 y1"] | None = None
+    mask_of: MaskOf = "abnormality"
     normal_images: Literal["not-drawn", "empty"] = "not-drawn"
     window: Window = "full"
     aspect: Literal["stretch", "pad"] = "stretch"

@@ -70,6 +70,15 @@ class Method:
         """
         return rest
 
+    def ranked(self, kind: SupervisionKind, positives: int) -> tuple[int, int]:
+        """Count what somebody ranks: pairs of explanations, and those that are shown for it.
+
+        Args:
+            kind: The annotation.
+            positives: Annotated positive images.
+        """
+        return 0, 0
+
     def choices(self, keep: str) -> Mapping[str, str]:
         """Return the rules that choose an epoch for it, by the option that names each.
 

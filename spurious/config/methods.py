@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from spurious.config.exemplars import Exbl
 from spurious.config.fields import Probability, SupervisionKind, problems
 from spurious.config.method import (
     EVERY,
@@ -378,4 +379,5 @@ METHODS: Mapping[str, type[Method]] = {
     "rbr": Rbr,
     "xbl": Xbl,
     "care": Care,
+    "exbl": Exbl,
 }

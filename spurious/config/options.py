@@ -136,6 +136,11 @@ class Prices:
         mask: Clicks per abnormality for a mask, the label included.
         r: Clicks per abnormality for a dilated mask of r >= 2; r = 1 costs a label.
         spurious_label: Clicks per image and spurious attribute.
+        region: Clicks per outline of an organ or other region that is not the abnormality, beside
+            the image's label: lungs are two outlines, a heart is one, a circle none. The default
+            is an assumption: an outline costs what a mask does.
+        ranked_pair: Clicks for naming a good and a bad one among a model's explanations that are
+            shown; each that is shown costs a label. The default is an assumption: one click each.
     """
 
     wage_per_hour: Annotated[float, Ge(0.0), Le(10_000.0)] = 100.0
@@ -145,6 +150,8 @@ class Prices:
     mask: Clicks = 45.0
     r: Clicks = 2.0
     spurious_label: Clicks = 1.0
+    region: Clicks = 45.0
+    ranked_pair: Clicks = 2.0
 
     VERSION: ClassVar[int] = 1
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spurious.data.drawn import MASK
+from spurious.data.mask_of import MaskOf
 from spurious.data.masks import PackedMasks
 from spurious.data.splits import SPLITS
 from spurious.errors import DataError
@@ -45,6 +46,7 @@ class Dataset:
         digest: The manifest's digest.
         drawn: (N,) uint8, bits of `spurious.data.drawn`; None where every mask is drawn.
         boxes: Boxes that were drawn as such, filled, as masks are packed; None where none are.
+        mask_of: What the masks are of.
     """
 
     images: NDArray[Any]
@@ -60,6 +62,7 @@ class Dataset:
     digest: str = ""
     drawn: NDArray[np.uint8] | None = None
     boxes: PackedMasks | None = None
+    mask_of: MaskOf = "abnormality"
 
     def __post_init__(self) -> None:
         n = len(self.labels)

@@ -36,6 +36,9 @@ class TrainingProblem:
         build: A new model, the same each time, also where weights are random.
         groups: (n,) int64, 0 to G - 1, the groups of known spurious labels: of the training
             images, or of the validation images, as the method's options say; else None.
+        examined: Training images whose explanations are a method's examples: the good and the bad
+            one that are named, or those that a rule picks from, with their regions. None for other
+            methods.
     """
 
     config: FitConfig
@@ -47,6 +50,7 @@ class TrainingProblem:
     device: torch.device
     build: Callable[[], Model]
     groups: NDArray[np.int64] | None = None
+    examined: TrainingSet | None = None
 
     @property
     def seed(self) -> int:

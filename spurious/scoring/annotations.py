@@ -19,6 +19,7 @@ from spurious.config.options import Budget, FitConfig
 from spurious.data.budget import draw
 from spurious.data.dataset import Dataset
 from spurious.data.drawn import carries
+from spurious.data.mask_of import MaskOf
 from spurious.scoring.cost import AnnotationCounts
 
 COUNTED = ("train", "val")
@@ -35,6 +36,7 @@ class ImageFacts:
         abnormalities: Split to (n,) int64, abnormalities per image.
         attributes: Number of spurious attributes.
         drawn: Split to (n,) uint8, bits of `spurious.data.drawn`; None where every mask is drawn.
+        mask_of: What the masks are of.
     """
 
     digest: str
@@ -42,6 +44,7 @@ class ImageFacts:
     abnormalities: Mapping[str, NDArray[np.int64]]
     attributes: int
     drawn: Mapping[str, NDArray[np.uint8]] | None = None
+    mask_of: MaskOf = "abnormality"
 
     def carry(self, split: str, kind: SupervisionKind) -> NDArray[np.bool_]:
         """Return which images of a split carry the annotation of a kind, (n,) bool."""
@@ -82,6 +85,7 @@ def image_facts(dataset: Dataset) -> ImageFacts:
         drawn=None
         if dataset.drawn is None
         else {split: dataset.drawn_on(of) for split, of in rows.items()},
+        mask_of=dataset.mask_of,
     )
 
 
@@ -97,11 +101,17 @@ def count_annotations(facts: ImageFacts, config: FitConfig) -> AnnotationCounts:
         len(facts.labels["train"]),
         facts.attributes,
         config,
+        facts.mask_of,
     )
 
 
 def counts_of(
-    train: Totals, val: Totals, train_images: int, attributes: int, config: FitConfig
+    train: Totals,
+    val: Totals,
+    train_images: int,
+    attributes: int,
+    config: FitConfig,
+    mask_of: MaskOf,
 ) -> AnnotationCounts:
     """Count what a configuration annotates, given the sums over the images that it draws.
 
@@ -111,7 +121,9 @@ def counts_of(
         train_images: Images of the whole training split.
         attributes: Number of spurious attributes.
         config: The fully resolved configuration.
+        mask_of: What the dataset's masks are of.
     """
+    pairs, shown = config.method.ranked(config.specificity.kind, train.positives)
     split = config.method.spurious_labels
     per_image = attributes
     if getattr(config.method, "attribute", None) is not None:
@@ -129,6 +141,9 @@ def counts_of(
         val_negatives=val.images if chooses_by_labels else _negatives(val, config),
         attributes=attributes,
         trains_on_validation=config.method.trains_on_validation,
+        ranked_pairs=pairs,
+        explanations=shown,
+        mask_of=mask_of,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from spurious.config.method import Method
 from spurious.config.options import Prices, Specificity
+from spurious.data.mask_of import OUTLINES, MaskOf, is_region
 from spurious.scoring.selection import SelectionRule, charged_rules
 
 
@@ -30,6 +31,10 @@ class AnnotationCounts:
         attributes: Number of the dataset's spurious attributes.
         trains_on_validation: Whether the method fits parameters on the validation images, whose
             annotation then is training annotation.
+        ranked_pairs: Pairs of a good and a bad explanation that were named.
+        explanations: Explanations that were shown for that.
+        mask_of: What the dataset's masks are of. Of a region that is not the abnormality counts say
+            nothing of outlines: each image that it is drawn on has as many.
     """
 
     train_images: int
@@ -43,6 +48,9 @@ class AnnotationCounts:
     rest_labels: int = 0
     attributes: int = 0
     trains_on_validation: bool = False
+    ranked_pairs: int = 0
+    explanations: int = 0
+    mask_of: MaskOf = "abnormality"
 
 
 @dataclass(frozen=True)
@@ -80,16 +88,40 @@ def clicks(
     return per_abnormality[specificity.kind] * abnormalities + prices.label * negatives
 
 
+def region_clicks(specificity: Specificity, images: int, mask_of: MaskOf, prices: Prices) -> float:
+    """Clicks to annotate images with a region that is not the abnormality.
+
+    Every image costs its label, which an outline of an organ does not say, and one mask, box or
+    dilated mask for each outline; a box of the whole image costs one. What nobody draws is free.
+    """
+    outlines = OUTLINES[mask_of]
+    if specificity.kind == "box" and specificity.box_per == "image":
+        outlines = min(outlines, 1)
+    if specificity.kind == "label" or specificity.r == 1:
+        outlines = 0
+    per_outline = {"mask": prices.region, "box": prices.box, "r": prices.r}
+    return images * (prices.label + outlines * per_outline.get(specificity.kind, 0.0))
+
+
+def _training_clicks(specificity: Specificity, counts: AnnotationCounts, prices: Prices) -> float:
+    ranked = prices.ranked_pair * counts.ranked_pairs + prices.label * counts.explanations
+    if is_region(counts.mask_of):
+        drawn = region_clicks(specificity, counts.train_images, counts.mask_of, prices)
+    else:
+        drawn = clicks(
+            specificity,
+            counts.train_images,
+            counts.train_abnormalities,
+            counts.train_negatives,
+            prices,
+        )
+    return drawn + prices.label * counts.rest_labels + ranked
+
+
 def cost(specificity: Specificity, counts: AnnotationCounts, prices: Prices) -> Cost:
     """Return the dollars for one trial's annotations under a price table."""
     dollars_per_click = prices.seconds_per_click * prices.wage_per_hour / 3600.0
-    training = clicks(
-        specificity,
-        counts.train_images,
-        counts.train_abnormalities,
-        counts.train_negatives,
-        prices,
-    )
+    training = _training_clicks(specificity, counts, prices)
     validation = clicks(
         specificity, counts.val_images, counts.val_abnormalities, counts.val_negatives, prices
     )
@@ -97,7 +129,7 @@ def cost(specificity: Specificity, counts: AnnotationCounts, prices: Prices) -> 
         training, validation = training + validation, 0.0
     spurious = prices.spurious_label * (counts.spurious_labels + counts.val_spurious_labels)
     return Cost(
-        training=(training + prices.label * counts.rest_labels) * dollars_per_click,
+        training=training * dollars_per_click,
         spurious_labels=spurious * dollars_per_click,
         validation=validation * dollars_per_click,
     )

@@ -28,6 +28,7 @@ def build_overview(
         "synthetic": manifest.synthetic,
         "image_shape": list(manifest.image_shape),
         "dtype": manifest.dtype,
+        "mask_of": manifest.mask_of,
         "size_bytes": sum(entry.size_bytes for entry in manifest.shards),
         "provenance": dict(manifest.provenance),
         "splits": {split: _describe_split(columns, split) for split in SPLITS},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from spurious.data.mask_of import is_region
 from spurious.scoring.expected_width import ASSUMED_AUROC
 
 
@@ -18,6 +19,8 @@ def render_overview(overview: Mapping[str, Any]) -> str:
     ]
     if overview["synthetic"]:
         lines.append(f"SYNTHETIC: drawn by {overview['synthetic']}")
+    if is_region(overview["mask_of"]):
+        lines.append(f"masks are of the {overview['mask_of']}, not of the abnormality")
     for part in (_splits, _attributes, _shortcut, _targets, _overlaps, _covariates, _provenance):
         if rendered := list(part(overview)):
             lines += ["", *rendered]

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.datasets.manifest import find_manifest
+from cluster.datasets.manifest import Manifest, find_manifest
 from cluster.errors import Denied
 from cluster.stores.base import Store
 from spurious.config.datasets import GaussianSquares
@@ -85,6 +85,7 @@ def _put_files(store: Store, sweep: str, paths: Sequence[Path]) -> None:
 
 def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
     """Read everything that a report is computed from."""
+    from sweeps.report.exemplars import needs_ids
     from sweeps.report.tables import PlannedTrial, Provenance, ReportInput
     from sweeps.staging.bad_images import describe_staging
 
@@ -131,7 +132,17 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
         readings=readings,
         margin=spec.select.margin,
         notes=[*describe_staging(manifest.provenance), *plan_notes(plan)],
+        mask_of=facts.mask_of,
+        sample_ids=_read_sample_ids(store, manifest) if needs_ids(tables["epochs"]) else None,
     )
+
+
+def _read_sample_ids(store: Store, manifest: Manifest) -> list[str] | None:
+    """Read the ids of all images, ascending; None where they are not kept apart."""
+    from cluster.datasets.image_table import read_image_table
+
+    table = read_image_table(store, manifest)
+    return None if table is None else table.column("sample_id").to_pylist()
 
 
 def _versions() -> dict[str, str]:

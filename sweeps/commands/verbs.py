@@ -104,6 +104,7 @@ VERBS: Sequence[Verb] = (
             "synthetic": "what drew the images, or null",
             "image_shape": "height, width, channels",
             "dtype": "type of a pixel",
+            "mask_of": "what the masks are of: abnormality, lungs, heart, region or circle",
             "size_bytes": "of all shards",
             "provenance": "where the images came from",
             "splits": "by split: n, positives, patients, abnormalities, masks_y1, masks_y0, "

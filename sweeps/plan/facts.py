@@ -18,6 +18,11 @@ from spurious.generators import open_generator
 from spurious.scoring.annotations import COUNTED, ImageFacts
 from spurious.scoring.groups import count_groups
 from sweeps.errors import PlanError
+from sweeps.plan.exemplars import (
+    list_generated_ids,
+    read_staged_ids,
+    refuse_unknown_exemplars,
+)
 from sweeps.plan.identity import generator_digest
 from sweeps.plan.plan import DatasetFacts, Plan, make_plan
 from sweeps.results.checking import check_results
@@ -52,6 +57,7 @@ def facts_of(manifest: Manifest, images: Mapping[str, ImageCounts] | None = None
         synthetic=manifest.synthetic,
         groups={split: c.cells for split, c in manifest.splits.items()},
         directions={attribute.name: attribute.direction for attribute in manifest.attributes},
+        mask_of=manifest.mask_of,
     )
 
 
@@ -64,6 +70,7 @@ def _image_facts(manifest: Manifest, images: Mapping[str, ImageCounts]) -> Image
         drawn={split: np.array(images[split].drawn, np.uint8) for split in COUNTED}
         if manifest.is_partial
         else None,
+        mask_of=manifest.mask_of,
     )
 
 
@@ -119,15 +126,19 @@ def plan_on(spec: Spec, store: Store) -> Plan:
     if isinstance(dataset, GeneratorDataset):
         digest = generator_digest(dataset.name, dataset.options)
         try:
-            facts = _staged_facts(store, dataset.name, digest)
+            manifest = find_manifest(store, dataset.name, digest)
         except (NotFound, Corrupt) as error:
             state = "not staged yet" if isinstance(error, NotFound) else "damaged in the store"
             unknown = f"'{dataset.name}' is {state}; `sweeps run` stages it"
             plan = make_plan(spec, generator_facts(dataset), committed_ids(store), unknown)
+            refuse_unknown_exemplars(plan, lambda: list_generated_ids(dataset))
             return _check(plan, store)
     else:
-        facts = _staged_facts(store, dataset.name, dataset.digest_prefix)
-    return _check(make_plan(spec, facts, committed_ids(store)), store)
+        manifest = find_manifest(store, dataset.name, dataset.digest_prefix)
+    facts = facts_of(manifest, read_image_counts(store, manifest))
+    plan = make_plan(spec, facts, committed_ids(store))
+    refuse_unknown_exemplars(plan, lambda: read_staged_ids(store, manifest))
+    return _check(plan, store)
 
 
 def _check(plan: Plan, store: Store) -> Plan:
@@ -183,8 +194,3 @@ def _check_done(plan: Plan, store: Store) -> Plan:
     return replace(
         plan.refreshed(checked.done), damaged=checked.damaged, unverified=checked.unverified
     )
-
-
-def _staged_facts(store: Store, name: str, digest_prefix: str | None) -> DatasetFacts:
-    manifest = find_manifest(store, name, digest_prefix)
-    return facts_of(manifest, read_image_counts(store, manifest))

@@ -8,6 +8,7 @@ import numpy as np
 
 from spurious.config.fields import SupervisionKind
 from spurious.config.options import Specificity
+from spurious.data.mask_of import OUTLINES, is_region
 from sweeps.plan.plan import DatasetFacts, Plan
 
 _ALIKE = 0.01
@@ -17,7 +18,7 @@ _SPLITS = {"train": "training", "val": "validation"}
 
 def plan_notes(plan: Plan) -> list[str]:
     """Return sentences on axes that change two things at once, and images that cost nothing."""
-    return [*_prevalence(plan), *_drawn_in_part(plan), *_without_region(plan)]
+    return [*_prevalence(plan), *_drawn_in_part(plan), *_without_region(plan), *_of_region(plan)]
 
 
 def _prevalence(plan: Plan) -> Iterator[str]:
@@ -128,6 +129,8 @@ def _without_region(plan: Plan) -> Iterator[str]:
     facts = plan.facts
     if facts is None or not any(_prices_regions(cell.specificity) for cell in plan.cells):
         return
+    if is_region(facts.mask_of):
+        return
     for split, name in _SPLITS.items():
         bare, positives, at_least = _count_bare(facts, split)
         if bare:
@@ -157,3 +160,21 @@ def _count_bare(facts: DatasetFacts, split: str) -> tuple[int, int, str]:
     drawn = counts["abnormalities"] - counts.get("negative_abnormalities", 0)
     looked_at, positives = counts.get("boxes_y1", counts["positives"]), counts["positives"]
     return max(0, looked_at - drawn), positives, "at least "
+
+
+def _of_region(plan: Plan) -> Iterator[str]:
+    """Yield what masks are of where that is not the abnormality, and how they are priced."""
+    facts = plan.facts
+    drawn = any(cell.specificity.kind != "label" for cell in plan.cells)
+    if facts is None or not is_region(facts.mask_of) or not drawn:
+        return
+    outlines = OUTLINES[facts.mask_of]
+    price = (
+        f"priced by outline (cost.clicks.region), {outlines} an image beside its label"
+        if outlines
+        else "which nobody draws, so that an image costs its label alone"
+    )
+    yield (
+        f"masks: of the {facts.mask_of}, not of the abnormality, on images of either label, "
+        f"{price}; methods that steer use them on both"
+    )

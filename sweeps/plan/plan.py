@@ -15,10 +15,12 @@ from spurious.config.models import SHOWING, shown_by, sides_of
 from spurious.config.options import Budget, FitConfig, Specificity
 from spurious.data.attributes import GroupCounts
 from spurious.data.budget import find_excess
+from spurious.data.mask_of import MaskOf
 from spurious.scoring.annotations import ImageFacts
 from sweeps.errors import PlanError
 from sweeps.plan.cell import Cell
 from sweeps.plan.identity import EarlierId, earlier_ids, trial_id
+from sweeps.plan.steering import exemplar_reason, implies_lesion, region_reason, unpicked_reason
 from sweeps.spec.model import MethodChoice, Spec
 
 
@@ -41,6 +43,7 @@ class DatasetFacts:
         groups: Per split and attribute, images per label and attribute; empty before staging.
         directions: Per attribute +1 where it goes with the label in training, else -1.
         n_train: Training images where `counts` are None: a generator's options say how many.
+        mask_of: What the masks are of.
     """
 
     name: str
@@ -55,6 +58,7 @@ class DatasetFacts:
     n_train: int | None = None
     groups: Mapping[str, Mapping[str, GroupCounts]] = field(default_factory=dict)
     directions: Mapping[str, int] = field(default_factory=dict)
+    mask_of: MaskOf = "abnormality"
 
     @property
     def training_images(self) -> int | None:
@@ -155,7 +159,7 @@ def skip_reason(
         return f"{method.name} needs images without annotation; a budget of all leaves none"
     if negatives == "lesion" and not method.options.takes_lesions:
         return f"{method.name} knows two classes of pixels, and negatives: lesion has three"
-    return None
+    return exemplar_reason(specificity, method)
 
 
 def hidden_reason(spec: Spec, cell: Cell) -> str | None:
@@ -187,7 +191,7 @@ def unfit_reason(cell: Cell, facts: DatasetFacts) -> str | None:
             f"{name} with views: paper changes gamma and brightness, which needs integer images, "
             f"and these are {facts.dtype}; use views: flip"
         )
-    return None
+    return unpicked_reason(cell, facts) or region_reason(cell, facts)
 
 
 def _is_float(facts: DatasetFacts) -> bool:
@@ -212,7 +216,9 @@ def fit_config(spec: Spec, cell: Cell, seed: int, facts: DatasetFacts | None = N
         ),
         seed=seed,
         rest=spec.rest_for(cell.specificity, cell.budget, cell.method),
-        negatives=spec.negatives_for(cell.specificity),
+        negatives="lesion"
+        if implies_lesion(cell.specificity, facts)
+        else spec.negatives_for(cell.specificity),
     )
 
 

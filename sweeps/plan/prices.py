@@ -49,7 +49,7 @@ def cell_price(spec: Spec, cell: Cell, facts: DatasetFacts | None) -> CellPrice 
     train, val, attributes = facts.counts["train"], facts.counts["val"], len(facts.attributes)
 
     def price(drawn: Totals, of_val: Totals) -> Cost:
-        counts = counts_of(drawn, of_val, train["n"], attributes, configs[0])
+        counts = counts_of(drawn, of_val, train["n"], attributes, configs[0], facts.mask_of)
         return _cost(spec, configs[0], counts)
 
     possible = [

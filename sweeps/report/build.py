@@ -177,7 +177,8 @@ def _price(source: ReportInput) -> pd.DataFrame:
     from sweeps.report.trials import price_trials, select_trials
 
     chosen = select_trials(source.trials, source.epochs, source.rule)
-    return price_trials(chosen, source.prices, source.rule, source.include_validation)
+    validation = source.include_validation
+    return price_trials(chosen, source.prices, source.rule, validation, source.mask_of)
 
 
 def _files(out: Path, figures: Figures, published: bool, explained: bool) -> ReportFiles:

@@ -23,6 +23,7 @@ from sweeps.report.cautions import cautions, integrity_notes
 from sweeps.report.caveats import caveats
 from sweeps.report.cells import find_unfinished
 from sweeps.report.evidence import Evidence
+from sweeps.report.exemplars import exemplar_rows
 from sweeps.report.explained import explained_context
 from sweeps.report.figure import CAPTION
 from sweeps.report.gate import ABOVE_CHANCE, CHANCE
@@ -54,6 +55,8 @@ PRICE_MEANINGS = {
     "mask": "clicks per abnormality for a mask, the label included",
     "r": "clicks per abnormality for a coarse mask of r >= 2 (r = 1 costs a label)",
     "spurious_label": "clicks per image and spurious attribute",
+    "region": "clicks per outline of a region that is not the abnormality, beside the label",
+    "ranked_pair": "clicks for naming a good and a bad explanation; each that is shown is a label",
 }
 
 
@@ -112,6 +115,7 @@ def page_context(
         "cells": [_cell_row(cell) for cell in cells.to_dict("records")],
         "published": published_sections(source.published, published, evidence),
         **measure_context(source.squares, cells, measured),
+        "exemplars": exemplar_rows(priced, source.epochs, source.sample_ids),
         "metrics": metric_context(cells, priced, source.epochs, metrics, source.point),
         "explained": explained_context(source, cells, priced, explained, figures.of_explanations),
         "projection": projection_context(source.embeddings, figures.projection),

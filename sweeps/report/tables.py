@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from spurious.config.datasets import GaussianSquares
 from spurious.config.options import Budget, Prices, Specificity
+from spurious.data.mask_of import MaskOf
 from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.selection import SelectionRule
 from sweeps.plan.cell import Cell
@@ -101,6 +102,8 @@ class ReportInput:
         readings: AUROCs of stored predictions with their structural components.
         margin: How far below the best cell a cheaper one may be that is called not inferior.
         notes: What the plan says of its axes and prices (`sweeps.plan.notes`).
+        mask_of: What the dataset's masks are of.
+        sample_ids: Ids of all images, ascending; None where no trial names one or none are known.
     """
 
     trials: pd.DataFrame
@@ -124,6 +127,8 @@ class ReportInput:
     readings: Readings = field(default_factory=dict)
     margin: float = 0.02
     notes: Sequence[str] = ()
+    mask_of: MaskOf = "abnormality"
+    sample_ids: Sequence[str] | None = None
 
 
 def _columns(text: str) -> tuple[Column, ...]:
@@ -147,7 +152,7 @@ REPORT_TRIALS = _columns(f"""
     epoch | int64 | | chosen epoch, from 1; null where the rule is undefined
     undefined | string | | why the epoch or the robust AUROC is undefined; null where it is defined
     {metric_columns("the chosen epoch")}
-    training_dollars | float64 | USD | annotation of all images that the method trains on
+    training_dollars | float64 | USD | annotation of images trained on, and ranked explanations
     spurious_label_dollars | float64 | USD | spurious labels that method, rule or search read
     validation_dollars | float64 | USD | annotation of validation images; 0 if trained on
     dollars | float64 | USD | the frontier's axis: the first two, and the third where asked for

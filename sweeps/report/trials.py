@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from spurious.config.options import Prices
+from spurious.data.mask_of import MaskOf
 from spurious.data.splits import EVALUATION_SPLITS
 from spurious.errors import ConfigError
 from spurious.scoring.cost import Cost, trial_cost
@@ -73,6 +74,7 @@ def price_trials(
     prices: Prices,
     rule: SelectionRule | None,
     include_validation: bool,
+    mask_of: MaskOf = "abnormality",
 ) -> pd.DataFrame:
     """Add dollars to selected trials: three items and `dollars`, the frontier's axis.
 
@@ -83,8 +85,9 @@ def price_trials(
         prices: Price table in force.
         rule: The rule that was given there; None charges each trial's own rule.
         include_validation: Whether `dollars` includes validation annotation.
+        mask_of: What the dataset's masks are of.
     """
-    costs = [_cost(trial, prices, rule) for trial in selected.to_dict("records")]
+    costs = [_cost(trial, prices, rule, mask_of) for trial in selected.to_dict("records")]
     return selected.assign(
         training_dollars=[item.training for item in costs],
         spurious_label_dollars=[item.spurious_labels for item in costs],
@@ -190,9 +193,11 @@ def _rule_of(trial: Mapping[Any, Any]) -> SelectionRule:
         raise ResultError(f"trial {trial['trial_id']}: keep_rule {error}") from error
 
 
-def _cost(trial: Mapping[Any, Any], prices: Prices, rule: SelectionRule | None) -> Cost:
+def _cost(
+    trial: Mapping[Any, Any], prices: Prices, rule: SelectionRule | None, mask_of: MaskOf
+) -> Cost:
     cell = cell_of(str(trial["config"]))
     options = cell.method.options
-    counts = read_counts(trial, trains_on_validation=options.trains_on_validation)
+    counts = read_counts(trial, trains_on_validation=options.trains_on_validation, mask_of=mask_of)
     keep = _rule_of(trial)
     return trial_cost(cell.specificity, options, keep, counts, prices, rule)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from spurious.data.mask_of import MaskOf
 from spurious.scoring.cost import AnnotationCounts
 
 
@@ -21,15 +22,20 @@ def count_columns(counts: AnnotationCounts) -> dict[str, int]:
         "val_positives": counts.val_images - counts.val_negatives,
         "val_abnormalities": counts.val_abnormalities,
         "attributes": counts.attributes,
+        "train_ranked_pairs": counts.ranked_pairs,
+        "train_explanations": counts.explanations,
     }
 
 
-def read_counts(row: Mapping[Any, Any], *, trains_on_validation: bool) -> AnnotationCounts:
+def read_counts(
+    row: Mapping[Any, Any], *, trains_on_validation: bool, mask_of: MaskOf
+) -> AnnotationCounts:
     """Read counts back from a row.
 
     Args:
         row: A row of `trials`.
         trains_on_validation: Of the row's method, which no column holds.
+        mask_of: Of the row's dataset, likewise.
     """
     return AnnotationCounts(
         train_images=int(row["train_images"]),
@@ -43,4 +49,7 @@ def read_counts(row: Mapping[Any, Any], *, trains_on_validation: bool) -> Annota
         val_spurious_labels=int(row["val_spurious_labels"]),
         attributes=int(row["attributes"]),
         trains_on_validation=trains_on_validation,
+        ranked_pairs=int(row["train_ranked_pairs"]),
+        explanations=int(row["train_explanations"]),
+        mask_of=mask_of,
     )

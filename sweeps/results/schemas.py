@@ -13,7 +13,7 @@ from spurious.scoring.registry import METRICS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 ColumnType = Literal[
     "string", "int64", "float64", "bool", "timestamp", "list<float32>", "list<uint8>"
@@ -73,6 +73,8 @@ TRIALS = _columns(f"""
     val_positives | int64 | images | those with the abnormality (or a lesion, see negatives)
     val_abnormalities | int64 | abnormalities | abnormalities on the validation images
     attributes | int64 | | number of spurious attributes of the dataset
+    train_ranked_pairs | int64 | pairs | a good and a bad explanation that somebody named
+    train_explanations | int64 | explanations | explanations that were shown for that
     {metric_columns("the kept epoch")}
     seconds_total | float64 | s | wall time of the attempt, resumed parts included
     seconds_training | float64 | s | wall time in training steps
@@ -219,7 +221,8 @@ def migrate(table: pa.Table) -> pa.Table:
 
     Version 2 added two counts to `trials`, both 0 for every trial from before. Version 3 added the
     hashes of the other tables' objects, null for every trial from before. Version 4 added tables of
-    explanations and examples, with hashes that are null for every trial from before.
+    explanations and examples, with hashes that are null for every trial from before. Version 5 added
+    two counts of ranked explanations, 0 for every trial from before.
     """
     import pyarrow as pa
 
@@ -228,6 +231,10 @@ def migrate(table: pa.Table) -> pa.Table:
         zeros = pa.array([0] * len(table), pa.int64())
         if "val_spurious_labels" not in table.column_names:
             for name in ("val_spurious_labels", "train_rest_labels"):
+                table = table.add_column(place, pa.field(name, pa.int64()), zeros)
+        if "train_ranked_pairs" not in table.column_names:
+            place = table.column_names.index("attributes") + 1
+            for name in ("train_explanations", "train_ranked_pairs"):
                 table = table.add_column(place, pa.field(name, pa.int64()), zeros)
         for column in (f"{name}_sha256" for name in SISTERS):
             if column not in table.column_names:

@@ -44,10 +44,12 @@ class MethodValues:
     Attributes:
         options: Its options: few epochs of a first model, reductions that take milliseconds.
         learns_from: The split that its last step learns from, and whose loss must fall.
+        further_clicks: By kind of supervision, clicks beside those of the images' annotation.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
     learns_from: str = "train"
+    further_clicks: Mapping[str, int] = field(default_factory=dict)
 
 
 METHOD_VALUES: Mapping[str, MethodValues] = {
@@ -75,6 +77,10 @@ METHOD_VALUES: Mapping[str, MethodValues] = {
     "rbr": MethodValues({"weight": 0.1}),
     "xbl": MethodValues({"weight": 0.1}),
     "care": MethodValues({"share": 0.1}),
+    "exbl": MethodValues(
+        {"weight": 0.01, "average": "mean", "first_epochs": 2, "candidates": 5},
+        further_clicks={"label": 5 + 2},
+    ),
 }
 
 

@@ -224,4 +224,5 @@ class TestMethod:
         if options.trains_on_validation:
             clicks += VAL // 2 * (per_abnormality + 1)
         clicks += {None: 0, "train": BUDGET, "val": VAL}[options.spurious_labels]
+        clicks += METHOD_VALUES[name].further_clicks.get(kind, 0)
         assert row["dollars_mean"] == pytest.approx(clicks * 100 / 3600)

@@ -186,6 +186,36 @@ def care(state: State, x: Any, labels: Any, outside: Any, masked: Any, of: Any) 
     return total / len(x)
 
 
+def _product(result: Pass, x: torch.Tensor, grid: str) -> torch.Tensor:
+    """Image times map; a cell of the map is 2 x 2 pixels here."""
+    cam = _cam(result, result.logits.argmax(dim=1), rectify=True)
+    b, h, w = cam.shape
+    if grid == "map":
+        return x.reshape(b, -1, h, 2, w, 2).mean(dim=(3, 5)) * cam[:, None]
+    return x * functional.interpolate(cam[:, None], x.shape[2:], mode="bilinear")
+
+
+def exbl(first: State, examples: torch.Tensor, state: State, x: Any, labels: Any, of: Any) -> Any:
+    """Hagos et al. 2023, equations 4 to 8; the first model has its running statistics."""
+    grid = of["grid"]
+    good, bad = _product(network(first, examples, running=True), examples, grid).detach()
+    result = network(state, x)
+    products = _product(result, x, grid)
+    total, active = torch.zeros((), dtype=torch.float64), 0
+    for product in products:
+        squares = [((product - example) ** 2).flatten() for example in (good, bad)]
+        to_good, to_bad = (
+            part.mean() if of["distance"] == "mse" else part.sum().sqrt() for part in squares
+        )
+        signed = of["margin"] if of["hinge"] == "formula" else -of["margin"]
+        hinge = to_good - to_bad + signed
+        if hinge > 0:
+            total, active = total + hinge, active + 1
+    shares = {"sum": 1, "mean": len(x), "active": max(active, 1)}
+    loss = cross_entropies(result.logits, labels).mean()
+    return loss + of["weight"] * total / shares[of["average"]]
+
+
 def adversarial(state: State, x: Any, labels: Any, outside: Any, masked: Any, of: Any) -> Any:
     """Viviano et al. 2021: the discriminator, as it is after its step, has both labels flipped."""
     shuffled, whole = network(state, masked), network(state, x)

@@ -246,6 +246,7 @@ def _describe_origin(
         ),
         "mask": f"max-pooled to {options.image_size}, normal images {options.normal_images}",
         "choices": "; ".join(notes),
+        **({} if options.mask_of == "abnormality" else {"mask_of": options.mask_of}),
         **{
             "table" if len(tables) == 1 else f"table_{number}": name_and_hash(table.path)
             for number, table in enumerate(tables, start=1)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from spurious.config.options import Prices, Specificity
+from spurious.data.mask_of import MaskOf
 from spurious.scoring.cost import AnnotationCounts, clicks, cost
 
 LABEL, BOX, MASK = Specificity("label"), Specificity("box"), Specificity("mask")
@@ -61,6 +62,48 @@ def test_every_price_is_its_own() -> None:
             units = {"spurious_label": 20, "label": 10 if bought is LABEL else 5}.get(name, 6)
             applies = name in (other, "label", "spurious_label")
             assert after - before == pytest.approx(units if applies else 0), (name, other)
+
+
+@pytest.mark.parametrize(
+    ("mask_of", "expected"),
+    [
+        ("lungs", {"mask": 100 + 100 * 90, "box": 100 + 100 * 4, "r=4": 100 + 100 * 4}),
+        ("heart", {"mask": 100 + 100 * 45, "box": 100 + 100 * 2, "box=image": 100 + 100 * 2}),
+        ("region", {"mask": 100 + 100 * 45, "r=4": 100 + 100 * 2}),
+        ("circle", {"mask": 100, "box": 100, "box=image": 100, "r=4": 100}),
+        ("lungs", {"label": 100, "r=1": 100, "box=image": 100 + 100 * 2}),
+    ],
+)
+def test_regions_have_prices_of_their_own(mask_of: MaskOf, expected: dict[str, int]) -> None:
+    """Of 100 images each costs its label and its outlines, whatever is abnormal on it."""
+    counts = AnnotationCounts(100, 70, 60, 0, 20, 0, 20, rest_labels=7, mask_of=mask_of)
+    kinds = {
+        "label": LABEL,
+        "box": BOX,
+        "mask": MASK,
+        "box=image": Specificity("box", box_per="image"),
+        "r=4": Specificity("r", r=4),
+        "r=1": Specificity("r", r=1),
+    }
+    dollar_a_click = replace(PRICES, wage_per_hour=3600.0)
+    for name, amount in expected.items():
+        found = cost(kinds[name], counts, dollar_a_click)
+        assert found.training == pytest.approx(amount + 7), name
+        assert found.validation == pytest.approx(20)
+    dearer = cost(MASK, counts, replace(dollar_a_click, region=46.0)).training
+    outlines = {"lungs": 2, "circle": 0}.get(mask_of, 1)
+    assert dearer == pytest.approx(107 + 100 * 46 * outlines)
+
+
+def test_ranked_explanations() -> None:
+    """A pair costs two clicks, and each explanation that is shown for it a label."""
+    counts = AnnotationCounts(100, 50, 50, 0, 0, 0, 0, ranked_pairs=1, explanations=20)
+    prices = replace(PRICES, wage_per_hour=3600.0)
+    assert cost(LABEL, counts, prices).training == pytest.approx(100 + 20 + 2)
+    dearer = replace(prices, ranked_pair=12.0)
+    assert cost(LABEL, counts, dearer).training == pytest.approx(100 + 20 + 12)
+    named = replace(counts, explanations=0)
+    assert cost(LABEL, named, prices).training == pytest.approx(100 + 2)
 
 
 def test_items() -> None:

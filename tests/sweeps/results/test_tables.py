@@ -94,7 +94,8 @@ def test_tables_without_a_commit_are_not_believed(folder_store: FolderStore) -> 
 def test_a_table_of_the_first_version_is_read(folder_store: FolderStore) -> None:
     """Its trials needed neither labels of the rest nor spurious labels of validation images."""
     now = pq.read_table(pa.BufferReader(results.encode("trials", [row("a")])))
-    old = now.drop_columns(["train_rest_labels", "val_spurious_labels"])
+    added = ["train_rest_labels", "val_spurious_labels", "train_ranked_pairs", "train_explanations"]
+    old = now.drop_columns(added)
     old = old.drop_columns([f"{name}_sha256" for name in SISTERS]).replace_schema_metadata(None)
     old = old.set_column(0, "schema_version", pa.array([1], pa.int64()))
     sink = pa.BufferOutputStream()
@@ -104,8 +105,21 @@ def test_a_table_of_the_first_version_is_read(folder_store: FolderStore) -> None
     assert read.schema == arrow_schema("trials")
     [found] = read.to_pylist()
     hashes = {f"{name}_sha256": None for name in SISTERS}
-    counts = {"train_rest_labels": 0, "val_spurious_labels": 0}
-    assert found == now.to_pylist()[0] | counts | hashes
+    assert found == now.to_pylist()[0] | dict.fromkeys(added, 0) | hashes
+
+
+def test_a_table_of_the_third_version_is_read(folder_store: FolderStore) -> None:
+    """Its trials ranked no explanations; the hashes that it has stay."""
+    now = pq.read_table(pa.BufferReader(results.encode("trials", [row("a")])))
+    added = ["train_ranked_pairs", "train_explanations"]
+    old = now.drop_columns(added).set_column(0, "schema_version", pa.array([3], pa.int64()))
+    old = old.replace_schema_metadata({CONTENT_KEY: content_sha256(old)})
+    sink = pa.BufferOutputStream()
+    pq.write_table(old, sink)
+    folder_store.put(results.trial_key(TRIAL), sink.getvalue().to_pybytes())
+    read = results.read_trials(folder_store, [TRIAL])
+    assert read.schema == arrow_schema("trials")
+    assert read.to_pylist() == [now.to_pylist()[0] | dict.fromkeys(added, 0)]
 
 
 def test_a_table_of_the_third_version_is_read(folder_store: FolderStore) -> None:
