@@ -30,7 +30,8 @@ class Exbl(FirstModelOptions):
         good: Id of the training image whose explanation is the good one.
         bad: Id of that whose explanation is the bad one.
         rule: `activation_precision` takes the explanations with the highest and the lowest share of
-            their strongest 5 % inside the region.
+            their strongest 5 % inside the region; of equal ones the share of all of it decides,
+            then the smaller id.
         candidates: Explanations that the annotator is shown, on labels.
         hinge: `formula` is max(d_good - d_bad + margin, 0) (equation 8); `text` has minus margin,
             which is 0 unless an explanation is nearer to the bad one by more than the margin.

@@ -17,7 +17,7 @@ from spurious.data.batches import Batch
 from spurious.errors import ConfigError
 from spurious.methods.base import TrainingProblem
 from spurious.methods.steered import require_maps
-from spurious.scoring.explanations import activation_precision
+from spurious.scoring.explanations import activation_precision, share_inside
 from spurious.training.attribution import grad_cam, scale_to_unit
 from spurious.training.evaluate import layout
 from spurious.training.model import Embedded, Model
@@ -90,11 +90,11 @@ def find_exemplars(
     precisions = np.full(len(images), np.nan)
     chosen = np.array([0, 1])
     if options.named is None:
-        precisions = judge(problem, model)
-        chosen = pick_extremes(precisions)
-    sets = images.under("none").batches([chosen], 0)
-    placed = next(iter(sets)).to(problem.device, layout(problem.train))
-    cam, batch = _explain_batch(problem, model, placed)
+        judged = judge(problem, model)
+        precisions, chosen = judged[:, 0], pick_extremes(judged)
+    stored = next(iter(images.under("none").batches([chosen], 0)))
+    batch = stored.to(problem.device, layout(problem.train))
+    cam = _explain_batch(problem, model, batch)
     empty = ~(cam > 0).flatten(1).any(dim=1)
     for at, name in enumerate(options.named or ()):
         if empty[at]:
@@ -111,50 +111,52 @@ def find_exemplars(
 
 
 def judge(problem: TrainingProblem, model: Model) -> NDArray[np.float64]:
-    """Return the activation precision of the explanation of each examined image, (N,).
+    """Judge the explanation of each examined image, (N, 2).
 
-    NaN where an image has no region, or its explanation is 0 everywhere. Maps are enlarged to the
-    image's size before.
+    The activation precision, and the share of the whole explanation inside the region. NaN where an
+    image has no region, or its explanation is 0 everywhere. Maps are enlarged to the image's size
+    before.
     """
     images = problem.examined
     assert images is not None
-    found = []
+    judged = [np.empty((0, 2))]
     for stored in images.clean(_BATCH):
-        placed = stored.to(problem.device, layout(problem.train))
-        cam, batch = _explain_batch(problem, model, placed)
+        batch = stored.to(problem.device, layout(problem.train))
         assert batch.regions is not None
         inside = batch.regions.cpu().numpy()
+        cam = _explain_batch(problem, model, batch)
         maps = enlarge(cam, (inside.shape[1], inside.shape[2]))[:, 0].cpu().numpy()
-        usable = ~inside.reshape(len(inside), -1).all(axis=1) & maps.any(axis=(1, 2))
-        found.append(np.where(usable, activation_precision(maps, inside), np.nan))
-    return np.concatenate(found) if found else np.empty(0)
+        usable = ~inside.all(axis=(1, 2)) & maps.any(axis=(1, 2))
+        both = np.stack([activation_precision(maps, inside), share_inside(maps, inside)], axis=1)
+        judged.append(np.where(np.asarray(usable)[:, None], both, np.nan))
+    return np.concatenate(judged)
 
 
-def pick_extremes(precisions: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return positions of the highest and the lowest value, the first of equal ones, (2,) int64.
+def pick_extremes(judged: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the positions of the highest and the lowest row, the first of equal ones, (2,) int64.
 
     Args:
-        precisions: (N,); NaN is never picked.
+        judged: (N, 2); of equal first values the second decides. Rows of NaN are never picked.
 
     Raises:
-        ConfigError: fewer than two values, or all are equal: nothing tells good from bad.
+        ConfigError: fewer than two rows, or all are equal: nothing tells good from bad.
     """
-    known = precisions[~np.isnan(precisions)]
-    if len(known) < 2 or known.max() == known.min():
-        what = f"{len(known)} images have" if len(known) < 2 else f"all {len(known)} images share"
+    known = np.flatnonzero(~np.isnan(judged).any(axis=1)).tolist()
+    rows = {at: tuple(judged[at]) for at in known}
+    if len(set(rows.values())) < 2:
         raise ConfigError(
-            f"rule: activation_precision needs two images whose explanations lie in their regions "
-            f"to other shares, and {what} one; raise the budget or candidates, or name good and bad"
+            "rule: activation_precision needs two images whose explanations lie in their regions "
+            f"to other shares, and of {len(judged)} images {len(known)} have a region and an "
+            f"explanation, {'all alike' if len(known) > 1 else 'too few'}; raise the budget or "
+            "candidates, or name good and bad"
         )
-    return np.array([np.nanargmax(precisions), np.nanargmin(precisions)])
+    best, worst = (choose(known, key=rows.__getitem__) for choose in (max, min))
+    return np.array([best, worst])
 
 
-def _explain_batch(
-    problem: TrainingProblem, model: Model, batch: Batch
-) -> tuple[torch.Tensor, Batch]:
+def _explain_batch(problem: TrainingProblem, model: Model, batch: Batch) -> torch.Tensor:
     """Return explanations of images by a model in evaluation mode, (B, h, w) without a graph."""
     forward = Forward(model, problem.device, problem.train.precision == "bfloat16")
     with torch.enable_grad():
         # a model whose maps no weight that trains leads to has a gradient by its images alone
-        cam = explain(forward.embedded(batch.x.clone().requires_grad_()))
-    return cam.detach(), batch
+        return explain(forward.embedded(batch.x.clone().requires_grad_())).detach()

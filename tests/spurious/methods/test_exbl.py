@@ -248,7 +248,7 @@ def test_the_rule_picks_the_highest_and_the_lowest() -> None:
             continue
         strongest = attention >= np.percentile(attention, 95)
         expected.append((strongest & mask).sum() / strongest.sum())
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(found[:, 0], expected, atol=1e-6)
     best, worst = pick_extremes(found)
     fit = fitted(data, config_of("mask"))
     facts = {row.metric: row.value for row in fit.rows if row.metric.startswith("exemplar")}
@@ -262,14 +262,18 @@ def test_the_rule_picks_the_highest_and_the_lowest() -> None:
     )
 
 
-def test_equal_values_go_to_the_first() -> None:
+def test_equal_values_go_to_the_second_and_then_to_the_first_image() -> None:
     """And NaN to none; where nothing differs there is neither a good nor a bad one."""
     nan = np.nan
-    assert pick_extremes(np.array([nan, 0.5, 0.1, 0.5, 0.1])).tolist() == [1, 2]
-    with pytest.raises(ConfigError, match="all 2 images share one"):
-        pick_extremes(np.array([0.5, nan, 0.5]))
-    with pytest.raises(ConfigError, match="1 images have one"):
-        pick_extremes(np.array([0.5, nan]))
+    alike = [[nan, nan], [0.5, 0.2], [0.1, 0.3], [0.5, 0.2], [0.1, 0.3]]
+    assert pick_extremes(np.array(alike)).tolist() == [1, 2]
+    finer = [[1.0, 0.2], [1.0, 0.7], [nan, nan], [1.0, 0.1], [0.9, 0.8]]
+    assert pick_extremes(np.array(finer)).tolist() == [1, 4]
+    assert pick_extremes(np.array(finer[:4])).tolist() == [1, 3]
+    with pytest.raises(ConfigError, match=r"of 3 images 2 have .*, all alike"):
+        pick_extremes(np.array([[0.5, 0.5], [nan, nan], [0.5, 0.5]]))
+    with pytest.raises(ConfigError, match=r"of 2 images 1 have .*, too few"):
+        pick_extremes(np.array([[0.5, 0.5], [nan, nan]]))
 
 
 def test_what_an_annotator_is_shown() -> None:
@@ -296,7 +300,7 @@ def test_too_few_to_pick_from() -> None:
     drawn = rows[data.labels[rows] == 1]
     masks[drawn[1:]] = False
     bare = read_only(with_arrays(data, masks=masks))
-    with pytest.raises(ConfigError, match=r"1 images have one; raise .*, or name good and bad"):
+    with pytest.raises(ConfigError, match=r"1 images 1 have .*; raise .*, or name good and bad"):
         fitted(bare, config_of())
     ids = [str(name) for name in data.sample_ids[drawn[:2]]]
     assert fitted(bare, config_of(good=ids[0], bad=ids[1]))
