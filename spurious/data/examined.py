@@ -44,6 +44,9 @@ def draw_shown(
 
     Returns:
         Ascending rows, (m,) int64.
+
+    Raises:
+        ConfigError: fewer than two, of which none would be good and none bad.
     """
     positive = annotated[dataset.labels[annotated] == 1]
     drawn = positive[(dataset.drawn_on(positive) & MASK) != 0]
@@ -51,4 +54,10 @@ def draw_shown(
     for row in map(int, drawn[generator("shown", seed).permutation(len(drawn))]):
         if len(shown) < most and dataset.masks[row].any():
             shown.append(row)
+    if len(shown) < 2:
+        raise ConfigError(
+            f"{len(shown)} of {len(positive)} annotated positive images have a mask that is not "
+            "empty, and a good and a bad explanation are of two; raise the budget, or name good "
+            "and bad"
+        )
     return np.sort(np.array(shown, np.int64))

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cluster.stores.base import Store
+from spurious.data.mask_of import MaskOf
 from sweeps import telemetry as metrics
 from sweeps.plan.cell import Cell
 from sweeps.plan.plan import Plan
@@ -114,6 +115,7 @@ class Purchases:
     def __init__(self, spec: Spec, plan: Plan, store: Store) -> None:
         self._spec, self._store = spec, store
         self._cells = {trial.id: trial.cell for trial in plan.trials}
+        self._mask_of: MaskOf = "abnormality" if plan.facts is None else plan.facts.mask_of
         self._per_cell = max(1, _SAMPLE // max(1, len(plan.cells)))
         self._taken: Counter[Cell] = Counter()
         self._unread: list[str] = []
@@ -179,7 +181,11 @@ class Purchases:
 
         options = self._spec.cost
         priced = price_trials(
-            pd.DataFrame(rows), options.prices, self._spec.select_rule, options.include_validation
+            pd.DataFrame(rows),
+            options.prices,
+            self._spec.select_rule,
+            options.include_validation,
+            self._mask_of,
         )
         for trial_id, dollars in zip(priced["trial_id"], priced["dollars"], strict=True):
             self._dollars.setdefault(self._cells[trial_id], []).append(float(dollars))

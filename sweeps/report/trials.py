@@ -74,7 +74,7 @@ def price_trials(
     prices: Prices,
     rule: SelectionRule | None,
     include_validation: bool,
-    mask_of: MaskOf = "abnormality",
+    mask_of: MaskOf,
 ) -> pd.DataFrame:
     """Add dollars to selected trials: three items and `dollars`, the frontier's axis.
 

@@ -180,6 +180,7 @@ def evidence(made: Made, **changes: Any) -> tuple[pd.DataFrame, pd.DataFrame, Ev
         given_.prices,
         given_.rule,
         given_.include_validation,
+        given_.mask_of,
     )
     rests_on = Evidence(priced, given_.readings)
     return priced, cells(priced, given_.planned, given_.failures, rests_on, given_.margin), rests_on
@@ -226,6 +227,8 @@ def _trial(one: PlannedTrial, attributes: int) -> dict[str, Any]:
         "val_positives": 220,
         "val_abnormalities": 290,
         "attributes": attributes,
+        "train_ranked_pairs": 0,
+        "train_explanations": 0,
         "seconds_total": 1800.0 + images,
         "seconds_training": 1500.0 + images,
         "images_per_second": 120.0,

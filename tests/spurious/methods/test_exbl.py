@@ -295,16 +295,15 @@ def test_what_an_annotator_is_shown() -> None:
 def test_too_few_to_pick_from() -> None:
     """The remedies that the message names are taken."""
     data = squares(n_train=23)
+    few = replace(config_of(), budget=Budget(2))
+    expected = r"1 of 1 annotated positive images have .*; raise the budget, or name good and bad"
+    with pytest.raises(ConfigError, match=expected):
+        fitted(data, few)
+    assert fitted(data, replace(few, budget=Budget(12)))
     rows = data.rows("train")
-    masks = copy_array(data, "masks")
-    drawn = rows[data.labels[rows] == 1]
-    masks[drawn[1:]] = False
-    bare = read_only(with_arrays(data, masks=masks))
-    with pytest.raises(ConfigError, match=r"1 images 1 have .*; raise .*, or name good and bad"):
-        fitted(bare, config_of())
-    ids = [str(name) for name in data.sample_ids[drawn[:2]]]
-    assert fitted(bare, config_of(good=ids[0], bad=ids[1]))
-    assert fitted(data, config_of(candidates=8))
+    ids = [str(name) for name in data.sample_ids[rows[:2]]]
+    named = replace(few.method, good=ids[0], bad=ids[1])
+    assert fitted(data, replace(few, method=named))
 
 
 def test_named_examples_need_no_mask() -> None:

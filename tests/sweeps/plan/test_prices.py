@@ -125,7 +125,7 @@ def reported(spec: Spec, trials: list[Trial], dataset: Dataset) -> pd.DataFrame:
         row = {"trial_id": trial.id, "config": config, "keep_rule": trial.config.train.keep}
         rows.append({**row, "cell": cell_of(config), **count_columns(counts)})
     include = spec.cost.include_validation
-    return price_trials(pd.DataFrame(rows), spec.prices, spec.select_rule, include)
+    return price_trials(pd.DataFrame(rows), spec.prices, spec.select_rule, include, dataset.mask_of)
 
 
 def price_of(spec: Spec, trial: Trial, facts: DatasetFacts) -> CellPrice:
