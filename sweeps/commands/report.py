@@ -106,12 +106,7 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
             dataset=facts.name,
             dataset_digest=facts.digest,
             spec_text=spec.text,
-            plan_counts={
-                "cells": len(plan.cells),
-                "trials": len(plan.trials),
-                "done": len(plan.done),
-                "skipped cells": len(plan.skipped),
-            },
+            plan_counts=_count_plan(plan),
             versions=_versions(),
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             directions=directions,
@@ -135,6 +130,15 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
         mask_of=facts.mask_of,
         sample_ids=_read_sample_ids(store, manifest) if needs_ids(tables["epochs"]) else None,
     )
+
+
+def _count_plan(plan: Plan) -> dict[str, int]:
+    return {
+        "cells": len(plan.cells),
+        "trials": len(plan.trials),
+        "done": len(plan.done),
+        "skipped cells": len(plan.skipped),
+    }
 
 
 def _read_sample_ids(store: Store, manifest: Manifest) -> list[str] | None:
