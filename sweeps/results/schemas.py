@@ -221,8 +221,8 @@ def migrate(table: pa.Table) -> pa.Table:
 
     Version 2 added two counts to `trials`, both 0 for every trial from before. Version 3 added the
     hashes of the other tables' objects, null for every trial from before. Version 4 added tables of
-    explanations and examples, with hashes that are null for every trial from before. Version 5 added
-    two counts of ranked explanations, 0 for every trial from before.
+    explanations and examples, with hashes that are null for every trial from before. Version 5
+    added two counts of ranked explanations, 0 for every trial from before.
     """
     import pyarrow as pa
 

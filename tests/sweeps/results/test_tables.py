@@ -108,11 +108,11 @@ def test_a_table_of_the_first_version_is_read(folder_store: FolderStore) -> None
     assert found == now.to_pylist()[0] | dict.fromkeys(added, 0) | hashes
 
 
-def test_a_table_of_the_third_version_is_read(folder_store: FolderStore) -> None:
+def test_a_table_of_the_fourth_version_is_read(folder_store: FolderStore) -> None:
     """Its trials ranked no explanations; the hashes that it has stay."""
     now = pq.read_table(pa.BufferReader(results.encode("trials", [row("a")])))
     added = ["train_ranked_pairs", "train_explanations"]
-    old = now.drop_columns(added).set_column(0, "schema_version", pa.array([3], pa.int64()))
+    old = now.drop_columns(added).set_column(0, "schema_version", pa.array([4], pa.int64()))
     old = old.replace_schema_metadata({CONTENT_KEY: content_sha256(old)})
     sink = pa.BufferOutputStream()
     pq.write_table(old, sink)
@@ -146,7 +146,7 @@ def test_a_newer_schema_is_refused(folder_store: FolderStore) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(later, sink)
     folder_store.put(results.trial_key(TRIAL), sink.getvalue().to_pybytes())
-    with pytest.raises(ResultError, match=f"{TRIAL}.parquet has schema version .5., .*knows 4"):
+    with pytest.raises(ResultError, match=f"{TRIAL}.parquet has schema version .6., .*knows 5"):
         results.read_trials(folder_store, [TRIAL])
 
 
