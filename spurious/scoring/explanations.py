@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Maps = NDArray[np.floating[Any]]
 PERCENT = 5.0
-"""tau of activation precision, as Hagos et al. 2022 choose it."""
+"""tau of activation precision, as Hagos et al. 2023 choose it."""
 
 
 def chance_level(regions: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -26,7 +26,7 @@ def chance_level(regions: NDArray[np.bool_]) -> NDArray[np.float64]:
 def activation_precision(
     maps: Maps, regions: NDArray[np.bool_], percent: float = PERCENT
 ) -> NDArray[np.float64]:
-    """Return the share of a map's strongest pixels that lie in the region (Hagos et al. 2022).
+    """Return the share of a map's strongest pixels that lie in the region (Barnett et al. 2021).
 
     The strongest are those at or above the percentile 100 - `percent`, linearly interpolated; all
     that are tied with it count, so that a map of zeros has the region's share.

@@ -74,5 +74,7 @@ class MobileNetModel(Model):
     def embedded(self, x: torch.Tensor) -> Embedded:
         """(B, C, H, W) to (B, 2) logits and the 256 hidden units."""
         maps = self.inner.features(three_channels(x))
+        if torch.is_grad_enabled() and not maps.requires_grad:
+            maps.requires_grad_()  # Grad-CAM asks for its slope, also where all below is frozen
         images = self.hidden(maps.mean(dim=(2, 3))).relu()
         return Embedded(self.head(self.dropout(images)), images, None, maps)

@@ -19,6 +19,7 @@ from spurious.config.models import (
     SmallCnn,
     shown_by,
 )
+from spurious.training.attribution import grad_cam
 from spurious.training.block_models import FourBlockModel
 from spurious.training.mobilenet import MobileNetModel, number_layers
 from spurious.training.model import Model
@@ -163,6 +164,22 @@ def test_frozen_layers_do_not_change(torch_settings: None) -> None:
     assert len(frozen) > 60
     for key, value in model.state_dict().items():
         assert torch.equal(trained[key], value) == (key in frozen), key
+
+
+def test_grad_cam_of_a_model_that_is_frozen_below_its_head(torch_settings: None) -> None:
+    """Its maps have no slope of their own to offer, and Grad-CAM asks for one."""
+    from torchvision.models import mobilenet_v2
+
+    options = MobileNetV2(weights="0" * 64, frozen=154)
+    released = mobilenet_v2(weights=None).state_dict()
+    model = build("mobilenet-v2", options, (32, 32, 1), 0, lambda digest: released)
+    output = model.train().embedded(torch.rand(3, 1, 32, 32))
+    assert output.maps is not None
+    cam = grad_cam(output.logits, output.logits.argmax(dim=1), output.maps, rectify=False)
+    cam.square().sum().backward()
+    assert model.head.weight.grad is not None
+    with torch.no_grad():
+        assert not model.embedded(torch.rand(3, 1, 32, 32)).logits.requires_grad
 
 
 def test_small_stem_trains_on_crosses(torch_settings: None) -> None:
