@@ -126,6 +126,7 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
         unverified=len(plan.unverified),
         readings=readings,
         margin=spec.select.margin,
+        tune=spec.select.tune,
         notes=[*describe_staging(manifest.provenance), *plan_notes(plan)],
         mask_of=facts.mask_of,
         sample_ids=_read_sample_ids(store, manifest) if needs_ids(tables["epochs"]) else None,

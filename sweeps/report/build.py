@@ -117,7 +117,7 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
 
     priced = _price(source)
     evidence = Evidence(priced, source.readings)
-    table = cells(priced, source.planned, source.failures, evidence, source.margin)
+    table = cells(priced, source.planned, source.failures, evidence, source.margin, source.tune)
     attained = attainment_frame(table, evidence)
     measured, metrics = measures(priced, source.epochs), metric_frame(priced, source.epochs)
     explained = explained_frame(priced, source.explained)

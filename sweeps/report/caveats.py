@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from sweeps.report.answer import Cell, best_cell, learned_cells
 from sweeps.report.gate import ABOVE_CHANCE, CHANCE
+from sweeps.report.tuned import NOT_CHOSEN, describe_tuning
 from sweeps.report.wording import count, describe_cell, number, without
 
 FEW_SEEDS = 5
 _NAMED = 4
 
 
-def caveats(cells: pd.DataFrame, priced: pd.DataFrame) -> list[str]:
-    """Return what limits the answer, most serious first."""
+def caveats(cells: pd.DataFrame, priced: pd.DataFrame, tune: Sequence[str] = ()) -> list[str]:
+    """Return what limits the answer, most serious first.
+
+    Args:
+        cells: The result of `cells`.
+        priced: The result of `price_trials`.
+        tune: Options of methods whose values are a grid.
+    """
     notes = []
     oracles = sorted(rule for rule in set(priced["rule"]) if rule.startswith("best test."))
     if oracles:
@@ -22,6 +31,7 @@ def caveats(cells: pd.DataFrame, priced: pd.DataFrame) -> list[str]:
             f"test split. No deployed model can be chosen so."
         )
     notes += _about_groups(cells)
+    notes += describe_tuning(cells, tune)
     notes += _about_unlearned(cells)
     planned, done = int(cells["seeds_planned"].sum()), int(cells["seeds_done"].sum())
     if done < planned:
@@ -75,7 +85,8 @@ def _about_groups(cells: pd.DataFrame) -> list[str]:
 
 def _about_unlearned(cells: pd.DataFrame) -> list[str]:
     """Name the cells that the gate keeps from being an answer."""
-    marked = cells[cells["unlearned"].notna()]
+    lost = cells["unlearned"].str.startswith(NOT_CHOSEN).fillna(False).astype(bool)
+    marked = cells[cells["unlearned"].notna() & ~lost]
     if marked.empty:
         return []
     names = [

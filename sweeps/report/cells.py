@@ -25,6 +25,7 @@ from sweeps.report.tables import (
     budget_order,
     specificity_order,
 )
+from sweeps.report.tuned import find_not_chosen
 
 CELL = ["specificity", "budget", "method"]
 SECONDS_PER_HOUR = 3600.0
@@ -40,6 +41,7 @@ def cells(
     failures: pd.DataFrame,
     evidence: Evidence,
     margin: float,
+    tune: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return one row per planned cell with its statistics over seeds and its place on the frontier.
 
@@ -49,6 +51,7 @@ def cells(
         failures: Columns of `sweeps.results.schemas.FAILURES`.
         evidence: The same trials with their readings.
         margin: How far below the best cell one may be that is called not inferior.
+        tune: Options of methods whose values are a grid, see `sweeps.report.tuned`.
 
     Returns:
         Columns of `REPORT_CELLS`, `cell` as a `Cell`, `robust` and `overall` as an `Interval` and
@@ -67,6 +70,7 @@ def cells(
         for cell in _order(planned)
     ]
     table = pd.DataFrame(rows)
+    table["unlearned"] = _mark_not_chosen(table, priced, tune)
     table["complete"] = table["robust_auroc_n"] == table["seeds_planned"]
     learned = table["unlearned"].isna()
     scores = table["robust_auroc_mean"].where(learned)
@@ -79,6 +83,15 @@ def cells(
         **cell_probabilities(table, evidence, margin), schema_version=REPORT_SCHEMA_VERSION
     )
     return table[[*(column.name for column in REPORT_CELLS), *OBJECTS]]
+
+
+def _mark_not_chosen(table: pd.DataFrame, priced: pd.DataFrame, tune: Sequence[str]) -> list[Any]:
+    """Return why each cell is not ranked, those that lost on validation included."""
+    means = priced.groupby(CELL)["val_auroc"].mean().reset_index()
+    on_validation = dict(zip(cell_keys(means), means["val_auroc"], strict=True))
+    reasons = find_not_chosen(list(table["cell"]), on_validation, tune)
+    pairs = zip(table["cell"], table["unlearned"], strict=True)
+    return [reasons.get(cell.key, reason) for cell, reason in pairs]
 
 
 def _seeds(

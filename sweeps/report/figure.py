@@ -63,10 +63,10 @@ CAPTION = (
     "95 % interval for new seeds and new patients, where there is one. A number tells how many "
     "training images were annotated, where there is room for it. Ringed markers on the line are "
     "the frontier: no other ranked purchase costs no more and scores no less. Pale ones are not "
-    "ranked: they are not shown to be better than chance. Hollow markers lack a planned seed. The "
-    "grey line at 0.5 is chance. Purchases at one price "
-    "are drawn side by side; the table has the exact dollars. The shaded band holds the highest "
-    "robust AUROC for the money in 95 % of the draws of new seeds and new patients."
+    "ranked: they are not shown to be better than chance, or lost on validation. Hollow markers "
+    "lack a planned seed. The grey line at 0.5 is chance. Purchases at one price are drawn "
+    "side by side; the table has the exact dollars. The shaded band holds the highest robust AUROC "
+    "for the money in 95 % of the draws of new seeds and new patients."
 )
 
 

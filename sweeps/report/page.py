@@ -147,7 +147,7 @@ def _caveats(source: ReportInput, cells: pd.DataFrame, priced: pd.DataFrame) -> 
     """Return what limits the answer: of cells, of trials, and of the plan."""
     notes = [f"{note[:1].upper()}{note[1:]}." for note in source.notes]
     notes += integrity_notes(source)
-    return caveats(cells, priced) + cautions(cells, priced, source.epochs) + notes
+    return caveats(cells, priced, source.tune) + cautions(cells, priced, source.epochs) + notes
 
 
 def render_page(context: Mapping[str, Any]) -> str:

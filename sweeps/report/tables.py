@@ -101,6 +101,7 @@ class ReportInput:
         unverified: How many of `trials` are from before results had checksums.
         readings: AUROCs of stored predictions with their structural components.
         margin: How far below the best cell a cheaper one may be that is called not inferior.
+        tune: Options of methods whose values are a grid, of which one is ranked.
         notes: What the plan says of its axes and prices (`sweeps.plan.notes`).
         mask_of: What the dataset's masks are of.
         sample_ids: Ids of all images, ascending; None where no trial names one or none are known.
@@ -126,6 +127,7 @@ class ReportInput:
     unverified: int = 0
     readings: Readings = field(default_factory=dict)
     margin: float = 0.02
+    tune: Sequence[str] = ()
     notes: Sequence[str] = ()
     mask_of: MaskOf = "abnormality"
     sample_ids: Sequence[str] | None = None

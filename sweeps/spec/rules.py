@@ -69,11 +69,26 @@ def check_together(root: Field, values: Mapping[str, Any]) -> None:
         _check_lesions(root, values, axes)
     _check_published(root, values.get("published", ()), chosen)
     _check_methods(root, values, axes)
+    _check_tuned(root, values.get("select", Select()).tune, axes)
     select = values.get("select", Select()).epoch
     if select is not None:
         _check_select(root, select, axes)
     if "train" in values:
         _check_keep(root, values["train"], axes)
+
+
+def _check_tuned(root: Field, names: tuple[str, ...], axes: FoundAxes) -> None:
+    """Note options to tune that none of the sweep's methods has."""
+    options = {
+        option.name
+        for _, method in axes.get("method", [])
+        for option in dataclasses.fields(method.options)
+    }
+    for name in names:
+        if "method" in axes and name not in options:
+            place = root.at("select", "tune") or root
+            known = ", ".join(sorted(options)) or "there are none"
+            place.refuse(f"options of the sweep's methods ({known}), not '{name}'")
 
 
 def _check_lesions(root: Field, values: Mapping[str, Any], axes: FoundAxes) -> None:

@@ -262,7 +262,13 @@ def _select() -> Schema:
         **schema_of_hint(Margin),
         "default": Select.margin,
     }
-    return _mapping({"epoch": epoch, "operating_point": point, "margin": margin})
+    name = {"type": "string"}
+    tune = {
+        "description": docs["tune"],
+        "anyOf": [name, {"type": "array", "items": name}],
+        "default": [],
+    }
+    return _mapping({"epoch": epoch, "operating_point": point, "margin": margin, "tune": tune})
 
 
 def _cost() -> Schema:

@@ -202,6 +202,7 @@ def select(field: Field) -> Select:
         "epoch": _select_epoch,
         "operating_point": _operating_point,
         "margin": lambda child: child.value(Margin, Select.margin),
+        "tune": _tune,
     }
     chosen: dict[str, Any] = {}
     with field.complete():
@@ -209,6 +210,12 @@ def select(field: Field) -> Select:
             with suppress(Refused):
                 chosen[key] = readers[key](child)
     return Select(**chosen)
+
+
+def _tune(field: Field) -> tuple[str, ...]:
+    if isinstance(field.node, ScalarNode):
+        return (field.value(str),)
+    return tuple(name for _, name in field.each("option", lambda child: child.value(str)))
 
 
 def _select_epoch(field: Field) -> SelectionRule | None:

@@ -54,11 +54,14 @@ class Select:
         operating_point: How the threshold of sensitivity and specificity is fixed.
         margin: How far below the best cell's robust AUROC a cheaper one may be that the report
             calls not inferior: the lower 95 % limit of their paired difference decides.
+        tune: Options of methods whose values are a grid: of purchases that differ in these alone
+            the report ranks one, that with the highest mean AUROC on validation.
     """
 
     epoch: SelectionRule | None = None
     operating_point: OperatingPoint = field(default_factory=OperatingPoint)
     margin: Margin = 0.02
+    tune: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
