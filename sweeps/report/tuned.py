@@ -18,7 +18,7 @@ NOT_CHOSEN = "not chosen on validation"
 
 
 def grids(cells: Sequence[Cell], tune: Sequence[str]) -> list[list[Cell]]:
-    """Group cells that differ in tuned options alone; groups of one are no grid.
+    """Group cells that differ in tuned options alone; groups of one are left out.
 
     Args:
         cells: Of a sweep.
