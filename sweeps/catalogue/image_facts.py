@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.datasets.image_table import COVARIATE_PREFIX, read_image_table
+from cluster.datasets.image_table import COVARIATE_PREFIX, FEATURE_PREFIX, read_image_table
 from cluster.datasets.manifest import Manifest
 from cluster.datasets.shards import ATTRIBUTE_PREFIX
 from cluster.errors import NotFound
@@ -52,6 +52,7 @@ class ImageColumns:
 
 _TEXT = ("sample_id", "patient_id", "split")
 _COUNTS = ("label", "abnormalities")
+_NOT_NUMBERS = (COVARIATE_PREFIX, ATTRIBUTE_PREFIX, FEATURE_PREFIX)
 _FLAGS = ("mask_drawn", "boxes_drawn")
 
 
@@ -83,7 +84,7 @@ def load_image_columns(store: Store, manifest: Manifest) -> ImageColumns:
     numbers = {
         name: table.column(name).to_numpy().astype(np.float64)
         for name in table.column_names
-        if name not in known and not name.startswith((COVARIATE_PREFIX, ATTRIBUTE_PREFIX))
+        if name not in known and not name.startswith(_NOT_NUMBERS)
     }
     return ImageColumns(
         text["sample_id"],

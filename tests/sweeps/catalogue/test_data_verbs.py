@@ -61,6 +61,7 @@ def records() -> list[Record]:
             attributes={"mark": marked, "ink": None if i % 10 == 0 else bool(rng.random() < 0.5)},
             covariates={"sex": "FM"[i % 2], "age": 30.0 + i},
             overlaps={} if overlap is None else {"mark": overlap},
+            features={"mark": mark} if marked else {},
             **drawn,
         )
         made.append(record)
