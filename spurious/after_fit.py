@@ -73,7 +73,7 @@ def iterate_annotated(
 
     The target of a label is the whole image.
     """
-    annotated = training.labels == 1
+    annotated = training.positive.copy()
     if training.steered and training.targets is not None:
         annotated &= training.targets.classes > 0
     position = {int(training.rows[at]): at for at in np.flatnonzero(annotated)}

@@ -83,10 +83,23 @@ def rest_rows(dataset: Dataset, config: FitConfig) -> NDArray[np.int64]:
     return np.setdiff1d(dataset.rows("train"), annotated_rows(dataset, config))
 
 
+def tells_classes_apart(dataset: Dataset, config: FitConfig) -> bool:
+    """Return whether the model answers classes: a classifier on a dataset that has them.
+
+    A segmenter's pixels are of the abnormality or not, whatever other classes there are.
+    """
+    return bool(dataset.classes) and not config.segments
+
+
 def group_rows(
-    dataset: Dataset, rows: NDArray[np.int64], method: str, attribute: str | None
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    method: str,
+    attribute: str | None,
+    *,
+    by_class: bool = False,
 ) -> NDArray[np.int64]:
-    """Groups of label and spurious attributes, (n,) int64 from 0 to G - 1.
+    """Groups of label, or class, and spurious attributes, (n,) int64 from 0 to G - 1.
 
     Raises:
         ConfigError: the dataset lacks the attribute, or some of the images its annotation.
@@ -99,18 +112,21 @@ def group_rows(
             f"this dataset does not have them ({known}); use a method that does without"
         )
     columns = [names.index(attribute)] if attribute else list(range(len(names)))
-    groups = known_groups(dataset.labels[rows], dataset.attributes[rows][:, columns])
+    answers = dataset.answers(by_class=by_class)[rows]
+    groups = known_groups(answers, dataset.attributes[rows][:, columns])
     if unknown := int((groups < 0).sum()):
         raise ConfigError(
             f"method {method} needs spurious labels, and {unknown} of {len(rows)} images have "
             "none; use a method that does without, or annotate them"
         )
-    if absent := 2 ** (len(columns) + 1) - len(np.unique(groups)):
+    every = count_all_groups(dataset, len(columns), by_class=by_class)
+    if absent := every - len(np.unique(groups)):
         logger.warning(
-            "%d of %d groups of label and %s have no image among the %d, so method %s does "
+            "%d of %d groups of %s and %s have no image among the %d, so method %s does "
             "without them",
             absent,
-            2 ** (len(columns) + 1),
+            every,
+            "class" if by_class else "label",
             " and ".join(names[column] for column in columns),
             len(rows),
             method,
@@ -118,10 +134,18 @@ def group_rows(
     return number_groups(groups)
 
 
+def count_all_groups(dataset: Dataset, attributes: int, *, by_class: bool) -> int:
+    """Return how many groups of label, or class, and this many attributes there can be."""
+    answers: int = len(dataset.classes) if by_class else 2
+    return answers * 2**attributes
+
+
 def absent_groups(dataset: Dataset, config: FitConfig, groups: NDArray[np.int64]) -> MetricRow:
-    """Count groups of label and attributes without an image, on the split of known groups."""
+    """Count groups of answer and attributes without an image, on the split of known groups."""
     attributes = 1 if config.method.attribute else len(dataset.attribute_names)
-    absent = float(2 ** (attributes + 1) - len(np.unique(groups)))
+    by_class = tells_classes_apart(dataset, config)
+    every = count_all_groups(dataset, attributes, by_class=by_class)
+    absent = float(every - len(np.unique(groups)))
     split = config.method.spurious_labels
     return MetricRow(config.train.epochs, split, "absent_groups", None, absent)
 
@@ -188,6 +212,10 @@ def check_choices(dataset: Dataset, config: FitConfig) -> None:
                 for column, name in enumerate(dataset.attribute_names)
             },
             directions=dict(zip(dataset.attribute_names, dataset.directions, strict=True)),
+            classes={
+                each.name: int((dataset.answers(by_class=True)[rows] == number).sum())
+                for number, each in enumerate(dataset.classes)
+            },
         )
         if obstacle := find_obstacle(rule, facts):
             raise ConfigError(
@@ -235,6 +263,17 @@ def _check_model(config: FitConfig) -> None:
         raise ConfigError(
             f"method {config.method_name} reads the model's {' and '.join(hidden)}, which "
             f"{config.model_name} as it is set does not show"
+        )
+
+
+def _check_classes(dataset: Dataset, config: FitConfig) -> None:
+    """Refuse a method that knows two classes on a dataset that has more."""
+    reason = config.method.two_classes
+    if reason and tells_classes_apart(dataset, config):
+        names = ", ".join(each.name for each in dataset.classes)
+        raise ConfigError(
+            f"method {config.method_name} {reason}, and this dataset has {len(dataset.classes)} "
+            f"classes ({names}); stage it without them, or use another method"
         )
 
 
@@ -288,13 +327,16 @@ def _problem(
     dataset: Dataset, config: FitConfig, machine: Machine, load_weights: LoadWeights
 ) -> TrainingProblem:
     _check_model(config)
+    _check_classes(dataset, config)
+    by_class = tells_classes_apart(dataset, config)
     device, workers = torch.device(machine.device), machine.workers
     train, seed = config.train, config.seed
     rows, unannotated = annotated_rows(dataset, config), rest_rows(dataset, config)
     val = dataset.rows("val")
     label = Specificity("label")
     taught = config.specificity if config.segments else label
-    supervision = supervision_for(taught, config.readout)
+    positive = [number for number, each in enumerate(dataset.classes) if each.positive]
+    supervision = supervision_for(taught, config.readout, positive if by_class else None)
     hidden = config.rest is None
     height, width, channels = dataset.images.shape[1:]
     negatives, pinned = config.negatives, device.type == "cuda"
@@ -305,7 +347,8 @@ def _problem(
     groups = None
     if split is not None:
         of = rows if split == "train" else val
-        groups = group_rows(dataset, of, config.method_name, config.method.attribute)
+        named = (config.method_name, config.method.attribute)
+        groups = group_rows(dataset, of, *named, by_class=by_class)
     rows, regions = _steering_rows(dataset, config, rows) or (rows, None)
     unannotated = np.setdiff1d(unannotated, rows)
     return TrainingProblem(
@@ -315,11 +358,14 @@ def _problem(
             pinned=pinned,
             negatives=negatives,
             regions=regions,
+            by_class=by_class,
         ),
         rest=TrainingSet(dataset, unannotated, label, train, seed, workers, hidden, pinned=pinned)
         if len(unannotated)
         else None,
-        validation=TrainingSet(dataset, val, label, train, seed, workers, pinned=pinned),
+        validation=TrainingSet(
+            *(dataset, val, label, train, seed, workers), pinned=pinned, by_class=by_class
+        ),
         evaluator=Evaluator(dataset, taught, supervision, train, device, negatives=negatives),
         supervision=supervision,
         device=device,
@@ -329,7 +375,9 @@ def _problem(
             (height, width, channels),
             seed,
             load_weights,
-            CLASSES + (config.segments and negatives == "lesion"),
+            len(dataset.classes)
+            if by_class
+            else CLASSES + (config.segments and negatives == "lesion"),
         ),
         groups=groups,
         examined=examined,

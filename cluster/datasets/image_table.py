@@ -44,11 +44,11 @@ def build_image_table(rows: Iterable[RowSummary], manifest: Manifest) -> Any:
     """Build the table of all images, ascending by id.
 
     Columns: `sample_id`, `patient_id`, `split`, `label`, `abnormalities`, `mask_drawn`,
-    `boxes_drawn`, `spurious_<attribute>`, of the native mask `vertices_2px`, `vertices_5px`,
-    `components` and `area` (share of the image), null where nobody measured it,
-    `<attribute>_in_mask` and `<attribute>_in_boxes` (shares of a spurious feature's pixels, where
-    these are known), `feature_<attribute>` (these pixels, see `spurious.data.runs`), and
-    `covariate_<name>`, numbers where all values are, else text.
+    `boxes_drawn`, `class` (a name, where the dataset has classes), `spurious_<attribute>`, of the
+    native mask `vertices_2px`, `vertices_5px`, `components` and `area` (share of the image), null
+    where nobody measured it, `<attribute>_in_mask` and `<attribute>_in_boxes` (shares of a spurious
+    feature's pixels, where these are known), `feature_<attribute>` (these pixels, see
+    `spurious.data.runs`), and `covariate_<name>`, numbers where all values are, else text.
 
     Returns:
         A `pyarrow.Table`, with the content digest in its metadata.
@@ -66,6 +66,9 @@ def build_image_table(rows: Iterable[RowSummary], manifest: Manifest) -> Any:
     }
     for name, bit in (("mask_drawn", MASK), ("boxes_drawn", BOXES)):
         columns[name] = pa.array([bool(row.drawn & bit) for row in ordered], pa.bool_())
+    if names := [each.name for each in manifest.classes]:
+        numbers = (row.class_number for row in ordered)
+        columns["class"] = pa.array([names[n] for n in numbers if n is not None], pa.string())
     for column, name in enumerate(manifest.attribute_names):
         values = [row.attributes[column] for row in ordered]
         columns[ATTRIBUTE_PREFIX + name] = pa.array(values, pa.bool_())

@@ -24,6 +24,7 @@ from cluster.datasets.keys import (
 from cluster.errors import ClusterError, Corrupt, NotFound
 from cluster.stores.base import Store
 from spurious.data.attributes import GroupCounts
+from spurious.data.classes import ImageClass, find_class_problem
 from spurious.data.mask_of import MaskOf, read_mask_of
 from spurious.data.splits import SPLITS
 
@@ -31,6 +32,10 @@ SCHEMA_VERSION: Final = 1
 PARTIAL_VERSION: Final = 2
 """Of manifests of datasets in which masks are missing or boxes are drawn: a program that knows
 version 1 alone would take a mask that nobody drew for an empty one."""
+CLASSED_VERSION: Final = 3
+"""Of manifests of datasets with classes, partial or not: a program that knows lower versions alone
+would train on labels where classes are to be told apart."""
+_KNOWN: Final = (SCHEMA_VERSION, PARTIAL_VERSION, CLASSED_VERSION)
 _PARSE_ERRORS = (
     ValueError,
     KeyError,
@@ -69,7 +74,8 @@ class SplitCounts:
 
     `negative_abnormalities` are those of `abnormalities` that are drawn on negative images, such as
     benign lesions; manifests from before they could be have none. `drawn` is None where every mask
-    of the dataset is drawn and nothing else.
+    of the dataset is drawn and nothing else. `classes` counts images by class; None where there are
+    only labels.
     """
 
     n: int
@@ -78,6 +84,7 @@ class SplitCounts:
     cells: Mapping[str, GroupCounts]
     negative_abnormalities: int = 0
     drawn: DrawnCounts | None = None
+    classes: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,7 @@ class Manifest:
         provenance: Where the data came from; in no digest.
         generator: Options of the generator that made it, or None.
         schema_version: Version of this layout.
+        classes: What images are told apart into, at least three; empty where there are only labels.
     """
 
     name: str
@@ -127,6 +135,7 @@ class Manifest:
     provenance: Mapping[str, str]
     generator: Mapping[str, Any] | None = None
     schema_version: int = SCHEMA_VERSION
+    classes: tuple[ImageClass, ...] = ()
 
     @property
     def key(self) -> str:
@@ -172,8 +181,11 @@ class Manifest:
         """
         fields = dataclasses.asdict(self)
         for counts in fields["splits"].values():
-            if counts["drawn"] is None:
-                del counts["drawn"]
+            for optional in ("drawn", "classes"):
+                if counts[optional] is None:
+                    del counts[optional]
+        if not self.classes:
+            del fields["classes"]
         return _canonical(fields | {"checksum": _checksum(fields)}) + "\n"
 
     @staticmethod
@@ -187,7 +199,7 @@ class Manifest:
         try:
             fields = json.loads(text)
             version = fields["schema_version"]
-            if version in (SCHEMA_VERSION, PARTIAL_VERSION):
+            if version in _KNOWN:
                 _check_checksum(fields)
                 return _parse(fields)
             if type(version) is not int or version < SCHEMA_VERSION:
@@ -195,7 +207,7 @@ class Manifest:
         except (*_PARSE_ERRORS, ClusterError) as error:
             raise Corrupt(f"manifest cannot be read: {type(error).__name__}: {error}") from error
         raise ClusterError(
-            f"manifest has schema version {version!r}; this program reads {PARTIAL_VERSION} at "
+            f"manifest has schema version {version!r}; this program reads {_KNOWN[-1]} at "
             "most: use a program at least as new as the one that staged it, or, where it is "
             "damaged, delete it and stage the dataset again"
         )
@@ -300,9 +312,9 @@ def _parse(fields: dict[str, Any]) -> Manifest:
         provenance=dict(fields["provenance"]),
         generator=None if generator is None else dict(generator),
         schema_version=fields["schema_version"],
+        classes=tuple(ImageClass(**each) for each in fields.get("classes", ())),
     )
-    if manifest.is_partial != (manifest.schema_version == PARTIAL_VERSION):
-        raise ValueError(f"schema version {manifest.schema_version} and counts of masks")
+    _check_version(manifest)
     for attribute in manifest.attributes:
         check_name(attribute.name, "attribute")
         if attribute.direction not in (1, -1):
@@ -319,6 +331,29 @@ def _parse(fields: dict[str, Any]) -> Manifest:
     return manifest
 
 
+def choose_version(*, partial: bool, classed: bool) -> int:
+    """Return the schema version of a manifest, by what only programs that know it can read."""
+    if classed:
+        return CLASSED_VERSION
+    return PARTIAL_VERSION if partial else SCHEMA_VERSION
+
+
+def _check_version(manifest: Manifest) -> None:
+    """Raise ValueError where version, counts and classes do not belong together."""
+    classes, version = manifest.classes, manifest.schema_version
+    if version != choose_version(partial=manifest.is_partial, classed=bool(classes)):
+        raise ValueError(f"schema version {version} and counts of masks or classes")
+    if problem := find_class_problem(classes):
+        raise ValueError(problem)
+    for split, counts in manifest.splits.items():
+        held = counts.classes or ()
+        positives = sum(n for n, of in zip(held, classes, strict=False) if of.positive)
+        if len(held) != len(classes) or (
+            classes and (sum(held), positives) != (counts.n, counts.positives)
+        ):
+            raise ValueError(f"counts of classes of {split} contradict its images")
+
+
 def _parse_split(fields: dict[str, Any]) -> SplitCounts:
     cells = {name: GroupCounts(**cell) for name, cell in fields["cells"].items()}
     _check_counts(*(fields[name] for name in ("n", "positives", "abnormalities")))
@@ -329,6 +364,7 @@ def _parse_split(fields: dict[str, Any]) -> SplitCounts:
         cells=cells,
         negative_abnormalities=fields.get("negative_abnormalities", 0),
         drawn=_parse_drawn(fields.get("drawn")),
+        classes=_parse_class_counts(fields.get("classes")),
     )
 
 
@@ -337,6 +373,13 @@ def _parse_drawn(fields: dict[str, Any] | None) -> DrawnCounts | None:
         return None
     _check_counts(*fields.values())
     return DrawnCounts(**fields)
+
+
+def _parse_class_counts(counts: list[int] | None) -> tuple[int, ...] | None:
+    if counts is None:
+        return None
+    _check_counts(*counts)
+    return tuple(counts)
 
 
 def _check_counts(*counts: object) -> None:

@@ -8,18 +8,18 @@ from typing import Any
 
 from cluster.datasets.keys import check_name
 from cluster.datasets.manifest import (
-    PARTIAL_VERSION,
-    SCHEMA_VERSION,
     Attribute,
     DrawnCounts,
     Manifest,
     ShardEntry,
     SplitCounts,
+    choose_version,
 )
-from cluster.datasets.records import RowSummary, content_digest
+from cluster.datasets.records import RowSummary, content_digest, find_wrong_class
 from cluster.datasets.shards import StagedShard
 from cluster.errors import ClusterError
 from spurious.data.attributes import GroupCounts, measure_direction
+from spurious.data.classes import ImageClass, find_class_problem
 from spurious.data.drawn import BOXES, MASK
 from spurious.data.splits import SPLITS
 
@@ -35,6 +35,7 @@ def build_manifest(
     generator: Mapping[str, Any] | None = None,
     digest: str | None = None,
     partial: bool = False,
+    classes: Sequence[ImageClass] = (),
 ) -> Manifest:
     """Check all records together and describe them; `commit_manifest` then makes them visible.
 
@@ -46,10 +47,12 @@ def build_manifest(
         generator: A generator's options (JSON values).
         digest: A generator's own digest; None for real data, whose digest is the content digest.
         partial: Whether masks may be missing and boxes drawn, as `write_shards` was told.
+        classes: As `write_shards` was told.
 
     Raises:
         ClusterError: no record came, shards do not belong together, an id is used twice, a
-            patient is in two splits, or an attribute has no direction; all problems at once.
+            patient is in two splits, an attribute has no direction, or classes and labels do not
+            fit; all problems at once.
     """
     check_name(name, "dataset")
     staged = sorted(shards, key=lambda s: min(row.sample_id for row in s.records))
@@ -58,11 +61,15 @@ def build_manifest(
     _check_alike(name, staged)
     first = staged[0]
     rows = [row for shard in staged for row in shard.records]
-    splits = {split: _count(rows, split, first.attribute_names, partial) for split in SPLITS}
+    splits = {
+        split: _count(rows, split, first.attribute_names, partial, len(classes)) for split in SPLITS
+    }
     attributes, undirected = _directions(splits["train"].cells, declared_directions or {})
-    if problems := [*_repeated_ids(rows), *_patients_in_two_splits(rows), *undirected]:
+    of_classes = _class_problems(rows, classes)
+    if problems := [*_repeated_ids(rows), *_patients_in_two_splits(rows), *undirected, *of_classes]:
         raise ClusterError(f"dataset {name!r} cannot be staged: {'; '.join(problems)}")
-    content = content_digest(rows, first.image_shape, first.dtype, first.attribute_names)
+    described = (first.image_shape, first.dtype, first.attribute_names, classes)
+    content = content_digest(rows, *described)
     return Manifest(
         name=name,
         digest=digest or content,
@@ -74,7 +81,8 @@ def build_manifest(
         shards=tuple(ShardEntry(s.sha256, s.size_bytes, len(s.records)) for s in staged),
         provenance=dict(provenance or {}),
         generator=None if generator is None else dict(generator),
-        schema_version=PARTIAL_VERSION if partial else SCHEMA_VERSION,
+        schema_version=choose_version(partial=partial, classed=bool(classes)),
+        classes=tuple(classes),
     )
 
 
@@ -106,9 +114,10 @@ def _directions(
 
 
 def _count(
-    rows: Sequence[RowSummary], split: str, names: Sequence[str], partial: bool
+    rows: Sequence[RowSummary], split: str, names: Sequence[str], partial: bool, n_classes: int
 ) -> SplitCounts:
     chosen = [row for row in rows if row.split == split]
+    of_class = Counter(row.class_number for row in chosen)
     cells: dict[str, GroupCounts] = {}
     for column, name in enumerate(names):
         n = Counter((row.label, row.attributes[column]) for row in chosen)
@@ -127,6 +136,7 @@ def _count(
         cells=cells,
         negative_abnormalities=sum(row.abnormalities for row in chosen if not row.label),
         drawn=_count_drawn(chosen) if partial else None,
+        classes=tuple(of_class[number] for number in range(n_classes)) if n_classes else None,
     )
 
 
@@ -154,6 +164,22 @@ def _check_alike(name: str, staged: Sequence[StagedShard]) -> None:
                     f"but {first.records[0].sample_id!r} has {theirs}: all records of a dataset "
                     "have the same"
                 )
+
+
+def _class_problems(rows: Sequence[RowSummary], classes: Sequence[ImageClass]) -> list[str]:
+    """Return what is wrong with classes, of some rows, or of the training split."""
+    if problem := find_class_problem(classes):
+        return [problem]
+    wrong = [
+        f"{row.sample_id!r}: {problem}"
+        for row in rows
+        if (problem := find_wrong_class(row.label, row.class_number, classes))
+    ]
+    trained = {row.class_number for row in rows if row.split == "train"}
+    absent = [each.name for number, each in enumerate(classes) if number not in trained]
+    if wrong:
+        return [*wrong[:_SHOWN], *([f"{len(wrong)} such records"] if len(wrong) > _SHOWN else [])]
+    return [f"training has no image of class {', '.join(absent)}"] if absent else []
 
 
 def _repeated_ids(rows: Sequence[RowSummary]) -> list[str]:

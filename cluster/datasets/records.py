@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cluster.datasets.keys import DTYPES
 from cluster.errors import ClusterError
+from spurious.data.classes import ImageClass
 from spurious.data.drawn import BOXES, MASK, fill_boxes
 from spurious.data.records import Covariate, Outline, Overlap, Record
 from spurious.data.runs import encode_runs
@@ -42,7 +43,8 @@ class RowSummary:
     """A record without its pixels, and the digest of all of it.
 
     `attributes` follow the dataset's sorted attribute names; `digest` is 32 bytes; `drawn` holds
-    the bits of `spurious.data.drawn`; `details` are in no digest and in no shard.
+    the bits of `spurious.data.drawn`; `details` are in no digest and in no shard; `class_number` is
+    None where the dataset has labels alone.
     """
 
     sample_id: str
@@ -54,6 +56,7 @@ class RowSummary:
     digest: bytes
     drawn: int = MASK
     details: RowDetails | None = field(default=None, compare=False)
+    class_number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,11 @@ class EncodedRecord:
 
 
 def encode_record(
-    record: Record, attribute_names: Sequence[str], *, partial: bool = False
+    record: Record,
+    attribute_names: Sequence[str],
+    *,
+    partial: bool = False,
+    classes: Sequence[ImageClass] = (),
 ) -> EncodedRecord:
     """Check a record and turn it into bytes.
 
@@ -81,20 +88,24 @@ def encode_record(
         record: The record; its mask may be absent, and it may have boxes, only if `partial`.
         attribute_names: Sorted names of the dataset's attributes.
         partial: Whether the dataset's source says so, see `RecordSource.partial`.
+        classes: Of the dataset; empty where there are only labels.
 
     Raises:
         ClusterError: a value has another type, shape or range than `Record` says; names the record.
     """
     _check_identity(record)
+    label, number = int(record.label), record.class_number
+    if problem := find_wrong_class(label, number, classes):
+        raise ClusterError(f"record {record.sample_id!r}: {problem}")
     height, width, channels = _check_pixels(record)
     attributes = _attribute_values(record, attribute_names)
     pixels = record.image
     ordered = pixels.astype(pixels.dtype.newbyteorder("<"), order="C", copy=False)
     image = ordered.reshape(-1).view(np.uint8).data
     drawn, mask, boxes, filled = _encode_drawing(record, height, width, partial)
-    label, abnormalities = int(record.label), int(record.abnormalities)
+    abnormalities = int(record.abnormalities)
     columns = (record.sample_id, record.patient_id, record.split, label, abnormalities, attributes)
-    row = summarize_row(*columns, image, mask, drawn, filled)
+    row = summarize_row(*columns, image, mask, drawn, filled, number)
     features = {name: encode_runs(mask) for name, mask in _check_features(record).items()}
     details = RowDetails(dict(record.covariates), record.outline, dict(record.overlaps), features)
     row = replace(row, details=details)
@@ -161,22 +172,26 @@ def summarize_row(
     mask: bytes,
     drawn: int = MASK,
     filled_boxes: bytes = b"",
+    class_number: int | None = None,
 ) -> RowSummary:
     """Return a row's summary with the digest over all of it, from the bytes that a shard holds.
 
-    The digest of a row of which the mask alone is drawn is that of before anything else could be.
+    The digest of a row without a class, of which the mask alone is drawn, is that of before there
+    was anything else.
 
     Columns are as in `Record`, attributes in the order of their names; `drawn` holds the bits of
     `spurious.data.drawn`, and `filled_boxes` the packed fill of boxes that were drawn as such.
     """
     columns = (sample_id, patient_id, split, label, abnormalities, attributes)
-    hashed = columns if drawn == MASK else (*columns, {"drawn": drawn})
+    further = {} if drawn == MASK else {"drawn": drawn}
+    further |= {} if class_number is None else {"class": class_number}
+    hashed = (*columns, further) if further else columns
     header = json.dumps(hashed, separators=(",", ":")).encode()
     sha = hashlib.sha256(len(header).to_bytes(8, "little") + header)
     sha.update(image)
     sha.update(mask)
     sha.update(filled_boxes)
-    return RowSummary(*columns, digest=sha.digest(), drawn=drawn)
+    return RowSummary(*columns, sha.digest(), drawn, class_number=class_number)
 
 
 def content_digest(
@@ -184,17 +199,44 @@ def content_digest(
     image_shape: tuple[int, int, int],
     dtype: str,
     attribute_names: Sequence[str],
+    classes: Sequence[ImageClass] = (),
 ) -> str:
     """SHA-256 (hex) over the records themselves, in the order of their ids.
 
-    It depends on ids, pixels, masks, labels, attributes and splits alone: never on shard sizes,
-    compression, library versions or the number and order of staging tasks.
+    It depends on ids, pixels, masks, labels, classes, attributes and splits alone: never on shard
+    sizes, compression, library versions or the number and order of staging tasks.
     """
     header = [DIGEST_VERSION, list(image_shape), dtype, list(attribute_names)]
+    if classes:
+        header.append({"classes": [[each.name, each.positive] for each in classes]})
     sha = hashlib.sha256(json.dumps(header, separators=(",", ":")).encode())
     for row in sorted(rows, key=lambda row: row.sample_id):
         sha.update(row.digest)
     return sha.hexdigest()
+
+
+def find_wrong_class(
+    label: int, class_number: int | None, classes: Sequence[ImageClass]
+) -> str | None:
+    """Return why a class number does not fit a label and the dataset's classes; None where it does.
+
+    Args:
+        label: 0 or 1.
+        class_number: Place among the classes; None only where there are none.
+        classes: Of the dataset; empty where there are only labels.
+    """
+    if not classes:
+        return (
+            None
+            if class_number is None
+            else f"class number is {class_number!r}, and its source names no classes"
+        )
+    if class_number is None or class_number not in range(len(classes)):
+        return f"class number is {class_number!r}; expected 0 to {len(classes) - 1}"
+    of = classes[class_number]
+    if label != of.positive:
+        return f"label is {label}, and images of class {of.name!r} have {int(of.positive)}"
+    return None
 
 
 def _check_identity(record: Record) -> None:

@@ -104,11 +104,16 @@ def _decode(batch: Any, manifest: Manifest, key: str) -> Dataset:
         drawn=drawn,
         boxes=boxes,
         mask_of=manifest.mask_of,
+        class_numbers=batch.column("class").to_numpy().astype(np.int64)
+        if manifest.classes
+        else None,
+        classes=manifest.classes,
     )
 
 
 def _schema(manifest: Manifest) -> Any:
-    return shard_schema(manifest.attribute_names, manifest.dtype, manifest.is_partial)
+    of = (manifest.attribute_names, manifest.dtype, manifest.is_partial, bool(manifest.classes))
+    return shard_schema(*of)
 
 
 def _drawing(

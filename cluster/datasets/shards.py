@@ -22,6 +22,7 @@ from cluster.datasets.keys import check_name, shard_key
 from cluster.datasets.records import EncodedRecord, RowSummary, encode_record
 from cluster.errors import ClusterError, Corrupt, NotFound
 from cluster.stores.base import Store
+from spurious.data.classes import ImageClass
 from spurious.data.drawn import MASK
 from spurious.data.records import Record
 
@@ -58,10 +59,13 @@ class StagedShard:
     records: tuple[RowSummary, ...]
 
 
-def shard_schema(attribute_names: Sequence[str], dtype: str, partial: bool = False) -> Any:
+def shard_schema(
+    attribute_names: Sequence[str], dtype: str, partial: bool = False, classed: bool = False
+) -> Any:
     """Return the Arrow schema of a shard, its metadata (format version, pixel type) included.
 
-    Shards of a `partial` dataset say of each row whether its mask was drawn, and hold boxes.
+    Shards of a `partial` dataset say of each row whether its mask was drawn, and hold boxes; those
+    of one with classes (`classed`) hold their numbers.
     """
     fields = [
         pa.field("sample_id", pa.string(), nullable=False),
@@ -77,6 +81,7 @@ def shard_schema(attribute_names: Sequence[str], dtype: str, partial: bool = Fal
         *(pa.field(ATTRIBUTE_PREFIX + name, pa.bool_()) for name in attribute_names),
         *((pa.field("mask_drawn", pa.bool_(), nullable=False),) if partial else ()),
         *((pa.field("boxes", pa.binary()),) if partial else ()),
+        *((pa.field("class", pa.int16(), nullable=False),) if classed else ()),
     ]
     metadata = {FORMAT_KEY: str(SHARD_FORMAT).encode(), DTYPE_KEY: dtype.encode()}
     return pa.schema(fields, metadata=metadata)
@@ -89,6 +94,7 @@ def write_shards(
     attribute_names: Sequence[str],
     *,
     partial: bool = False,
+    classes: Sequence[ImageClass] = (),
     shard_bytes: int = SHARD_BYTES,
     row_group_bytes: int = ROW_GROUP_BYTES,
     compression: Compression = "none",
@@ -105,6 +111,7 @@ def write_shards(
         records: Records of one image shape, dtype and attribute set.
         attribute_names: The spurious attributes, in any order.
         partial: Whether records may come without a mask, or with boxes.
+        classes: What the records' class numbers stand for; empty where there are only labels.
         shard_bytes: A file is closed once it has this size.
         row_group_bytes: Raw image bytes per row group.
         compression: `lz4` trades decoding speed for bytes on the wire.
@@ -120,10 +127,10 @@ def write_shards(
     first, shard = None, None
     with tempfile.TemporaryDirectory(prefix="shards-", dir=scratch) as folder:
         path = Path(folder) / "shard.parquet"
-        for encoded in _encode(name, records, names, partial):
+        for encoded in _encode(name, records, names, partial, classes):
             first = first or encoded
             if shard is None:
-                schema = shard_schema(names, encoded.dtype, partial)
+                schema = shard_schema(names, encoded.dtype, partial, bool(classes))
                 shard = _ShardFile(path, schema, min(row_group_bytes, shard_bytes), compression)
             shard.add(encoded)
             if shard.size_bytes >= shard_bytes:
@@ -135,13 +142,17 @@ def write_shards(
 
 
 def _encode(
-    name: str, records: Iterable[Record], names: Sequence[str], partial: bool
+    name: str,
+    records: Iterable[Record],
+    names: Sequence[str],
+    partial: bool,
+    classes: Sequence[ImageClass],
 ) -> Iterator[EncodedRecord]:
     """Encode records one by one; raises ClusterError where two do not belong together."""
     seen: set[str] = set()
     first: EncodedRecord | None = None
     for record in records:
-        encoded = encode_record(record, names, partial=partial)
+        encoded = encode_record(record, names, partial=partial, classes=classes)
         first = first or encoded
         _check_alike(encoded, first)
         if encoded.row.sample_id in seen:
@@ -209,6 +220,8 @@ class _ShardFile:
         if "boxes" in self._schema.names:
             columns.append([bool(row.drawn & MASK) for row in rows])
             columns.append([record.boxes for record in self._pending])
+        if "class" in self._schema.names:
+            columns.append([row.class_number for row in rows])
         arrays = [
             _join_blobs(column) if field.name == "image" else pa.array(column, field.type)
             for column, field in zip(columns, self._schema, strict=True)

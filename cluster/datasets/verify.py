@@ -115,6 +115,7 @@ def _summarize(rows: Dataset) -> Iterator[RowSummary]:
             rows.masks.bits[i].tobytes(),
             int(drawn[i]),
             rows.boxes.bits[i].tobytes() if rows.boxes is not None and drawn[i] & BOXES else b"",
+            None if rows.class_numbers is None else int(rows.class_numbers[i]),
         )
 
 
@@ -130,6 +131,7 @@ def _contradiction(manifest: Manifest, staged: list[StagedShard]) -> str | None:
             generator=manifest.generator,
             digest=manifest.digest,
             partial=manifest.is_partial,
+            classes=manifest.classes,
         )
     except ClusterError as error:
         return f"{manifest.key} contradicts its shards: {error}"

@@ -90,7 +90,8 @@ def pixel_arrays(manifest: Manifest) -> dict[str, tuple[tuple[int, ...], np.dtyp
 
 def column_names(manifest: Manifest) -> tuple[str, ...]:
     """Return the names of the arrays that hold no pixels."""
-    return (*COLUMNS, "drawn") if manifest.is_partial else COLUMNS
+    drawn = ("drawn",) if manifest.is_partial else ()
+    return (*COLUMNS, *drawn, *(("class_numbers",) if manifest.classes else ()))
 
 
 def array_names(manifest: Manifest) -> tuple[str, ...]:

@@ -215,6 +215,7 @@ def _map(folder: Path, manifest: Manifest) -> _Mapped:
         directions=manifest.directions,
         digest=manifest.digest,
         mask_of=manifest.mask_of,
+        classes=manifest.classes,
     )
     return dataset, cached_files
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from annotated_types import Ge, Le, Lt
 
@@ -28,6 +28,10 @@ Resolution = Annotated[int, Ge(1), Le(4096)]
 Images = Annotated[int, Ge(2), Le(10_000_000)]
 SupervisionKind = Literal["label", "box", "mask", "r"]
 Balance = Literal["equal", "natural"]
+Classes = Literal["binary", "all"]
+"""Whether a reader tells label 1 from label 0 alone, or every class from the others."""
+FEWEST_CLASSES: Final = 3
+"""Classes from which on they say more than labels do."""
 Negatives = Literal["background", "lesion"]
 """What masks of negative images count as, where a dataset has them: nothing, or a third class.
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from spurious.config.fields import MaskOf, Pattern, Seed, problems
+from spurious.config.fields import Classes, MaskOf, Pattern, Seed, problems
 
 Shares = Annotated[
     str,
@@ -49,6 +49,8 @@ class FolderOptions:
         positive: Class names that are label 1; all others are 0 unless `negative` names them.
             Needed where labels are words. A cell of several classes has `|` between them.
         negative: Class names that are label 0; then any other name is refused.
+        classes: `binary` labels alone, or `all` classes apart, which a classifier then answers;
+            needs `positive`, and three classes or more.
         attributes: Columns of spurious attributes: 0, 1, true, false, yes, no; blank is
             unknown. Default: all columns that hold nothing else and have no other role.
         directions: Attributes whose direction is declared instead of measured on train, such as
@@ -101,6 +103,7 @@ class FolderOptions:
     label: str | None = None
     positive: str | None = None
     negative: str | None = None
+    classes: Classes = "binary"
     attributes: str | None = None
     directions: str | None = None
     patient: str | None = None
@@ -182,6 +185,10 @@ def _find_split_problems(options: FolderOptions) -> Iterator[str]:
         yield f"directions is {options.directions!r}; expected a list such as ruler:+1,ink:-1"
     if options.negative is not None and options.positive is None:
         yield "negative needs positive, the classes that are label 1"
+    if options.classes == "all" and options.positive is None:
+        yield "classes: all needs positive, the classes that are label 1"
+    if options.classes == "all" and options.label == "coco":
+        yield "classes: all needs a class for each image, and label coco tells two apart"
     low, _, high = options.window.partition("/")
     if high and int(low) >= int(high):
         yield f"window {options.window} is empty; expected LOW/HIGH with LOW below HIGH"

@@ -41,6 +41,8 @@ class Method:
         takes_lesions: Whether it trains with a class of pixels for negative images, too.
         steers: Whether its model is a classifier of image labels, whatever is drawn: regions then
             tell it where to look, instead of being what a segmenter is taught.
+        two_classes: Why its classifier tells two classes of images apart and no more, as the end of
+            a sentence; empty where it takes any number. Segmenters do not ask.
     """
 
     takes: ClassVar[tuple[SupervisionKind, ...]] = ("label",)
@@ -49,6 +51,7 @@ class Method:
     trains_by_keep: ClassVar[bool] = False
     takes_lesions: ClassVar[bool] = True
     steers: ClassVar[bool] = False
+    two_classes: ClassVar[str] = ""
 
     @property
     def reads(self) -> tuple[Shown, ...]:

@@ -186,6 +186,8 @@ class George(GroupWeights, FirstModelOptions):
     adjust_pairs: Literal["both", "negatives"] = "both"
     draw: GroupDraw = "natural"
 
+    two_classes: ClassVar[str] = "looks for clusters of negative and of positive images"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dfr(FirstModelOptions):
@@ -210,6 +212,7 @@ class Dfr(FirstModelOptions):
     scale_by: Literal["val", "train"] = "val"
 
     trains_on_validation: ClassVar[bool] = True
+    two_classes: ClassVar[str] = "fits one logistic regression, which tells two classes apart"
 
     def choices(self, keep: str) -> Mapping[str, str]:
         """Return the first model's rule: the last layer is fitted once."""
@@ -259,6 +262,8 @@ class Cnc(FirstModelOptions):
     positives: Annotated[int, Ge(1), Le(4096)] = 64
     negatives: Annotated[int, Ge(1), Le(4096)] = 64
     first_keep: FirstKeep = "best val.loss"
+
+    two_classes: ClassVar[str] = "draws batches from the four cells of two labels and predictions"
 
     def repeats_annotated(self, budget: Budget, train: Train) -> bool:
         """Return whether an epoch has two batches, each drawn from all images."""

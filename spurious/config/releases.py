@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from spurious.config.fields import Probability, Seed, problems
+from spurious.config.fields import FEWEST_CLASSES, Classes, Probability, Seed, problems
 from spurious.config.release_fields import (
     Shares,
     SharesOrNone,
@@ -78,6 +78,7 @@ class CovidRadiographyOptions:
         positive: Classes of label 1, with commas between them: COVID, Lung_Opacity, Normal, Viral
             Pneumonia.
         negative: Classes of label 0, likewise; empty: all others.
+        classes: `binary` labels alone, or `all` classes apart, which a classifier then answers.
         source: A part of the URLs in the workbooks; films from there have the attribute `source`.
             Empty: the set has no attribute.
         split: Shares of train, val and test, which are drawn.
@@ -87,6 +88,7 @@ class CovidRadiographyOptions:
     image_size: Annotated[int, Ge(8), Le(299)] = 256
     positive: str = "COVID"
     negative: str = ""
+    classes: Classes = "binary"
     source: str = ""
     split: Shares = "0.7/0.1/0.2"
     seed: Seed = 0
@@ -105,6 +107,13 @@ def _(options: CovidRadiographyOptions) -> list[str]:
         messages.append(f"negative has {min(both)}, which is positive; expected other classes")
     if {*COVID_CLASSES} <= {*parse_names(options.positive)}:
         messages.append("positive has all classes, so none is left for label 0")
+    if options.classes == "all" and options.negative:
+        named = (*parse_names(options.positive), *parse_names(options.negative))
+        if len(named) < FEWEST_CLASSES:
+            messages.append(
+                f"classes: all needs {FEWEST_CLASSES} classes, and positive and negative name "
+                f"{len(named)}; name more, or leave classes out"
+            )
     return messages
 
 

@@ -16,6 +16,7 @@ Blur = Annotated[float, Ge(0.0), Le(100.0)]
 Weight = Annotated[float, Ge(0.0), Le(1_000_000.0)]
 Reconstruction = Literal["squared", "cross_entropy"]
 GradientSize = Literal["l2", "l1"]
+_CONTRAST = "penalises the contrast of two logits"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,8 @@ class GradMask(Reconstructing):
     weight: Weight = 10.0
     size: GradientSize = "l2"
 
+    two_classes: ClassVar[str] = _CONTRAST
+
 
 @dataclass(frozen=True, kw_only=True)
 class ActDiffGradMask(ActDiff):
@@ -120,6 +123,8 @@ class ActDiffGradMask(ActDiff):
 
     gradient_weight: Weight = 10.0
     size: GradientSize = "l2"
+
+    two_classes: ClassVar[str] = _CONTRAST
 
 
 @dataclass(frozen=True, kw_only=True)

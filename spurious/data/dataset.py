@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from spurious.data.classes import ImageClass
 from spurious.data.drawn import MASK
 from spurious.data.mask_of import MaskOf
 from spurious.data.masks import PackedMasks
@@ -47,6 +48,8 @@ class Dataset:
         drawn: (N,) uint8, bits of `spurious.data.drawn`; None where every mask is drawn.
         boxes: Boxes that were drawn as such, filled, as masks are packed; None where none are.
         mask_of: What the masks are of.
+        class_numbers: (N,) int64, 0 to K - 1; None where labels are all that is told apart.
+        classes: K classes, at least three; empty where there are only labels.
     """
 
     images: NDArray[Any]
@@ -63,15 +66,28 @@ class Dataset:
     drawn: NDArray[np.uint8] | None = None
     boxes: PackedMasks | None = None
     mask_of: MaskOf = "abnormality"
+    class_numbers: NDArray[np.int64] | None = None
+    classes: tuple[ImageClass, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.labels)
-        optional = [name for name in ("drawn", "boxes") if getattr(self, name) is not None]
+        columns = ("drawn", "boxes", "class_numbers")
+        optional = [name for name in columns if getattr(self, name) is not None]
         for name in ("images", "masks", *COLUMNS, *optional):
             if len(getattr(self, name)) != n:
                 raise DataError(f"dataset array '{name}' has another length than labels ({n})")
         if self.attributes.shape[1] != len(self.attribute_names):
             raise DataError("attributes must have one column per attribute name")
+        if (self.class_numbers is None) != (not self.classes):
+            raise DataError("a dataset with classes has their numbers, and the other way round")
+
+    def answers(self, *, by_class: bool) -> NDArray[np.int64]:
+        """Return what a model is to answer of each image, (N,) int64: its class, or its label."""
+        if not by_class:
+            return self.labels
+        if self.class_numbers is None:
+            raise DataError("this dataset has labels alone, and no classes")
+        return self.class_numbers
 
     def drawn_on(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return what is drawn on some rows, (n,) int64 to (n,) uint8 bits."""

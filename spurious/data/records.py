@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from spurious.data.classes import ImageClass
+
 Covariate = str | float | None
 """Value of a column that is neither label nor shortcut; None where it is not known."""
 
@@ -66,6 +68,7 @@ class Record:
             own pixels are known; in no digest.
         features: Spurious attribute name to the feature's own pixels, (H, W) bool, where they are
             known and there are some; in no digest.
+        class_number: Place of its class among the source's classes; None where it has none.
     """
 
     sample_id: str
@@ -81,6 +84,7 @@ class Record:
     outline: Outline | None = None
     overlaps: Mapping[str, Overlap] = field(default_factory=dict)
     features: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    class_number: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +114,8 @@ class RecordSource(Protocol):
     """+1 or -1 for attributes whose direction training labels cannot show."""
     partial: bool
     """Whether records may come without a mask, or with boxes; where not, each has its mask."""
+    classes: Sequence[ImageClass]
+    """At least three classes that each record is of one of; empty where labels are all."""
 
     def index(self) -> Sequence[str]:
         """Return sample ids in ascending order; raises DataError on a broken index file or tree."""

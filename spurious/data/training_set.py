@@ -37,6 +37,11 @@ _Place = tuple[int, int, tuple[int, int, int]]
 class TrainingSet:
     """Images and supervision of some training rows; gives out nothing of the other splits.
 
+    Attributes:
+        labels: (n,) int64, what a classifier is to answer: labels, or classes; -1 where hidden.
+        n_classes: K, 2 where these are labels.
+        positive: (n,) bool, images of label 1, whatever the classes.
+
     Args:
         dataset: The dataset.
         rows: (n,) int64 rows of the training split that carry the annotation.
@@ -49,6 +54,7 @@ class TrainingSet:
         negatives: What masks of negative images count as.
         regions: (n,) bool, which images have a region that steers; labels are the targets then.
             None where the specificity decides the targets.
+        by_class: Whether labels are the dataset's classes.
     """
 
     def __init__(
@@ -64,10 +70,14 @@ class TrainingSet:
         pinned: bool = False,
         negatives: Negatives = "background",
         regions: NDArray[np.bool_] | None = None,
+        by_class: bool = False,
     ) -> None:
         augment.check(config.augment, dataset.images.dtype)
         self.images, self.rows = dataset.images, rows
-        self.labels = np.full(len(rows), -1) if hide_labels else dataset.labels[rows]
+        answers = dataset.answers(by_class=by_class)
+        self.labels = np.full(len(rows), -1) if hide_labels else answers[rows]
+        self.n_classes = len(dataset.classes) if by_class else 2
+        self.positive = dataset.labels[rows] == 1
         self.config, self.seed, self.workers, self.pinned = config, seed, workers, pinned
         self.buffers = Buffers()
         classes = pixel_classes(dataset.labels[rows], negatives)

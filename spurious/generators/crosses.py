@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spurious.config.datasets import Crosses
+from spurious.data.classes import ImageClass
 from spurious.data.outlines import measure_outline
 from spurious.data.overlaps import measure_overlap
 from spurious.data.records import Record, SplitTable
@@ -70,6 +71,7 @@ class CrossesSource:
     attribute_names: tuple[str, ...] = ("marker_right",)
     declared_directions: Mapping[str, int] = {"marker_right": 1}
     partial: bool = False
+    classes: Sequence[ImageClass] = ()
 
     def __init__(self, config: Crosses) -> None:
         self.config = config

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from spurious.config.datasets import GaussianSquares
 from spurious.config.fields import problems
+from spurious.data.classes import ImageClass
 from spurious.data.outlines import measure_outline
 from spurious.data.overlaps import measure_overlap
 from spurious.data.randomness import generator
@@ -59,6 +60,7 @@ class GaussianSquaresSource:
     attribute_names: tuple[str, ...] = ("block",)
     declared_directions: Mapping[str, int] = {"block": 1}
     partial: bool = False
+    classes: Sequence[ImageClass] = ()
 
     def __init__(self, config: GaussianSquares) -> None:
         if messages := problems(config):

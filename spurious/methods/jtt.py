@@ -53,7 +53,8 @@ def fit(problem: TrainingProblem, options: Jtt, hooks: Hooks) -> Fit:
             " and ".join(map(str, almost_all)),
         )
     fitted = problem.run(problem.build(), Objective(problem.supervision), hooks, sampler=sampler)
-    facts = {f"jtt_errors_y{y}": int(wrong[labels == y].sum()) for y in (0, 1)}
+    classes = range(problem.training.n_classes)
+    facts = {f"jtt_errors_y{y}": int(wrong[labels == y].sum()) for y in classes}
     facts["jtt_wrong_classes"] = len(almost_all)
     fitted.rows += [
         MetricRow(problem.train.epochs, "train", name, None, float(count))
@@ -63,15 +64,15 @@ def fit(problem: TrainingProblem, options: Jtt, hooks: Hooks) -> Fit:
 
 
 def wrong_classes(labels: NDArray[np.int64], wrong: NDArray[np.bool_]) -> list[int]:
-    """Classes that are wrong almost as a whole; labels (n,) in {0, 1}, wrong (n,) bool."""
-    return [y for y in (0, 1) if (labels == y).any() and wrong[labels == y].mean() > ALMOST_ALL]
+    """Classes that are wrong almost as a whole; labels or classes (n,) from 0, wrong (n,) bool."""
+    return [y for y in np.unique(labels).tolist() if wrong[labels == y].mean() > ALMOST_ALL]
 
 
 def upsample_errors(labels: NDArray[np.int64], wrong: NDArray[np.bool_], options: Jtt) -> Sampler:
     """Draws the second model's epochs.
 
     Args:
-        labels: (n,) int64 in {0, 1}.
+        labels: (n,) int64, labels or classes from 0.
         wrong: (n,) bool, the errors; at least one.
         options: How errors are up-sampled.
     """

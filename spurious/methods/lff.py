@@ -53,6 +53,7 @@ class AveragedLosses:
 
     def __init__(self, labels: torch.Tensor, memory: float) -> None:
         self.labels, self.memory = labels, memory
+        self.classes = max(2, int(labels.max()) + 1)
         self.values = torch.full((2, len(labels)), torch.nan)
 
     def update(self, positions: torch.Tensor, losses: torch.Tensor) -> torch.Tensor:
@@ -67,7 +68,9 @@ class AveragedLosses:
         new = torch.where(old.isnan(), losses, self.memory * old + (1 - self.memory) * losses)
         self.values[:, positions] = new
         seen = self.values.nan_to_num(0.0)
-        of_class = [torch.where(self.labels == c, seen, 0.0).amax(dim=1) for c in (0, 1)]
+        of_class = [
+            torch.where(self.labels == c, seen, 0.0).amax(dim=1) for c in range(self.classes)
+        ]
         largest = torch.stack(of_class, dim=1)[:, self.labels[positions]]
         return new / largest.clamp_min(_SMALLEST)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
+from spurious.data.classes import ImageClass
 from spurious.data.records import Record
 from spurious.errors import DataError
 from spurious.readers.issues import ReaderIssues
@@ -49,12 +50,14 @@ class FolderReader(ABC, Generic[OptionsT, IndexT]):
         attribute_names: Its spurious attributes.
         declared_directions: Attributes whose direction the release states instead of its records.
         partial: Whether records may come without a mask, or with boxes of their own.
+        classes: At least three classes that each record is of one of; empty for labels alone.
     """
 
     name: ClassVar[str]
     attribute_names: tuple[str, ...] = ()
     declared_directions: Mapping[str, int] = {}
     partial: bool = False
+    classes: Sequence[ImageClass] = ()
 
     def __init__(self, folder: Path, options: OptionsT) -> None:
         """Take a folder and options; nothing is read yet.

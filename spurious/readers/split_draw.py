@@ -75,7 +75,7 @@ class Case:
 
     Attributes:
         patient: Who the image is of.
-        label: 0 or 1.
+        label: 0 or 1, or the number of its class.
         attributes: Spurious attributes; None is unknown.
     """
 

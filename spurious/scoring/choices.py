@@ -25,6 +25,7 @@ class SplitFacts:
         drawn: Regions that masks mark.
         groups: Images per label and spurious attribute.
         directions: Per attribute +1 where it goes with the label in training, else -1.
+        classes: Images by class; empty where there are only labels.
     """
 
     n: int
@@ -32,6 +33,7 @@ class SplitFacts:
     drawn: int
     groups: Mapping[str, GroupCounts] = field(default_factory=dict)
     directions: Mapping[str, int] = field(default_factory=dict)
+    classes: Mapping[str, int] = field(default_factory=dict)
 
 
 def find_obstacle(rule: SelectionRule, facts: SplitFacts) -> str | None:
@@ -54,6 +56,8 @@ def find_obstacle(rule: SelectionRule, facts: SplitFacts) -> str | None:
         )
     if rule.metric == "dice" and not facts.drawn:
         return f"no mask is drawn on the {split} split, so that Dice is 0 or undefined"
+    if METRICS[rule.metric].needs_classes:
+        return _find_class_obstacle(rule.metric, split, facts.classes)
     if not METRICS[rule.metric].needs_attributes:
         return None
     if not facts.groups:
@@ -65,6 +69,14 @@ def find_obstacle(rule: SelectionRule, facts: SplitFacts) -> str | None:
     ]
     if empty and (rule.metric != "robust_auroc" or len(facts.groups) == 1):
         return f"the {split} split has no image in groups of {'; '.join(empty)}"
+    return None
+
+
+def _find_class_obstacle(metric: str, split: str, classes: Mapping[str, int]) -> str | None:
+    if not classes:
+        return f"the dataset has labels alone, and {metric} needs three classes or more"
+    if absent := [name for name, n in classes.items() if not n]:
+        return f"the {split} split has no image of class {', '.join(absent)}"
     return None
 
 

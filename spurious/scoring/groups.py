@@ -47,7 +47,7 @@ def known_groups(labels: NDArray[np.int64], attributes: NDArray[np.int8]) -> NDA
     """Groups of label and attributes: g = 2 y + s for one attribute.
 
     Args:
-        labels: (N,) in {0, 1}.
+        labels: (N,) in {0, 1}, or classes from 0.
         attributes: (N, A) in {0, 1, UNKNOWN}.
 
     Returns:

@@ -1,6 +1,6 @@
 """What a metric is, what it is computed from, and what it gives.
 
-Shape legend: N images, A spurious attributes.
+Shape legend: N images, A spurious attributes, K classes.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ class Predictions:
         directions: A signs, -1 where the attribute goes against the label in training.
         threshold: The operating point, fixed on validation; NaN where there is none.
         calls: (N,) bool, the classes that the model predicts; None for scores above 0.5.
+        probabilities: (N, K), of a classifier of at least three classes; else None.
+        class_numbers: (N,) in 0 to K - 1, the true ones, where there are probabilities; else None.
     """
 
     labels: NDArray[np.int64]
@@ -37,10 +39,19 @@ class Predictions:
     directions: Sequence[int]
     threshold: float = float("nan")
     calls: NDArray[np.bool_] | None = None
+    probabilities: NDArray[np.floating] | None = None
+    class_numbers: NDArray[np.int64] | None = None
+
+    @property
+    def answers(self) -> NDArray[np.int64]:
+        """(N,): the true classes, or the labels where labels are all that is told apart."""
+        return self.labels if self.class_numbers is None else self.class_numbers
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """(N,) bool: the predicted class is the label."""
+        """(N,) bool: the predicted class, the most probable one, is the true one."""
+        if self.probabilities is not None:
+            return np.asarray(self.probabilities.argmax(axis=1) == self.answers)
         calls = self.scores > 0.5 if self.calls is None else self.calls
         return np.asarray(calls == (self.labels == 1))
 
@@ -70,6 +81,7 @@ class Metric:
         whole: Whether it has a value without an attribute, which rules can read.
         head: The only kind of model that has it; None for both.
         needs_attributes: Whether it reads spurious labels of the images it is computed on.
+        needs_classes: Whether only datasets of three classes or more have it.
         once: The split on which it is measured once, at the kept epoch; None for every epoch.
         of_images: Whether it is a property of images and annotation, whatever trains on them.
         in_trials: Whether the `trials` table has it as a column.
@@ -86,6 +98,7 @@ class Metric:
     whole: bool = True
     head: Literal["classifier", "segmenter"] | None = None
     needs_attributes: bool = False
+    needs_classes: bool = False
     once: str | None = None
     of_images: bool = False
     in_trials: bool = False

@@ -1,6 +1,6 @@
 """AUROC, robust AUROC, Dice and scores of probabilities, with numpy; undefined is NaN, never 0.
 
-Shape legend: N images, H height, W width, A spurious attributes.
+Shape legend: N images, H height, W width, A spurious attributes, K classes.
 """
 
 from __future__ import annotations
@@ -34,6 +34,20 @@ def auroc(labels: NDArray[np.int64], scores: NDArray[np.floating]) -> float:
     mid_ranks = np.cumsum(counts) - (counts - 1) / 2.0
     rank_sum = float(mid_ranks[inverse][positive].sum())
     return (rank_sum - n_positive * (n_positive + 1) / 2.0) / (n_positive * n_negative)
+
+
+def macro_auroc(class_numbers: NDArray[np.int64], probabilities: NDArray[np.floating]) -> float:
+    """Mean over classes of the AUROC of a class's probability, one class against the others.
+
+    Args:
+        class_numbers: (N,) in 0 to K - 1.
+        probabilities: (N, K).
+
+    Returns:
+        In [0, 1]; NaN where a class is absent, or the only one, or a probability is NaN.
+    """
+    columns = enumerate(probabilities.T)
+    return float(np.mean([auroc((class_numbers == of).astype(int), p) for of, p in columns]))
 
 
 @dataclass(frozen=True)

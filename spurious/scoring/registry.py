@@ -21,6 +21,7 @@ from spurious.scoring.metrics import (
     average_precision,
     brier_score,
     calibration_error,
+    macro_auroc,
     robust_auroc,
     worst_mean,
 )
@@ -48,10 +49,16 @@ def _accuracy(p: Predictions) -> list[Value]:
     return [Value(float(p.right.mean()) if len(p.labels) else float("nan"))]
 
 
+def _macro(p: Predictions) -> list[Value]:
+    if p.probabilities is None:
+        return []
+    return [Value(macro_auroc(p.answers, p.probabilities))]
+
+
 def _worst_group(p: Predictions) -> list[Value]:
     if not len(p.names):
         return []
-    return [Value(worst_mean(p.right, known_groups(p.labels, p.attributes)))]
+    return [Value(worst_mean(p.right, known_groups(p.answers, p.attributes)))]
 
 
 def _rate(label: int) -> Callable[[Predictions], list[Value]]:
@@ -121,17 +128,29 @@ _ENTRIES = (
         words="accuracy",
         unit="share of images",
         better="higher",
-        meaning="images whose predicted class is their label",
+        meaning="images whose predicted class is their label, or their class where there are more",
         compute=_accuracy,
         per_epoch=True,
         head="classifier",
+    ),
+    Metric(
+        name="macro_auroc",
+        words="macro AUROC",
+        unit="probability",
+        better="higher",
+        meaning="mean over classes of the AUROC of one class against the others, by its own "
+        "probability; of datasets with three classes or more",
+        compute=_macro,
+        per_epoch=True,
+        head="classifier",
+        needs_classes=True,
     ),
     Metric(
         name="worst_group_accuracy",
         words="worst-group accuracy",
         unit="share of images",
         better="higher",
-        meaning="the smallest accuracy of the groups of label and attributes",
+        meaning="the smallest accuracy of the groups of label, or class, and attributes",
         compute=_worst_group,
         per_epoch=True,
         head="classifier",

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from spurious.config.models import FourBlock
-from spurious.training.model import CLASSES, Embedded, Model
+from spurious.training.model import Embedded, Model
 
 _BLOCKS = 4
 
@@ -44,9 +44,10 @@ class FourBlockModel(Model):
     Args:
         shape: (H, W, C) of the images.
         options: Channels and decoder.
+        classes: K, of the images.
     """
 
-    def __init__(self, shape: tuple[int, int, int], options: FourBlock) -> None:
+    def __init__(self, shape: tuple[int, int, int], options: FourBlock, classes: int) -> None:
         super().__init__()
         height, width, channels = shape
         widths = [options.channels * 2**level for level in range(_BLOCKS)]
@@ -55,7 +56,7 @@ class FourBlockModel(Model):
         )
         smallest = 2 ** (_BLOCKS - 1)
         features = widths[-1] * (height // smallest) * (width // smallest)
-        self.head = nn.Linear(features, CLASSES)
+        self.head = nn.Linear(features, classes)
         self.has_skips = options.decoder == "unet"
         if options.decoder != "none":
             self.decoder = nn.ModuleList(
@@ -79,7 +80,7 @@ class FourBlockModel(Model):
         return Embedded(self.head(images), images, None, maps[-1])
 
     def embedded(self, x: torch.Tensor) -> Embedded:
-        """(B, C, H, W) to (B, 2) logits and the flattened deepest map."""
+        """(B, C, H, W) to (B, K) logits and the flattened deepest map."""
         return self._classify(self._encode(x))
 
     def reconstructed(self, x: torch.Tensor) -> tuple[Embedded, torch.Tensor]:
@@ -119,9 +120,10 @@ class SmallStemResNet(Model):
 
     Args:
         channels: Of the images.
+        classes: K, likewise.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
@@ -131,7 +133,7 @@ class SmallStemResNet(Model):
             blocks += [_ResidualBlock(before, width, stride), _ResidualBlock(width, width, 1)]
             before = width
         self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(before, CLASSES)
+        self.head = nn.Linear(before, classes)
 
     def pre_activations(self) -> Sequence[nn.Module]:
         """Return the stem, and of each block the first normalisation and the sum."""
@@ -139,7 +141,7 @@ class SmallStemResNet(Model):
         return [self.bn1, *inner]  # type: ignore[list-item]
 
     def embedded(self, x: torch.Tensor) -> Embedded:
-        """(B, C, H, W) to (B, 2) logits and 512 pooled features."""
+        """(B, C, H, W) to (B, K) logits and 512 pooled features."""
         maps = self.blocks(functional.relu(self.bn1(self.conv1(x))))
         images = maps.mean(dim=(2, 3))
         return Embedded(self.head(images), images, None, maps)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from spurious.scoring.metrics import mean_dice, worst_mean
 from spurious.scoring.registry import compute_metrics
 from spurious.training.model import Model
 from spurious.training.objective import Forward
-from spurious.training.supervision import Supervision
+from spurious.training.supervision import Supervision, probabilities
 
 _BATCH = 64
 
@@ -69,10 +69,17 @@ def from_columns(columns: dict[str, Any]) -> list[MetricRow]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Rows of one epoch and the image scores, (n,) float64 per split in row order."""
+    """Rows of one epoch and what the model made of each split's images, in row order.
+
+    Attributes:
+        rows: Metrics.
+        scores: (n,) float64 per split.
+        probabilities: (n, K) float64 per split, of a classifier of classes; else empty.
+    """
 
     rows: list[MetricRow]
     scores: dict[str, NDArray[np.float64]]
+    probabilities: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def values(self) -> dict[str, float]:
         """`val.auroc`-like keys for selection rules; robust AUROC over all attributes only."""
@@ -106,6 +113,7 @@ class Evaluator:
             train,
         )
         self.rows = {split: dataset.rows(split) for split in splits}
+        self.answers = dataset.answers(by_class=supervision.by_class)
         self.targets = (
             {
                 split: PackedTargets(
@@ -125,7 +133,7 @@ class Evaluator:
             split: StoredImages(
                 dataset.images,
                 rows,
-                dataset.labels[rows],
+                self.answers[rows],
                 None if self.targets is None else self.targets[split],
                 train.normalise,
                 pinned,
@@ -144,12 +152,14 @@ class Evaluator:
         model.eval()
         rows: list[MetricRow] = []
         scores: dict[str, NDArray[np.float64]] = {}
+        of_classes: dict[str, NDArray[np.float64]] = {}
         with torch.no_grad():
             for split in self.rows:
-                scores[split], metrics = self._split(model, split, epoch)
+                scores[split], found, metrics = self._split(model, split, epoch)
                 rows += metrics
+                of_classes |= {} if found is None else {split: found}
         model.train(was_training)
-        return Evaluation(rows, scores)
+        return Evaluation(rows, scores, of_classes)
 
     def embeddings(self, model: Model, split: str) -> NDArray[np.float32]:
         """Image embeddings of a split in row order, by a model in eval mode; (n, D)."""
@@ -164,8 +174,9 @@ class Evaluator:
 
     def _split(
         self, model: torch.nn.Module, split: str, epoch: int
-    ) -> tuple[NDArray[np.float64], list[MetricRow]]:
-        rows = self.rows[split]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, list[MetricRow]]:
+        """Scores, probabilities of classes where there are any, and metrics of a split."""
+        rows, classes = self.rows[split], self._make_probabilities(split)
         scores = np.full(len(rows), np.nan)
         losses = np.full(len(rows), np.nan)
         pixels = np.zeros((3, len(rows)), dtype=np.int64)
@@ -178,6 +189,8 @@ class Evaluator:
                 logits = model(batch.x)
             losses[part] = self.supervision.losses(logits, targets).cpu().numpy()
             scores[part] = self.supervision.scores(logits).cpu().numpy()
+            if classes is not None:
+                classes[part] = probabilities(logits).cpu().numpy()
             if self.supervision.segments:
                 pixels[:, part] = _pixel_counts(logits, targets)
             else:
@@ -185,13 +198,24 @@ class Evaluator:
         drawn = self.drawn[split]  # nobody knows the pixels of other images
         loss = float(losses[drawn].mean()) if drawn.any() else math.nan
         metric_rows = [MetricRow(epoch, split, "loss", None, loss)]
-        metric_rows += self._of_predictions(split, epoch, scores, calls)
+        metric_rows += self._of_predictions(split, epoch, scores, calls, classes)
         if self.supervision.segments:
             metric_rows.append(MetricRow(epoch, split, "dice", None, mean_dice(*pixels[:, drawn])))
-        return scores, metric_rows
+        return scores, classes, metric_rows
+
+    def _make_probabilities(self, split: str) -> NDArray[np.float64] | None:
+        """Room for probabilities of classes; None where there are only labels."""
+        if not self.supervision.by_class:
+            return None
+        return np.full((len(self.rows[split]), len(self.dataset.classes)), np.nan)
 
     def _of_predictions(
-        self, split: str, epoch: int, scores: NDArray[np.float64], calls: NDArray[np.bool_]
+        self,
+        split: str,
+        epoch: int,
+        scores: NDArray[np.float64],
+        calls: NDArray[np.bool_],
+        classes: NDArray[np.float64] | None,
     ) -> list[MetricRow]:
         rows, data = self.rows[split], self.dataset
         predictions = Predictions(
@@ -201,6 +225,8 @@ class Evaluator:
             names=data.attribute_names,
             directions=data.directions,
             calls=None if self.supervision.segments else calls,
+            probabilities=classes,
+            class_numbers=None if classes is None else self.answers[rows],
         )
         out = [
             MetricRow(epoch, split, name, value.attribute, value.value, counts(value.cells))

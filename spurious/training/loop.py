@@ -90,6 +90,9 @@ class Fit:
         kept_state: The model's state dict at the kept epoch.
         kept_scores: Image scores per split at the kept epoch, (n,) float64.
         last_scores: The same at the last epoch.
+        kept_probabilities: Per split (n, K) float64 at the kept epoch, of a classifier of classes;
+            else empty.
+        last_probabilities: The same at the last epoch.
         embeddings: The kept model's image embeddings of the test split in row order, (n, D); None
             before `spurious.fit.fit` has measured them.
         explanations: Of the test images by the kept model; None where nobody asked for them.
@@ -104,6 +107,8 @@ class Fit:
     kept_state: dict[str, torch.Tensor] = field(default_factory=dict)
     kept_scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     last_scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    kept_probabilities: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    last_probabilities: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     embeddings: NDArray[np.float32] | None = None
     explanations: Explanations | None = None
     seconds_training: float = 0.0
@@ -233,6 +238,7 @@ class Loop:
         """Keep the checkpoint where the rule prefers this epoch; the first one while undefined."""
         self.fit.rows += evaluation.rows
         self.fit.last_scores = evaluation.scores
+        self.fit.last_probabilities = evaluation.probabilities
         fit, rule = self.fit, self.rule
         if rule.metric is not None:
             value = evaluation.values().get(f"{rule.split}.{rule.metric}", math.nan)
@@ -243,6 +249,7 @@ class Loop:
             fit.kept_value = value
         fit.kept_epoch = self.epoch
         fit.kept_scores = evaluation.scores
+        fit.kept_probabilities = evaluation.probabilities
         fit.kept_state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
     def state(self) -> bytes:
@@ -258,6 +265,9 @@ class Loop:
             "kept": [fit.kept_epoch, fit.kept_value],
             "kept_state": fit.kept_state,
             "kept_scores": {k: torch.from_numpy(v) for k, v in fit.kept_scores.items()},
+            "kept_probabilities": {
+                k: torch.from_numpy(v) for k, v in fit.kept_probabilities.items()
+            },
             "work": [fit.seconds_training, fit.images_trained],
         }
         return checkpoint.pack(plain)
@@ -292,6 +302,9 @@ class Loop:
             kept_value=state["kept"][1],
             kept_state=state["kept_state"],
             kept_scores={k: v.numpy() for k, v in state["kept_scores"].items()},
+            kept_probabilities={
+                k: v.numpy() for k, v in state.get("kept_probabilities", {}).items()
+            },
             seconds_training=state["work"][0],
             images_trained=state["work"][1],
             resumed_from_epoch=self.epoch,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from spurious.training.model import CLASSES, Embedded, Model, three_channels
+from spurious.training.model import Embedded, Model, three_channels
 
 HIDDEN, DROPOUT = 256, 0.5
 
@@ -50,16 +50,17 @@ class MobileNetModel(Model):
     Args:
         body: The torchvision model.
         frozen: Layers, as `number_layers` counts, that keep weights and statistics.
+        classes: K, of the images.
     """
 
-    def __init__(self, body: Any, frozen: int) -> None:
+    def __init__(self, body: Any, frozen: int, classes: int) -> None:
         super().__init__()
         features = body.last_channel
         body.classifier = nn.Identity()
         self.inner = body
         self.hidden = nn.Linear(features, HIDDEN)
         self.dropout = nn.Dropout(DROPOUT)
-        self.head = nn.Linear(HIDDEN, CLASSES)
+        self.head = nn.Linear(HIDDEN, classes)
         self.frozen = [part for at, part in number_layers(body) if at < frozen]
         for part in self.frozen:
             part.requires_grad_(requires_grad=False)
@@ -72,7 +73,7 @@ class MobileNetModel(Model):
         return self
 
     def embedded(self, x: torch.Tensor) -> Embedded:
-        """(B, C, H, W) to (B, 2) logits and the 256 hidden units."""
+        """(B, C, H, W) to (B, K) logits and the 256 hidden units."""
         maps = self.inner.features(three_channels(x))
         if torch.is_grad_enabled() and not maps.requires_grad:
             maps.requires_grad_()  # Grad-CAM asks for its slope, also where all below is frozen

@@ -1,7 +1,7 @@
 """What every model is: a forward pass, with what lies before its last layer.
 
-Shape legend: B batch, C channels, K classes of pixels, H height, W width, D features of an image, P
-of a pixel.
+Shape legend: B batch, C channels, K classes of images or pixels, H height, W width, D features of
+an image, P of a pixel.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import torch
 from torch import nn
 
 CLASSES = 2
-"""Of images; of pixels, too, unless negative images have a class of their own."""
+"""Of images, unless a dataset has more; of pixels, unless negative images have one of their own."""
 
 
 class Embedded(NamedTuple):
     """A forward pass with what lies before the last layer.
 
     Attributes:
-        logits: (B, 2) of a classifier, (B, K, H, W) of a segmenter.
+        logits: (B, K) of a classifier, (B, K, H, W) of a segmenter.
         deep: (B, D, h, w), the deepest feature map, or (B, D) where it is pooled already.
         pixels: (B, P, h, w) of a segmenter, what its `head` takes, but for dropout; None for a
             classifier.

@@ -73,13 +73,13 @@ class _SmallEncoder(nn.Module):
 class SmallCnnModel(Model):
     """The small U-Net's encoder, global average pooling, one linear layer."""
 
-    def __init__(self, in_channels: int, options: SmallCnn) -> None:
+    def __init__(self, in_channels: int, options: SmallCnn, classes: int) -> None:
         super().__init__()
         self.encoder = _SmallEncoder(in_channels, options.channels, options.levels)
-        self.head = nn.Linear(self.encoder.widths[-1], CLASSES)
+        self.head = nn.Linear(self.encoder.widths[-1], classes)
 
     def embedded(self, x: torch.Tensor) -> Embedded:
-        """(B, C, H, W) to (B, 2) logits and the pooled deepest map."""
+        """(B, C, H, W) to (B, K) logits and the pooled deepest map."""
         maps = self.encoder(x)[-1]
         images = maps.mean(dim=(2, 3))
         return Embedded(self.head(images), images, None, maps)
@@ -122,7 +122,7 @@ class ResNetModel(Model):
         self.inner = inner
 
     def embedded(self, x: torch.Tensor) -> Embedded:
-        """(B, C, H, W) to (B, 2) logits and 2048 pooled features."""
+        """(B, C, H, W) to (B, K) logits and 2048 pooled features."""
         inner = self.inner
         x = inner.maxpool(inner.relu(inner.bn1(inner.conv1(three_channels(x)))))
         maps = inner.layer4(inner.layer3(inner.layer2(inner.layer1(x))))
@@ -133,14 +133,14 @@ class ResNetModel(Model):
 class TimmModel(Model):
     """A classifier of timm: its body ends in pooled features, which one linear layer takes."""
 
-    def __init__(self, body: Any) -> None:
+    def __init__(self, body: Any, classes: int) -> None:
         super().__init__()
         self.inner = body
         features = getattr(body, "head_hidden_size", None) or body.num_features
-        self.head = nn.Linear(features, CLASSES)
+        self.head = nn.Linear(features, classes)
 
     def embedded(self, x: torch.Tensor) -> Embedded:
-        """(B, C, H, W) to (B, 2) logits and the pooled features."""
+        """(B, C, H, W) to (B, K) logits and the pooled features."""
         maps = self.inner.forward_features(three_channels(x))
         images = self.inner.forward_head(maps)
         return Embedded(self.head(images), images, None, maps if maps.ndim == 4 else None)
@@ -210,7 +210,7 @@ def _resnet50(shape: Shape, options: ResNet50, classes: int, load: LoadWeights) 
 
 
 def _timm(shape: Shape, options: Timm, classes: int, load: LoadWeights) -> Model:
-    model = TimmModel(timm_body(options.architecture))
+    model = TimmModel(timm_body(options.architecture), classes)
     _load(model.inner, options, load)
     return model
 
@@ -238,21 +238,21 @@ def _fcn_resnet50(shape: Shape, options: FcnResNet50, classes: int, load: LoadWe
 def _mobilenet_v2(shape: Shape, options: MobileNetV2, classes: int, load: LoadWeights) -> Model:
     from torchvision.models import mobilenet_v2
 
-    model = MobileNetModel(mobilenet_v2(weights=None), options.frozen)
+    model = MobileNetModel(mobilenet_v2(weights=None), options.frozen, classes)
     _load(model.inner, options, load)
     return model
 
 
 def _four_block(shape: Shape, options: FourBlock, classes: int, load: LoadWeights) -> Model:
-    return FourBlockModel(shape, options)
+    return FourBlockModel(shape, options, classes)
 
 
 def _small_stem(shape: Shape, options: ResNet18SmallStem, classes: int, load: LoadWeights) -> Model:
-    return SmallStemResNet(shape[2])
+    return SmallStemResNet(shape[2], classes)
 
 
 def _small_cnn(shape: Shape, options: SmallCnn, classes: int, load: LoadWeights) -> Model:
-    return SmallCnnModel(shape[2], options)
+    return SmallCnnModel(shape[2], options, classes)
 
 
 def _small_unet(shape: Shape, options: SmallUnet, classes: int, load: LoadWeights) -> Model:
@@ -288,10 +288,10 @@ def build(
         image_shape: (H, W, C) of the dataset.
         seed: The trial's seed.
         load: Gives a state dict for the SHA-256 of stored weights.
-        classes: K of a segmenter.
+        classes: K, of images for a classifier, of pixels for a segmenter.
 
     Returns:
-        A module from (B, C, H, W) to (B, 2) or (B, K, H, W) logits.
+        A module from (B, C, H, W) to (B, K) or (B, K, H, W) logits.
 
     Raises:
         ConfigError: image sides that the model cannot halve often enough, or unfit weights.

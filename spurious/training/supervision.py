@@ -1,11 +1,12 @@
 """What a specificity asks of a model: the loss per image, the image score, and the target.
 
-Shape legend: B batch, K classes of pixels (2, or 3 where negatives have a class of their own), H
-height, W width. Logits are (B, 2) or (B, K, H, W).
+Shape legend: B batch, K classes of images (2, or more where a dataset has them) or of pixels (2, or
+3 where negatives have a class of their own), H height, W width. Logits are (B, K) or (B, K, H, W).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -19,6 +20,8 @@ class Supervision(Protocol):
     """Image classification or segmentation for classification."""
 
     segments: bool
+    by_class: bool
+    """Whether targets are classes of images, at least three, instead of labels."""
 
     def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Cross-entropy per image, (B,) float32."""
@@ -30,23 +33,37 @@ class Supervision(Protocol):
 
 
 class Classification:
-    """Binary labels: softmax cross-entropy; the score is the probability of the abnormality."""
+    """Softmax cross-entropy of labels or classes; the score is the abnormality's probability.
+
+    Args:
+        positive: Numbers of the classes that are abnormal; None where targets are labels.
+    """
 
     segments = False
+
+    def __init__(self, positive: Sequence[int] | None = None) -> None:
+        self.by_class = positive is not None
+        self.positive = [1] if positive is None else list(positive)
 
     def losses(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Targets are (B,) int64."""
         return functional.cross_entropy(logits.float(), targets, reduction="none")
 
     def scores(self, logits: torch.Tensor) -> torch.Tensor:
-        """Softmax probability of class 1."""
-        return logits.float().softmax(dim=1)[:, 1]
+        """Softmax probability of the abnormal class, or the sum of several."""
+        return probabilities(logits)[:, self.positive].sum(dim=1)
+
+
+def probabilities(logits: torch.Tensor) -> torch.Tensor:
+    """Softmax probabilities of a classifier's classes, (B, K) to (B, K) float32."""
+    return logits.float().softmax(dim=1)
 
 
 class Segmentation:
     """Pixel targets: mean pixel cross-entropy; the score is a read-out of the probability map."""
 
     segments = True
+    by_class = False
 
     def __init__(self, readout: Aggregation) -> None:
         self.readout = readout
@@ -87,8 +104,18 @@ def _margin(logits: torch.Tensor) -> torch.Tensor:
     return logits[:, -1] - logits[:, :-1].logsumexp(dim=1)
 
 
-def supervision_for(specificity: Specificity, readout: Aggregation | None) -> Supervision:
-    """Classification for labels, segmentation for everything else."""
+def supervision_for(
+    specificity: Specificity,
+    readout: Aggregation | None,
+    positive: Sequence[int] | None = None,
+) -> Supervision:
+    """Classification for labels, segmentation for everything else.
+
+    Args:
+        specificity: What is taught.
+        readout: Of a segmenter.
+        positive: Of a classifier of classes, those that are abnormal; None for labels.
+    """
     if specificity.kind == "label":
-        return Classification()
+        return Classification(positive)
     return Segmentation(readout or Aggregation())

@@ -80,7 +80,7 @@ def load_image_columns(store: Store, manifest: Manifest) -> ImageColumns:
         for name in table.column_names
         if name.startswith(COVARIATE_PREFIX)
     }
-    known = {*_TEXT, *_COUNTS, *_FLAGS}
+    known = {*_TEXT, *_COUNTS, *_FLAGS, "class"}
     numbers = {
         name: table.column(name).to_numpy().astype(np.float64)
         for name in table.column_names

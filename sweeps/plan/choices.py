@@ -53,6 +53,7 @@ def _obstacles(
             else of["abnormalities"] - (0 if is_lesion else on_negatives),
             groups=facts.groups.get(rule.split, {}),
             directions=facts.directions,
+            classes=facts.classes.get(rule.split, {}),
         )
         needs_groups = bool(facts.attributes) and not split.groups
         obstacle = (

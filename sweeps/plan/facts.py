@@ -58,6 +58,11 @@ def facts_of(manifest: Manifest, images: Mapping[str, ImageCounts] | None = None
         groups={split: c.cells for split, c in manifest.splits.items()},
         directions={attribute.name: attribute.direction for attribute in manifest.attributes},
         mask_of=manifest.mask_of,
+        classes={
+            split: dict(zip((each.name for each in manifest.classes), c.classes, strict=True))
+            for split, c in manifest.splits.items()
+            if c.classes is not None
+        },
     )
 
 

@@ -44,6 +44,7 @@ class DatasetFacts:
         directions: Per attribute +1 where it goes with the label in training, else -1.
         n_train: Training images where `counts` are None: a generator's options say how many.
         mask_of: What the masks are of.
+        classes: Per split, images by class; empty where there are only labels.
     """
 
     name: str
@@ -59,6 +60,7 @@ class DatasetFacts:
     groups: Mapping[str, Mapping[str, GroupCounts]] = field(default_factory=dict)
     directions: Mapping[str, int] = field(default_factory=dict)
     mask_of: MaskOf = "abnormality"
+    classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def training_images(self) -> int | None:
@@ -186,6 +188,11 @@ def unfit_reason(cell: Cell, facts: DatasetFacts) -> str | None:
                 f"{name} needs spurious labels of all {split} images, and {unknown} have none of "
                 f"{attribute}; annotate them, or use a method that does without"
             )
+    if facts.classes and options.two_classes and not options.segments(cell.specificity.kind):
+        return (
+            f"{name} {options.two_classes}, and the dataset has {len(facts.classes['train'])}; "
+            "stage it without --set classes=all, or use another method"
+        )
     if isinstance(options, Ssl) and options.views == "paper" and _is_float(facts):
         return (
             f"{name} with views: paper changes gamma and brightness, which needs integer images, "

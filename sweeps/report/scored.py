@@ -19,7 +19,7 @@ from spurious.scoring.events import CONSTANT_SCORES
 from spurious.scoring.metric import Predictions, Value
 from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.registry import compute_metrics
-from sweeps.results.schemas import SCHEMA_VERSION, arrow_schema
+from sweeps.results.schemas import PROBABILITY_PREFIX, SCHEMA_VERSION, arrow_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,7 +48,7 @@ def score_epochs(
 
     names = [n.removeprefix(PREFIX) for n in table.column_names if n.startswith(PREFIX)]
     columns = {name: table.column(name).to_numpy() for name in ("epoch", "split", "label", "score")}
-    attributes = read_attributes(table, names)
+    attributes, classes = read_attributes(table, names), read_classes(table)
     first: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
     first |= {name: table.column(name)[0].as_py() for name in ("trial_id", "attempt")}
     rows = []
@@ -62,7 +62,11 @@ def score_epochs(
             if split == "val":
                 threshold = point.threshold(labels, scores)
             signs = [directions.get(name, 0) for name in names]
-            predictions = Predictions(labels, scores, attributes[mine], names, signs, threshold)
+            predictions = Predictions(
+                *(labels, scores, attributes[mine], names, signs, threshold),
+                probabilities=None if classes is None else classes[0][mine],
+                class_numbers=None if classes is None else classes[1][mine],
+            )
             rows += [
                 {**first, "epoch": epoch, "split": split, "metric": name, **_columns(value)}
                 for name, value in compute_metrics(predictions, segments)
@@ -107,3 +111,14 @@ def read_attributes(table: pa.Table, names: Sequence[str]) -> NDArray[np.int8]:
         for name in names
     ]
     return np.stack(columns, axis=1) if columns else np.empty((len(table), 0), dtype=np.int8)
+
+
+def read_classes(table: pa.Table) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
+    """Return probabilities (N, K) and numbers of the true classes (N,); None of labels alone."""
+    columns = [name for name in table.column_names if name.startswith(PROBABILITY_PREFIX)]
+    if not columns:
+        return None
+    names = [name.removeprefix(PROBABILITY_PREFIX) for name in columns]
+    numbers = [names.index(name) for name in table.column("class").to_pylist()]
+    probabilities = np.stack([table.column(name).to_numpy() for name in columns], axis=1)
+    return probabilities, np.array(numbers, np.int64)

@@ -22,7 +22,10 @@ _LARGE = 100
 
 
 def encode(
-    table: str, rows: Sequence[Mapping[str, Any]], attributes: tuple[str, ...] = ()
+    table: str,
+    rows: Sequence[Mapping[str, Any]],
+    attributes: Sequence[str] = (),
+    classes: Sequence[str] = (),
 ) -> bytes:
     """Return rows as one Parquet object of the table's schema, with the hash of its content.
 
@@ -32,7 +35,7 @@ def encode(
     import pyarrow.parquet as pq
 
     full = [{"schema_version": SCHEMA_VERSION, **row} for row in rows]
-    content = pa.Table.from_pylist(full, schema=arrow_schema(table, attributes))
+    content = pa.Table.from_pylist(full, schema=arrow_schema(table, attributes, classes))
     buffer = io.BytesIO()
     large = len(full) >= _LARGE
     pq.write_table(

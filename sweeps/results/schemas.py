@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -127,7 +128,10 @@ PREDICTIONS = _columns("""
     label | int64 | | 1 with the abnormality, else 0
     score | float64 | | image score, higher is more abnormal
 """)
-"""Followed by one nullable bool column `spurious_NAME` per spurious attribute of the dataset."""
+"""Followed by one nullable bool column `spurious_NAME` per spurious attribute of the dataset and,
+of a classifier of classes, by a string column `class`, the true one, and a float64 column
+`probability_NAME` per class, in the order of their numbers."""
+PROBABILITY_PREFIX = "probability_"
 
 EMBEDDINGS = _columns("""
     schema_version | int64 | | version of this schema
@@ -197,8 +201,16 @@ TABLES = {
 }
 
 
-def arrow_schema(table: str, attributes: tuple[str, ...] = ()) -> pa.Schema:
-    """The pyarrow schema of a table; `attributes` adds the spurious columns of tables of images."""
+def arrow_schema(
+    table: str, attributes: Sequence[str] = (), classes: Sequence[str] = ()
+) -> pa.Schema:
+    """Return the pyarrow schema of a table.
+
+    Args:
+        table: Its name.
+        attributes: Names of the spurious columns of tables of images.
+        classes: Names of the classes that predictions have probabilities of.
+    """
     import pyarrow as pa
 
     types = {
@@ -213,6 +225,9 @@ def arrow_schema(table: str, attributes: tuple[str, ...] = ()) -> pa.Schema:
     fields = [pa.field(column.name, types[column.type]) for column in TABLES[table]]
     if table in ("predictions", *OPTIONAL):
         fields += [pa.field(f"spurious_{name}", pa.bool_()) for name in attributes]
+    if table == "predictions" and classes:
+        fields.append(pa.field("class", pa.string()))
+        fields += [pa.field(PROBABILITY_PREFIX + name, pa.float64()) for name in classes]
     return pa.schema(fields)
 
 

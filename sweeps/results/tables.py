@@ -51,6 +51,7 @@ def commit(
     attributes: tuple[str, ...],
     lost: type[Exception],
     optional: Mapping[str, Sequence[Mapping[str, Any]]] = MappingProxyType({}),
+    classes: Sequence[str] = (),
 ) -> bool:
     """Write an attempt's tables, then commit it; the second of two attempts loses cleanly.
 
@@ -62,6 +63,7 @@ def commit(
         attributes: Spurious attribute names.
         lost: The store's exception for a lost conditional put.
         optional: Rows of tables of `schemas.OPTIONAL`, by name; one without any is left out.
+        classes: Names of the classes that predictions have probabilities of.
 
     Returns:
         Whether this attempt is the trial's result. A lost attempt's tables are removed.
@@ -69,7 +71,7 @@ def commit(
     trial_id, attempt = trial["trial_id"], trial["attempt"]
     written = {
         "epochs": encode("epochs", epochs),
-        "predictions": encode("predictions", predictions, attributes),
+        "predictions": encode("predictions", predictions, attributes, classes),
     }
     written |= {name: encode(name, rows, attributes) for name, rows in optional.items() if rows}
     keys = [attempt_key(table, trial_id, attempt) for table in written]

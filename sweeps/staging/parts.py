@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from cluster.datasets.records import RowSummary
 from cluster.datasets.shards import StagedShard, write_shards
 from cluster.stores.base import Store
+from spurious.data.classes import ImageClass
 from spurious.data.records import Record, RecordSource
 from spurious.errors import DataError
 from sweeps.staging.chunks import LoadedChunk
@@ -115,15 +116,16 @@ def _record_bytes(source: RecordSource, ids: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class Columns:
-    """What a source says of all of its records: their attributes, and whether some lack a mask."""
+    """What a source says of all of its records: attributes, classes, whether some lack a mask."""
 
     attribute_names: tuple[str, ...]
     partial: bool
+    classes: tuple[ImageClass, ...]
 
     @staticmethod
     def of(source: RecordSource) -> Columns:
         """Return those of a source."""
-        return Columns(tuple(source.attribute_names), source.partial)
+        return Columns(tuple(source.attribute_names), source.partial, tuple(source.classes))
 
 
 def write_part(
@@ -150,7 +152,9 @@ def write_part(
     shards: Sequence[StagedShard] = ()
     if skips_bad or not bad:
         shards = write_shards(
-            store, name, _all_records(chunks), columns.attribute_names, partial=columns.partial
+            *(store, name, _all_records(chunks), columns.attribute_names),
+            partial=columns.partial,
+            classes=columns.classes,
         )
     return StagedPart(
         shards=tuple(shards),

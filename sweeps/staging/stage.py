@@ -121,6 +121,7 @@ def _describe(
         generator=None if options is None else asdict(options),
         digest=digest,
         partial=source.partial,
+        classes=source.classes,
     )
 
 

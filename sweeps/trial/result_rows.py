@@ -25,6 +25,7 @@ from spurious.training.explained import EXPLAINED, Picture
 from spurious.training.loop import Fit
 from sweeps.plan.identity import canonical, resolve_config, revision_of
 from sweeps.results.counts import count_columns
+from sweeps.results.schemas import PROBABILITY_PREFIX
 from sweeps.spec.model import MethodChoice
 
 
@@ -137,14 +138,37 @@ class Rows:
 
     def predictions(self) -> list[dict[str, Any]]:
         """The rows of `predictions`: the kept epoch and the last, once where they are the same."""
-        epochs = {self.fit.kept_epoch: self.fit.kept_scores}
-        epochs[self.task.config.train.epochs] = self.fit.last_scores
+        fit, last = self.fit, self.task.config.train.epochs
+        epochs = {fit.kept_epoch: (fit.kept_scores, fit.kept_probabilities)}
+        epochs[last] = (fit.last_scores, fit.last_probabilities)
         return [
-            row
-            for epoch, scores in epochs.items()
+            {**row, **of_class}
+            for epoch, (scores, classes) in epochs.items()
             for split, values in scores.items()
-            for row in self._scored(epoch, split, values)
+            for row, of_class in zip(
+                self._scored(epoch, split, values),
+                self._classified(split, classes.get(split), len(values)),
+                strict=True,
+            )
         ]
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes that predictions have probabilities of; none of labels alone."""
+        return [each.name for each in self.dataset.classes] if self.fit.last_probabilities else []
+
+    def _classified(
+        self, split: str, probabilities: NDArray[Any] | None, count: int
+    ) -> Iterator[dict[str, Any]]:
+        """Yield an image's class and what the model gives each; nothing where it tells none."""
+        if probabilities is None:
+            yield from ({} for _ in range(count))
+            return
+        names = self.class_names
+        columns = [PROBABILITY_PREFIX + name for name in names]
+        numbers = self.dataset.answers(by_class=True)[self.dataset.rows(split)]
+        for number, row in zip(numbers.tolist(), probabilities.tolist(), strict=True):
+            yield {"class": names[number], **dict(zip(columns, row, strict=True))}
 
     def _scored(self, epoch: int, split: str, scores: NDArray[Any]) -> Iterator[dict[str, Any]]:
         kept, last = self.fit.kept_epoch, self.task.config.train.epochs

@@ -171,6 +171,7 @@ def _commit(store: Store, rows: Rows, trial: Mapping[str, Any]) -> bool:
         rows.dataset.attribute_names,
         AlreadyExists,
         rows.optional(),
+        rows.class_names,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from spurious.config.release_fields import parse_names
 from spurious.config.releases import COVID_CLASSES, CovidRadiographyOptions
+from spurious.data.classes import ImageClass
 from spurious.data.outlines import measure_outline
 from spurious.data.records import Record
 from spurious.data.specificity import count_components
@@ -42,14 +43,15 @@ class CovidRadiography(FolderReader[CovidRadiographyOptions, CovidIndex]):
     `<Class>.metadata.xlsx`, with or without `COVID-19_Radiography_Dataset/` around them.
 
     - Label 1 is a film of a `positive` class, label 0 one of the `negative` classes, which are all
-      others where none is named.
+      others where none is named. With `classes: all` a record has its class, too.
     - The mask is of both **lungs**, on films of every class: a region that an annotator draws in
       the same way on each film, not the abnormality (`mask: lungs` of the provenance).
     - Masks have 256 pixels a side and three channels, films 299; they are enlarged to the nearest
       pixel. Old releases have no masks: then `mask` is None.
     - Attribute `source`, with the option of that name: the film's URL contains its text. Classes
       come from different hospitals, which a model can tell by the film.
-    - Patients are not known; every film counts as one. Splits are drawn by label and source.
+    - Patients are not known; every film counts as one. Splits are drawn by label (or class) and
+      source.
     """
 
     name = "covid-radiography"
@@ -61,6 +63,11 @@ class CovidRadiography(FolderReader[CovidRadiographyOptions, CovidIndex]):
         named = parse_names(options.negative)
         self.negative = named or tuple(kind for kind in COVID_CLASSES if kind not in self.positive)
         self.attribute_names = ("source",) if options.source else ()
+        if options.classes == "all":
+            chosen = {*self.positive, *self.negative}
+            self.classes = tuple(
+                ImageClass(kind, kind in self.positive) for kind in COVID_CLASSES if kind in chosen
+            )
 
     def read_record(self, sample_id: str, path: Path) -> Record:
         """Decode, shrink and return one record; image (size, size, 1) uint8.
@@ -83,6 +90,7 @@ class CovidRadiography(FolderReader[CovidRadiographyOptions, CovidIndex]):
             attributes=self._attributes(source),
             covariates={"class": film.kind, "url": source},
             outline=None if mask is None else measure_outline(mask),
+            class_number=self._find_class(film),
         )
 
     def read_index(self, issues: ReaderIssues) -> CovidIndex:
@@ -102,7 +110,9 @@ class CovidRadiography(FolderReader[CovidRadiographyOptions, CovidIndex]):
                 "format": "COVID-19 Radiography Database",
                 "positive": ", ".join(self.positive),
                 "negative": ", ".join(self.negative),
-                "split": f"drawn {options.split} by film, label and source, seed {options.seed}",
+                **self._describe_classes(),
+                "split": f"drawn {options.split} by film, {self._stratified} and source, seed "
+                f"{options.seed}",
                 "image": f"area-averaged to {size}",
                 "mask": "lungs",
                 "mask_files": f"enlarged to the film's size, max-pooled to {size}",
@@ -116,6 +126,18 @@ class CovidRadiography(FolderReader[CovidRadiographyOptions, CovidIndex]):
             splits=draw_splits({name: name for name in films}, strata, options),
         )
 
+    @property
+    def _stratified(self) -> str:
+        return "class" if self.classes else "label"
+
+    def _describe_classes(self) -> dict[str, str]:
+        return {"classes": ", ".join(each.name for each in self.classes)} if self.classes else {}
+
+    def _find_class(self, film: Film) -> int | None:
+        """Return the number of a film's class; None where labels are all that is told apart."""
+        numbers = (at for at, each in enumerate(self.classes) if each.name == film.kind)
+        return next(numbers, None)
+
     def _attributes(self, source: str | None) -> dict[str, bool | None]:
         if not self.options.source:
             return {}
@@ -123,8 +145,9 @@ class CovidRadiography(FolderReader[CovidRadiographyOptions, CovidIndex]):
         return {"source": is_from}
 
     def _stratum(self, film: Film, source: str | None) -> tuple[int, ...]:
-        label = int(film.kind in self.positive)
-        return (label, *(int(value is True) for value in self._attributes(source).values()))
+        number = self._find_class(film)
+        stratum = int(film.kind in self.positive) if number is None else number
+        return (stratum, *(int(value is True) for value in self._attributes(source).values()))
 
     def _check_source(self, sources: Mapping[str, str], issues: ReaderIssues) -> None:
         requested = self.options.source.casefold()

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 
 from spurious.config.folder import FolderOptions, parse_directions, parse_shares
 from spurious.data.attributes import GroupCounts, measure_direction
+from spurious.data.classes import ImageClass
 from spurious.data.records import Covariate
 from spurious.data.splits import SPLITS
+from spurious.readers.folder.image_classes import check_trained, read_classes
 from spurious.readers.folder.layout import class_of_place, split_of_place
 from spurious.readers.folder.roles import Roles
 from spurious.readers.folder.samples import Sample
@@ -39,6 +41,7 @@ class Entry:
         attributes: True, False or None by name.
         covariates: Further columns.
         checksum: SHA-256 or MD5 of the file in lower case, or None.
+        class_number: Place among the classes; None where labels are all that is told apart.
     """
 
     where: str
@@ -48,6 +51,24 @@ class Entry:
     attributes: Mapping[str, bool | None]
     covariates: Mapping[str, Covariate] = field(default_factory=dict)
     checksum: str | None = None
+    class_number: int | None = None
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What tables or folders say of labels.
+
+    Attributes:
+        values: 0 or 1 by image; without images that have none, which are reported.
+        note: Which class is which, or None.
+        classes: What images are told apart into; empty for labels alone.
+        numbers: Class number by image, where there are classes.
+    """
+
+    values: Mapping[str, int] = field(default_factory=dict)
+    note: str | None = None
+    classes: Sequence[ImageClass] = ()
+    numbers: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_entries(
@@ -57,8 +78,8 @@ def read_entries(
     header_patients: Mapping[str, str],
     options: FolderOptions,
     issues: ReaderIssues,
-) -> tuple[Mapping[str, Entry], Sequence[str]]:
-    """Return entries by image id, and notes of what was chosen.
+) -> tuple[Mapping[str, Entry], Sequence[str], Sequence[ImageClass]]:
+    """Return entries by image id, notes of what was chosen, and the classes where asked for.
 
     Args:
         samples: Images with their rows.
@@ -69,8 +90,8 @@ def read_entries(
         issues: Receives whatever is wrong.
     """
     before = issues.count
-    labels, note = _read_labels(samples, roles, drawn, options, issues)
-    notes = [] if note is None else [note]
+    labels = _read_labels(samples, roles, drawn, options, issues)
+    notes = [] if labels.note is None else [labels.note]
     attributes = {i: _read_attributes(sample, roles, issues) for i, sample in samples.items()}
     patients = {i: sample.cell(roles.patient) or None for i, sample in samples.items()}
     if roles.patient is None:
@@ -80,7 +101,8 @@ def read_entries(
             where=sample.where,
             patient=patients[image],
             split="",
-            label=labels.get(image, 0),
+            label=labels.values.get(image, 0),
+            class_number=labels.numbers.get(image),
             attributes=attributes[image],
             checksum=_read_checksum(sample, roles, issues),
         )
@@ -92,7 +114,9 @@ def read_entries(
         notes += [split_note, _describe_patients(entries, roles)]
     if issues.count == before:
         check_entries(entries, parse_directions(options.directions) or {}, issues)
-    return entries, notes
+        splits = {image: entry.split for image, entry in entries.items()}
+        check_trained(labels.numbers, splits, labels.classes, issues)
+    return entries, notes, labels.classes
 
 
 def _read_labels(
@@ -101,12 +125,13 @@ def _read_labels(
     drawn: Mapping[str, bool] | None,
     options: FolderOptions,
     issues: ReaderIssues,
-) -> tuple[Mapping[str, int], str | None]:
+) -> Labels:
     if drawn is not None:
-        return {image: int(drawn[image]) for image in samples}, "an annotation in COCO is label 1"
+        values = {image: int(drawn[image]) for image in samples}
+        return Labels(values, "an annotation in COCO is label 1")
     if roles.label is not None:
         texts = {image: (s.where, s.cell(roles.label)) for image, s in samples.items()}
-        return read_labels(texts, options, issues)
+        return _parse_labels(texts, options, issues)
     places = {image: class_of_place(sample.name) for image, sample in samples.items()}
     without = sorted(image for image, place in places.items() if place is None)
     if without or len(set(places.values())) < 2:
@@ -118,10 +143,20 @@ def _read_labels(
             f"({what}); name the column: --set label=COLUMN"
             + (f" ({columns})" if columns else ", after the table: --table FILE")
         )
-        return {}, None
-    return read_labels(
+        return Labels()
+    return _parse_labels(
         {i: (samples[i].name, str(place)) for i, place in places.items()}, options, issues
     )
+
+
+def _parse_labels(
+    texts: Mapping[str, tuple[str, str]], options: FolderOptions, issues: ReaderIssues
+) -> Labels:
+    values, note = read_labels(texts, options, issues)
+    if options.classes == "binary" or not values:
+        return Labels(values, note)
+    numbers, classes = read_classes(texts, values, issues)
+    return Labels(values, note, classes, numbers)
 
 
 def _read_attributes(
@@ -212,11 +247,15 @@ def _share_out(
     entries: Mapping[str, Entry], shares: Sequence[float], seed: int
 ) -> dict[str, Entry]:
     cases = {
-        image: Case(entry.patient or f"/{image}", entry.label, entry.attributes)
+        image: Case(entry.patient or f"/{image}", _stratum(entry), entry.attributes)
         for image, entry in entries.items()
     }
     splits = split_by_patient(cases, shares, seed)
     return {image: replace(entry, split=splits[image]) for image, entry in entries.items()}
+
+
+def _stratum(entry: Entry) -> int:
+    return entry.label if entry.class_number is None else entry.class_number
 
 
 def _split_without_column(sample: Sample) -> str | None:

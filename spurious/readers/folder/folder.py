@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spurious.config.folder import FolderOptions, parse_directions
+from spurious.data.classes import ImageClass
 from spurious.data.outlines import measure_outline
 from spurious.data.records import Record
 from spurious.data.specificity import count_components
@@ -45,6 +46,11 @@ class Folder(FolderReader[FolderOptions, FolderIndex]):
     def attribute_names(self) -> tuple[str, ...]:  # type: ignore[override]
         """Spurious attributes of the table; reads the index."""
         return tuple(sorted(next(iter(self.contents.entries.values())).attributes))
+
+    @property
+    def classes(self) -> Sequence[ImageClass]:  # type: ignore[override]
+        """Classes, where the options ask for them; reads the index."""
+        return self.contents.classes if self.options.classes == "all" else ()
 
     @property
     def declared_directions(self) -> Mapping[str, int]:  # type: ignore[override]
@@ -114,6 +120,7 @@ class Folder(FolderReader[FolderOptions, FolderIndex]):
             boxes=boxes,
             covariates=entry.covariates,
             outline=None if drawn.mask is None else measure_outline(drawn.mask),
+            class_number=entry.class_number,
         )
 
 

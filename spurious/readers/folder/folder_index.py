@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from spurious.config.folder import NONE, FolderOptions, split_names
+from spurious.data.classes import ImageClass
 from spurious.errors import DataError
 from spurious.readers.base import Index, name_and_hash
 from spurious.readers.folder.code_order import warn_of_other_order
@@ -37,6 +38,7 @@ class FolderIndex(Index):
         channels: 1 or 3, of all staged images.
         has_masks: Whether any image has a mask.
         has_boxes: Whether any image has boxes of its own.
+        classes: What images are told apart into; empty for labels alone.
     """
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
@@ -44,6 +46,7 @@ class FolderIndex(Index):
     channels: int = 1
     has_masks: bool = False
     has_boxes: bool = False
+    classes: Sequence[ImageClass] = ()
 
 
 def read_folder(folder: Path, options: FolderOptions, issues: ReaderIssues) -> FolderIndex:
@@ -62,7 +65,9 @@ def read_folder(folder: Path, options: FolderOptions, issues: ReaderIssues) -> F
     headers = _read_headers(folder, samples, options, issues)
     found_marks = find_marks(folder, files, images, samples, rows, roles, options, issues)
     patients = _header_patients(headers)
-    entries, notes = read_entries(samples, roles, found_marks.drawn, patients, options, issues)
+    entries, notes, classes = read_entries(
+        samples, roles, found_marks.drawn, patients, options, issues
+    )
     unread = [] if rows or options.table else _find_unread_tables(files)
     if issues.count and unread:
         issues.add(unread[0])
@@ -81,6 +86,7 @@ def read_folder(folder: Path, options: FolderOptions, issues: ReaderIssues) -> F
         channels=channels,
         has_masks=any(marks.has_mask for marks in found_marks.marks.values()),
         has_boxes=any(marks.has_boxes for marks in found_marks.marks.values()),
+        classes=tuple(classes),
     )
 
 
