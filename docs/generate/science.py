@@ -50,6 +50,8 @@ def _traits(cls: type[Method]) -> Iterator[str]:
         yield "steers a classifier"
     if not cls.takes_lesions:
         yield "not with `negatives: lesion`"
+    if cls.two_classes:
+        yield "classifies two classes alone"
 
 
 def method_options() -> str:

@@ -95,10 +95,12 @@ def _describe_dataset(manifest: Manifest) -> str:
     height, width, channels = manifest.image_shape
     parts = ", ".join(f"{counts.n} {split}" for split, counts in manifest.splits.items())
     origin = "; ".join(f"{key}: {value}" for key, value in sorted(manifest.provenance.items()))
+    names = ", ".join(each.name for each in manifest.classes)
+    classes = f" Classes: {names}." if names else ""
     return (
         f"{manifest.rows} images of {height} x {width} x {channels} {manifest.dtype} ({parts}), "
-        f"with masks and spurious attributes ({', '.join(manifest.attribute_names) or 'none'}). "
-        f"Digest {manifest.digest}. {origin}"
+        f"with masks and spurious attributes ({', '.join(manifest.attribute_names) or 'none'})."
+        f"{classes} Digest {manifest.digest}. {origin}"
     )
 
 
@@ -127,9 +129,12 @@ def _describe_set(files: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _describe_fields(manifest: Manifest) -> Iterator[dict[str, Any]]:
-    for column in shard_schema(manifest.attribute_names, manifest.dtype, manifest.is_partial):
+    of = (manifest.attribute_names, manifest.dtype, manifest.is_partial, bool(manifest.classes))
+    numbers = ", ".join(f"{number} {each.name}" for number, each in enumerate(manifest.classes))
+    meanings = {**_MEANINGS, "class": f"number of the image's class: {numbers}"}
+    for column in shard_schema(*of):
         attribute = column.name.removeprefix("spurious_")
-        meaning = _MEANINGS.get(column.name, f"{attribute} of the image, in pixels or values")
+        meaning = meanings.get(column.name, f"{attribute} of the image, in pixels or values")
         if column.name != attribute:
             meaning = f"spurious attribute {attribute}; null where nobody annotated it"
         yield {

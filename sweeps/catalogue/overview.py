@@ -32,6 +32,16 @@ def build_overview(
         "size_bytes": sum(entry.size_bytes for entry in manifest.shards),
         "provenance": dict(manifest.provenance),
         "splits": {split: _describe_split(columns, split) for split in SPLITS},
+        "classes": [
+            {
+                "name": each.name,
+                "positive": each.positive,
+                "images": {
+                    split: (of.classes or ())[number] for split, of in manifest.splits.items()
+                },
+            }
+            for number, each in enumerate(manifest.classes)
+        ],
         "attributes": [
             _describe_attribute(manifest, column) for column in range(len(manifest.attributes))
         ],

@@ -21,7 +21,8 @@ def render_overview(overview: Mapping[str, Any]) -> str:
         lines.append(f"SYNTHETIC: drawn by {overview['synthetic']}")
     if is_region(overview["mask_of"]):
         lines.append(f"masks are of the {overview['mask_of']}, not of the abnormality")
-    for part in (_splits, _attributes, _shortcut, _targets, _overlaps, _covariates, _provenance):
+    parts = (_splits, _classes, _attributes, _shortcut, _targets, _overlaps, _covariates)
+    for part in (*parts, _provenance):
         if rendered := list(part(overview)):
             lines += ["", *rendered]
     return "\n".join(lines)
@@ -48,6 +49,15 @@ def _splits(overview: Mapping[str, Any]) -> Iterator[str]:
         [split, *(f"{of[name]:,}" for name in names)] for split, of in overview["splits"].items()
     ]
     yield from align([head, *rows])
+
+
+def _classes(overview: Mapping[str, Any]) -> Iterator[str]:
+    rows = [
+        [of["name"], str(int(of["positive"])), *(f"{n:,}" for n in of["images"].values())]
+        for of in overview["classes"]
+    ]
+    if rows:
+        yield from align([["class", "label", *overview["splits"]], *rows])
 
 
 def _attributes(overview: Mapping[str, Any]) -> Iterator[str]:

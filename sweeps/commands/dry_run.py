@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cluster.datasets.keys import check_name
 from spurious.data.attributes import UNKNOWN, GroupCounts, measure_direction
+from spurious.data.classes import ImageClass
 from spurious.data.splits import EVALUATION_SPLITS, SPLITS
 from spurious.errors import DataError
 from spurious.scoring.expected_width import ASSUMED_AUROC, expected_half_width
@@ -71,9 +72,9 @@ def dry_run(request: DatasetRequest, *, as_json: bool = False) -> int:
     problems = [*surveyed.problems, *_find_mixed_shapes(surveyed.images)]
     robust = find_robust_cells(surveyed.images, source.declared_directions)
     if as_json:
-        print_json(_document(name, surveyed, robust, problems))
+        print_json(_document(name, surveyed, robust, problems, source.classes))
     else:
-        print("\n".join(_describe(name, surveyed, robust)))
+        print("\n".join(_describe(name, surveyed, robust, source.classes)))
     if not problems:
         return 0
     listed = "\n  ".join(_shorten(sorted(problems)))
@@ -134,7 +135,7 @@ def _shorten(texts: Sequence[str]) -> list[str]:
     return [*texts[:_SHOWN], *more]
 
 
-def _summarize(images: Sequence[ImageFacts]) -> dict[str, int]:
+def _summarize(images: Sequence[ImageFacts]) -> dict[str, Any]:
     return {
         "n": len(images),
         "positives": sum(image.label for image in images),
@@ -145,7 +146,20 @@ def _summarize(images: Sequence[ImageFacts]) -> dict[str, int]:
     }
 
 
-def _describe(name: str, surveyed: Survey, robust: Sequence[RobustCell]) -> list[str]:
+def _count_classes(
+    images: Sequence[ImageFacts], classes: Sequence[ImageClass]
+) -> dict[str, dict[str, int]]:
+    """Count images by class and split."""
+    held = Counter((image.class_number, image.split) for image in images)
+    return {
+        each.name: {split: held[number, split] for split in SPLITS}
+        for number, each in enumerate(classes)
+    }
+
+
+def _describe(
+    name: str, surveyed: Survey, robust: Sequence[RobustCell], classes: Sequence[ImageClass]
+) -> list[str]:
     images = surveyed.images
     lines = [f"dry run of {name}: {len(images)} images read; nothing was written"]
     for split in SPLITS:
@@ -155,6 +169,11 @@ def _describe(name: str, surveyed: Survey, robust: Sequence[RobustCell]) -> list
             f"{held['masks']} ({held['positive_masks']} positive, {held['empty_masks']} drawn and "
             f"empty), boxes of their own on {held['boxes']}"
         )
+    for of, (class_name, counted) in zip(
+        classes, _count_classes(images, classes).items(), strict=True
+    ):
+        each = ", ".join(f"{n} {split}" for split, n in counted.items())
+        lines.append(f"  class {class_name} (label {int(of.positive)}): {each}")
     for attribute in sorted(images[0].attributes) if images else []:
         lines.append(f"  {attribute}: images of label and value (0 0, 0 1, 1 0, 1 1; unknown)")
         for split in SPLITS:
@@ -178,13 +197,19 @@ def _describe_cell(cell: RobustCell) -> str:
 
 
 def _document(
-    name: str, surveyed: Survey, robust: Sequence[RobustCell], problems: Sequence[str]
+    name: str,
+    surveyed: Survey,
+    robust: Sequence[RobustCell],
+    problems: Sequence[str],
+    classes: Sequence[ImageClass],
 ) -> dict[str, Any]:
+    counted = _count_classes(surveyed.images, classes)
     return {
         "name": name,
         "dry_run": True,
         "splits": {
             split: _summarize([image for image in surveyed.images if image.split == split])
+            | ({"classes": {name: n[split] for name, n in counted.items()}} if counted else {})
             for split in SPLITS
         },
         "robust": [

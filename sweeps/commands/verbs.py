@@ -92,9 +92,10 @@ VERBS: Sequence[Verb] = (
         "data",
         "show what a dataset holds, before money is spent on it",
         "sweeps data show gaussian-squares --sheet squares.png",
-        "Counts per split and group, correlation of each attribute with the label, the AUROC that "
-        "the attributes alone reach, how many images each robust AUROC rests on, variance and area "
-        "of the targets of each specificity, overlaps, covariates and provenance. --sheet writes a "
+        "Counts per split, class and group, correlation of each attribute with the label, the "
+        "AUROC that the attributes alone reach, how many images each robust AUROC rests on, "
+        "variance and area of the targets of each specificity, overlaps, covariates and "
+        "provenance. --sheet writes a "
         "picture of 24 training images with what is drawn on them; --croissant prints a Croissant "
         "description of the shards instead.",
         {
@@ -109,6 +110,7 @@ VERBS: Sequence[Verb] = (
             "provenance": "where the images came from",
             "splits": "by split: n, positives, patients, abnormalities, masks_y1, masks_y0, "
             "own_boxes_y1, own_boxes_y0",
+            "classes": "of each class: name, positive, images by split; empty for labels alone",
             "attributes": "of each: name, direction, direction_source and splits: groups, "
             "correlation, robust_positives, robust_negatives, robust_half_width",
             "attribute_only_auroc": "auroc and images by split, or null",

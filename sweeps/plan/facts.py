@@ -63,6 +63,7 @@ def facts_of(manifest: Manifest, images: Mapping[str, ImageCounts] | None = None
             for split, c in manifest.splits.items()
             if c.classes is not None
         },
+        positive_classes=tuple(each.name for each in manifest.classes if each.positive),
     )
 
 

@@ -17,8 +17,24 @@ _SPLITS = {"train": "training", "val": "validation"}
 
 
 def plan_notes(plan: Plan) -> list[str]:
-    """Return sentences on axes that change two things at once, and images that cost nothing."""
-    return [*_prevalence(plan), *_drawn_in_part(plan), *_without_region(plan), *_of_region(plan)]
+    """Return sentences on axes that change two things, images that cost nothing, and classes."""
+    drawn = [*_prevalence(plan), *_drawn_in_part(plan), *_without_region(plan)]
+    return [*drawn, *_of_region(plan), *_classes(plan)]
+
+
+def _classes(plan: Plan) -> Iterator[str]:
+    """Yield what metrics are of where a dataset tells more than two classes apart."""
+    if plan.facts is None or not plan.facts.classes:
+        return
+    positive = " or ".join(plan.facts.positive_classes)
+    text = (
+        f"classes: classifiers tell {', '.join(plan.facts.classes['train'])} apart. Abnormal is "
+        f"{positive} alone: scores, AUROC and robust AUROC are of it against all others, and "
+        "budgets count it so; accuracy and macro AUROC are over classes"
+    )
+    if any(cell.segments for cell in plan.cells):
+        text += "; segmenters know abnormal pixels and others, and no classes"
+    yield text
 
 
 def _prevalence(plan: Plan) -> Iterator[str]:

@@ -45,6 +45,7 @@ class DatasetFacts:
         n_train: Training images where `counts` are None: a generator's options say how many.
         mask_of: What the masks are of.
         classes: Per split, images by class; empty where there are only labels.
+        positive_classes: Those of label 1.
     """
 
     name: str
@@ -61,6 +62,7 @@ class DatasetFacts:
     directions: Mapping[str, int] = field(default_factory=dict)
     mask_of: MaskOf = "abnormality"
     classes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    positive_classes: tuple[str, ...] = ()
 
     @property
     def training_images(self) -> int | None:
@@ -190,8 +192,9 @@ def unfit_reason(cell: Cell, facts: DatasetFacts) -> str | None:
             )
     if facts.classes and options.two_classes and not options.segments(cell.specificity.kind):
         return (
-            f"{name} {options.two_classes}, and the dataset has {len(facts.classes['train'])}; "
-            "stage it without --set classes=all, or use another method"
+            f"{name} {options.two_classes}, and the dataset has "
+            f"{len(facts.classes['train'])} classes; stage it without --set classes=all, or use "
+            "another method"
         )
     if isinstance(options, Ssl) and options.views == "paper" and _is_float(facts):
         return (

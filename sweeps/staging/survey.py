@@ -32,6 +32,7 @@ class ImageFacts:
         mask: Whether a mask is drawn and holds pixels; None where nobody drew one.
         boxes: Number of its boxes; None where nobody drew boxes of their own.
         shape: Shape and dtype of the image.
+        class_number: Place among the source's classes; None where it has none.
     """
 
     sample_id: str
@@ -41,6 +42,7 @@ class ImageFacts:
     mask: bool | None
     boxes: int | None
     shape: Shape
+    class_number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -110,4 +112,5 @@ def _describe(record: Record) -> ImageFacts:
         None if record.mask is None else bool(record.mask.any()),
         None if record.boxes is None else len(record.boxes),
         (record.image.shape, record.image.dtype.name),
+        record.class_number,
     )

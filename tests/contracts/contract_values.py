@@ -208,6 +208,7 @@ METRIC_VALUES: Mapping[str, Mapping[str | None, float]] = {
     "robust_auroc": {None: 1 / 2, "tube": 1 / 2},
     "auroc_gap": {"tube": 3 / 4 - 0 / 1},
     "accuracy": {None: 4 / 6},
+    "macro_auroc": {},
     "worst_group_accuracy": {None: 0.0},
     "average_precision": {None: (1 + 2 / 3 + 3 / 5) / 3},
     "brier": {None: (0.01 + 0.16 + 0.64 + 0.49 + 0.09 + 0.01) / 6},
@@ -221,6 +222,20 @@ METRIC_VALUES: Mapping[str, Mapping[str | None, float]] = {
     "specificity_s1": {"tube": 1 / 2},
 }
 """By metric of predictions: its values on the six images above, by hand, per attribute or None."""
+
+CLASS_NUMBERS = (0, 0, 1, 1, 2, 2)
+CLASS_PROBABILITIES = (
+    *((0.7, 0.2, 0.1), (0.5, 0.3, 0.2), (0.2, 0.5, 0.3)),
+    *((0.55, 0.35, 0.1), (0.1, 0.3, 0.6), (0.1, 0.2, 0.7)),
+)
+CLASS_VALUES: Mapping[str, float] = {
+    "accuracy": 5 / 6,
+    "macro_auroc": (7 / 8 + 8 / 8 + 8 / 8) / 3,
+    "worst_group_accuracy": 1 / 2,
+    "auroc": 7 / 8,
+}
+"""By metric: its value on six images of three classes that all have the attribute, by hand; class 0
+is label 1."""
 
 
 def registries() -> dict[str, tuple[set[str], set[str]]]:

@@ -156,7 +156,7 @@ def _parse_labels(
     if options.classes == "binary" or not values:
         return Labels(values, note)
     numbers, classes = read_classes(texts, values, issues)
-    return Labels(values, note, classes, numbers)
+    return Labels(values, f"{note}; {len(classes)} classes are told apart", classes, numbers)
 
 
 def _read_attributes(
