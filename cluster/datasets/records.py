@@ -183,9 +183,9 @@ def summarize_row(
     `spurious.data.drawn`, and `filled_boxes` the packed fill of boxes that were drawn as such.
     """
     columns = (sample_id, patient_id, split, label, abnormalities, attributes)
-    further = {} if drawn == MASK else {"drawn": drawn}
-    further |= {} if class_number is None else {"class": class_number}
-    hashed = (*columns, further) if further else columns
+    optional = {} if drawn == MASK else {"drawn": drawn}
+    optional |= {} if class_number is None else {"class": class_number}
+    hashed = (*columns, optional) if optional else columns
     header = json.dumps(hashed, separators=(",", ":")).encode()
     sha = hashlib.sha256(len(header).to_bytes(8, "little") + header)
     sha.update(image)

@@ -155,9 +155,9 @@ class Evaluator:
         of_classes: dict[str, NDArray[np.float64]] = {}
         with torch.no_grad():
             for split in self.rows:
-                scores[split], found, metrics = self._split(model, split, epoch)
+                scores[split], classes, metrics = self._split(model, split, epoch)
                 rows += metrics
-                of_classes |= {} if found is None else {split: found}
+                of_classes |= {} if classes is None else {split: classes}
         model.train(was_training)
         return Evaluation(rows, scores, of_classes)
 
