@@ -323,6 +323,29 @@ def _check_regions(dataset: Dataset, config: FitConfig) -> None:
         )
 
 
+def _count_outputs(dataset: Dataset, config: FitConfig) -> int:
+    """Return how many classes of images, or of pixels, the model tells apart."""
+    if tells_classes_apart(dataset, config):
+        return len(dataset.classes)
+    return CLASSES + (config.segments and config.negatives == "lesion")
+
+
+def _label_groups(
+    dataset: Dataset, config: FitConfig, rows: NDArray[np.int64]
+) -> NDArray[np.int64] | None:
+    """Return the groups that a method is given, of training rows or of validation; else None."""
+    split, method = config.method.spurious_labels, config.method
+    if split is None:
+        return None
+    return group_rows(
+        dataset,
+        rows if split == "train" else dataset.rows("val"),
+        config.method_name,
+        method.attribute,
+        by_class=tells_classes_apart(dataset, config),
+    )
+
+
 def _problem(
     dataset: Dataset, config: FitConfig, machine: Machine, load_weights: LoadWeights
 ) -> TrainingProblem:
@@ -343,12 +366,7 @@ def _problem(
     _check_negatives(dataset, rows, config)
     _check_regions(dataset, config)
     examined = _examined_images(dataset, config, rows, workers, pinned)
-    split = config.method.spurious_labels
-    groups = None
-    if split is not None:
-        of = rows if split == "train" else val
-        named = (config.method_name, config.method.attribute)
-        groups = group_rows(dataset, of, *named, by_class=by_class)
+    groups = _label_groups(dataset, config, rows)
     rows, regions = _steering_rows(dataset, config, rows) or (rows, None)
     unannotated = np.setdiff1d(unannotated, rows)
     return TrainingProblem(
@@ -375,9 +393,7 @@ def _problem(
             (height, width, channels),
             seed,
             load_weights,
-            len(dataset.classes)
-            if by_class
-            else CLASSES + (config.segments and negatives == "lesion"),
+            _count_outputs(dataset, config),
         ),
         groups=groups,
         examined=examined,

@@ -51,25 +51,18 @@ def build_manifest(
 
     Raises:
         ClusterError: no record came, shards do not belong together, an id is used twice, a
-            patient is in two splits, an attribute has no direction, or classes and labels do not
-            fit; all problems at once.
+            patient is in two splits, an attribute has no direction, or a class does not fit its
+            label; all problems at once.
     """
-    check_name(name, "dataset")
-    staged = sorted(shards, key=lambda s: min(row.sample_id for row in s.records))
-    if not staged:
-        raise ClusterError(f"dataset {name!r} has no record: nothing to stage")
-    _check_alike(name, staged)
-    first = staged[0]
-    rows = [row for shard in staged for row in shard.records]
-    splits = {
-        split: _count(rows, split, first.attribute_names, partial, len(classes)) for split in SPLITS
-    }
+    staged = _order_shards(name, shards)
+    first, rows = staged[0], [row for shard in staged for row in shard.records]
+    names, count = first.attribute_names, len(classes)
+    splits = {split: _count(rows, split, names, partial, count) for split in SPLITS}
     attributes, undirected = _directions(splits["train"].cells, declared_directions or {})
-    of_classes = _class_problems(rows, classes)
-    if problems := [*_repeated_ids(rows), *_patients_in_two_splits(rows), *undirected, *of_classes]:
+    problems = [*_repeated_ids(rows), *_patients_in_two_splits(rows), *undirected]
+    if problems := [*problems, *_class_problems(rows, classes)]:
         raise ClusterError(f"dataset {name!r} cannot be staged: {'; '.join(problems)}")
-    described = (first.image_shape, first.dtype, first.attribute_names, classes)
-    content = content_digest(rows, *described)
+    content = content_digest(rows, first.image_shape, first.dtype, names, classes)
     return Manifest(
         name=name,
         digest=digest or content,
@@ -84,6 +77,16 @@ def build_manifest(
         schema_version=choose_version(partial=partial, classed=bool(classes)),
         classes=tuple(classes),
     )
+
+
+def _order_shards(name: str, shards: Iterable[StagedShard]) -> list[StagedShard]:
+    """Return shards by their smallest id; refuses none at all, and those that differ."""
+    check_name(name, "dataset")
+    staged = sorted(shards, key=lambda s: min(row.sample_id for row in s.records))
+    if not staged:
+        raise ClusterError(f"dataset {name!r} has no record: nothing to stage")
+    _check_alike(name, staged)
+    return staged
 
 
 def _directions(

@@ -94,9 +94,10 @@ def encode_record(
         ClusterError: a value has another type, shape or range than `Record` says; names the record.
     """
     _check_identity(record)
-    label, number = int(record.label), record.class_number
-    if problem := find_wrong_class(label, number, classes):
+    label = int(record.label)
+    if problem := find_wrong_class(label, record.class_number, classes):
         raise ClusterError(f"record {record.sample_id!r}: {problem}")
+    number = None if record.class_number is None else int(record.class_number)
     height, width, channels = _check_pixels(record)
     attributes = _attribute_values(record, attribute_names)
     pixels = record.image

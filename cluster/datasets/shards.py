@@ -102,8 +102,8 @@ def write_shards(
 ) -> list[StagedShard]:
     """Stream records into shards of dataset `name`; one staging task calls this once.
 
-    Holds one row group in memory and two shards in `scratch`. A shard that is stored already is
-    read back, and replaced where damaged. Nothing reads the shards until a manifest names them.
+    Holds one row group in memory and two shards in `scratch`. Stored shards are read back, damaged
+    ones replaced. Nothing reads shards until a manifest names them.
 
     Args:
         store: Where the shards go.
@@ -112,8 +112,7 @@ def write_shards(
         attribute_names: The spurious attributes, in any order.
         partial: Whether records may come without a mask, or with boxes.
         classes: What the records' class numbers stand for; empty where there are only labels.
-        shard_bytes: A file is closed once it has this size.
-        row_group_bytes: Raw image bytes per row group.
+        shard_bytes, row_group_bytes: When a file is closed; raw image bytes per row group.
         compression: `lz4` trades decoding speed for bytes on the wire.
         scratch: Existing folder for the files; default: the system's temporary folder.
 
@@ -121,8 +120,7 @@ def write_shards(
         ClusterError: a record is malformed, repeats an id, or has another shape or dtype.
         Denied, Unavailable: from the store.
     """
-    check_name(name, "dataset")
-    names = _check_attribute_names(attribute_names)
+    names = _check_names(name, attribute_names)
     staged: list[StagedShard] = []
     first, shard = None, None
     with tempfile.TemporaryDirectory(prefix="shards-", dir=scratch) as folder:
@@ -285,7 +283,9 @@ def _is_stored_whole(store: Store, key: str, sha256: str, copy: Path) -> bool:
     return is_whole
 
 
-def _check_attribute_names(names: Sequence[str]) -> tuple[str, ...]:
+def _check_names(dataset: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Check the names of a dataset and its attributes; return the latter, sorted."""
+    check_name(dataset, "dataset")
     for name in names:
         check_name(name, "attribute")
     if len(set(names)) != len(names):

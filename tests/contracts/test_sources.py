@@ -24,6 +24,8 @@ def content(record: Record) -> bytes:
     """Everything in a record that decides results; of what may be absent, what is there."""
     apart = ("image", "mask", "boxes", "covariates", "outline", "overlaps", "features")
     fields = {name: value for name, value in vars(record).items() if name not in apart}
+    if fields["class_number"] is None:
+        del fields["class_number"]
     drawn = [array for array in (record.mask, record.boxes) if array is not None]
     pixels = b"".join(array.tobytes() for array in (record.image, *drawn))
     return repr(sorted(fields.items())).encode() + pixels
