@@ -358,8 +358,8 @@ def _problem(
     val = dataset.rows("val")
     label = Specificity("label")
     taught = config.specificity if config.segments else label
-    positive = [number for number, each in enumerate(dataset.classes) if each.positive]
-    supervision = supervision_for(taught, config.readout, positive if by_class else None)
+    positive = dataset.positive_classes if by_class else None
+    supervision = supervision_for(taught, config.readout, positive)
     hidden = config.rest is None
     height, width, channels = dataset.images.shape[1:]
     negatives, pinned = config.negatives, device.type == "cuda"

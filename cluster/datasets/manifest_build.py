@@ -46,8 +46,7 @@ def build_manifest(
         provenance: Where the data came from (a staging time belongs here).
         generator: A generator's options (JSON values).
         digest: A generator's own digest; None for real data, whose digest is the content digest.
-        partial: Whether masks may be missing and boxes drawn, as `write_shards` was told.
-        classes: As `write_shards` was told.
+        partial, classes: As `write_shards` was told.
 
     Raises:
         ClusterError: no record came, shards do not belong together, an id is used twice, a

@@ -81,6 +81,11 @@ class Dataset:
         if (self.class_numbers is None) != (not self.classes):
             raise DataError("a dataset with classes has their numbers, and the other way round")
 
+    @property
+    def positive_classes(self) -> tuple[int, ...]:
+        """Numbers of the classes of label 1; none where there are only labels."""
+        return tuple(number for number, each in enumerate(self.classes) if each.positive)
+
     def answers(self, *, by_class: bool) -> NDArray[np.int64]:
         """Return what a model is to answer of each image, (N,) int64: its class, or its label."""
         if not by_class:

@@ -8,7 +8,7 @@ Shape legend: B batch, C channels, K classes, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch.nn import functional
@@ -20,7 +20,7 @@ SALIENCY, GRAD_CAM, PREDICTION = "saliency", "grad-cam", "prediction"
 EXPLANATIONS: Mapping[str, str] = {
     SALIENCY: (
         "absolute gradient of the score by the image, summed over channels; the score is a "
-        "classifier's log-odds of the label, or the mean over pixels of a segmenter's probability"
+        "classifier's log-odds of label 1, or the mean over pixels of a segmenter's probability"
     ),
     GRAD_CAM: (
         "Grad-CAM of the predicted class on the last feature maps, enlarged to the image "
@@ -30,18 +30,22 @@ EXPLANATIONS: Mapping[str, str] = {
 }
 
 
-def explain(model: Model, x: torch.Tensor, *, segments: bool) -> dict[str, torch.Tensor]:
+def explain(
+    model: Model, x: torch.Tensor, *, segments: bool, positive: Sequence[int] = (-1,)
+) -> dict[str, torch.Tensor]:
     """Return the maps of some images, each (B, H, W) float32 on the CPU, by kind.
 
     Args:
         model: In evaluation mode.
         x: (B, C, H, W) float32.
         segments: Whether its logits are of pixels.
+        positive: A classifier's classes that are abnormal.
     """
     images = x.detach().requires_grad_()
     with torch.enable_grad():
         output = model.embedded(images)
-        gradient = input_gradient(score_of(output.logits, segments=segments), images)
+        score = score_of(output.logits, segments=segments, positive=positive)
+        gradient = input_gradient(score, images)
     maps = {SALIENCY: gradient.detach().abs().sum(dim=1)}
     if segments:
         maps[PREDICTION] = widen(output.logits.detach()).softmax(dim=1)[:, -1]
@@ -50,20 +54,25 @@ def explain(model: Model, x: torch.Tensor, *, segments: bool) -> dict[str, torch
     return {kind: values.float().cpu() for kind, values in maps.items()}
 
 
-def score_of(logits: torch.Tensor, *, segments: bool) -> torch.Tensor:
+def score_of(
+    logits: torch.Tensor, *, segments: bool, positive: Sequence[int] = (-1,)
+) -> torch.Tensor:
     """Return what saliency is the gradient of, (B,).
 
     A probability would do for a classifier but for its gradient, which is 0 in float32 where the
     model is certain; log-odds have the same direction.
 
     Args:
-        logits: (B, K), the score of the last class; or (B, K, H, W).
+        logits: (B, K); or (B, K, H, W), the score of the last class.
         segments: Whether they are of pixels.
+        positive: Of the former, the classes whose log-odds they are.
     """
     values = widen(logits)
     if segments:
         return values.softmax(dim=1)[:, -1].mean(dim=(1, 2))
-    return values[:, -1] - values[:, :-1].logsumexp(dim=1)
+    abnormal = torch.zeros(values.shape[1], dtype=torch.bool)
+    abnormal[list(positive)] = True
+    return values[:, abnormal].logsumexp(dim=1) - values[:, ~abnormal].logsumexp(dim=1)
 
 
 def _enlarged_cam(output: Embedded, size: tuple[int, int]) -> torch.Tensor:

@@ -102,9 +102,11 @@ def explain_test(evaluator: Evaluator, model: Model, request: ExplanationRequest
     chosen = set(choose_examples(data, rows, request.examples))
     means: dict[tuple[str, int], tuple[NDArray[np.float64], int]] = {}
     segments = evaluator.supervision.segments
+    positive = data.positive_classes if evaluator.supervision.by_class else (-1,)
     for batch in evaluator.images[EXPLAINED].read_in_order(_BATCH):
         positions = batch.positions.numpy()
-        maps = explain(model, batch.x.to(evaluator.device), segments=segments)
+        x = batch.x.to(evaluator.device)
+        maps = explain(model, x, segments=segments, positive=positive)
         for kind, of_kind in maps.items():
             values = of_kind.numpy()
             if request.measures:

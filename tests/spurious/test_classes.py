@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -21,7 +22,11 @@ from spurious.data.dataset import Dataset
 from spurious.errors import ConfigError, DataError, Stopped
 from spurious.fit import Machine, _problem, absent_groups, annotated_rows, group_rows
 from spurious.scoring.metrics import macro_auroc
+from spurious.training import explained
+from spurious.training.explain import explain
+from spurious.training.explained import ExplanationRequest, explain_test
 from spurious.training.loop import ControlSignal, Hooks
+from spurious.training.model import Model
 from spurious.training.objective import Objective
 
 pytestmark = pytest.mark.usefixtures("torch_settings")
@@ -215,3 +220,29 @@ def test_the_model_has_a_logit_per_class() -> None:
         for data in (classed(), classed(labels_alone=True))
     ]
     assert sizes == [4, 2]
+
+
+@pytest.mark.parametrize("positive", [(1,), (0, 3)])
+def test_saliency_is_of_the_abnormal_classes(positive: tuple[int, ...]) -> None:
+    """The gradient of their log-odds, whichever place among the classes they have."""
+    data = classed(test=6)
+    classes = tuple(replace(each, positive=n in positive) for n, each in enumerate(CLASSES))
+    labels = np.isin(data.answers(by_class=True), positive).astype(np.int64)
+    data = replace(with_arrays(data, labels=labels), classes=classes)
+    problem = _problem(data, config(), Machine(), no_weights)
+    model = problem.build().eval()
+    asked: list[torch.Tensor] = []
+
+    def listen(of: Model, x: torch.Tensor, **options: Any) -> dict[str, torch.Tensor]:
+        maps = explain(of, x, **options)
+        weights = {name: value.double() for name, value in model.state_dict().items()}
+        shown = x.double().requires_grad_()
+        p = network(weights, shown, running=True).logits.softmax(dim=1)[:, list(positive)].sum(1)
+        expected = torch.autograd.grad((p.log() - (1 - p).log()).sum(), shown)[0].abs().sum(dim=1)
+        torch.testing.assert_close(maps["saliency"].double(), expected, atol=1e-6, rtol=1e-4)
+        asked.append(expected)
+        return maps
+
+    with mock.patch.object(explained, "explain", listen):
+        explain_test(problem.evaluator, model, ExplanationRequest())
+    assert sum(len(part) for part in asked) == 6
