@@ -388,11 +388,7 @@ def _problem(
         supervision=supervision,
         device=device,
         build=lambda: build(
-            config.model_name,
-            config.model,
-            (height, width, channels),
-            seed,
-            load_weights,
+            *(config.model_name, config.model, (height, width, channels), seed, load_weights),
             _count_outputs(dataset, config),
         ),
         groups=groups,

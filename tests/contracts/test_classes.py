@@ -18,6 +18,7 @@ from spurious.config import methods
 from spurious.config.models import CLASSIFIERS
 from spurious.training.models import build
 from sweeps.plan.facts import plan_on
+from sweeps.plan.notes import plan_notes
 from sweeps.results import tables as results
 from sweeps.spec.model import Spec
 from sweeps.staging.stage import stage
@@ -124,7 +125,24 @@ class TestTaken:
         ]
         clicks = BUDGET // 2 * ({"label": 1, "mask": 45}[kind] + 1)
         clicks += BUDGET if cell.method.options.spurious_labels == "train" else 0
+        clicks += METHOD_VALUES[name].further_clicks.get(kind, 0)
         assert row["dollars_mean"] == pytest.approx(clicks * 100 / 3600)
+
+
+def test_segmenters_have_neither_classes_nor_their_metrics(sweeps: Mapping[str, Sweep]) -> None:
+    """Null where both kinds are read together; the plan says so."""
+    sweep = sweeps["erm"]
+    ids = [sweep.trials["erm", kind].id for kind in ("label", "mask")]
+    both = results.read_attempts(
+        sweep.store, "predictions", results.read_trials(sweep.store, ids)
+    ).to_pandas()
+    of_classes = ["class", *(f"probability_{each.name}" for each in CLASSES)]
+    missing = both[of_classes].isna().groupby(both["trial_id"]).all().all(axis=1)
+    assert missing.to_dict() == dict(zip(ids, (False, True), strict=True))
+    fitted = sweep.of("erm", "mask").fit
+    assert not {"macro_auroc", "accuracy"} & {row.metric for row in fitted.rows}
+    [note] = [note for note in plan_notes(plan_on(sweep.spec, sweep.store)) if "classes: " in note]
+    assert note.endswith("; segmenters know abnormal pixels and others, and no classes")
 
 
 @pytest.mark.parametrize(("name", "kind"), REFUSED)

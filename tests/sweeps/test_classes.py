@@ -37,7 +37,7 @@ OPTIONS: dict[str, Any] = {"image_size": 32, "source": "padchest", "split": "0.5
 TEXT = """
 name: covid-classes
 dataset: covid
-axes: {specificity: [label, mask], budget: [24], method: [erm, dfr], seed: [0]}
+axes: {specificity: [label, mask], budget: [24], method: [erm, dfr, classify-masked], seed: [0]}
 model: {classifier: {name: small-cnn, channels: 4, levels: 1},
         segmenter: {name: small-unet, channels: 4, levels: 1}}
 train: {epochs: 2, batch_size: 10, per_specificity: {label: {keep: best val.macro_auroc}}}
@@ -121,10 +121,15 @@ def test_the_plan_says_what_is_of_classes(place: Path) -> None:
     spec = load_spec(place / "covid.yaml")
     store = FolderStore(place / "store")
     plan = plan_on(spec, store)
-    assert [str(cell.method) for cell, _ in plan.skipped] == ["dfr", "dfr"]
+    assert [trial.label for trial in plan.trials] == [
+        "label-24-erm-s0",
+        "mask-24-classify-masked-s0",
+    ]
+    reasons = {f"{cell.specificity} {cell.method}": reason for cell, reason in plan.skipped}
+    assert "fits one logistic regression" in reasons["label dfr"]
     [note] = [note for note in plan_notes(plan) if note.startswith("classes: ")]
     assert "classifiers tell COVID, Lung_Opacity, Normal, Viral Pneumonia apart" in note
-    assert note.endswith("segmenters know abnormal pixels and others, and no classes")
+    assert note.endswith("accuracy and macro AUROC are over classes")
 
 
 def test_the_report_has_metrics_of_classes(
@@ -143,8 +148,7 @@ def test_the_report_has_metrics_of_classes(
     metrics = pd.read_parquet(tmp_path / "report" / "metrics.parquet")
     columns = [f"probability_{name}" for name in COVID_CLASSES]
     by_kind = dict(zip(trials["specificity"], trials["trial_id"], strict=True))
-    masks = predictions[predictions["trial_id"] == by_kind["mask"]]
-    assert masks[["class", *columns]].isna().all().all()
+    assert not predictions[["class", *columns]].isna().any().any()
     of_labels = predictions[(predictions["trial_id"] == by_kind["label"]) & predictions["kept"]]
     of_labels = of_labels[of_labels["split"] == "test"]
     true = of_labels["class"].map(list(COVID_CLASSES).index).to_numpy()
@@ -171,7 +175,7 @@ def test_a_rule_by_classes_is_refused_where_there_are_labels_alone(
     stage(store, source.source, "covid", in_process=True)
     (tmp_path / "covid.yaml").write_text(TEXT)
     plan = plan_on(load_spec(tmp_path / "covid.yaml"), store)
-    assert not plan_notes(plan)[-1].startswith("classes: ")
-    assert not [cell for cell, _ in plan.skipped if cell.specificity.kind == "label"]
+    assert not [note for note in plan_notes(plan) if note.startswith("classes: ")]
+    assert "label-24-dfr-s0" in {trial.label for trial in plan.trials}
     with pytest.raises(PlanError, match="labels alone, and macro_auroc needs three classes"):
         refuse_impossible_choices(plan)
