@@ -128,7 +128,6 @@ def counts_of(
     per_image = attributes
     if getattr(config.method, "attribute", None) is not None:
         per_image = 1
-    chooses_by_labels = config.method.steers
     return AnnotationCounts(
         train_images=train.images,
         train_abnormalities=_drawn(train, config),
@@ -137,10 +136,11 @@ def counts_of(
         spurious_labels=train.images * per_image if split == "train" else 0,
         val_spurious_labels=val.images * per_image if split == "val" else 0,
         val_images=val.images,
-        val_abnormalities=0 if chooses_by_labels else _drawn(val, config),
-        val_negatives=val.images if chooses_by_labels else _negatives(val, config),
+        val_abnormalities=_drawn(val, config),
+        val_negatives=_negatives(val, config),
         attributes=attributes,
         trains_on_validation=config.method.trains_on_validation,
+        validates_by_labels=config.method.steers,
         ranked_pairs=pairs,
         explanations=shown,
         mask_of=mask_of,

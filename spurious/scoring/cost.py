@@ -31,6 +31,7 @@ class AnnotationCounts:
         attributes: Number of the dataset's spurious attributes.
         trains_on_validation: Whether the method fits parameters on the validation images, whose
             annotation then is training annotation.
+        validates_by_labels: Whether validation images need their labels alone, whatever is drawn.
         ranked_pairs: Pairs of a good and a bad explanation that were named.
         explanations: Explanations that were shown for that.
         mask_of: What the dataset's masks are of. Of a region that is not the abnormality counts say
@@ -48,6 +49,7 @@ class AnnotationCounts:
     rest_labels: int = 0
     attributes: int = 0
     trains_on_validation: bool = False
+    validates_by_labels: bool = False
     ranked_pairs: int = 0
     explanations: int = 0
     mask_of: MaskOf = "abnormality"
@@ -122,9 +124,11 @@ def cost(specificity: Specificity, counts: AnnotationCounts, prices: Prices) -> 
     """Return the dollars for one trial's annotations under a price table."""
     dollars_per_click = prices.seconds_per_click * prices.wage_per_hour / 3600.0
     training = _training_clicks(specificity, counts, prices)
-    validation = clicks(
-        specificity, counts.val_images, counts.val_abnormalities, counts.val_negatives, prices
-    )
+    validation = prices.label * counts.val_images
+    if not counts.validates_by_labels:
+        validation = clicks(
+            specificity, counts.val_images, counts.val_abnormalities, counts.val_negatives, prices
+        )
     if counts.trains_on_validation:
         training, validation = training + validation, 0.0
     spurious = prices.spurious_label * (counts.spurious_labels + counts.val_spurious_labels)

@@ -98,7 +98,8 @@ def _of_choice(trial: Mapping[Any, Any], history: pd.DataFrame) -> str | None:
     values = _values(history, str(rule.split), rule.metric)
     if not values.notna().any():
         return "undefined_choice"
-    if rule.split == "val" and trial["val_positives"] in (0, trial["val_images"]):
+    both = _values(history, "val", "auroc")  # undefined where there is one class alone
+    if rule.split == "val" and len(both) and not both.notna().any():
         return "one_sided_choice"
     is_constant = len(values) > 1 and values.nunique(dropna=False) == 1
     return "constant_choice" if is_constant else None

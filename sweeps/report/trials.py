@@ -198,6 +198,6 @@ def _cost(
 ) -> Cost:
     cell = cell_of(str(trial["config"]))
     options = cell.method.options
-    counts = read_counts(trial, trains_on_validation=options.trains_on_validation, mask_of=mask_of)
+    counts = read_counts(trial, options, mask_of)
     keep = _rule_of(trial)
     return trial_cost(cell.specificity, options, keep, counts, prices, rule)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from spurious.config.method import Method
 from spurious.data.mask_of import MaskOf
 from spurious.scoring.cost import AnnotationCounts
 
@@ -27,15 +28,13 @@ def count_columns(counts: AnnotationCounts) -> dict[str, int]:
     }
 
 
-def read_counts(
-    row: Mapping[Any, Any], *, trains_on_validation: bool, mask_of: MaskOf
-) -> AnnotationCounts:
+def read_counts(row: Mapping[Any, Any], method: Method, mask_of: MaskOf) -> AnnotationCounts:
     """Read counts back from a row.
 
     Args:
         row: A row of `trials`.
-        trains_on_validation: Of the row's method, which no column holds.
-        mask_of: Of the row's dataset, likewise.
+        method: Options of the row's method.
+        mask_of: Of the row's dataset, which no column holds.
     """
     return AnnotationCounts(
         train_images=int(row["train_images"]),
@@ -48,7 +47,8 @@ def read_counts(
         val_negatives=int(row["val_images"]) - int(row["val_positives"]),
         val_spurious_labels=int(row["val_spurious_labels"]),
         attributes=int(row["attributes"]),
-        trains_on_validation=trains_on_validation,
+        trains_on_validation=method.trains_on_validation,
+        validates_by_labels=method.steers,
         ranked_pairs=int(row["train_ranked_pairs"]),
         explanations=int(row["train_explanations"]),
         mask_of=mask_of,

@@ -71,10 +71,17 @@ def test_what_happened_to_a_trial(made: Made, kind: str | None) -> None:
 
 
 def test_a_choice_by_one_class_is_one_sided() -> None:
-    """By a metric that has a value all the same; `last` chose nothing."""
-    trials = MADE.trials.assign(val_positives=MADE.trials["val_images"], keep_rule="best val.loss")
-    assert {kind for _, kind in events(replace(MADE, trials=trials))} == {"one_sided_choice"}
-    assert not events(replace(MADE, trials=trials.assign(keep_rule="last")))
+    """By a metric that has a value all the same; `last` chose nothing.
+
+    Images with something to draw do not say so: with `negatives: lesion` all may have.
+    """
+    all_drawn = MADE.trials.assign(
+        val_positives=MADE.trials["val_images"], keep_rule="best val.loss"
+    )
+    assert not events(replace(MADE, trials=all_drawn))
+    one_class = replace(changed({("val", "auroc"): math.nan}), trials=all_drawn)
+    assert events(one_class) == [(FIRST, "one_sided_choice")]
+    assert not events(replace(one_class, trials=all_drawn.assign(keep_rule="last")))
 
 
 def test_the_report_says_so() -> None:
