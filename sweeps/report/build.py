@@ -112,7 +112,8 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
     from sweeps.report.metrics import metric_frame
     from sweeps.report.page import page_context, render_markdown, render_page
     from sweeps.report.probabilities import attainment_frame
-    from sweeps.report.published import published_frame
+    from sweeps.report.published import judge_by_rule, published_frame
+    from sweeps.report.published_words import published_sections
     from sweeps.report.trials import attribute_columns
 
     priced = _price(source)
@@ -123,11 +124,11 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
     explained = explained_frame(priced, source.explained)
     figures = _draw(source, priced, table, attained, measured, explained)
     files = _files(out, figures, bool(source.published), not explained.empty)
-    published = published_frame(
-        source.published, table, priced, source.epochs, evidence, source.squares
-    )
+    judged = judge_by_rule(source, priced, evidence)
+    published = published_frame(source.published, table, judged, source.epochs, source.squares)
+    sections = published_sections(source.published, published, judged)
     names = [path.name for path in files.paths if path != files.page]
-    frames = (published, measured, metrics, explained)
+    frames = (sections, measured, metrics, explained)
     context = page_context(source, priced, table, attained, evidence, *frames, figures, names)
     contents: list[tuple[Path | None, bytes | None]] = [
         (files.cells, _parquet(table, REPORT_CELLS)),

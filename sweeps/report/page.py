@@ -31,7 +31,6 @@ from sweeps.report.measures import measure_context
 from sweeps.report.method_orders import method_context
 from sweeps.report.metrics import metric_context
 from sweeps.report.projection import projection_context
-from sweeps.report.published_words import published_sections
 from sweeps.report.resolution import resolution_context
 from sweeps.report.spending import spending_context
 from sweeps.report.tables import ReportInput
@@ -82,7 +81,7 @@ def page_context(
     cells: pd.DataFrame,
     attained: pd.DataFrame,
     evidence: Evidence,
-    published: pd.DataFrame,
+    published: Sequence[Mapping[str, Any]],
     measured: pd.DataFrame,
     metrics: pd.DataFrame,
     explained: pd.DataFrame,
@@ -95,7 +94,8 @@ def page_context(
         source: The report's input.
         priced: The result of `price_trials`.
         cells, attained, evidence: Of `cells` and `attainment_frame`, and what they rest on.
-        published, measured, metrics, explained: Of the functions `..._frame` and `measures`.
+        published: Sections of `published_sections`.
+        measured, metrics, explained: Of `measures` and the functions `..._frame`.
         figures: What is drawn.
         files: Names of the files beside the page.
     """
@@ -113,7 +113,7 @@ def page_context(
         **spending_context(cells, attained, evidence),
         **method_context(cells, evidence),
         "cells": [_cell_row(cell) for cell in cells.to_dict("records")],
-        "published": published_sections(source.published, published, evidence),
+        "published": published,
         **measure_context(source.squares, cells, measured),
         "exemplars": exemplar_rows(priced, source.epochs, source.sample_ids),
         "metrics": metric_context(cells, priced, source.epochs, metrics, source.point),

@@ -11,6 +11,7 @@ import pandas as pd
 
 from spurious.config.datasets import GaussianSquares
 from spurious.scoring.registry import METRICS
+from spurious.scoring.selection import SelectionRule
 from sweeps.plan.cell import Cell
 from sweeps.report.cells import CELL, cell_keys
 from sweeps.report.evidence import Evidence, Key
@@ -18,19 +19,53 @@ from sweeps.report.inference.intervals import Interval
 from sweeps.report.measures import squares_measured
 from sweeps.report.readings import READ_METRICS
 from sweeps.report.statistics import Summary, summarize, summarize_images, within
-from sweeps.report.tables import REPORT_PUBLISHED, REPORT_SCHEMA_VERSION
+from sweeps.report.tables import REPORT_PUBLISHED, REPORT_SCHEMA_VERSION, ReportInput
+from sweeps.report.trials import price_trials, select_trials
 from sweeps.spec.papers import PublishedTable, PublishedValue
 
-OBJECTS = ["value", "cell", "holes", "seeds", "interval"]
-"""Columns that are not written: objects that sentences are made from."""
+OBJECTS = ["value", "cell", "holes", "seeds", "interval", "decimals"]
+"""Columns that are not written: what sentences are made from."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Trials at the epochs of one rule.
+
+    Attributes:
+        priced: The result of `price_trials`.
+        evidence: What cells rest on at these epochs.
+    """
+
+    priced: pd.DataFrame
+    evidence: Evidence
+
+
+ByRule = Mapping[SelectionRule | None, Judged]
+"""Rule of a published table to the trials at its epochs; None to those at the report's own."""
+
+
+def judge_by_rule(source: ReportInput, priced: pd.DataFrame, evidence: Evidence) -> ByRule:
+    """Return the trials at the epochs of every rule that a published table has.
+
+    Args:
+        source: The report's input.
+        priced: Its trials at its own rule.
+        evidence: Of these.
+    """
+    judged: dict[SelectionRule | None, Judged] = {None: Judged(priced, evidence)}
+    for rule in dict.fromkeys(table.epoch for table in source.published):
+        if rule is not None:
+            chosen = select_trials(source.trials, source.epochs, rule)
+            at_rule = price_trials(chosen, source.prices, rule, source.include_validation)
+            judged[rule] = Judged(at_rule, Evidence(at_rule, source.readings))
+    return judged
 
 
 def published_frame(
     tables: Sequence[PublishedTable],
     cells: pd.DataFrame,
-    priced: pd.DataFrame,
+    judged: ByRule,
     epochs: pd.DataFrame,
-    evidence: Evidence,
     squares: GaussianSquares | None = None,
 ) -> pd.DataFrame:
     """Every planned cell and every published one of each table and metric, matched where both are.
@@ -41,23 +76,22 @@ def published_frame(
     Args:
         tables: What papers say of this sweep's dataset.
         cells: The result of `cells`.
-        priced: The result of `price_trials`.
+        judged: Trials at the epochs of every rule that a table has.
         epochs: Columns of `sweeps.results.schemas.EPOCHS`.
-        evidence: What the cells rest on.
         squares: The generator's options where the sweep is on squares, whose mutual information
             is measured on the images; elsewhere nobody knows where the spurious pixels are.
 
     Returns:
         Columns of `REPORT_PUBLISHED`, `value` as a `PublishedValue` and `cell` as a `Cell`, None
         where there is none, `holes` as the planned seeds without a result, `seeds` as seed to
-        defined value and `interval` as an `Interval` of metrics with readings, else None; per table
-        and metric the cells of the sweep first.
+        defined value, `interval` as an `Interval` of metrics with readings, else None, and
+        `decimals` of the published number; per table and metric the cells of the sweep first.
     """
     rows: list[dict[str, Any]] = []
     for table in tables:
         for metric in table.metrics:
             values = [value for value in table.values if value.metric == metric]
-            measured = _measured(metric, cells, priced, epochs, evidence, squares)
+            measured = _measured(metric, cells, judged[table.epoch], epochs, squares)
             matched = set()
             for cell, holes in zip(cells["cell"], cells["holes"], strict=True):
                 value = next((value for value in values if _covers(value, cell)), None)
@@ -101,23 +135,22 @@ class Measured:
 def _measured(
     metric: str,
     cells: pd.DataFrame,
-    priced: pd.DataFrame,
+    judged: Judged,
     epochs: pd.DataFrame,
-    evidence: Evidence,
     squares: GaussianSquares | None,
 ) -> dict[Key, Measured]:
     """Return it per cell; cells without a result are left out."""
     if metric == "mutual_information":
         return _information(squares, cells)
     if metric in READ_METRICS:
-        return {key: _read(evidence, key, metric) for key in cell_keys(cells)}
+        return {key: _read(judged.evidence, key, metric) for key in cell_keys(cells)}
     summaries = summarize_images if METRICS[metric].of_images else summarize
     return {
         key: Measured(
             within(summaries(values), METRICS[metric]),
             dict(zip(values.dropna().index.astype(int), values.dropna(), strict=True)),
         )
-        for key, values in _by_seed(metric, priced, epochs).items()
+        for key, values in _by_seed(metric, judged.priced, epochs).items()
     }
 
 
@@ -168,6 +201,7 @@ def _row(
         "schema_version": REPORT_SCHEMA_VERSION,
         "table": table.name,
         "published_dataset": table.values[0].dataset,
+        "rule": None if table.epoch is None else str(table.epoch),
         "metric": metric,
         **dict(zip(CELL, cell, strict=True)),
         "counterpart": "sweep" if value is None else "both",
@@ -185,4 +219,5 @@ def _row(
         "value": value,
         "seeds": measured.seeds,
         "interval": measured.interval,
+        "decimals": METRICS[metric].digits if table.decimals is None else table.decimals,
     }

@@ -49,10 +49,11 @@ def table_orders(
     }
 
 
-def spread(mean: float, sd: float, digits: int) -> str:
-    """Return a number as papers print it: mean, and SD where there is one."""
+def print_number(row: Row) -> str:
+    """Return a row's published number as the paper prints it: mean, and SD where there is one."""
+    sd, digits = row["published_sd"], row["decimals"]
     more = "" if math.isnan(sd) else f" \N{PLUS-MINUS SIGN} {number(sd, digits)}"
-    return number(mean, digits) + more
+    return number(row["published_mean"], digits) + more
 
 
 def _measured_pairs(metric: str, rows: Sequence[Row]) -> list[Pair]:
@@ -152,7 +153,7 @@ def _reversal(where: str, metric: str, low: Row, high: Row, order: Order) -> str
     )
     if low["published_rank"] is not None:
         return f"{text}, without numbers."
-    printed = [spread(row["published_mean"], row["published_sd"], digits) for row in (low, high)]
+    printed = [print_number(row) for row in (low, high)]
     text += f": {printed[0]} below {printed[1]}"
     ends = [
         t_interval(row["published_mean"], row["published_sd"], row["published_seeds"] or 0)

@@ -12,7 +12,8 @@ from spurious.scoring.registry import METRICS
 from sweeps.plan.cell import Cell
 from sweeps.report.cells import CELL
 from sweeps.report.evidence import Evidence
-from sweeps.report.published_orders import spread, table_orders
+from sweeps.report.published import ByRule
+from sweeps.report.published_orders import print_number, table_orders
 from sweeps.report.wording import (
     NONE,
     annotation,
@@ -38,16 +39,19 @@ Row = Mapping[str, Any]
 
 
 def published_sections(
-    tables: Sequence[PublishedTable], frame: pd.DataFrame, evidence: Evidence
+    tables: Sequence[PublishedTable], frame: pd.DataFrame, judged: ByRule
 ) -> list[dict[str, Any]]:
     """Return what the page shows of each table, in words.
 
     Args:
         tables: Each once.
         frame: The result of `published_frame` for them.
-        evidence: What the measured cells rest on.
+        judged: As for that.
     """
-    return [_section(table, _records(frame[_of(frame, table)]), evidence) for table in tables]
+    return [
+        _section(table, _records(frame[_of(frame, table)]), judged[table.epoch].evidence)
+        for table in tables
+    ]
 
 
 def _of(frame: pd.DataFrame, table: PublishedTable) -> pd.Series[bool]:
@@ -74,12 +78,27 @@ def _section(
     sentences = table_orders(table.where, by_metric, evidence)
     return {
         **{"where": table.where, "paper": table.paper, "shows": table.shows},
-        **{"dataset": table.values[0].dataset, "notes": table.notes},
+        **{"dataset": table.values[0].dataset, "notes": table.notes, "rule": _rule(table)},
         "metrics": [
             _metric(table, metric, of, sentences[metric]) for metric, of in by_metric.items()
         ],
         "alone": list(alone.values()),
     }
+
+
+def _rule(table: PublishedTable) -> str:
+    """Say which epochs both sides' numbers are of; empty where the report's own rule counts."""
+    if table.epoch is None:
+        return ""
+    epoch = "the last epoch"
+    if table.epoch.metric is not None:
+        better = "lowest" if METRICS[table.epoch.metric].better == "lower" else "highest"
+        split = {"val": "validation", "test": "test"}[str(table.epoch.split)]
+        words = METRICS[table.epoch.metric].words
+        epoch = f"the evaluated epoch with the {better} {words} on {split} images"
+    return (
+        f"Judged at {epoch} ('{table.epoch}'), as the paper does, whatever the rule of this report."
+    )
 
 
 def _cell(row: Row) -> tuple[Any, ...]:
@@ -101,7 +120,7 @@ def _metric(
 def _format(row: Row, ranks: int, rests_on: str) -> dict[str, str]:
     digits = METRICS[row["metric"]].digits
     rank = row["published_rank"]
-    published = spread(row["published_mean"], row["published_sd"], digits)
+    published = print_number(row)
     specificity, budget = _bought(row)
     here = "not measured" if row["counterpart"] == "both" else NONE
     return {

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sweeps.report.readings import Readings
     from sweeps.spec.papers import PublishedTable
 
-REPORT_SCHEMA_VERSION = 3
+REPORT_SCHEMA_VERSION = 4
 
 _FIXED = Specificity("label"), Specificity("box", box_per="image"), Specificity("box")
 _MASK = Specificity("mask")
@@ -272,6 +272,7 @@ REPORT_PUBLISHED = _columns("""
     schema_version | int64 | | version of this schema
     table | string | | the paper's table, PAPER/TABLE
     published_dataset | string | | dataset of the published number
+    rule | string | | rule that chose the epochs of both numbers; null for the report's own
     metric | string | | metric, by its name in the epochs table
     specificity | string | | of the sweep's cell, or of the paper's where only that has it
     budget | string | | likewise; null where the number is of any

@@ -18,7 +18,9 @@ from annotated_types import Ge, Le
 from spurious.config.fields import Pattern
 from spurious.config.methods import METHODS
 from spurious.config.options import Budget, Specificity
+from spurious.errors import ConfigError
 from spurious.scoring.registry import METRICS
+from spurious.scoring.selection import SelectionRule, parse_rule
 from sweeps.spec.fields import Field, Refused, SpecIssues, options_of
 from sweeps.spec.yaml import MappingNode, read
 
@@ -82,6 +84,9 @@ class PublishedTable:
         where: As the paper calls it, e.g. `Table 1`.
         shows: What it shows.
         seeds: Training runs behind each mean; None where the paper does not say.
+        epoch: The rule by which the paper chose the epochs of its numbers, by which measured ones
+            are chosen, too; None where the report's own rule counts.
+        decimals: Of its numbers as printed; None for as many as measured ones have.
         notes: What a reader of all its numbers must know.
         values: What it says, in the paper's order.
     """
@@ -93,6 +98,8 @@ class PublishedTable:
     seeds: int | None
     notes: tuple[str, ...]
     values: tuple[PublishedValue, ...]
+    epoch: SelectionRule | None = None
+    decimals: int | None = None
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -177,13 +184,17 @@ def _entries(field: Field | None) -> Iterable[tuple[str, Field]]:
 
 def _table(field: Field, name: str, paper: str) -> PublishedTable:
     plain: dict[str, Any] = {"seeds": None}
+    rule: SelectionRule | None = None
     lists: dict[str, list[tuple[Field, Any]]] = {"notes": [], "values": [], "orders": []}
     with field.complete():
-        children = field.mapping(("where", "shows", "seeds", *lists), ("where", "shows"))
+        known = ("where", "shows", "seeds", "epoch", "decimals", *lists)
+        children = field.mapping(known, ("where", "shows"))
         for key, child in children.items():
             with suppress(Refused):
                 if key in lists:
                     lists[key] = child.each(key.rstrip("s"), _ITEMS[key])
+                elif key == "epoch":
+                    rule = _epoch(child)
                 else:
                     plain[key] = child.value(_PLAIN[key])
         _refuse_doubles(lists["values"])
@@ -192,7 +203,16 @@ def _table(field: Field, name: str, paper: str) -> PublishedTable:
     values = [value for _, value in lists["values"]]
     values += [cell for _, order in lists["orders"] for cell in order]
     notes = tuple(note for _, note in lists["notes"])
-    return PublishedTable(name=name, paper=paper, notes=notes, values=tuple(values), **plain)
+    return PublishedTable(
+        name=name, paper=paper, notes=notes, values=tuple(values), epoch=rule, **plain
+    )
+
+
+def _epoch(field: Field) -> SelectionRule:
+    try:
+        return parse_rule(field.value(_Text))
+    except ConfigError as error:
+        raise field.refuse(str(error).partition("expected ")[2]) from None
 
 
 def _value(field: Field) -> PublishedValue:
@@ -240,6 +260,7 @@ _PLAIN: Mapping[str, Any] = {
     "where": _Text,
     "shows": _Text,
     "seeds": Annotated[int, Ge(2), Le(1000)],
+    "decimals": Annotated[int, Ge(0), Le(6)],
 }
 _ITEMS: Mapping[str, Callable[[Field], Any]] = {
     "notes": lambda item: item.value(_Text),

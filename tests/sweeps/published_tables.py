@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 from report_tables import Made, evidence
 
-from sweeps.report.published import published_frame
+from spurious.scoring.selection import SelectionRule
+from sweeps.report.published import Judged, published_frame
 from sweeps.report.published_words import published_sections
 from sweeps.spec.papers import PublishedTable, read_paper
 
@@ -25,15 +26,24 @@ def value(specificity: str, budget: str, mean: float, sd: float, method: str = "
     return f"      - {{dataset: siim-acr, {cell}, metric: robust_auroc, mean: {mean}, sd: {sd}}}\n"
 
 
+def judged(made: Made, *published: PublishedTable) -> dict[SelectionRule | None, Judged]:
+    """The trials at the epochs that they kept, and at those of the tables' rules."""
+    by_rule = {}
+    for rule in {None, *(table.epoch for table in published)}:
+        priced, _, rests_on = evidence(made, rule=rule)
+        by_rule[rule] = Judged(priced, rests_on)
+    return by_rule
+
+
 def framed(made: Made, *published: PublishedTable) -> pd.DataFrame:
     """The table of a report on some result tables."""
-    priced, cells, rests_on = evidence(made)
-    return published_frame(published, cells, priced, made.epochs, rests_on)
+    _, cells, _ = evidence(made)
+    return published_frame(published, cells, judged(made, *published), made.epochs)
 
 
 def sections(made: Made, *published: PublishedTable) -> list[dict[str, Any]]:
     """What the page shows of them."""
-    return published_sections(published, framed(made, *published), evidence(made)[2])
+    return published_sections(published, framed(made, *published), judged(made, *published))
 
 
 def rows(frame: pd.DataFrame, **wanted: Any) -> list[dict[str, Any]]:

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from published_tables import framed, rows, sections
+from published_tables import framed, paper, rows, sections
 from report_tables import Made, evidence, make, plan, report_input, small, tables, with_scores
 from tiny_sweeps import TEXT, run_here
 
 from cluster.stores.folder import FolderStore
 from spurious.config.methods import Jtt
+from spurious.scoring.selection import parse_rule
 from sweeps.cli import main
 from sweeps.report.build import build_report
 from sweeps.report.tables import REPORT_PUBLISHED
@@ -162,6 +163,48 @@ def test_what_is_measured_once_is_read_where_it_stands() -> None:
     assert {row["measured_n"] for row in rows(framed(several, table2))} == {0}
 
 
+RULED = """\
+    epoch: {rule}
+    decimals: 2
+    values:
+      - {{dataset: siim-acr, specificity: mask, budget: "600", metric: auroc, mean: 0.9}}
+      - {{dataset: siim-acr, specificity: mask, budget: "600", metric: loss, mean: 0.1, sd: 0.05}}
+"""
+
+
+@pytest.mark.parametrize("rule", ["last", "best val.robust_auroc", "best test.loss"])
+def test_a_papers_own_rule_chooses_the_epochs(made: Made, rule: str, tmp_path: Path) -> None:
+    """Of every metric, whatever the report's rule is; the page and the file say which."""
+    table = paper(RULED.format(rule=rule))
+    mine = made.trials[(made.trials["specificity"] == "mask") & (made.trials["budget"] == "600")]
+    epochs = made.epochs[made.epochs["trial_id"].isin(mine["trial_id"])]
+    curves = {
+        (split, metric): of.pivot(index="epoch", columns="trial_id", values="value")
+        for (split, metric), of in epochs[epochs["attribute"].isna()].groupby(["split", "metric"])
+    }
+    chosen = {
+        "last": curves["test", "auroc"].apply(lambda _: 8),
+        "best val.robust_auroc": curves["val", "robust_auroc"].idxmax(),
+        "best test.loss": curves["test", "loss"].idxmin(),
+    }[rule]
+    for own in (None, parse_rule("last"), parse_rule("best val.loss")):
+        out = tmp_path / str(own)
+        files = build_report(report_input(made, published=[table], rule=own), out)
+        assert files.published is not None
+        both = pd.read_parquet(files.published).query("counterpart == 'both'")
+        assert set(both["rule"]) == {rule}
+        for row in both.to_dict("records"):
+            curve = curves["test", row["metric"]]
+            expected = np.mean([curve.at[epoch, trial] for trial, epoch in chosen.items()])
+            assert row["measured_mean"] == pytest.approx(expected, abs=1e-12), row["metric"]
+        for path in (files.page, files.text):
+            text = plain(path.read_text())
+            assert f"('{rule}'), as the paper does" in text
+            assert "0.10 ± 0.05" in text
+    own_rule = framed(made, replace(table, epoch=None))
+    assert set(own_rule["rule"]) == {None}
+
+
 def plain(page: str) -> str:
     """The text of a page, without markup."""
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", page)))
@@ -214,7 +257,7 @@ def test_numbers_of_another_dataset_are_marked(made: Made, tmp_path: Path) -> No
     assert told in plain(files.page.read_text())
 
 
-GOLDEN = """schema_version int64|table string|published_dataset string|metric string|
+GOLDEN = """schema_version int64|table string|published_dataset string|rule string|metric string|
 specificity string|budget string|method string|counterpart string|published_mean double|
 published_sd double|published_seeds int64|published_rank int64|note string|measured_n int64|
 measured_mean double|measured_sd double|measured_low double|measured_high double|

@@ -15,7 +15,7 @@ from spurious.config.datasets import GaussianSquares
 from spurious.config.options import Specificity
 from spurious.squares.images import measure_squares
 from sweeps.report.evidence import Evidence
-from sweeps.report.published import published_frame
+from sweeps.report.published import Judged, published_frame
 from sweeps.report.published_orders import table_orders
 from sweeps.report.published_words import published_sections
 from sweeps.spec.papers import PublishedTable, find
@@ -227,7 +227,8 @@ def test_information_is_measured_on_the_squares_themselves() -> None:
     figure3 = find("saab2022/figure3", "gaussian-squares")
     assert figure3 is not None
     priced, cells, rests_on = evidence(made)
-    frame = published_frame([figure3], cells, priced, made.epochs, rests_on, GaussianSquares())
+    judged = {None: Judged(priced, rests_on)}
+    frame = published_frame([figure3], cells, judged, made.epochs, GaussianSquares())
     expected = measure_squares(GaussianSquares(), (Specificity("r", r=1),)).by_specificity
     [coarse] = rows(frame, metric="mutual_information", specificity="r=1")
     assert coarse["measured_mean"] == next(iter(expected.values())).mi > 0.003
@@ -235,6 +236,6 @@ def test_information_is_measured_on_the_squares_themselves() -> None:
     assert np.isnan(coarse["measured_low"])
     [fine] = rows(frame, metric="mutual_information", specificity="r=40")
     assert fine["measured_mean"] == 0.0
-    [section] = published_sections([figure3], frame, rests_on)
+    [section] = published_sections([figure3], frame, judged)
     [metric] = [m for m in section["metrics"] if m["name"].startswith("Mutual information")]
     assert metric["orders"][0].endswith("1 left open; the values are in the paper's order in 1.")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from spurious.scoring.selection import SelectionRule
 from sweeps.errors import SpecError
 from sweeps.spec import papers as published
 from sweeps.spec.model import parse_spec
@@ -47,6 +48,8 @@ tables:
     where: Table 9
     shows: Nothing
     seeds: 3
+    epoch: best val.loss
+    decimals: 2
     notes: [Look twice.]
     values:
       - {dataset: films, specificity: mask, budget: "20", method: erm, metric: auroc, mean: 0.5}
@@ -208,6 +211,8 @@ def test_a_good_file_is_read() -> None:
         where="Table 9",
         shows="Nothing",
         seeds=3,
+        epoch=SelectionRule("val", "loss"),
+        decimals=2,
         notes=("Look twice.",),
         values=(
             PublishedValue(
@@ -228,34 +233,44 @@ BAD: dict[str, tuple[str, str, str]] = {
     "no paper": ("paper: A. Nobody, 2020\n", "", "1: paper: missing"),
     "empty paper": ("A. Nobody, 2020", "''", "1: paper: '' given; expected text"),
     "unknown key": ("seeds: 3", "seed: 3", "6: tables.table9.seed: unknown key"),
+    "rule of no paper": (
+        "best val.loss",
+        "kept",
+        "7: tables.table9.epoch: 'kept' given; expected 'last' or 'best SPLIT.METRIC' with SPLIT",
+    ),
+    "parts of a decimal": ("decimals: 2", "decimals: 2.5", "8: tables.table9.decimals: 2.5 given"),
     "one seed": ("seeds: 3", "seeds: 1", "6: tables.table9.seeds: 1 given"),
     "no place": ("    where: Table 9\n", "", "3: tables.table9.where: missing"),
-    "notes that are no list": ("[Look twice.]", "Look", "7: tables.table9.notes: 'Look' given"),
-    "specificity": ("specificity: mask", "specificity: r=0", "9: tables.table9.values[0].specif"),
-    "budget as a number": ('"20"', "20", "9: tables.table9.values[0].budget: 20 given"),
-    "method": ("method: erm", "method: emr", "9: tables.table9.values[0].method: 'emr' given"),
-    "metric": ("metric: auroc", "metric: auc", "9: tables.table9.values[0].metric: 'auc' given"),
-    "text for a number": ("mean: 0.5", "mean: half", "9: tables.table9.values[0].mean: 'half'"),
-    "no number": (", mean: 0.5", "", "9: tables.table9.values[0].mean: missing"),
-    "null for a number": ("mean: 0.5", "mean: null", "9: tables.table9.values[0].mean: nothing"),
-    "negative spread": ("mean: 0.5", "mean: 0.5, sd: -1", "9: tables.table9.values[0].sd: -1"),
-    "rank of a value": ("mean: 0.5", "mean: 0.5, rank: 1", "9: tables.table9.values[0].rank: unkn"),
-    "number of an order": ("rising: [l", "mean: 1, rising: [l", "11: tables.table9.orders[0].mean"),
-    "place twice": ("r=2, mask", "r=2, label", "11: tables.table9.orders[0].rising[2]: 'label'"),
+    "notes that are no list": ("[Look twice.]", "Look", "9: tables.table9.notes: 'Look' given"),
+    "specificity": ("specificity: mask", "specificity: r=0", "11: tables.table9.values[0].specif"),
+    "budget as a number": ('"20"', "20", "11: tables.table9.values[0].budget: 20 given"),
+    "method": ("method: erm", "method: emr", "11: tables.table9.values[0].method: 'emr' given"),
+    "metric": ("metric: auroc", "metric: auc", "11: tables.table9.values[0].metric: 'auc' given"),
+    "text for a number": ("mean: 0.5", "mean: half", "11: tables.table9.values[0].mean: 'half'"),
+    "no number": (", mean: 0.5", "", "11: tables.table9.values[0].mean: missing"),
+    "null for a number": ("mean: 0.5", "mean: null", "11: tables.table9.values[0].mean: nothing"),
+    "negative spread": ("mean: 0.5", "mean: 0.5, sd: -1", "11: tables.table9.values[0].sd: -1"),
+    "rank of a value": (
+        "mean: 0.5",
+        "mean: 0.5, rank: 1",
+        "11: tables.table9.values[0].rank: unkn",
+    ),
+    "number of an order": ("rising: [l", "mean: 1, rising: [l", "13: tables.table9.orders[0].mean"),
+    "place twice": ("r=2, mask", "r=2, label", "13: tables.table9.orders[0].rising[2]: 'label'"),
     "place that is none": (
         "r=2, mask",
         "r=2, maks",
-        "11: tables.table9.orders[0].rising[2]: 'maks'",
+        "13: tables.table9.orders[0].rising[2]: 'maks'",
     ),
     "order without cells": (
         ", rising: [label, r=2, mask]",
         "",
-        "11: tables.table9.orders[0].rising",
+        "13: tables.table9.orders[0].rising",
     ),
     "cell twice": (
         f"      - {VALUE}\n",
         f"      - {VALUE}\n      - {VALUE.replace('0.5', '0.6')}\n",
-        "10: tables.table9.values[1]: auroc of this cell is given before",
+        "12: tables.table9.values[1]: auroc of this cell is given before",
     ),
 }
 
