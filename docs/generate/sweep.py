@@ -10,7 +10,7 @@ from typing import Any
 
 from docs.generate.documents import ROOT, code, table
 from spurious.config.fields import Pattern, Sha256
-from sweeps.plan.plan import skip_reason
+from sweeps.plan.plan import make_plan
 from sweeps.report.tables import (
     REPORT_ATTAINMENT,
     REPORT_CELLS,
@@ -34,7 +34,7 @@ MOST_LISTED = 10
 _DEFAULTS = {
     "rest": "unlabelled",
     "model.classifier": Models().classifier[0],
-    "model.segmenter": Models().segmenter[0],
+    "model.segmenter": (Models().segmenter or ("null",))[0],
     "model.readout": Models().readout.name,
 }
 """Defaults of keys that take a name or a mapping, for which a schema holds none."""
@@ -161,9 +161,7 @@ def specs() -> str:
 
 def _trials(spec: Spec) -> int:
     """Count the trials of the cells that make sense."""
-    cells = itertools.product(spec.axes.specificity, spec.budgets(), spec.axes.method)
-    kept = [cell for cell in cells if skip_reason(*cell, spec.negatives_for(cell[0])) is None]
-    return len(kept) * len(spec.axes.seed)
+    return len(make_plan(spec, None).cells) * len(spec.axes.seed)
 
 
 def _purpose(path: Path) -> str:

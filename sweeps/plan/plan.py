@@ -166,8 +166,10 @@ def skip_reason(
     return exemplar_reason(specificity, method)
 
 
-def hidden_reason(spec: Spec, cell: Cell) -> str | None:
-    """Return what a method reads of its model that the model does not show; None where it does."""
+def model_reason(spec: Spec, cell: Cell) -> str | None:
+    """Return why the spec has no model for a cell, or not one that shows what the method reads."""
+    if cell.segments and spec.model.segmenter is None:
+        return f"{cell.method.name} trains a segmenter on {cell.specificity.kind}, and there is none"
     name, options = spec.model_for(cell.specificity, cell.method)
     missing = [part for part in cell.method.options.reads if part not in shown_by(options)]
     if not missing:
@@ -255,7 +257,7 @@ def make_plan(
     ):
         cell = Cell(specificity, budget, method)
         reason = skip_reason(specificity, budget, method, spec.negatives_for(specificity))
-        reason = reason or hidden_reason(spec, cell)
+        reason = reason or model_reason(spec, cell)
         if reason is None and facts is not None:
             reason = unfit_reason(cell, facts)
         if reason is None:

@@ -136,9 +136,16 @@ class Spec:
         return train_for(self.train, specificity, method, can_measure_dice=can_measure_dice)
 
     def model_for(self, specificity: Specificity, method: MethodChoice) -> tuple[str, Any]:
-        """Return name and options of the model that a method trains at a specificity."""
-        segments = method.options.segments(specificity.kind)
-        return self.model.segmenter if segments else self.model.classifier
+        """Return name and options of the model that a method trains at a specificity.
+
+        Raises:
+            SpecError: it trains a segmenter, and the sweep has none.
+        """
+        if not method.options.segments(specificity.kind):
+            return self.model.classifier
+        if self.model.segmenter is None:
+            raise SpecError(f"{method.name} trains a segmenter on {specificity}; name one")
+        return self.model.segmenter
 
     def rest_for(
         self, specificity: Specificity, budget: Budget, method: MethodChoice

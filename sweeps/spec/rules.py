@@ -17,9 +17,12 @@ from sweeps.spec.values import (
     DatasetRef,
     GeneratorDataset,
     MethodChoice,
+    Models,
     Select,
     Training,
 )
+
+_Cell = tuple[Specificity, MethodChoice]
 
 
 def train_for(
@@ -65,16 +68,17 @@ def check_together(root: Field, values: Mapping[str, Any]) -> None:
             if specificity.r is not None and specificity.r > side:
                 place = item.at("r") or item
                 place.refuse(f"an integer from 1 to {side}, the image side of the generator")
+    cells = list(_cells(axes, values.get("model", Models())))
     if values.get("negatives") == "lesion":
-        _check_lesions(root, values, axes)
+        _check_lesions(root, values, cells)
     _check_published(root, values.get("published", ()), chosen)
     _check_methods(root, values, axes)
     _check_tuned(root, values.get("select", Select()).tune, axes)
     select = values.get("select", Select()).epoch
     if select is not None:
-        _check_select(root, select, axes)
+        _check_select(root, select, cells)
     if "train" in values:
-        _check_keep(root, values["train"], axes)
+        _check_keep(root, values["train"], cells)
 
 
 def _check_tuned(root: Field, names: tuple[str, ...], axes: FoundAxes) -> None:
@@ -91,14 +95,14 @@ def _check_tuned(root: Field, names: tuple[str, ...], axes: FoundAxes) -> None:
             place.refuse(f"options of the sweep's methods ({known}), not '{name}'")
 
 
-def _check_lesions(root: Field, values: Mapping[str, Any], axes: FoundAxes) -> None:
+def _check_lesions(root: Field, values: Mapping[str, Any], cells: Iterable[_Cell]) -> None:
     """Note what has no class of pixels for negative images."""
     place, dataset = root.at("negatives") or root, values.get("dataset")
     if isinstance(dataset, GeneratorDataset) and not dataset.options.MASKS_NEGATIVES:
         place.note(
             f"negative images of {dataset.name} have no masks; expected background, or leave it out"
         )
-    segmenters = any(method.options.segments(kind.kind) for kind, method in _cells(axes))
+    segmenters = any(method.options.segments(kind.kind) for kind, method in cells)
     if values.get("rest") is not None and segmenters:
         place.note("labels of the rest know two classes of pixels; expected background, or no rest")
 
@@ -137,18 +141,22 @@ def _lacks(rule: SelectionRule, specificity: Specificity, method: MethodChoice) 
     return None
 
 
-def _cells(axes: FoundAxes) -> Iterator[tuple[Specificity, MethodChoice]]:
-    """Specificities with each method that takes them; with ERM where no method can be read."""
+def _cells(axes: FoundAxes, models: Models) -> Iterator[_Cell]:
+    """Yield specificities with each method that takes them; with ERM where no method can be read.
+
+    Those that need a segmenter are left out where there is none.
+    """
     methods = [method for _, method in axes.get("method", [])] or [MethodChoice("erm", Erm())]
     for _, specificity in axes.get("specificity", []):
         for method in methods:
-            if specificity.kind in method.options.takes:
+            has_model = models.segmenter or not method.options.segments(specificity.kind)
+            if specificity.kind in method.options.takes and has_model:
                 yield specificity, method
 
 
-def _check_select(root: Field, select: SelectionRule, axes: FoundAxes) -> None:
+def _check_select(root: Field, select: SelectionRule, cells: Iterable[_Cell]) -> None:
     """Note a report's rule that some cell has no metric for."""
-    reasons = [reason for cell in _cells(axes) if (reason := _lacks(select, *cell))]
+    reasons = [reason for cell in cells if (reason := _lacks(select, *cell))]
     if reasons:
         (root.at("select", "epoch") or root).refuse(
             f"a rule for every cell of axes, and {reasons[0]}",
@@ -156,10 +164,10 @@ def _check_select(root: Field, select: SelectionRule, axes: FoundAxes) -> None:
         )
 
 
-def _check_keep(root: Field, training: Training, axes: FoundAxes) -> None:
+def _check_keep(root: Field, training: Training, cells: Iterable[_Cell]) -> None:
     """Note rules of kept checkpoints that their cell has no metric for."""
     noted: dict[str, tuple[Field, str, str]] = {}
-    for specificity, method in _cells(axes):
+    for specificity, method in cells:
         rule = parse_rule(train_for(training, specificity, method).keep)
         reason = _lacks(rule, specificity, method)
         if reason is None:

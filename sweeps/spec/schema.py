@@ -193,7 +193,8 @@ def _model() -> Schema:
             _mapping(_properties(Aggregation), doc=_doc(Aggregation)),
         ]
     }
-    kinds = {"classifier": _choice(CLASSIFIERS), "segmenter": _choice(SEGMENTERS)}
+    segmenter = {"anyOf": [*_choice(SEGMENTERS)["anyOf"], {"type": "null"}]}
+    kinds = {"classifier": _choice(CLASSIFIERS), "segmenter": segmenter}
     docs = _docs(Models)
     both = {**kinds, "readout": readout}
     return _mapping(

@@ -120,12 +120,18 @@ def model(field: Field) -> Models:
         children = field.mapping(("classifier", "segmenter", "readout"))
         for name, registry in (("classifier", CLASSIFIERS), ("segmenter", SEGMENTERS)):
             with suppress(Refused):
-                if name in children:
+                if name == "segmenter" and _is_null(children.get(name)):
+                    values[name] = None
+                elif name in children:
                     values[name] = children[name].choice(f"a {name}", registry)
         with suppress(Refused):
             if "readout" in children:
                 values["readout"] = _readout(children["readout"])
     return Models(**values)
+
+
+def _is_null(field: Field | None) -> bool:
+    return field is not None and isinstance(field.node, ScalarNode) and field.node.value is None
 
 
 def _readout(field: Field) -> Aggregation:
@@ -258,7 +264,7 @@ def cost(field: Field) -> CostOptions:
 def published(field: Field) -> tuple[str, ...]:
     """Tables of papers, as `PAPER/TABLE` or `PAPER/TABLE/DATASET`: one, several or none."""
     if isinstance(field.node, ScalarNode):
-        return () if field.node.value is None else (_published(field),)
+        return () if _is_null(field) else (_published(field),)
     return tuple(name for _, name in field.each("table of a paper", _published))
 
 

@@ -122,12 +122,13 @@ class Models:
 
     Attributes:
         classifier: Trained on labels.
-        segmenter: Trained on everything else.
+        segmenter: Trained on everything else; null where the sweep has none: cells that need one are
+            dropped.
         readout: How the segmenter's probability map becomes the score of an image.
     """
 
     classifier: tuple[str, Any] = field(default_factory=lambda: ("resnet50", ResNet50()))
-    segmenter: tuple[str, Any] = field(default_factory=lambda: ("unet", Unet()))
+    segmenter: tuple[str, Any] | None = field(default_factory=lambda: ("unet", Unet()))
     readout: Aggregation = field(default_factory=Aggregation)
 
 
