@@ -169,7 +169,9 @@ def skip_reason(
 def model_reason(spec: Spec, cell: Cell) -> str | None:
     """Return why the spec has no model for a cell, or not one that shows what the method reads."""
     if cell.segments and spec.model.segmenter is None:
-        return f"{cell.method.name} trains a segmenter on {cell.specificity.kind}, and there is none"
+        return (
+            f"{cell.method.name} trains a segmenter on {cell.specificity.kind}, and there is none"
+        )
     name, options = spec.model_for(cell.specificity, cell.method)
     missing = [part for part in cell.method.options.reads if part not in shown_by(options)]
     if not missing:

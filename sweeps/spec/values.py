@@ -122,7 +122,7 @@ class Models:
 
     Attributes:
         classifier: Trained on labels.
-        segmenter: Trained on everything else; null where the sweep has none: cells that need one are
+        segmenter: Trained on everything else; with null there is none, and cells that need one are
             dropped.
         readout: How the segmenter's probability map becomes the score of an image.
     """

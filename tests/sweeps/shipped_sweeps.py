@@ -57,11 +57,40 @@ HALF_REAL = DatasetFacts(
     counts={"train": split(4_000, 878), "val": split(951, 205), "test": split(1_000, 248)},
     attributes=("tube",),
 )
+ORGAN = DatasetFacts(
+    name="organ",
+    digest="3b" * 32,
+    image_shape=(100, 100, 1),
+    counts={
+        name: {"n": n, "positives": n // 2, "abnormalities": n // 2}
+        for name, n in (("train", 400), ("val", 400), ("test", 540))
+    },
+)
+TWO_SITES = DatasetFacts(
+    name="two-site-cxr",
+    digest="6d" * 32,
+    image_shape=(128, 128, 1),
+    # one circle on every film of either label
+    counts={
+        name: {
+            "n": n,
+            "positives": n // 2,
+            "abnormalities": n,
+            "negative_abnormalities": n // 2,
+        }
+        for name, n in (("train", 998), ("val", 498), ("test", 504))
+    },
+    attributes=("site",),
+)
 STAGED = {
     "siim-acr": SIIM_ACR,
     "half-real": HALF_REAL,
     "isic": ISIC,
     "phantom": PHANTOM,
+    # three tasks of the Decathlon: a mask on each slice with the organ, as many without
+    "msd-liver": replace(ORGAN, name="msd-liver"),
+    "msd-cardiac": replace(ORGAN, name="msd-cardiac"),
+    "two-site-cxr": TWO_SITES,
     "moles": replace(PHANTOM, name="moles", image_shape=(64, 64, 3), attributes=ISIC.attributes),
     "moles-96": replace(
         PHANTOM, name="moles-96", image_shape=(96, 96, 3), attributes=ISIC.attributes

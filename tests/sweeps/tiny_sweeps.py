@@ -99,8 +99,13 @@ def prepared(store: Store, spec: Spec, cache: Path) -> tuple[Plan, Task]:
 
 
 def run_here(store: Store, spec: Spec, cache: Path) -> Plan:
-    """Run what is missing in this process, one trial after the other, without Ray."""
+    """Stage a generator and run what is missing, as `run_missing` does."""
     stage_here(store, spec)
+    return run_missing(store, spec, cache)
+
+
+def run_missing(store: Store, spec: Spec, cache: Path) -> Plan:
+    """Run what is missing in this process, one trial after the other, without Ray."""
     saved = results.checkpointed_ids(store)
     for trial in plan_on(spec, store).missing:
         task = task_for(trial, spec, store.url, cache, trial.id in saved)
