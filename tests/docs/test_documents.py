@@ -20,7 +20,7 @@ from docs.generate.tables import TABLES
 from docs.generate.verbs import parsers
 from sweeps.commands.parser import build_parser
 from sweeps.commands.verbs import VERBS
-from sweeps.spec.model import parse_spec
+from sweeps.spec.model import parse_override, parse_spec
 
 PAGES = [str(path.relative_to(ROOT)) for path in documents()]
 LINKED = [*PAGES, "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "k8s/README.md"]
@@ -170,8 +170,8 @@ def test_commands_of_shipped_specifications_can_be_typed(spec: Path) -> None:
         words = shlex.split(line, comments=True)
         parsed = build_parser().parse_args(words)
         if words[0] == "run":
-            pairs = [word.split("=", 1) for word in words if "=" in word]
-            named = {key: "0" * 64 if value == "SHA256" else value for key, value in pairs}
+            pairs = [word.replace("SHA256", "a" * 64) for word in words if "=" in word]
+            named = dict(parse_override(pair) for pair in pairs)
             assert parse_spec((ROOT / words[1]).read_text(encoding="utf-8"), overrides=named)
             assert parsed.spec == words[1]
 

@@ -12,6 +12,12 @@ SECTION_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         "model.classifier",
         ["did you mean 'resnet50'?"],
     ),
+    "no classifier": (
+        add("model: {classifier: null}"),
+        8,
+        "model.classifier",
+        ["nothing given", "a classifier, one of"],
+    ),
     "segmenter as classifier": (
         add("model: {classifier: unet}"),
         8,

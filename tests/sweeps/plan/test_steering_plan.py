@@ -54,6 +54,25 @@ def test_a_classifier_is_trained_whatever_is_drawn() -> None:
     assert taught.cell.segments
 
 
+def test_a_sweep_without_a_segmenter_drops_cells_that_need_one() -> None:
+    """ERM has labels alone then, and rules and read-outs of segmenters bind nobody."""
+    axes = {"axes.specificity": ["label", "mask"], "axes.method": ["erm", "gradmask"]}
+    further = {"model.segmenter": None, "train.keep": "best val.accuracy"}
+    spec = parse_spec(FILMS, overrides=axes | further)
+    plan = make_plan(spec, FACTS)
+    assert [str(cell) for cell in plan.cells] == ["label / 20 / erm", "mask / 20 / gradmask"]
+    reasons = {str(cell): reason for cell, reason in plan.skipped}
+    assert reasons["mask / 20 / erm"] == "erm trains a segmenter on mask, and there is none"
+    with_one = parse_spec(FILMS, overrides={**axes, "train.keep": "last"})
+    without = parse_spec(FILMS, overrides={**axes, "train.keep": "last", "model.segmenter": None})
+    ids = {trial.id for trial in make_plan(with_one, FACTS).trials}
+    assert {trial.id for trial in make_plan(without, FACTS).trials} < ids
+    with pytest.raises(SpecError, match="erm trains a segmenter on mask; name one"):
+        spec.model_for(plan.skipped[-1][0].specificity, spec.axes.method[0])
+    with pytest.raises(SpecError, match=r"keep: .*mask has no accuracy"):
+        parse_spec(FILMS, overrides={**axes, "train.keep": "best val.accuracy"})
+
+
 def test_rules_of_segmenters_are_refused() -> None:
     """A classifier has no Dice; the message's remedy is taken."""
     wrong = {"train.keep": "best val.dice"}
