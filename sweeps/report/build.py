@@ -114,9 +114,9 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
     from sweeps.report.probabilities import attainment_frame
     from sweeps.report.published import judge_by_rule, published_frame
     from sweeps.report.published_words import published_sections
-    from sweeps.report.trials import attribute_columns
+    from sweeps.report.trials import attribute_columns, select_and_price
 
-    priced = _price(source)
+    priced = select_and_price(source, source.rule)
     evidence = Evidence(priced, source.readings)
     table = cells(priced, source.planned, source.failures, evidence, source.margin, source.tune)
     attained = attainment_frame(table, evidence)
@@ -172,14 +172,6 @@ def _draw(
         scatter_png(explained, table),
         examples_png(source.examples, priced, table),
     )
-
-
-def _price(source: ReportInput) -> pd.DataFrame:
-    from sweeps.report.trials import price_trials, select_trials
-
-    chosen = select_trials(source.trials, source.epochs, source.rule)
-    validation = source.include_validation
-    return price_trials(chosen, source.prices, source.rule, validation, source.mask_of)
 
 
 def _files(out: Path, figures: Figures, published: bool, explained: bool) -> ReportFiles:

@@ -20,7 +20,7 @@ from sweeps.report.measures import squares_measured
 from sweeps.report.readings import READ_METRICS
 from sweeps.report.statistics import Summary, summarize, summarize_images, within
 from sweeps.report.tables import REPORT_PUBLISHED, REPORT_SCHEMA_VERSION, ReportInput
-from sweeps.report.trials import price_trials, select_trials
+from sweeps.report.trials import select_and_price
 from sweeps.spec.papers import PublishedTable, PublishedValue
 
 OBJECTS = ["value", "cell", "holes", "seeds", "interval", "decimals"]
@@ -55,8 +55,7 @@ def judge_by_rule(source: ReportInput, priced: pd.DataFrame, evidence: Evidence)
     judged: dict[SelectionRule | None, Judged] = {None: Judged(priced, evidence)}
     for rule in dict.fromkeys(table.epoch for table in source.published):
         if rule is not None:
-            chosen = select_trials(source.trials, source.epochs, rule)
-            at_rule = price_trials(chosen, source.prices, rule, source.include_validation)
+            at_rule = select_and_price(source, rule)
             judged[rule] = Judged(at_rule, Evidence(at_rule, source.readings))
     return judged
 

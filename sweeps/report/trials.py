@@ -17,7 +17,7 @@ from spurious.scoring.registry import METRICS
 from spurious.scoring.selection import SelectionRule, parse_rule, select_epoch
 from sweeps.errors import ResultError
 from sweeps.plan.cell import cell_of
-from sweeps.report.tables import REPORT_SCHEMA_VERSION
+from sweeps.report.tables import REPORT_SCHEMA_VERSION, ReportInput
 from sweeps.results.counts import read_counts
 
 _AT_EPOCH = [m.name for m in METRICS.values() if m.whole and not m.once and not m.of_images]
@@ -94,6 +94,13 @@ def price_trials(
         validation_dollars=[item.validation for item in costs],
         dollars=[item.total if include_validation else item.axis for item in costs],
     )
+
+
+def select_and_price(source: ReportInput, rule: SelectionRule | None) -> pd.DataFrame:
+    """Return the result of `price_trials` for a report's trials at the epochs of a rule."""
+    chosen = select_trials(source.trials, source.epochs, rule)
+    validation = source.include_validation
+    return price_trials(chosen, source.prices, rule, validation, source.mask_of)
 
 
 def attribute_columns(selected: pd.DataFrame) -> list[str]:

@@ -334,7 +334,7 @@ DATA_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         "published",
         [
             "'saab2022/tabel1' given",
-            "one of saab2022/table1, saab2022/table2",
+            "saab2022/table1, saab2022/table2",
             "saab2022/figure3",
             "or one of these and /DATASET",
             "mean 'saab2022/table1'?",

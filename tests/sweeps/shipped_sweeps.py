@@ -81,9 +81,30 @@ TWO_SITES = DatasetFacts(
         for name, n in (("train", 998), ("val", 498), ("test", 504))
     },
     attributes=("site",),
+    mask_of="circle",
+)
+COVID = DatasetFacts(
+    name="covid4",
+    digest="2e" * 32,
+    image_shape=(224, 224, 1),
+    # a mask of the lungs on each of 21,165 films, 3,616 of them COVID
+    counts={
+        name: {
+            "n": n,
+            "positives": positives,
+            "abnormalities": n,
+            "negative_abnormalities": n - positives,
+        }
+        for name, n, positives in (
+            *(("train", 14_815, 2_531), ("val", 2_116, 362)),
+            ("test", 4_234, 723),
+        )
+    },
+    mask_of="lungs",
 )
 STAGED = {
     "siim-acr": SIIM_ACR,
+    "covid4": COVID,
     "half-real": HALF_REAL,
     "isic": ISIC,
     "phantom": PHANTOM,

@@ -1,4 +1,4 @@
-"""Sweeps of Viviano et al. as a user tries them: small, on generated images and phantom releases.
+"""Sweeps of methods that steer, small, as a user tries them: on generated images and phantoms.
 
 The commands are those of the documents: a phantom in the release's format, staged under a name of
 its own, and the shipped sweep on it with fewer epochs, images and channels.
@@ -58,6 +58,16 @@ CASES = {
         f"model.classifier={UNET}",
         "published=viviano2019/table2-unet/msd-cardiac",
     ),
+    "covid-exbl": (
+        *RELEASES,
+        "dataset=covid",
+        "axes.budget=[24]",
+        "axes.method=[erm, {name: exbl, first_epochs: 2, candidates: 12}]",
+        "train.per_method={erm: {epochs: 2}}",
+        "model.classifier={name: small-cnn, channels: 4}",
+        "train.learning_rate=0.001",
+        "published=hagos2023/table1/covid4",
+    ),
     "two-site-cxr": (
         "dataset=sites",
         *RELEASES,
@@ -71,6 +81,11 @@ SOURCES = {
     "organ": (
         "phantom msd organ --set n_volumes=10 --set size=48 --set depth=12",
         "stage msd organ --name organ --set image_size=32",
+    ),
+    "covid": (
+        "phantom covid-radiography covid --set n_train=40 --set n_val=20 --set n_test=20 "
+        "--set size=128",
+        "stage covid-radiography covid --name covid --set image_size=32 --set split=0.4/0.3/0.3",
     ),
     "sites": (
         "phantom nih-padchest sites --set n_train=30 --set n_val=10 --set n_test=10 "
@@ -102,7 +117,7 @@ def stage_phantom(name: str, place: Path) -> None:
 def test_every_sweep_of_these_papers_is_tried() -> None:
     """Each that is set beside their numbers."""
     specs = {path.stem: load_spec(path) for path in (ROOT / "sweeps" / "specs").glob("*.yaml")}
-    of_papers = {n for n, s in specs.items() if any("viviano" in one for one in s.published)}
+    of_papers = {n for n, s in specs.items() if s.published and "saab" not in s.published[0]}
     assert of_papers == set(CASES)
 
 
@@ -129,5 +144,5 @@ def test_a_small_sweep_runs_and_is_reported(
     measured = published[published["measured_n"] > 0]
     assert set(measured["method"].str.partition("(")[0]) == {c.method.name for c in plan.cells}
     assert set(measured["rule"]) == set(published["rule"])
-    assert published["rule"].notna().all()
+    assert published["rule"].notna().all() == (name != "covid-exbl")
     assert measured["measured_mean"].between(0.0, 1.0).all()
