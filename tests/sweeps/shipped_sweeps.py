@@ -101,6 +101,15 @@ COVID = DatasetFacts(
         )
     },
     mask_of="lungs",
+    classes={
+        name: {"COVID": covid, "Lung_Opacity": opacity, "Normal": normal, "Viral Pneumonia": viral}
+        for name, covid, opacity, normal, viral in (
+            ("train", 2_531, 4_208, 7_134, 942),
+            ("val", 362, 601, 1_019, 134),
+            ("test", 723, 1_203, 2_039, 269),
+        )
+    },
+    positive_classes=("COVID",),
 )
 STAGED = {
     "siim-acr": SIIM_ACR,

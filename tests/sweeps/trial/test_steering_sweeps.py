@@ -85,7 +85,8 @@ SOURCES = {
     "covid": (
         "phantom covid-radiography covid --set n_train=40 --set n_val=20 --set n_test=20 "
         "--set size=128",
-        "stage covid-radiography covid --name covid --set image_size=32 --set split=0.4/0.3/0.3",
+        "stage covid-radiography covid --name covid --set image_size=32 --set split=0.4/0.3/0.3 "
+        "--set classes=all",
     ),
     "sites": (
         "phantom nih-padchest sites --set n_train=30 --set n_val=10 --set n_test=10 "
