@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 
@@ -83,20 +82,6 @@ def test_a_choice_by_one_class_is_one_sided() -> None:
     one_class = replace(changed({("val", "auroc"): math.nan}), trials=all_drawn)
     assert events(one_class) == [(FIRST, "one_sided_choice")]
     assert not events(replace(one_class, trials=all_drawn.assign(keep_rule="last")))
-
-
-@pytest.mark.parametrize("counted", ["steers", "lesion"])
-def test_images_to_draw_on_are_no_class(counted: str) -> None:
-    """Of a method that steers none is drawn on, with lesions all are: neither is one class."""
-    rule = "best val.auroc"
-    made = make(plan(("mask",), ("600",), methods=("actdiff" if counted == "steers" else "erm",)))
-    drawn = 0 if counted == "steers" else made.trials["val_images"]
-    trials = made.trials.assign(val_positives=drawn, keep_rule=rule)
-    if counted == "lesion":
-        configs = [json.dumps(json.loads(c) | {"negatives": "lesion"}) for c in trials["config"]]
-        assert events(replace(made, trials=trials))  # of positive images alone it would be
-        trials = trials.assign(config=configs)
-    assert not events(replace(made, trials=trials))
 
 
 def test_the_report_says_so() -> None:
