@@ -125,6 +125,9 @@ STAGED = {
     "moles-96": replace(
         PHANTOM, name="moles-96", image_shape=(96, 96, 3), attributes=ISIC.attributes
     ),
+    "phantom-candid": replace(
+        PHANTOM, name="phantom-candid", counts={**PHANTOM.counts, "train": split(414, 202)}
+    ),
     "phantom-methods": replace(
         PHANTOM, name="phantom-methods", counts={**PHANTOM.counts, "train": split(400, 200)}
     ),
