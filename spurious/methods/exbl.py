@@ -99,6 +99,7 @@ def _facts(problem: TrainingProblem, good: Exemplar, bad: Exemplar) -> list[Metr
         "exemplar_bad": float(bad.row),
         "exemplar_good_precision": good.precision,
         "exemplar_bad_precision": bad.precision,
+        "exemplars_alike": float(good.precision <= bad.precision),
     }
     epoch = problem.train.epochs
     return [MetricRow(epoch, "train", name, None, value) for name, value in values.items()]

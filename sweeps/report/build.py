@@ -121,7 +121,7 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
     table = cells(priced, source.planned, source.failures, evidence, source.margin, source.tune)
     attained = attainment_frame(table, evidence)
     measured, metrics = measures(priced, source.epochs), metric_frame(priced, source.epochs)
-    explained = explained_frame(priced, source.explained)
+    explained = explained_frame(priced, source.trials, source.explained)
     figures = _draw(source, priced, table, attained, measured, explained)
     files = _files(out, figures, bool(source.published), not explained.empty)
     judged = judge_by_rule(source, priced, evidence)

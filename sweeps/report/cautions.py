@@ -18,6 +18,10 @@ MEANINGS = {
         "nearly all images of a class count as errors of the first model, so the method is little "
         "else than ERM on balanced classes"
     ),
+    "exemplars_alike": (
+        "the good explanation has no more of its strongest pixels in the region than the bad one, "
+        "so that the pair says little; name other examples, or train the first model longer"
+    ),
 }
 """Metrics that are above 0 in the epochs of a trial which has this to say."""
 _ALL = {**MEANINGS, **soundness.MEANINGS}

@@ -87,8 +87,9 @@ def cells(
 
 def _mark_not_chosen(table: pd.DataFrame, priced: pd.DataFrame, tune: Sequence[str]) -> list[Any]:
     """Return why each cell is not ranked, those that lost on validation included."""
-    means = priced.groupby(CELL)["val_auroc"].mean().reset_index()
-    on_validation = dict(zip(cell_keys(means), means["val_auroc"], strict=True))
+    on_validation: dict[Key, dict[int, float]] = {}
+    for key, row in zip(cell_keys(priced), priced.to_dict("records"), strict=True):
+        on_validation.setdefault(key, {})[int(row["seed"])] = float(row["val_auroc"])
     reasons = find_not_chosen(list(table["cell"]), on_validation, tune)
     pairs = zip(table["cell"], table["unlearned"], strict=True)
     return [reasons.get(cell.key, reason) for cell, reason in pairs]

@@ -25,6 +25,8 @@ KINDS = {
     "prediction": "predicted pixels",
 }
 REGIONS = {"mask": "mask", "box": "boxes"}
+SMALL = 0.01
+"""Share of an image below which a region's measures have five decimals."""
 _FEWEST = 3
 """Trials below which a rank correlation says nothing."""
 
@@ -38,9 +40,11 @@ def reduce_explanations(trial: Mapping[str, Any], table: pa.Table) -> pd.DataFra
 
     Returns:
         `trial_id`, `explanation`, `region`, `images`, `zeros` (maps of zeros, which have no share)
-        and the measures with `chance`.
+        and the measures with `chance`; a row without the others where no image has a region.
     """
     frame = table.to_pandas()
+    if frame.empty:
+        return pd.DataFrame([{"trial_id": trial["trial_id"], **dict.fromkeys(_COLUMNS)}])
     grouped = frame.groupby(["explanation", "region"], sort=True)
     means = grouped[[*MEASURES, "chance"]].mean()
     means.insert(0, "images", grouped.size())
@@ -51,23 +55,27 @@ def reduce_explanations(trial: Mapping[str, Any], table: pa.Table) -> pd.DataFra
 
 
 _BY = ("explanation", "region")
+_COLUMNS = (*_BY, "images", "zeros", *MEASURES, "chance")
 
 
-def explained_frame(priced: pd.DataFrame, explained: pd.DataFrame | None) -> pd.DataFrame:
+def explained_frame(
+    priced: pd.DataFrame, trials: pd.DataFrame, explained: pd.DataFrame | None
+) -> pd.DataFrame:
     """Return columns of `REPORT_EXPLANATIONS`, and `cell`: a row per trial, map and region.
 
     Args:
         priced: The result of `price_trials`.
+        trials: Columns of `schemas.TRIALS`, whose robust AUROC is of the kept epoch, as
+            explanations are.
         explained: Rows of `reduce_explanations` of any trials; None where none has any.
     """
-    columns = ["trial_id", *CELL, "cell", "seed", "test_robust_auroc"]
-    trials = priced[columns].rename(columns={"test_robust_auroc": "robust_auroc"})
+    kept = trials[["trial_id", "test_robust_auroc"]]
+    kept = kept.rename(columns={"test_robust_auroc": "robust_auroc"})
+    rows = priced[["trial_id", *CELL, "cell", "seed"]].merge(kept, on="trial_id")
     if explained is None:
-        return trials.iloc[:0].assign(
-            schema_version=REPORT_SCHEMA_VERSION,
-            **dict.fromkeys((*_BY, "images", "zeros", *MEASURES, "chance")),
-        )
-    joined = trials.merge(explained, on="trial_id")
+        columns = dict.fromkeys(_COLUMNS)
+        return rows.iloc[:0].assign(schema_version=REPORT_SCHEMA_VERSION, **columns)
+    joined = rows.merge(explained[explained["region"].notna()], on="trial_id")
     joined["schema_version"] = REPORT_SCHEMA_VERSION
     return joined.sort_values([*CELL, *_BY, "seed"], ignore_index=True)
 
@@ -88,22 +96,29 @@ def explained_context(
         explained: The result of `explained_frame`.
         pictures: PNG bytes of `scatter` and `examples`, None where there is none.
     """
-    without = len(priced) - explained["trial_id"].nunique()
+    known = set() if source.explained is None else set(source.explained["trial_id"])
+    without = len(set(priced["trial_id"]) - known)
+    bare = len(set(priced["trial_id"]) & known - set(explained["trial_id"]))
     drawn = {
         name: None if png is None else base64.b64encode(png).decode()
         for name, png in pictures.items()
     }
     if not source.asks_explanations and explained.empty and not any(drawn.values()):
         return None
-    note = ""
+    notes = []
     if without:
-        note = (
-            f"{count(without, 'trial')} of {len(priced):,} have no explanations: they finished "
-            "before they were asked for any, and are not run again for it."
+        notes.append(
+            f"{without:,} of {count(len(priced), 'trial')} without explanations: finished before "
+            "any were asked for, and not run again for it."
+        )
+    if bare:
+        notes.append(
+            f"{bare:,} of {count(len(priced), 'trial')} measured nothing: no test image has a "
+            "mask, a box or a spurious feature whose pixels are known."
         )
     return {
         "rows": list(_rows(cells, explained)),
-        "note": note,
+        "note": " ".join(notes),
         "orders": list(rank_orders(explained)),
         **drawn,
     }
@@ -121,19 +136,30 @@ def _rows(cells: pd.DataFrame, explained: pd.DataFrame) -> Iterator[dict[str, An
                     "method": key[2],
                     "map": KINDS[kind],
                     "region": describe_region(region),
-                    "means": [_words(summarize(group[name])) for name in MEASURES],
-                    "chance": number(group["chance"].mean()),
-                    "tested": f"{int(group['images'].iloc[0]):,}",
-                    "seeds": len(group),
+                    "means": [_words(summarize(group[name]), _digits(group)) for name in MEASURES],
+                    "chance": number(group["chance"].mean(), _digits(group)),
+                    "tested": f"{int(group['images'].iloc[0]):,}{_zeros(group)}",
+                    "seeds": int(group["share"].notna().sum()),
                 }
 
 
-def _words(summary: Summary) -> tuple[str, str]:
+def _digits(group: pd.DataFrame) -> int:
+    """Return decimals that show a small region's share."""
+    return 3 if group["chance"].mean() >= SMALL else 5
+
+
+def _zeros(group: pd.DataFrame) -> str:
+    """Return how many maps are zero everywhere, which have no share and chance's precision."""
+    zeros = float(group["zeros"].mean())
+    return f", {number(zeros, 0 if zeros >= 1 else 1)} maps of zeros" if zeros else ""
+
+
+def _words(summary: Summary, digits: int) -> tuple[str, str]:
     """Return a mean of shares and its interval over seeds, cut off at 0 and 1."""
     if math.isnan(summary.low):
-        return number(summary.mean), ""
+        return number(summary.mean, digits), ""
     cut = replace(summary, low=max(summary.low, 0.0), high=min(summary.high, 1.0))
-    return number(cut.mean), interval(cut.low, cut.high)
+    return number(cut.mean, digits), interval(cut.low, cut.high, digits)
 
 
 def describe_region(region: str) -> str:

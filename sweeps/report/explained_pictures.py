@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,10 @@ from sweeps.report.wording import annotation, images
 TILE = 64
 """Side of a map in the picture, pixels."""
 GAP = 4
+LETTER = 7
+"""Widest letter of a label, pixels."""
+LINE = 40
+"""Letters of a label's line."""
 MOST_ROWS = 30
 """Purchases of the picture; those of the largest budget come first."""
 MAPS = ("saliency", "grad-cam", "prediction")
@@ -79,11 +84,12 @@ def _headings(table: pd.DataFrame, ids: Sequence[str]) -> list[str]:
     """Return a heading per column: means first, then label and attributes at each group's first."""
     names = sorted(name for name in table.columns if str(name).startswith(_PREFIX))
     of = table[table["picture"] == "image"].set_index("sample_id")
+    without = f"no {str(names[0]).removeprefix(_PREFIX)}" if len(names) == 1 else "none"
     headings, before = ["mean\ny = 0", "mean\ny = 1"], ""
     for sample_id in ids:
         row = of.loc[sample_id]
         having = [str(name).removeprefix(_PREFIX) for name in names if row[name] == 1]
-        text = f"y = {row['label']}\n{', '.join(having) or 'no feature'}"
+        text = f"y = {row['label']}\n{', '.join(having) or without}"
         headings.append(text if text != before else "")
         before = text
     return headings
@@ -95,7 +101,7 @@ def _tile(row: Mapping[Any, Any] | None, colour: bool) -> Pixels:
         return np.full((TILE, TILE, 3), 255, np.uint8)
     shape = int(row["height"]), int(row["width"]), int(row["channels"])
     pixels = np.asarray(row["pixels"], np.uint8).reshape(shape)
-    if row["picture"] == "prediction" and row["sample_id"] is not None:
+    if row["picture"] == "prediction" and not pd.isna(row["sample_id"]):
         pixels = (pixels * float(row["highest"])).astype(np.uint8)  # probabilities, from 0 to 1
     enlarged = cv2.resize(pixels, (TILE, TILE), interpolation=cv2.INTER_NEAREST)
     if colour:
@@ -129,8 +135,17 @@ def _map_row(table: pd.DataFrame, kind: str, ids: Sequence[str]) -> list[Pixels]
     return [*tiles, *(_tile(_find(table, kind, sample_id), True) for sample_id in ids)]
 
 
+def _wrapped(text: str) -> str:
+    """Break long lines, so that a label stays beside its row."""
+    return "\n".join(
+        part for line in text.splitlines() for part in textwrap.wrap(line, LINE) or [""]
+    )
+
+
 def _draw_rows(rows: Sequence[tuple[str, Sequence[Pixels]]], headings: Sequence[str]) -> bytes:
-    step, left, top = TILE + GAP, 230, 44
+    rows = [(_wrapped(text), tiles) for text, tiles in rows]
+    longest = max(len(line) for text, _ in rows for line in text.splitlines())
+    step, left, top = TILE + GAP, 24 + LETTER * longest, 44
     height, width = top + step * len(rows), left + step * len(headings)
     canvas = np.full((height, width, 3), 255, np.uint8)
     for i, (_, tiles) in enumerate(rows):

@@ -46,7 +46,7 @@ def scatter_png(explained: pd.DataFrame, cells: pd.DataFrame) -> bytes | None:
                 grid[row, column].set_title(
                     f"{KINDS[kind]} in {describe_region(region)}", fontsize=9, loc="left"
                 )
-            grid[row, 0].set_ylabel("Robust AUROC on test")
+            grid[row, 0].set_ylabel("Robust AUROC, kept epoch")
         for axes in grid[-1]:
             axes.set_xlabel("Share of the map")
         _legend(figure, colours, markers)

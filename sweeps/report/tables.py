@@ -257,7 +257,7 @@ REPORT_EXPLANATIONS = _columns("""
     budget | string | | annotated training images asked for, or all
     method | string | | training method
     seed | int64 | | seed
-    robust_auroc | float64 | | robust AUROC on test at the chosen epoch
+    robust_auroc | float64 | | robust AUROC on test at the kept epoch, as the explanations
     explanation | string | | saliency, grad-cam or prediction, of the kept epoch
     region | string | | mask, box, or a spurious attribute
     images | int64 | images | test images that have a pixel of the region

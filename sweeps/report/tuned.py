@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,8 @@ import pandas as pd
 from sweeps.plan.cell import Cell
 from sweeps.report.wording import count, number
 
+Key = tuple[str, str, str]
+_CENT = 0.005
 NOT_CHOSEN = "not chosen on validation"
 """How the reason of a purchase begins that lost to another value of its grid."""
 
@@ -34,30 +37,40 @@ def grids(cells: Sequence[Cell], tune: Sequence[str]) -> list[list[Cell]]:
 
 
 def find_not_chosen(
-    cells: Sequence[Cell], on_validation: Mapping[tuple[str, str, str], float], tune: Sequence[str]
-) -> dict[tuple[str, str, str], str]:
+    cells: Sequence[Cell], on_validation: Mapping[Key, Mapping[int, float]], tune: Sequence[str]
+) -> dict[Key, str]:
     """Return why a cell is not ranked, for all of each grid but the one with the highest AUROC.
 
-    Of equal ones the first in the order of `cells` is chosen; a cell without a value never.
+    Values are compared over the seeds that all of them have, those without any result left aside;
+    where there is no such seed none is chosen. Of equal ones the first in the order of `cells` is.
 
     Args:
         cells: Of a sweep.
-        on_validation: Key of a cell to its mean AUROC on validation at the epoch that counts, NaN
-            or absent where it has none.
+        on_validation: Key of a cell to its AUROC on validation by seed, at the epoch that counts;
+            NaN where it is undefined.
         tune: Names of methods' options.
     """
-    reasons = {}
+    reasons: dict[Key, str] = {}
     for grid in grids(cells, tune):
-        values = [on_validation.get(cell.key, math.nan) for cell in grid]
-        ranked = [-math.inf if math.isnan(value) else value for value in values]
+        having = [cell for cell in grid if on_validation.get(cell.key)]
+        of_seeds = [on_validation[cell.key] for cell in having]
+        shared = set.intersection(*map(set, of_seeds)) if of_seeds else set()
+        if not shared:
+            reasons |= {cell.key: f"{NOT_CHOSEN}: no seed has a result of each" for cell in having}
+            continue
+        means = [fmean(of[seed] for seed in sorted(shared)) for of in of_seeds]
+        ranked = [-math.inf if math.isnan(mean) else mean for mean in means]
         best = ranked.index(max(ranked))
-        for at, cell in enumerate(grid):
-            if at != best:
-                reasons[cell.key] = (
-                    f"{NOT_CHOSEN}: AUROC {number(values[at])} there, "
-                    f"{grid[best].method} has {number(values[best])}"
-                )
+        for cell, mean in zip(having, means, strict=True):
+            if cell is not having[best]:
+                reasons[cell.key] = _reason(mean, means[best], having[best])
     return reasons
+
+
+def _reason(mean: float, best: float, winner: Cell) -> str:
+    if mean == best:
+        return f"{NOT_CHOSEN}: AUROC {number(mean)} there, as {winner.method}, which comes first"
+    return f"{NOT_CHOSEN}: AUROC {number(mean)} there, {winner.method} has {number(best)}"
 
 
 def describe_tuning(cells: pd.DataFrame, tune: Sequence[str]) -> list[str]:
@@ -73,9 +86,24 @@ def describe_tuning(cells: pd.DataFrame, tune: Sequence[str]) -> list[str]:
     keys = {cell.key for grid in of_sweep for cell in grid}
     rows = cells[[cell.key in keys for cell in cells["cell"]]]
     trials = int(rows["seeds_done"].sum())
+    prices = {
+        cell.key: price for cell, price in zip(rows["cell"], rows["dollars_mean"], strict=True)
+    }
+    differ = any(_spread([prices[cell.key] for cell in grid]) > _CENT for grid in of_sweep)
+    paid = (
+        "Values differ in price, and whoever tries all of them pays more than for the one ranked"
+        if differ
+        else "All of a grid share one annotation, which is the price"
+    )
+    ties = int(rows["unlearned"].str.endswith("which comes first").fillna(False).sum())
     return [
         f"{count(len(keys), 'purchase')} are {count(len(of_sweep), 'grid')} of "
         f"{' and '.join(tune)}: one of each is ranked, that with the highest mean AUROC on "
-        f"validation, by {count(trials, 'trial')} in all. Their price is of one value's "
-        f"annotation, which all share."
+        f"validation over the seeds that all have, by {count(trials, 'trial')} in all"
+        f"{f'; {ties} lost to an equal value that comes first' if ties else ''}. {paid}."
     ]
+
+
+def _spread(prices: Sequence[float]) -> float:
+    known = [price for price in prices if not math.isnan(price)]
+    return max(known) - min(known) if known else 0.0

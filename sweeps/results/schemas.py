@@ -65,14 +65,14 @@ TRIALS = _columns(f"""
     kept_epoch | int64 | | epoch of the kept checkpoint, from 1
     epochs | int64 | | epochs trained
     train_images | int64 | images | annotated training images
-    train_positives | int64 | images | those with the abnormality (or a lesion, see negatives)
-    train_abnormalities | int64 | abnormalities | abnormalities on the annotated training images
+    train_positives | int64 | images | those with something to draw (see negatives)
+    train_abnormalities | int64 | abnormalities | of these images; of a region its outlines
     train_spurious_labels | int64 | labels | spurious labels of training images the method needs
     train_rest_labels | int64 | labels | image labels of the rest of the training split
     val_spurious_labels | int64 | labels | spurious labels of validation images the method needs
     val_images | int64 | images | validation images
-    val_positives | int64 | images | those with the abnormality (or a lesion, see negatives)
-    val_abnormalities | int64 | abnormalities | abnormalities on the validation images
+    val_positives | int64 | images | those with something to draw (see negatives)
+    val_abnormalities | int64 | abnormalities | of these images; of a region its outlines
     attributes | int64 | | number of spurious attributes of the dataset
     train_ranked_pairs | int64 | pairs | a good and a bad explanation that somebody named
     train_explanations | int64 | explanations | explanations that were shown for that

@@ -62,7 +62,8 @@ def commit(
         predictions: Rows of `predictions`.
         attributes: Spurious attribute names.
         lost: The store's exception for a lost conditional put.
-        optional: Rows of tables of `schemas.OPTIONAL`, by name; one without any is left out.
+        optional: Rows of tables of `schemas.OPTIONAL`, by name: none of one that was asked for and
+            has nothing to say.
         classes: Names of the classes that predictions have probabilities of.
 
     Returns:
@@ -73,7 +74,7 @@ def commit(
         "epochs": encode("epochs", epochs),
         "predictions": encode("predictions", predictions, attributes, classes),
     }
-    written |= {name: encode(name, rows, attributes) for name, rows in optional.items() if rows}
+    written |= {name: encode(name, rows, attributes) for name, rows in optional.items()}
     keys = [attempt_key(table, trial_id, attempt) for table in written]
     with ThreadPoolExecutor(len(written)) as pool:  # a distant store's latency is paid once
         list(pool.map(store.put, keys, written.values()))

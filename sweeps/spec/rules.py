@@ -89,7 +89,7 @@ def _check_tuned(root: Field, names: tuple[str, ...], axes: FoundAxes) -> None:
         for option in dataclasses.fields(method.options)
     }
     for name in names:
-        if "method" in axes and name not in options:
+        if axes.get("method") and not root.problems.issues and name not in options:
             place = root.at("select", "tune") or root
             known = ", ".join(sorted(options)) or "there are none"
             place.refuse(f"options of the sweep's methods ({known}), not '{name}'")

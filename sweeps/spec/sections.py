@@ -34,7 +34,7 @@ from sweeps.spec.values import (
     StagedDataset,
     Training,
 )
-from sweeps.spec.yaml import MappingNode, ScalarNode
+from sweeps.spec.yaml import MappingNode, ScalarNode, SequenceNode
 
 MAX_TRIALS = 100_000
 _GENERATOR = "a generator (a staged dataset is written as its name alone)"
@@ -220,7 +220,9 @@ def select(field: Field) -> Select:
 
 def _tune(field: Field) -> tuple[str, ...]:
     if isinstance(field.node, ScalarNode):
-        return (field.value(str),)
+        return () if field.node.value is None else (field.value(str),)
+    if isinstance(field.node, SequenceNode) and not field.node.items:
+        return ()
     return tuple(name for _, name in field.each("option", lambda child: child.value(str)))
 
 

@@ -193,10 +193,12 @@ class Rows:
 
     def optional(self) -> dict[str, list[dict[str, Any]]]:
         """Return the rows of the tables that the sweep asks for, by name; none of others."""
-        tables = {"explanations": self._explanations(), "examples": self._examples()}
-        if self.task.embeddings:
-            tables["embeddings"] = self._embeddings()
-        return tables
+        tables = {
+            "embeddings": (self.task.embeddings, self._embeddings),
+            "explanations": (self.task.explanations, self._explanations),
+            "examples": (self.task.examples > 0, self._examples),
+        }
+        return {name: rows() for name, (is_requested, rows) in tables.items() if is_requested}
 
     def _embeddings(self) -> list[dict[str, Any]]:
         if self.fit.embeddings is None:

@@ -33,7 +33,7 @@ from spurious.fit import Machine, _problem
 from spurious.methods import exbl
 from spurious.methods.base import TrainingProblem
 from spurious.methods.exbl import NearGood, distances, triplet_loss
-from spurious.methods.exemplars import find_exemplars, judge, multiply, pick_extremes
+from spurious.methods.exemplars import Exemplar, find_exemplars, judge, multiply, pick_extremes
 from spurious.methods.first_model import first_model, load_first_model
 from spurious.training.attribution import grad_cam, scale_to_unit
 from spurious.training.loop import Hooks
@@ -258,8 +258,18 @@ def test_the_rule_picks_the_highest_and_the_lowest() -> None:
             "exemplar_bad": rows[worst],
             "exemplar_good_precision": np.nanmax(expected),
             "exemplar_bad_precision": np.nanmin(expected),
+            "exemplars_alike": 0.0,
         }
     )
+
+
+def test_a_good_example_that_is_no_better_is_noted() -> None:
+    """By the named measure: what decides between equal ones does not show in the report."""
+    problem = _problem(squares(n_train=23), config_of("mask"), Machine(), no_weights)
+    product = torch.zeros(1, 16, 16)
+    for good, bad, alike in ((0.2, 0.2, 1.0), (0.3, 0.2, 0.0), (np.nan, np.nan, 0.0)):
+        rows = exbl._facts(problem, Exemplar(0, good, product), Exemplar(1, bad, product))
+        assert {row.metric: row.value for row in rows}["exemplars_alike"] == alike
 
 
 def test_equal_values_go_to_the_second_and_then_to_the_first_image() -> None:

@@ -18,7 +18,9 @@ from cluster.stores.folder import FolderStore
 from sweeps.commands.report import read_report_input
 from sweeps.plan.facts import plan_on
 from sweeps.report.build import ReportFiles, build_report
-from sweeps.report.explained import rank_correlation, reduce_explanations
+from sweeps.report.explained import explained_frame, rank_correlation, reduce_explanations
+from sweeps.report.explained_pictures import _tile, _wrapped
+from sweeps.report.trials import price_trials, select_trials
 from sweeps.results import tables as results
 from sweeps.spec.model import Spec, parse_spec
 
@@ -67,7 +69,7 @@ def test_the_page_has_what_the_trials_explained(store: FolderStore, tmp_path: Pa
             np.testing.assert_allclose(row[name], of[name].mean())
     page = files.page.read_text()
     section = page[page.index("What the models look at") : page.index("<h2>Measures")]
-    assert "1 trial of 4 have no explanations: they finished before" in section
+    assert "1 of 4 trials without explanations: finished before any were asked for" in section
     labels = table[(table["specificity"] == "label") & (table["explanation"] == "grad-cam")]
     for region, of_region in labels.groupby("region"):
         assert f"{of_region['share'].mean():.3f}" in section, region
@@ -96,7 +98,47 @@ def test_sweeps_that_ask_for_nothing_have_no_section(store: FolderStore, tmp_pat
     assert "What the models look at" not in files.page.read_text()
     asking = parse_spec(TEXT, overrides=OVERRIDES | EARLIER | {"explanations": True})
     page = report_of(store, asking, tmp_path / "asking").page.read_text()
-    assert "1 trial of 1 have no explanations" in page
+    assert "1 of 1 trial without explanations" in page
+
+
+def test_what_has_nothing_to_measure_says_so(tmp_path: Path) -> None:
+    """A sweep that asked, on images without anything drawn or known: not an older one."""
+    spec = parse_spec(
+        TEXT,
+        overrides=OVERRIDES
+        | {"axes.specificity": ["label"], "axes.seed": [0]}
+        | {"dataset.test_prevalence": 0.0, "dataset.test_spurious": 0.0},
+    )
+    store = FolderStore(tmp_path / "store")
+    given = read_report_input(spec, run_here(store, spec, tmp_path), store)
+    page = build_report(given, tmp_path / "report").page.read_text()
+    assert "1 of 1 trial measured nothing: no test image has a mask" in page
+    assert "finished before" not in page
+
+
+def test_robust_auroc_is_of_the_epoch_that_is_explained(store: FolderStore, tmp_path: Path) -> None:
+    """Whatever epoch the report selects for its other numbers."""
+    spec = parse_spec(TEXT, overrides=OVERRIDES | {"train.epochs": 3, "select.epoch": "last"})
+    given = read_report_input(spec, run_here(store, spec, tmp_path), store)
+    selected = select_trials(given.trials, given.epochs, given.rule)
+    chosen = price_trials(selected, given.prices, given.rule, False, "abnormality")
+    frame = explained_frame(chosen, given.trials, given.explained)
+    kept = given.trials.set_index("trial_id")["test_robust_auroc"]
+    assert (frame["robust_auroc"].to_numpy() == kept[frame["trial_id"]].to_numpy()).all()
+    last = chosen.set_index("trial_id")["test_robust_auroc"]
+    assert (kept != last[kept.index]).any()
+
+
+def test_means_of_segmenters_are_seen_and_labels_are_whole() -> None:
+    """A mean of maps that sum to one is scaled to its highest, as no probability of an image is."""
+    mean = {"picture": "prediction", "sample_id": math.nan, "highest": 0.001}
+    shape = {"height": 1, "width": 2, "channels": 1, "pixels": np.array([0, 255], np.uint8)}
+    assert _tile(mean | shape, colour=True).max() > 200
+    certain = {"picture": "prediction", "sample_id": "i", "highest": 0.001}
+    assert _tile(certain | shape, colour=True).max() < 50
+    label = "masks 500, exbl(weight=0.1, candidates=6, grid=map, hinge=text, distance=mse)"
+    assert max(map(len, _wrapped(label).splitlines())) <= 40
+    assert _wrapped(label).replace("\n", " ") == label
 
 
 def test_maps_of_zeros_are_counted_and_have_no_share() -> None:
