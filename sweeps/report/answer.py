@@ -109,13 +109,13 @@ def _place(cells: pd.DataFrame, compared: int) -> str:
     """Return what the best cell is, of `compared` ones; the only one is the best of nothing."""
     if compared > 1:
         return f"reached the highest mean robust AUROC of the {compared} purchases compared"
-    others = cells[cells["robust_auroc_mean"].notna() & cells["unlearned"].notna()]
-    if others["unlearned"].str.startswith(NOT_CHOSEN).any():
+    remaining = cells[cells["robust_auroc_mean"].notna() & cells["unlearned"].notna()]
+    if remaining["unlearned"].str.startswith(NOT_CHOSEN).any():
         return (
             f"is the only purchase that is {ABOVE_CHANCE} and was chosen on validation; its mean "
             "robust AUROC"
         )
-    if len(others):
+    if len(remaining):
         return f"is the only purchase that is {ABOVE_CHANCE}; its mean robust AUROC"
     return "is the only purchase with a result so far; its mean robust AUROC"
 
