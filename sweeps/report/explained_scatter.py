@@ -15,8 +15,11 @@ from matplotlib.ticker import MaxNLocator
 
 from sweeps.report.explained import KINDS, describe_region, rank_correlation
 from sweeps.report.figure import DPI, STYLE, as_png, cell_colours, cell_markers
+from sweeps.report.legends import draw_in_columns, fit_names
 from sweeps.report.panels import FAINT, INK, MUTED
 
+MOST_BESIDE = 2.0
+"""Inches for the legend beside the panels, of which each takes about three."""
 LEAST_SPAN = 0.02
 """Least width of a panel, in shares."""
 
@@ -86,11 +89,33 @@ def _draw_scatter(
 
 
 def _legend(figure: Figure, colours: Mapping[str, str], markers: Mapping[str, str]) -> None:
+    """List colours and markers beside the panels, or below where there are too many of them."""
     style: dict[str, Any] = {"linestyle": "none", "markersize": 6, "markeredgewidth": 0}
-    entries = [
-        *(Line2D([], [], marker="s", color=c, label=name, **style) for name, c in colours.items()),
-        *(Line2D([], [], marker=m, color=INK, label=name, **style) for name, m in markers.items()),
-        Line2D([], [], color=MUTED, linestyle=":", label="chance of the map"),
-        Line2D([], [], color=FAINT, label="chance of the AUROC"),
-    ]
-    figure.legend(handles=entries, loc="outside right upper", frameon=False, fontsize=8)
+
+    def entries(names: Mapping[str, str]) -> list[Line2D]:
+        return [
+            *(Line2D([], [], marker="s", color=c, label=n, **style) for n, c in colours.items()),
+            *(
+                Line2D([], [], marker=m, color=INK, label=names[n], **style)
+                for n, m in markers.items()
+            ),
+            Line2D([], [], color=MUTED, linestyle=":", label="chance of the map"),
+            Line2D([], [], color=FAINT, label="chance of the AUROC"),
+        ]
+
+    def measure(names: Mapping[str, str]) -> tuple[float, float]:
+        """Return width and height in inches of a column, which is taken back."""
+        legend = figure.legend(handles=entries(names), frameon=False, fontsize=8)
+        box = legend.get_window_extent()
+        legend.remove()
+        return box.width / DPI, box.height / DPI
+
+    names = fit_names(markers, lambda short: measure(short)[0] <= MOST_BESIDE)
+    plain: dict[str, Any] = {"frameon": False, "fontsize": 8}
+    width, height = figure.get_size_inches()
+    if measure(names)[1] <= height:
+        figure.legend(handles=entries(names), loc="outside right upper", **plain)
+        return
+    place = {"loc": "outside lower left", **plain}
+    below = draw_in_columns(figure, entries(names), width * DPI, **place)
+    figure.set_size_inches(width, height + below.get_window_extent().height / DPI)

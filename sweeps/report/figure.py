@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.style
@@ -16,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from sweeps.report.cells import by_seed, cell_keys
+from sweeps.report.legends import draw_in_columns, fit_names
 from sweeps.report.panels import (
     BAND,
     FAINT,
@@ -36,7 +38,10 @@ from sweeps.report.tables import specificity_order
 
 DPI = 160
 SIZE = (10.0, 7.4)
-_MARGINS = {"left": 0.075, "top": 0.98, "bottom": 0.075, "hspace": 0.1}
+LEFT, TOP, BOTTOM, GAP = 0.075, 0.98, 0.075, 0.015
+"""Margins of the panels, and between them and a legend, as fractions of `SIZE`."""
+MOST_BESIDE = 0.3
+"""Of the width, for the legend beside the panels."""
 PANELS = {ROBUST: "Robust AUROC on test", OVERALL: "Overall AUROC"}
 COLOURS = {"label": "#0072B2", "box": "#E69F00", "box=image": "#D55E00", "mask": "#009E73"}
 """From Okabe and Ito's palette, told apart with every kind of colour vision."""
@@ -66,7 +71,8 @@ CAPTION = (
     "ranked: they are not shown to be better than chance, or lost on validation. Hollow markers "
     "lack a planned seed. The grey line at 0.5 is chance. Purchases at one price are drawn "
     "side by side; the table has the exact dollars. The shaded band holds the highest robust AUROC "
-    "for the money in 95 % of the draws of new seeds and new patients."
+    "for the money in 95 % of the draws of new seeds and new patients. Long names of methods are "
+    "shortened in the middle, and numbered in alphabetical order where they then look alike."
 )
 
 
@@ -83,10 +89,9 @@ def frontier_png(cells: pd.DataFrame, priced: pd.DataFrame, attained: pd.DataFra
         figure = Figure(figsize=SIZE, dpi=DPI, facecolor="white")
         FigureCanvasAgg(figure)
         colours, markers = cell_colours(shown), cell_markers(shown)
-        legend = _legend(figure, colours, markers)
-        right = legend.get_window_extent().x0 / (SIZE[0] * DPI) - 0.015
+        margins = _draw_legends(figure, colours, markers)
         robust, overall = figure.subplots(
-            2, 1, sharex=True, height_ratios=[3.2, 1.0], gridspec_kw=_MARGINS | {"right": right}
+            2, 1, sharex=True, height_ratios=[3.2, 1.0], gridspec_kw=margins | {"hspace": 0.1}
         )
         dollar_axis(robust, shown["dollars_mean"].to_numpy())
         marks = Marks(
@@ -130,32 +135,84 @@ def cell_markers(cells: pd.DataFrame) -> dict[str, str]:
     return {name: _MARKERS[i % len(_MARKERS)] for i, name in enumerate(names)}
 
 
-def _legend(figure: Figure, colours: dict[str, str], markers: dict[str, str]) -> Legend:
-    """One column at the right, outside the panels: colours, markers, and how to read the rest."""
+def _draw_legends(
+    figure: Figure, colours: Mapping[str, str], markers: Mapping[str, str]
+) -> dict[str, float]:
+    """Draw what colours, markers and the rest mean; return the margins of the panels.
+
+    All stands in one column beside the panels. Where that is too high, methods go below them, and
+    where it still is, annotations, too: the figure grows by what they need.
+    """
+    width, height = figure.bbox.width, figure.bbox.height
+
+    def draw(sections: Sequence[str], names: Mapping[str, str]) -> tuple[float, float]:
+        """Draw the column; return its width and height as fractions, and take it back."""
+        legend = _column(figure, _entries(sections, colours, markers, names))
+        box = legend.get_window_extent()
+        legend.remove()
+        return box.width / width, box.height / height
+
+    names = fit_names(markers, lambda short: draw(_SECTIONS, short)[0] <= MOST_BESIDE)
+    beside = next(
+        (kept for kept in (_SECTIONS, _SECTIONS[::2]) if draw(kept, names)[1] <= 1.0), _SECTIONS[2:]
+    )
+    legend = _column(figure, _entries(beside, colours, markers, names))
+    right = legend.get_window_extent().x0 / width - GAP
+    used = 0.0
+    for section in [name for name in reversed(_SECTIONS) if name not in beside]:
+        handles = _entries([section], colours, markers, names)[1:]
+        below = draw_in_columns(
+            *(figure, handles, width * (1 - GAP)),
+            **_LEGEND | {"title": section, "title_fontproperties": {"weight": "bold"}},
+            **{"loc": "lower left", "alignment": "left"},
+            **{"bbox_to_anchor": (0, used), "bbox_transform": figure.dpi_scale_trans},
+        )
+        used += below.get_window_extent().height / DPI + GAP
+    grown = SIZE[1] + used
+    figure.set_size_inches(SIZE[0], grown)
+    top, bottom = 1 - (1 - TOP) * SIZE[1] / grown, (BOTTOM * SIZE[1] + used) / grown
+    return {"left": LEFT, "right": right, "top": top, "bottom": bottom}
+
+
+_SECTIONS = ("Annotation", "Method", "Reading")
+_LEGEND: dict[str, Any] = {"frameon": False, "handlelength": 1.6}
+
+
+def _column(figure: Figure, entries: Sequence[Any]) -> Legend:
+    legend = figure.legend(handles=entries, loc="upper right", **_LEGEND)
+    for text in legend.get_texts():
+        if text.get_text() in _SECTIONS:
+            text.set_fontweight("bold")
+    return legend
+
+
+def _entries(
+    sections: Sequence[str],
+    colours: Mapping[str, str],
+    markers: Mapping[str, str],
+    names: Mapping[str, str],
+) -> list[Any]:
+    """Return what a legend lists: each section under its name, an empty line between two."""
 
     def entry(label: str, **style: Any) -> Line2D:
         drawn: dict[str, Any] = {"linestyle": "none", "markersize": 7} | style
         return Line2D([], [], label=label, **drawn)
 
     ring = {"markerfacecolor": "none", "markeredgecolor": INK, "markersize": 10}
-    entries = [
-        entry("Annotation"),
-        *(entry(name, marker="s", color=colour) for name, colour in colours.items()),
-        entry(""),
-        entry("Method"),
-        *(entry(name, marker=marker, color=MUTED) for name, marker in markers.items()),
-        entry(""),
-        entry("Reading"),
-        entry("frontier", marker="o", linestyle="-", color=INK, linewidth=1.2, **ring),
-        Patch(facecolor=FAINT, alpha=BAND, label="95 % of the draws"),
-        entry("one seed", marker="o", color=MUTED, markersize=3, alpha=0.5),
-        entry("95 % interval", marker="|", color=MUTED, markersize=11, markeredgewidth=1.4),
-        entry("not ranked", marker="o", color=MUTED, alpha=UNLEARNED),
-        entry("seed missing", marker="o", markerfacecolor="white", markeredgecolor=MUTED),
-        entry("chance", linestyle="-", color=FAINT, linewidth=1.4),
-    ]
-    legend = figure.legend(handles=entries, loc="upper right", frameon=False, handlelength=1.6)
-    for text in legend.get_texts():
-        if text.get_text() in ("Annotation", "Method", "Reading"):
-            text.set_fontweight("bold")
-    return legend
+    known: dict[str, list[Any]] = {
+        "Annotation": [entry(name, marker="s", color=colour) for name, colour in colours.items()],
+        "Method": [
+            entry(names[name], marker=marker, color=MUTED) for name, marker in markers.items()
+        ],
+        "Reading": [
+            entry("frontier", marker="o", linestyle="-", color=INK, linewidth=1.2, **ring),
+            Patch(facecolor=FAINT, alpha=BAND, label="95 % of the draws"),
+            entry("one seed", marker="o", color=MUTED, markersize=3, alpha=0.5),
+            entry("95 % interval", marker="|", color=MUTED, markersize=11, markeredgewidth=1.4),
+            entry("not ranked", marker="o", color=MUTED, alpha=UNLEARNED),
+            entry("seed missing", marker="o", markerfacecolor="white", markeredgecolor=MUTED),
+            entry("chance", linestyle="-", color=FAINT, linewidth=1.4),
+        ],
+    }
+    listed = [[entry(name), *known[name]] for name in sections]
+    return [each for i, of in enumerate(listed) for each in ([entry("")] if i else []) + of]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sweeps.plan.cell import Cell
 from sweeps.report.cells import CELL, cell_keys
 from sweeps.report.figure import DPI, STYLE, as_png
+from sweeps.report.legends import shorten
 from sweeps.report.panels import FAINT, MUTED
 from sweeps.report.wording import annotation, images
 
@@ -31,6 +32,8 @@ NEIGHBOURS = 15
 COLUMNS = 5
 SIDE = 2.0
 """Width of a panel, inches."""
+MOST_CHARACTERS = 20
+"""Of a method's name above a panel, beside its seed."""
 GROUPS = {(0, 0): "#56B4E9", (0, 1): "#0072B2", (1, 0): "#E69F00", (1, 1): "#D55E00"}
 """(label, attribute) to colour: a hue per label, darker with the attribute."""
 _PREFIX = "spurious_"
@@ -83,7 +86,10 @@ def projection_png(
     of_cell = {tuple(row[name] for name in CELL): row for row in trials.to_dict("records")}
     name = _attribute(embeddings)
     shown = [of_cell[key] for key in cell_keys(cells) if key in of_cell]
-    panels = [_panel(row, embeddings[row["trial_id"]], name) for row in shown]
+    methods = shorten((row["method"] for row in shown), MOST_CHARACTERS)
+    panels = [
+        _panel(row, embeddings[row["trial_id"]], name, methods[row["method"]]) for row in shown
+    ]
     columns = min(COLUMNS, max(len(panels), 2))
     rows = -(-len(panels) // columns)
     with matplotlib.style.context(["default", STYLE]):
@@ -108,7 +114,7 @@ def _attribute(embeddings: Mapping[str, pd.DataFrame]) -> str | None:
     return attributes[0].removeprefix(_PREFIX) if attributes else None
 
 
-def _panel(trial: Mapping[Any, Any], table: pd.DataFrame, name: str | None) -> Panel:
+def _panel(trial: Mapping[Any, Any], table: pd.DataFrame, name: str | None, method: str) -> Panel:
     if len(table) > MOST:
         table = table.sample(MOST, random_state=0)
     table = table.sort_values("sample_id", kind="stable")
@@ -118,7 +124,7 @@ def _panel(trial: Mapping[Any, Any], table: pd.DataFrame, name: str | None) -> P
     cell: Cell = trial["cell"]
     title = (
         f"{annotation(cell.specificity)}, {images(cell.budget)} images\n"
-        f"{trial['method']}, seed {trial['seed']}"
+        f"{method}, seed {trial['seed']}"
     )
     vectors = np.stack(list(table["embedding"]))
     return Panel(title, project(vectors), list(zip(table["label"], known, strict=True)))

@@ -7,8 +7,9 @@ exactly where the images are generated squares.
 from __future__ import annotations
 
 import base64
+import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.style
@@ -17,12 +18,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 from spurious.config.datasets import GaussianSquares
 from spurious.config.options import Specificity
 from spurious.squares.model import exact
 from sweeps.report.figure import DPI, STYLE, as_png
 from sweeps.report.gate import CHANCE
+from sweeps.report.legends import fit_names
 from sweeps.report.measures import VARIANCE, closed_form_or_nan, squares_measured
 from sweeps.report.panels import FAINT, GRID
 from sweeps.report.wording import images
@@ -30,6 +33,7 @@ from sweeps.report.wording import images
 FEWEST = 3
 """Resolutions below which a table says it all."""
 SIZE = (10.0, 4.8)
+BOTTOM, TOP = 0.28, 0.98
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 SQUARES = (("closed form", closed_form_or_nan, "--"), ("exact", exact, "-"))
 CAPTION = (
@@ -76,13 +80,14 @@ def resolution_png(
         figure = Figure(figsize=SIZE, dpi=DPI, facecolor="white")
         FigureCanvasAgg(figure)
         left, right = figure.subplots(1, 2)
-        figure.subplots_adjust(0.065, 0.28, 0.985, 0.98, wspace=0.16)
+        figure.subplots_adjust(0.065, BOTTOM, 0.985, TOP, wspace=0.16)
         _draw_robust(left, shown, priced)
         _draw_measures(right, resolutions, measured)
         if squares is not None:
             _draw_squares(right, resolutions, cells, squares)
         for axes in (left, right):
             _axes(axes, resolutions)
+        _fit_legends(figure)
         return as_png(figure)
 
 
@@ -156,6 +161,34 @@ def _axes(axes: Axes, resolutions: Sequence[int]) -> None:
     axes.set_xlabel("Resolution r of the masks")
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    if axes.get_legend_handles_labels()[0]:
-        place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
-        axes.legend(frameon=False, fontsize=8, ncols=2, **place)
+
+
+def _fit_legends(figure: Figure) -> None:
+    """Draw legends below the panels, with short names; the figure grows by what they need."""
+    lowest = 0.0
+    for axes in figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        if handles:
+            legend = _fit_legend(axes, handles, labels)
+            lowest = min(lowest, legend.get_window_extent().y0 / DPI)
+    figure.set_size_inches(SIZE[0], SIZE[1] - lowest)
+    high = SIZE[1] - lowest
+    figure.subplots_adjust(
+        bottom=(BOTTOM * SIZE[1] - lowest) / high, top=1 - (1 - TOP) * SIZE[1] / high
+    )
+
+
+def _fit_legend(axes: Axes, handles: Sequence[Any], labels: Sequence[str]) -> Legend:
+    """Draw an axes' legend with two columns, or one where the shortest names take as much."""
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14)}
+
+    def draw(names: Mapping[str, str], columns: int) -> Legend:
+        shown = [names[label] for label in labels]
+        return axes.legend(handles, shown, frameon=False, fontsize=8, ncols=columns, **place)
+
+    def fits(columns: int, names: Mapping[str, str]) -> bool:
+        legend = draw(names, columns)
+        return bool(legend.get_window_extent().width <= axes.get_window_extent().width)
+
+    names = fit_names(labels, functools.partial(fits, 2))
+    return draw(names, 2 if fits(2, names) else 1)
