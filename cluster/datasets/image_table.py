@@ -168,6 +168,37 @@ def read_image_table(store: Store, manifest: Manifest) -> Any | None:
     return table
 
 
+def require_image_table(store: Store, manifest: Manifest) -> Any:
+    """Read the table of a staged dataset for what cannot do without it.
+
+    Raises:
+        NotFound: there is none, since an older version staged the dataset, or it is damaged.
+    """
+    table = read_image_table(store, manifest)
+    if table is None:
+        raise NotFound(
+            f"dataset '{manifest.name}' in {store.url} has no readable table of its images: stage "
+            "it again, which adds it and keeps the digest"
+        )
+    return table
+
+
+def list_unlocated(table: Any) -> list[str]:
+    """List the spurious attributes of a table that some image has, and whose pixels none has.
+
+    Args:
+        table: Of `read_image_table`.
+    """
+    columns = set(table.column_names)
+    return [
+        name.removeprefix(ATTRIBUTE_PREFIX)
+        for name in table.column_names
+        if name.startswith(ATTRIBUTE_PREFIX)
+        and FEATURE_PREFIX + name.removeprefix(ATTRIBUTE_PREFIX) not in columns
+        and True in table.column(name).to_pylist()
+    ]
+
+
 def read_features(table: Any, sample_ids: Sequence[str]) -> Mapping[str, list[list[int] | None]]:
     """Return the runs of each attribute's pixels on some images, in the order of the ids.
 

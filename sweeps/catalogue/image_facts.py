@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.datasets.image_table import COVARIATE_PREFIX, FEATURE_PREFIX, read_image_table
+from cluster.datasets.image_table import COVARIATE_PREFIX, FEATURE_PREFIX, require_image_table
 from cluster.datasets.manifest import Manifest
 from cluster.datasets.shards import ATTRIBUTE_PREFIX
-from cluster.errors import NotFound
 from cluster.stores.base import Store
 from spurious.data.attributes import UNKNOWN
 
@@ -62,12 +61,7 @@ def load_image_columns(store: Store, manifest: Manifest) -> ImageColumns:
     Raises:
         NotFound: there is none, since the dataset was staged by an older version, or it is damaged.
     """
-    table = read_image_table(store, manifest)
-    if table is None:
-        raise NotFound(
-            f"dataset '{manifest.name}' in {store.url} has no readable table of its images: stage "
-            "it again, which adds it and keeps the digest"
-        )
+    table = require_image_table(store, manifest)
     text = {name: np.array(table.column(name).to_pylist(), np.str_) for name in _TEXT}
     counts = {name: table.column(name).to_numpy().astype(np.int64) for name in _COUNTS}
     flags = {name: table.column(name).to_numpy().astype(bool) for name in _FLAGS}

@@ -144,6 +144,8 @@ def _run_on_ray(
         plan = refresh_plan(plan, store) if is_final else plan_sweep(spec, store)
         refuse_impossible_choices(plan)
         archive(store, spec, plan)
+        for text in plan.explaining:
+            console.print(f"note: {text}", highlight=False, markup=False)
         status = run_plan(spec, plan, store, session, get_cache_folder(), console)
         plan = refresh_plan(plan, store)
         _tidy(spec, store, plan)

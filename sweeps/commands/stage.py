@@ -142,7 +142,7 @@ def find_whole_dataset(store: Store, name: str, digest: str | None) -> Manifest 
     """
     if digest is None:
         return None
-    from cluster.datasets.image_table import read_image_table  # needs pyarrow
+    from cluster.datasets.image_table import list_unlocated, read_image_table  # needs pyarrow
 
     try:
         manifest = find_manifest(store, name, digest)
@@ -154,11 +154,11 @@ def find_whole_dataset(store: Store, name: str, digest: str | None) -> Manifest 
     if damage := _verify(store, manifest):
         _log.warning("dataset %s@%s is staged again: %s", name, digest, damage)
         return None
-    is_described = (
-        read_image_counts(store, manifest) is not None
-        and read_image_table(store, manifest) is not None
-    )
-    return manifest if is_described else None
+    table = read_image_table(store, manifest)
+    # a generator draws its features, but earlier versions kept no pixels of them
+    is_described = table is not None and not list_unlocated(table)
+    is_counted = read_image_counts(store, manifest) is not None
+    return manifest if is_described and is_counted else None
 
 
 def _verify(store: Store, manifest: Manifest) -> DatasetDamage:

@@ -24,6 +24,7 @@ from sweeps.plan.exemplars import (
     refuse_unknown_exemplars,
 )
 from sweeps.plan.identity import generator_digest
+from sweeps.plan.located import explaining_notes
 from sweeps.plan.plan import DatasetFacts, Plan, make_plan
 from sweeps.results.checking import check_results
 from sweeps.results.tables import committed_ids
@@ -143,6 +144,7 @@ def plan_on(spec: Spec, store: Store) -> Plan:
         manifest = find_manifest(store, dataset.name, dataset.digest_prefix)
     facts = facts_of(manifest, read_image_counts(store, manifest))
     plan = make_plan(spec, facts, committed_ids(store))
+    plan = replace(plan, explaining=explaining_notes(spec, store, manifest))
     refuse_unknown_exemplars(plan, lambda: read_staged_ids(store, manifest))
     return _check(plan, store)
 

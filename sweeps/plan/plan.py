@@ -119,6 +119,7 @@ class Plan:
         older: Trials with a result under an earlier id, from before their numbers were changed.
         damaged: Why trials whose result misses objects or is damaged count as not done, by id.
         unverified: Those of `done` that are from before results had hashes.
+        explaining: Sentences on what explanations cannot be measured on.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Plan:
     older: tuple[tuple[Trial, EarlierId], ...] = ()
     damaged: Mapping[str, str] = field(default_factory=dict)
     unverified: frozenset[str] = frozenset()
+    explaining: tuple[str, ...] = ()
 
     @property
     def missing(self) -> tuple[Trial, ...]:

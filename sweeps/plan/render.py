@@ -26,7 +26,7 @@ def as_dict(plan: Plan, spec: Spec) -> dict[str, Any]:
         if facts is None
         else {"name": facts.name, "digest": facts.digest, "synthetic": facts.synthetic},
         "unknown": plan.unknown,
-        "notes": plan_notes(plan),
+        "notes": [*plan_notes(plan), *plan.explaining],
         "cells": [{**cell_dict(cell), "cost": _cost(plan, spec, cell)} for cell in plan.cells],
         "seeds": list(plan.seeds),
         "skipped": [{**cell_dict(cell), "reason": reason} for cell, reason in plan.skipped],
@@ -127,7 +127,7 @@ def as_text(plan: Plan, spec: Spec, seconds: Mapping[str, float]) -> str:
         f"skipped: {cell.specificity} / {cell.budget} / {names[cell.method]}: {reason}"
         for cell, reason in plan.skipped
     ]
-    notes = [*_synthetic(plan, spec), *plan_notes(plan), *_older(plan)]
+    notes = [*_synthetic(plan, spec), *plan_notes(plan), *plan.explaining, *_older(plan)]
     lines += [f"note: {line}" for line in notes]
     lines += [f"note: {line}" for line in damaged_lines(plan, "computed again by `sweeps run`")]
     if plan.unknown is not None:

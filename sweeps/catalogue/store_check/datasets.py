@@ -61,6 +61,11 @@ def check_version(store: Store, name: str, digest: str, progress: Progress) -> I
     table = image_table_key(name, digest)
     if store.exists(table) and read_image_table(store, manifest) is None:
         cost = "what `sweeps data show` and `pull` say of each image, until it is staged again"
+        if manifest.attribute_names:
+            cost += (
+                "; trials with `explanations: true` fail until then, since the pixels of spurious "
+                "features are in it"
+            )
         yield Finding("dataset", label, f"{table} cannot be read", cost, (table,))
 
 
