@@ -161,12 +161,10 @@ def _draw_legends(
     used = 0.0
     for section in [name for name in reversed(_SECTIONS) if name not in beside]:
         handles = _entries([section], colours, markers, names)[1:]
-        below = draw_in_columns(
-            *(figure, handles, width * (1 - GAP)),
-            **_LEGEND | {"title": section, "title_fontproperties": {"weight": "bold"}},
-            **{"loc": "lower left", "alignment": "left"},
-            **{"bbox_to_anchor": (0, used), "bbox_transform": figure.dpi_scale_trans},
-        )
+        style: dict[str, Any] = {"title": section, "title_fontproperties": {"weight": "bold"}}
+        style |= {"bbox_to_anchor": (0, used), "bbox_transform": figure.dpi_scale_trans}
+        style |= _LEGEND | {"loc": "lower left", "alignment": "left"}
+        below = draw_in_columns(figure, handles, width * (1 - GAP), **style)
         used += below.get_window_extent().height / DPI + GAP
     grown = SIZE[1] + used
     figure.set_size_inches(SIZE[0], grown)
