@@ -153,13 +153,13 @@ def _draw_legends(
         return box.width / width, box.height / height
 
     names = fit_names(markers, lambda short: draw(_SECTIONS, short)[0] <= MOST_BESIDE)
-    beside = next(
+    kept_beside = next(
         (kept for kept in (_SECTIONS, _SECTIONS[::2]) if draw(kept, names)[1] <= 1.0), _SECTIONS[2:]
     )
-    legend = _column(figure, _entries(beside, colours, markers, names))
+    legend = _column(figure, _entries(kept_beside, colours, markers, names))
     right = legend.get_window_extent().x0 / width - GAP
     used = 0.0
-    for section in [name for name in reversed(_SECTIONS) if name not in beside]:
+    for section in [name for name in reversed(_SECTIONS) if name not in kept_beside]:
         handles = _entries([section], colours, markers, names)[1:]
         style: dict[str, Any] = {"title": section, "title_fontproperties": {"weight": "bold"}}
         style |= {"bbox_to_anchor": (0, used), "bbox_transform": figure.dpi_scale_trans}
