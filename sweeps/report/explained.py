@@ -13,6 +13,7 @@ import pandas as pd
 from sweeps.report.cells import CELL, cell_keys
 from sweeps.report.statistics import Summary, summarize
 from sweeps.report.tables import REPORT_SCHEMA_VERSION, ReportInput
+from sweeps.report.unlocated import describe_unlocated
 from sweeps.report.wording import NONE, annotation, count, images, interval, number
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ def explained_context(
             f"{bare:,} of {count(len(priced), 'trial')} measured nothing: no test image has a "
             "mask, a box or a spurious feature whose pixels are known."
         )
+    if unlocated := describe_unlocated(explained, source.provenance.directions):
+        notes.append(unlocated)
     return {
         "rows": list(_rows(cells, explained)),
         "note": " ".join(notes),

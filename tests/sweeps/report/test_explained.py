@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,17 @@ def test_what_has_nothing_to_measure_says_so(tmp_path: Path) -> None:
     page = build_report(given, tmp_path / "report").page.read_text()
     assert "1 of 1 trial measured nothing: no test image has a mask" in page
     assert "finished before" not in page
+
+
+def test_features_without_pixels_are_named(store: FolderStore, tmp_path: Path) -> None:
+    """Beside what was measured, however long ago."""
+    spec = parse_spec(TEXT, overrides=OVERRIDES)
+    given = read_report_input(spec, plan_on(spec, store), store)
+    assert given.explained is not None
+    masks = given.explained[given.explained["region"] != "block"]
+    for explained, count in ((given.explained, 0), (masks, 1)):
+        page = build_report(replace(given, explained=explained), tmp_path / str(count)).page
+        assert page.read_text().count("measured no explanation on block") == count
 
 
 def test_robust_auroc_is_of_the_epoch_that_is_explained(store: FolderStore, tmp_path: Path) -> None:
