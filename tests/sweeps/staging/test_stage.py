@@ -212,7 +212,7 @@ def test_a_worker_that_is_lost_is_told(
     class Crashing:  # here, so that workers get its code
         attribute_names = made.source.attribute_names
         declared_directions = made.source.declared_directions
-        partial = made.source.partial
+        partial, classes = made.source.partial, made.source.classes
         index, provenance = made.source.index, made.source.provenance
 
         def load(self, sample_id: str) -> Record:
