@@ -90,7 +90,8 @@ class FolderOptions:
             label, have a price of their own, and are where methods that steer may look; nothing is
             taught to segment them.
         normal_images: What an image of label 0 without a mask or box is: `not-drawn`, or `empty`
-            where a reader looked at all of them and there is nothing to draw.
+            where a reader looked at all of them and there is nothing to draw, which is of masks of
+            the abnormality.
         window: How values of more than 8 bits become 8: `full` range, smallest to largest value of
             the image (`data`), its 0.5th to 99.5th `percentile`, or two values.
         aspect: `stretch` images that are not square, or `pad` them with black.
@@ -195,6 +196,12 @@ def _find_split_problems(options: FolderOptions) -> Iterator[str]:
 
 
 def _find_mark_problems(options: FolderOptions) -> Iterator[str]:
+    if options.normal_images == "empty" and options.mask_of != "abnormality":
+        yield (
+            "normal_images empty is for masks of the abnormality, and mask_of is "
+            f"{options.mask_of}: such masks are drawn on images of either label, and one that is "
+            "missing is not drawn; leave normal_images out"
+        )
     convention = {
         "rle_starts": options.rle_starts,
         "rle_base": options.rle_base,

@@ -20,6 +20,7 @@ from small_folder import (
     refusal,
     write_csv,
     write_images,
+    write_mask,
     write_team,
 )
 
@@ -343,6 +344,7 @@ def test_patients_are_stored_as_salted_hashes(tmp_path: Path) -> None:
         ({"category": "x"}, "needs coco"),
         ({"boxes": "x,y"}, "expected four, or one"),
         ({"mask": "m", "coco": "c"}, "leave one out"),
+        ({"normal_images": "empty", "mask_of": "lungs"}, "drawn on images of either label"),
     ],
 )
 def test_options_that_do_not_go_together(options: dict[str, Any], reason: str) -> None:
@@ -350,6 +352,21 @@ def test_options_that_do_not_go_together(options: dict[str, Any], reason: str) -
     [message] = problems(FolderOptions(**options))
     assert reason in message
     assert message.split()[0] in FolderOptions.__dataclass_fields__
+
+
+@pytest.mark.parametrize("mask_of", [None, "heart", "region", "circle"])
+def test_normal_images_have_no_empty_regions(mask_of: Any, tmp_path: Path) -> None:
+    """Of the abnormality they do; the remedy leaves a region that nobody drew as not drawn."""
+    write_team(tmp_path)
+    write_mask(tmp_path / "masks" / "a.png", slice(4, 8), slice(5, 10))
+    chosen = {} if mask_of is None else {"mask_of": mask_of}
+    found = problems(FolderOptions(normal_images="empty", **chosen))
+    assert len(found) == len(chosen)
+    assert all(message.endswith("leave normal_images out") for message in found)
+    assert problems(FolderOptions(**chosen)) == []
+    source = reader(tmp_path, **chosen)
+    source.index()
+    assert sum(source.load(name).mask is not None for name in source.contents.entries) == 1
 
 
 def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
