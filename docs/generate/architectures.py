@@ -16,11 +16,11 @@ import torch
 
 from spurious.config.encoders import ENCODERS, TIMM_PREFIX
 from spurious.errors import ConfigError
-from spurious.training.architectures import build_on_meta, smp_encoder, timm_body
+from spurious.training.architectures import build_on_meta, has_maps, smp_encoder, timm_body
 from spurious.training.released import sketch
 
 TABLE = Path(__file__).resolve().parents[2] / "spurious" / "config" / "architectures.tsv"
-_HEADER = "# library\tname\tsides of a classifier\tof an encoder\tsketch of tensors"
+_HEADER = "# library\tname\tsides of a classifier\tof an encoder\tmaps\tsketch of tensors"
 _OBLONG = {1: (97, 129), 2: (98, 130), 4: (100, 132), 8: (104, 136), 14: (98, 126)} | {
     16: (112, 144),
     32: (96, 160),
@@ -38,7 +38,7 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     lines = [_HEADER]
     lines += [
-        "\t".join(("smp", name, "-", "32", encoder_sketch(name))) for name in sorted(ENCODERS)
+        "\t".join(("smp", name, "-", "32", "-", encoder_sketch(name))) for name in sorted(ENCODERS)
     ]
     lines += [
         "\t".join(("timm", name, *row)) for name in sorted(timm.list_models()) for row in rows(name)
@@ -51,10 +51,10 @@ def encoder_sketch(name: str) -> str:
     return _sketch(build_on_meta(lambda: smp_encoder(name)))
 
 
-def rows(name: str) -> Iterator[tuple[str, str, str]]:
-    """Yield sides as a classifier, sides of an encoder and sketch of a timm architecture, or none.
+def rows(name: str) -> Iterator[tuple[str, str, str, str]]:
+    """Yield a timm architecture's columns: sides of both uses, its maps and sketch; or nothing.
 
-    An architecture that can be neither, as it gives no vector an image, has no line.
+    Maps are `maps` where a classifier's last features are those of places, and `-` elsewhere. An architecture that can be neither, as it gives no vector an image, has no line.
     """
     body = build_on_meta(lambda: timm_body(name)).eval()
     native = body.default_cfg["input_size"][1]
@@ -67,7 +67,12 @@ def rows(name: str) -> Iterator[tuple[str, str, str]]:
     classifier = _sides(is_classifier, native, fixed)
     encoder = _encoder_sides(name, native, fixed)
     if classifier != "-" or encoder != "-":
-        yield classifier, encoder, _sketch(body)
+        yield classifier, encoder, _maps(body, native, classifier), _sketch(body)
+
+
+def _maps(body: Any, native: int, classifier: str) -> str:
+    features = None if classifier == "-" else _forward(body.forward_features, native, native)
+    return "maps" if has_maps(features) else "-"
 
 
 def _sides(works: Any, native: int, fixed: bool) -> str:

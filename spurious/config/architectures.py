@@ -49,12 +49,14 @@ class Architecture(NamedTuple):
     Attributes:
         classifier: Image sides as a classifier, or None where it cannot be one.
         encoder: Image sides of a U-Net on it, or None where it cannot be an encoder.
+        maps: Whether a classifier has feature maps before it pools them; transformers have tokens.
         sketch: The smallest hashes of its tensors' names and shapes, see
             `spurious.training.released.sketch`.
     """
 
     classifier: Sides | None
     encoder: Sides | None
+    maps: bool
     sketch: frozenset[str]
 
 
@@ -65,9 +67,10 @@ def timm_architectures() -> Mapping[str, Architecture]:
         name: Architecture(
             _parse_sides(classifier),
             _parse_sides(encoder),
+            maps == "maps",
             _split_sketch(sketch),
         )
-        for library, name, classifier, encoder, sketch in _rows()
+        for library, name, classifier, encoder, maps, sketch in _rows()
         if library == "timm"
     }
 

@@ -132,8 +132,11 @@ class Timm:
         """Name of the architecture for `sweeps stage weights --for`."""
         return f"{TIMM_CLASSIFIER}{self.architecture}"
 
-    shows: ClassVar[tuple[Shown, ...]] = ("maps",)
-    """Transformers have none, and say so when they are trained."""
+    @property
+    def shows(self) -> tuple[Shown, ...]:
+        """Maps, but of transformers."""
+        known = timm_architectures().get(self.architecture)
+        return ("maps",) if known is not None and known.maps else ()
 
 
 @problems.register(Timm)

@@ -36,6 +36,11 @@ def timm_body(name: str) -> Any:
     return timm.create_model(name, pretrained=False, num_classes=0)
 
 
+def has_maps(features: Any) -> bool:
+    """Check whether what a timm classifier pools is maps: not tokens, and not several tensors."""
+    return isinstance(features, torch.Tensor) and features.ndim == 4
+
+
 def smp_encoder(name: str) -> Any:
     """Return an encoder of segmentation-models-pytorch with random weights.
 

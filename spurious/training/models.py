@@ -29,7 +29,7 @@ from spurious.config.models import (
 )
 from spurious.data.randomness import derive
 from spurious.errors import ConfigError
-from spurious.training.architectures import is_architecture, match_released, timm_body
+from spurious.training.architectures import has_maps, is_architecture, match_released, timm_body
 from spurious.training.block_models import FourBlockModel, SmallStemResNet
 from spurious.training.mobilenet import MobileNetModel
 from spurious.training.model import CLASSES, Embedded, Model, three_channels
@@ -143,7 +143,7 @@ class TimmModel(Model):
         """(B, C, H, W) to (B, K) logits and the pooled features."""
         maps = self.inner.forward_features(three_channels(x))
         images = self.inner.forward_head(maps)
-        return Embedded(self.head(images), images, None, maps if maps.ndim == 4 else None)
+        return Embedded(self.head(images), images, None, maps if has_maps(maps) else None)
 
 
 class SmpUnetModel(Model):

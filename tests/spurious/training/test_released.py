@@ -135,9 +135,10 @@ def test_the_table_is_the_libraries() -> None:
     assert set(timm.list_models()) - none == table.keys()
     assert encoder_sketches().keys() == ENCODERS
     for name in (NAME, "test_vit", "test_convnext"):
-        [(classifier, encoder, sketch)] = rows(name)
+        [(classifier, encoder, maps, sketch)] = rows(name)
         known = table[name]
         assert "".join(sorted(known.sketch)) == sketch
+        assert (maps == "maps") == known.maps == (name != "test_vit")
         assert (classifier, encoder) == (_cell(known.classifier), _cell(known.encoder))
     assert "".join(sorted(encoder_sketches()["resnet18"])) == encoder_sketch("resnet18")
 
@@ -173,3 +174,13 @@ def test_transformers_take_images_of_one_size(shape: tuple[int, int]) -> None:
     assert options.sides.take(160, 160)
     with pytest.raises(ConfigError, match=r"needs image sides of exactly 160 pixels; this dataset"):
         build("timm", options, (*shape, 1), 0, dict[str, State]().__getitem__)
+
+
+def test_features_that_are_no_maps() -> None:
+    """Of a transformer and of one with two branches: trained all the same, without Grad-CAM."""
+    for name, side in (("test_vit", 160), ("crossvit_9_240", 240), ("test_convnext", 64)):
+        options = Timm(architecture=name)
+        model = build("timm", options, (side, side, 1), 0, dict[str, State]().__getitem__).eval()
+        output = model.embedded(torch.zeros(1, 1, side, side))
+        assert output.logits.shape == (1, 2)
+        assert (output.maps is not None) == timm_architectures()[name].maps

@@ -41,6 +41,18 @@ def test_models_that_hide_what_is_read_are_dropped(method: str, part: Any) -> No
         assert make_plan(spec_of(method, classifier, kind), FACTS).trials
 
 
+@pytest.mark.parametrize("method", ["xbl", "care", "exbl"])
+@pytest.mark.parametrize("architecture", ["test_vit", "crossvit_9_240"])
+def test_transformers_have_no_maps(method: str, architecture: str) -> None:
+    """Cells that read maps are dropped; a convolutional architecture is planned."""
+    vit = {"name": "timm", "architecture": architecture}
+    plan = make_plan(spec_of(method, vit), FACTS)
+    reason = f"{method} reads the model's maps, which 'timm' as it is set does not show; use "
+    assert not plan.trials
+    assert {text for _, text in plan.skipped} == {reason + SHOWING["maps"]}
+    assert make_plan(spec_of(method, {**vit, "architecture": "test_convnext"}), FACTS).trials
+
+
 def test_a_classifier_is_trained_whatever_is_drawn() -> None:
     """Without a read-out, and kept by its AUROC; the same masks teach ERM a segmenter."""
     [steered, *_] = make_plan(spec_of("gradmask", "small-cnn"), FACTS).trials
