@@ -14,7 +14,7 @@ from spurious.training.attribution import contrast, input_gradient
 from spurious.training.loop import Fit, Hooks
 from spurious.training.model import Model
 from spurious.training.objective import Forward
-from spurious.training.second_order import speed_up_second_derivatives
+from spurious.training.second_order import speed_up_second_derivatives, twice_differentiable
 
 
 class Both(ActivationDifference):
@@ -38,7 +38,7 @@ class Both(ActivationDifference):
             return super().loss(forward, batch)
         masked = self.observe(forward, self.shuffled(batch, inside)) if options.weight else None
         x = batch.x.detach().requires_grad_()
-        with record(self.layers) as hidden:
+        with record(self.layers) as hidden, twice_differentiable():
             output, loss = self.classified(forward, x, batch.targets, batch.x)
         if masked is not None:
             whole = self.read(output, hidden)

@@ -14,7 +14,7 @@ from spurious.methods.steered import Steered
 from spurious.training.attribution import contrast, input_gradient
 from spurious.training.loop import Fit, Hooks
 from spurious.training.objective import Forward
-from spurious.training.second_order import speed_up_second_derivatives
+from spurious.training.second_order import speed_up_second_derivatives, twice_differentiable
 
 
 def gradient_outside(
@@ -51,7 +51,8 @@ class ContrastGradient(Steered):
         if not self.options.weight or inside.all():
             return self.classified(forward, batch.x, batch.targets, batch.x)[1]
         x = batch.x.detach().requires_grad_()
-        output, loss = self.classified(forward, x, batch.targets, batch.x)
+        with twice_differentiable():
+            output, loss = self.classified(forward, x, batch.targets, batch.x)
         gradient = input_gradient(contrast(output.logits), x)
         return loss + self.options.weight * gradient_outside(gradient, inside, self.options.size)
 

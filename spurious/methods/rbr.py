@@ -21,6 +21,7 @@ from spurious.training.attribution import input_gradient, log_probabilities
 from spurious.training.loop import Fit, Hooks
 from spurious.training.model import Model
 from spurious.training.objective import Forward
+from spurious.training.second_order import twice_differentiable
 
 
 @contextmanager
@@ -63,7 +64,7 @@ class BetterReasons(Steered):
         if not self.options.weight or inside.all():
             return loss
         x = batch.x.detach().requires_grad_()
-        with running_statistics(forward.model):
+        with running_statistics(forward.model), twice_differentiable():
             logits = forward.embedded(x).logits
         losses = self.supervision.losses(logits, batch.targets)
         parameters = [p for p in forward.model.parameters() if p.requires_grad]

@@ -15,7 +15,7 @@ from spurious.methods.steered import Steered
 from spurious.training.attribution import input_gradient, log_probabilities
 from spurious.training.loop import Fit, Hooks
 from spurious.training.objective import Forward
-from spurious.training.second_order import speed_up_second_derivatives
+from spurious.training.second_order import speed_up_second_derivatives, twice_differentiable
 
 
 def squares_outside(
@@ -51,7 +51,8 @@ class RightReasons(Steered):
         if not options.weight or inside.all():
             return self.classified(forward, batch.x, batch.targets, None)[1]
         x = batch.x.detach().requires_grad_()
-        output, loss = self.classified(forward, x, batch.targets, None)
+        with twice_differentiable():
+            output, loss = self.classified(forward, x, batch.targets, None)
         gradient = input_gradient(log_probabilities(output.logits), x)
         penalty = squares_outside(gradient, inside, normalise=options.normalise)
         return loss + options.weight * penalty

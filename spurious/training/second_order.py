@@ -11,7 +11,7 @@ Shape legend: B batch, C channels, H height, W width, D output channels, k kerne
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 _inputs_alone = ContextVar("inputs_alone", default=False)
 _aten = torch.ops.aten
@@ -46,6 +47,11 @@ def for_inputs_alone() -> Iterator[None]:
         yield
     finally:
         _inputs_alone.reset(token)
+
+
+def twice_differentiable() -> AbstractContextManager[None]:
+    """Let attention use torch's one kernel that has second derivatives, within forward passes."""
+    return sdpa_kernel(SDPBackend.MATH)
 
 
 def _takes(x: torch.Tensor) -> bool:

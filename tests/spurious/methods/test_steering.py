@@ -350,6 +350,17 @@ def test_models_that_show_too_little_are_refused() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["rrr", "gradmask", "rbr", "actdiff-gradmask"])
+def test_gradients_of_a_transformer_are_differentiated(name: str) -> None:
+    """Its attention has second derivatives in one of torch's kernels, which others do not use."""
+    options = {"layers": "last"} if name == "actdiff-gradmask" else {}
+    model = Timm(architecture="test_vit")
+    config = replace(config_of(name, **options), model_name="timm", model=model)
+    config = replace(config, train=replace(config.train, epochs=1, batch_size=2))
+    data = squares(image_size=160, n_train=4, n_val=2, n_test=2)
+    assert np.isfinite(fitted(data, config).kept_scores["test"]).all()
+
+
 def test_annotation_of_validation_is_labels() -> None:
     """Masks steer training alone: epochs are chosen by image labels."""
     from spurious.config.options import Prices
