@@ -14,6 +14,7 @@ from spurious.methods.base import TrainingProblem
 from spurious.methods.first_model import load_first_model
 from spurious.scoring.groups import count_groups
 from spurious.scoring.measures import alignment, empirical_variance
+from spurious.methods.covering import covering_rows
 from spurious.training.evaluate import MetricRow
 from spurious.training.explained import ExplanationRequest, explain_test
 from spurious.training.loop import Fit
@@ -28,8 +29,9 @@ def measure(problem: TrainingProblem, fitted: Fit, request: ExplanationRequest |
     The rows: `alignment_y0` and `alignment_y1` on the test split, per attribute the mean cosine
     similarity between a label's images without and with it; and `variance_measure` on train, of
     the pixels that the annotated images' targets call abnormal, standardised by the whole training
-    split.
+    split. `covering_regions` on train is there where it says something.
     """
+    fitted.rows += covering_rows(problem)
     if not fitted.kept_epoch:
         return
     data, epoch = problem.evaluator.dataset, fitted.kept_epoch

@@ -1,4 +1,4 @@
-"""Names of what is noted beside the metrics of an epoch, with the value 1 where it happened."""
+"""Names of what is noted beside the metrics of an epoch, with a value above 0 where it happened."""
 
 from __future__ import annotations
 
@@ -8,3 +8,5 @@ UNMOVED_WEIGHTS: Final = "unmoved_weights"
 """Training has moved the weights by less than a millionth; noted by the loop, of the last epoch."""
 CONSTANT_SCORES: Final = "constant_scores"
 """All images of both splits have one score at an epoch; read from stored predictions."""
+COVERING_REGIONS: Final = "covering_regions"
+"""How many regions cover the whole image, of trials where nearly all do that steer; of training."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from spurious.scoring.events import COVERING_REGIONS
 from sweeps.report import soundness
 from sweeps.report.cells import cell_keys
 from sweeps.report.tables import ReportInput
@@ -21,6 +22,10 @@ MEANINGS = {
     "exemplars_alike": (
         "the good explanation has no more of its strongest pixels in the region than the bad one, "
         "so that the pair says little; name other examples, or train the first model longer"
+    ),
+    COVERING_REGIONS: (
+        "at least 95 % of the regions that the method steers by cover the whole image, so that "
+        "nothing is outside them and it is ERM on labels there"
     ),
 }
 """Metrics that are above 0 in the epochs of a trial which has this to say."""

@@ -47,6 +47,16 @@ def test_trials_whose_method_could_not_do_its_part_are_named() -> None:
     ]
 
 
+def test_steering_by_nothing_is_told() -> None:
+    """With how many trials and which purchases; a method that steers is trained on labels then."""
+    made = make(plan(("mask",), methods=("erm", "gradmask")))
+    assert told(made) == []
+    some = noted(made, "covering_regions", value=21.0, method="gradmask", seed=0)
+    [sentence] = told(some)
+    assert sentence.startswith("gradmask, 4 of ")
+    assert sentence.endswith("outside them and it is ERM on labels there.")
+
+
 def test_other_attempts_say_nothing_and_the_page_prints_the_rest(tmp_path: Path) -> None:
     """An attempt that lost the commit may have noted what the committed one did not."""
     made = make(plan(("label",), methods=("jtt",)))
