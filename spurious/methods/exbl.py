@@ -17,7 +17,7 @@ import torch
 from spurious.config.exemplars import Exbl
 from spurious.data.batches import Batch
 from spurious.methods.base import TrainingProblem
-from spurious.methods.exemplars import Exemplar, explain, find_exemplars, multiply
+from spurious.methods.exemplars import Exemplar, explain, find_exemplars, multiply, require_regions
 from spurious.methods.first_model import first_model, load_first_model
 from spurious.training.evaluate import MetricRow
 from spurious.training.loop import Fit, Hooks
@@ -82,6 +82,8 @@ class NearGood(Objective):
 
 def fit(problem: TrainingProblem, options: Exbl, hooks: Hooks) -> Fit:
     """Train a first model, take two of its explanations, and train it on with both losses."""
+    if options.named is None:
+        require_regions(problem)
     state = first_model(problem, options, hooks).kept
     good, bad = find_exemplars(problem, options, load_first_model(problem, state))
     model = problem.build()

@@ -19,6 +19,7 @@ from spurious.methods.base import TrainingProblem
 from spurious.methods.steered import require_maps
 from spurious.scoring.explanations import activation_precision, share_inside
 from spurious.training.attribution import grad_cam, scale_to_unit
+from spurious.methods.covering import count_covering
 from spurious.training.evaluate import layout
 from spurious.training.model import Embedded, Model
 from spurious.training.objective import Forward
@@ -71,6 +72,39 @@ def enlarge(cam: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return functional.interpolate(cam[:, None], size, mode="bilinear", align_corners=False)
 
 
+def require_regions(problem: TrainingProblem) -> None:
+    """Refuse images that the rule cannot pick from, before anything trains.
+
+    Raises:
+        ConfigError: fewer than two have a region that leaves something of the image outside.
+    """
+    images, specificity = problem.examined, problem.config.specificity
+    assert images is not None
+    found = count_covering(images)
+    if found.regions - found.covering >= 2:
+        return
+    remedy = "raise the budget"
+    if found.covering:
+        remedy = "use label and name good and bad"
+        remedy = f"use a larger r, or {remedy}" if specificity.kind == "dilated" else remedy
+    raise ConfigError(
+        "rule: activation_precision needs two images with a region that leaves something outside, "
+        f"and of {len(images)} images {found.regions} have a region, of which {found.covering} "
+        f"cover the whole image; {remedy}"
+    )
+
+
+def _require_explanations(judged: NDArray[np.float64]) -> None:
+    """Refuse explanations of which fewer than two are more than zeros."""
+    known = int((~np.isnan(judged).any(axis=1)).sum())
+    if known < 2:
+        raise ConfigError(
+            "rule: activation_precision needs two explanations, and the first model's are 0 "
+            f"everywhere on all images with a region but {known}; give it other training, such as "
+            "a larger first_epochs"
+        )
+
+
 def find_exemplars(
     problem: TrainingProblem, options: Exbl, model: Model
 ) -> tuple[Exemplar, Exemplar]:
@@ -82,7 +116,7 @@ def find_exemplars(
         model: The first model, in evaluation mode.
 
     Raises:
-        ConfigError: fewer than two images have a region and an explanation that is not empty, or
+        ConfigError: fewer than two images with a region have an explanation that is not empty, or
             the explanation of a named image is empty.
     """
     images = problem.examined
@@ -91,6 +125,7 @@ def find_exemplars(
     chosen = np.array([0, 1])
     if options.named is None:
         judged = judge(problem, model)
+        _require_explanations(judged)
         precisions, chosen = judged[:, 0], pick_extremes(judged)
     stored = next(iter(images.under("none").batches([chosen], 0)))
     batch = stored.to(problem.device, layout(problem.train))
@@ -136,10 +171,11 @@ def pick_extremes(judged: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the positions of the highest and the lowest row, the first of equal ones, (2,) int64.
 
     Args:
-        judged: (N, 2); of equal first values the second decides. Rows of NaN are never picked.
+        judged: (N, 2), two rows at least without NaN, which is never picked; of equal first values
+            the second decides.
 
     Raises:
-        ConfigError: fewer than two rows, or all are equal: nothing tells good from bad.
+        ConfigError: all are equal: nothing tells good from bad.
     """
     known = np.flatnonzero(~np.isnan(judged).any(axis=1)).tolist()
     rows = {at: tuple(judged[at]) for at in known}
@@ -147,8 +183,7 @@ def pick_extremes(judged: NDArray[np.float64]) -> NDArray[np.int64]:
         raise ConfigError(
             "rule: activation_precision needs two images whose explanations lie in their regions "
             f"to other shares, and of {len(judged)} images {len(known)} have a region and an "
-            f"explanation, {'all alike' if len(known) > 1 else 'too few'}; raise the budget or "
-            "candidates, or name good and bad"
+            "explanation, all alike; raise the budget or, on labels, candidates"
         )
     best, worst = (choose(known, key=rows.__getitem__) for choose in (max, min))
     return np.array([best, worst])
