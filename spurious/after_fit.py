@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from spurious.data.dataset import Dataset
 from spurious.data.training_set import TrainingSet
 from spurious.methods.base import TrainingProblem
+from spurious.methods.covering import covering_rows
 from spurious.methods.first_model import load_first_model
 from spurious.scoring.groups import count_groups
 from spurious.scoring.measures import alignment, empirical_variance
-from spurious.methods.covering import covering_rows
 from spurious.training.evaluate import MetricRow
 from spurious.training.explained import ExplanationRequest, explain_test
 from spurious.training.loop import Fit

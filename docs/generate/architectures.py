@@ -54,7 +54,8 @@ def encoder_sketch(name: str) -> str:
 def rows(name: str) -> Iterator[tuple[str, str, str, str]]:
     """Yield a timm architecture's columns: sides of both uses, its maps and sketch; or nothing.
 
-    Maps are `maps` where a classifier's last features are those of places, and `-` elsewhere. An architecture that can be neither, as it gives no vector an image, has no line.
+    Maps are `maps` where a classifier pools maps, and `-` elsewhere. An architecture that can be
+    neither, as it gives no vector an image, has no line.
     """
     body = build_on_meta(lambda: timm_body(name)).eval()
     native = body.default_cfg["input_size"][1]

@@ -62,17 +62,17 @@ def covering_rows(problem: TrainingProblem) -> list[MetricRow]:
     method, images = problem.config.method, problem.training
     if not isinstance(method, Steering) or not images.steered or images.targets is None:
         return []
-    found = count_covering(images, method.radius)
-    if not found.nearly_all:
+    counted = count_covering(images, method.radius)
+    if not counted.nearly_all:
         return []
     logger.warning(
         "%d of %d regions that %s steers by cover the whole image, so that nothing is outside them "
         "and it is ERM on labels there; use a finer specificity, or less blur and dilate",
-        found.covering,
-        found.regions,
+        counted.covering,
+        counted.regions,
         problem.config.method_name,
     )
-    value = float(found.covering)
+    value = float(counted.covering)
     return [MetricRow(problem.train.epochs, "train", COVERING_REGIONS, None, value)]
 
 

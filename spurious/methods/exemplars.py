@@ -16,10 +16,10 @@ from spurious.config.exemplars import Exbl
 from spurious.data.batches import Batch
 from spurious.errors import ConfigError
 from spurious.methods.base import TrainingProblem
+from spurious.methods.covering import count_covering
 from spurious.methods.steered import require_maps
 from spurious.scoring.explanations import activation_precision, share_inside
 from spurious.training.attribution import grad_cam, scale_to_unit
-from spurious.methods.covering import count_covering
 from spurious.training.evaluate import layout
 from spurious.training.model import Embedded, Model
 from spurious.training.objective import Forward
@@ -80,16 +80,16 @@ def require_regions(problem: TrainingProblem) -> None:
     """
     images, specificity = problem.examined, problem.config.specificity
     assert images is not None
-    found = count_covering(images)
-    if found.regions - found.covering >= 2:
+    counted = count_covering(images)
+    if counted.regions - counted.covering >= 2:
         return
     remedy = "raise the budget"
-    if found.covering:
+    if counted.covering:
         remedy = "use label and name good and bad"
-        remedy = f"use a larger r, or {remedy}" if specificity.kind == "dilated" else remedy
+        remedy = f"use a larger r, or {remedy}" if specificity.kind == "r" else remedy
     raise ConfigError(
         "rule: activation_precision needs two images with a region that leaves something outside, "
-        f"and of {len(images)} images {found.regions} have a region, of which {found.covering} "
+        f"and of {len(images)} images {counted.regions} have a region, of which {counted.covering} "
         f"cover the whole image; {remedy}"
     )
 

@@ -1,4 +1,4 @@
-"""Names of what is noted beside the metrics of an epoch, with a value above 0 where it happened."""
+"""Names of what is noted beside the metrics of an epoch, by a value above 0."""
 
 from __future__ import annotations
 

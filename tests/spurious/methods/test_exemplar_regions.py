@@ -43,12 +43,12 @@ def config_of(kind: str = "label", r: int | None = None, **options: Any) -> FitC
     )
 
 
-@pytest.mark.parametrize(("kind", "fine"), [("mask", None), ("box", None), ("dilated", 8)])
+@pytest.mark.parametrize(("kind", "fine"), [("mask", None), ("box", None), ("r", 8)])
 def test_regions_that_cover_the_image(kind: str, fine: int | None) -> None:
     """Nothing trains; the remedies that the message names are taken."""
     data = squares(n_train=23)
     masks = copy_array(data, "masks")
-    masks[data.labels == 1] = kind != "dilated"
+    masks[data.labels == 1] = kind != "r"
     masks[data.labels == 1, 7:9, 7:9] = True
     wide = read_only(with_arrays(data, masks=masks))
     coarse = config_of(kind, 2 if fine else None)
