@@ -207,7 +207,7 @@ def read_features(table: Any, sample_ids: Sequence[str]) -> Mapping[str, list[li
         sample_ids: Ids of images in the table.
 
     Returns:
-        Attribute name to a value per id: None where there is no such feature, or nobody knows it.
+        Attribute name to a value per id: None where no such feature is known.
     """
     place = {name: at for at, name in enumerate(table.column("sample_id").to_pylist())}
     rows = [place[name] for name in sample_ids]

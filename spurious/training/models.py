@@ -142,8 +142,20 @@ class TimmModel(Model):
     def embedded(self, x: torch.Tensor) -> Embedded:
         """(B, C, H, W) to (B, K) logits and the pooled features."""
         maps = self.inner.forward_features(three_channels(x))
-        images = self.inner.forward_head(maps)
-        return Embedded(self.head(images), images, None, maps if has_maps(maps) else None)
+        if not has_maps(maps):
+            images = self.inner.forward_head(maps)
+            return Embedded(self.head(images), images, None, None)
+        if not self._has_channels_last(maps):
+            images = self.inner.forward_head(maps)
+            return Embedded(self.head(images), images, None, maps)
+        maps = maps.permute(0, 3, 1, 2)  # and back, so that Grad-CAM's slopes pass through them
+        images = self.inner.forward_head(maps.permute(0, 2, 3, 1))
+        return Embedded(self.head(images), images, None, maps)
+
+    def _has_channels_last(self, maps: torch.Tensor) -> bool:
+        """Return whether a map is (B, h, w, D), as of Swin, MambaOut, HieraDet and Sequencer."""
+        features = self.inner.num_features
+        return maps.shape[1] != features and maps.shape[3] == features
 
 
 class SmpUnetModel(Model):

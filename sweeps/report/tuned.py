@@ -42,7 +42,7 @@ def find_not_chosen(
     """Return why a cell is not ranked, for all of each grid but the one with the highest AUROC.
 
     Values are compared over the seeds that all of them have, those without any result left aside;
-    where there is no such seed none is chosen. Of equal ones the first in the order of `cells` is.
+    without such a seed none is chosen. Of equal ones the first in the order of `cells` is.
 
     Args:
         cells: Of a sweep.

@@ -10,9 +10,10 @@ from small_data import no_weights
 from torch.nn import functional
 
 from spurious.config.models import FourBlock, ResNet18SmallStem, SmallCnn, SmallUnet, Timm
+from spurious.training.attribution import grad_cam
 from spurious.training.explain import GRAD_CAM, PREDICTION, SALIENCY, explain
 from spurious.training.model import Model
-from spurious.training.models import build
+from spurious.training.models import TimmModel, build
 
 SIDE = 32
 CLASSIFIERS = {
@@ -109,3 +110,26 @@ def test_a_model_without_maps_has_saliency_alone() -> None:
     """As transformers are."""
     model = build("timm", Timm(architecture="test_vit"), (160, 160, 3), 0, no_weights).eval()
     assert explain(model, torch.zeros(1, 3, 160, 160), segments=False).keys() == {SALIENCY}
+
+
+@pytest.mark.parametrize(
+    "name", ["swin_tiny_patch4_window7_224", "mambaout_femto", "sequencer2d_s"]
+)
+def test_maps_of_models_with_channels_last_have_them_first(name: str) -> None:
+    """Grad-CAM reads (B, D, h, w); logits are the model's own, bit for bit."""
+    model = build("timm", Timm(architecture=name), (224, 224, 3), 0, no_weights).eval()
+    assert isinstance(model, TimmModel)
+    x = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    output = model.embedded(x)
+    stored = model.inner.forward_features(x)
+    assert output.maps is not None
+    assert torch.equal(output.maps.permute(0, 2, 3, 1), stored)
+    assert output.maps.shape[1] == stored.shape[3] == model.inner.num_features
+    assert torch.equal(output.logits, model.head(model.inner.forward_head(stored)))
+    predicted = output.logits.argmax(dim=1)
+    (slope,) = torch.autograd.grad(
+        model.head(model.inner.forward_head(stored))[0, predicted[0]], stored
+    )
+    expected = (slope.mean(dim=(1, 2), keepdim=True) * stored).sum(dim=3).relu()
+    found = grad_cam(output.logits, predicted, output.maps, rectify=True)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
