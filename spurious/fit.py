@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
 from importlib import import_module
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from spurious.after_fit import measure
 from spurious.config.exemplars import Exbl
+from spurious.config.machine import Machine
 from spurious.config.methods import METHODS
 from spurious.config.models import shown_by
 from spurious.config.options import FitConfig, Specificity
@@ -47,21 +47,6 @@ def implementation(name: str) -> Method:
         raise ConfigError(f"unknown method '{name}'; there are {', '.join(METHODS)}")
     method: Method = import_module(f"spurious.methods.{name.replace('-', '_')}").fit
     return method
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where a fit runs; nothing here may change its numbers on one CPU type, except `threads`.
-
-    Attributes:
-        device: `cpu` or `cuda`.
-        threads: torch threads; recorded in the provenance.
-        workers: Augmentation threads.
-    """
-
-    device: str = "cpu"
-    threads: int = 1
-    workers: int = 1
 
 
 def annotated_rows(dataset: Dataset, config: FitConfig) -> NDArray[np.int64]:

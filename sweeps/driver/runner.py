@@ -20,9 +20,8 @@ from sweeps.plan.render import damaged_lines
 from sweeps.results.tables import checkpointed_ids, committed_ids
 from sweeps.spec.model import Spec
 from sweeps.trial.events import HAS_RESULT, Tally, Watchers
-from sweeps.trial.result_rows import Task
 from sweeps.trial.run import FitFunction, fit_for_real
-from sweeps.trial.tasks import task_for
+from sweeps.trial.tasks import Task, task_for
 
 
 def run_plan(

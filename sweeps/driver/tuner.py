@@ -30,8 +30,8 @@ from sweeps.driver.interrupts import Stopping, WorkerControl
 from sweeps.driver.store_watch import StoreWatch
 from sweeps.errors import SweepError
 from sweeps.trial.events import LostWorker, Outcome, Tally, TaskName, Watcher
-from sweeps.trial.result_rows import Task
 from sweeps.trial.run import FitFunction, classify, describe_error, fit_for_real, run_trial
+from sweeps.trial.tasks import Task
 
 WAVE = 200
 """Trials per Tuner: the driver's memory and state grow with the trials of one."""

@@ -13,7 +13,7 @@ from spurious.training.loop import ControlSignal
 from sweeps.errors import ResultError
 from sweeps.results import tables as results
 from sweeps.trial.events import Control
-from sweeps.trial.result_rows import Task
+from sweeps.trial.tasks import Task
 
 _log = logging.getLogger("sweeps.trial.checkpoint")
 

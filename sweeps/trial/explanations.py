@@ -7,7 +7,7 @@ from cluster.datasets.manifest import find_manifest
 from cluster.stores.base import Store
 from spurious.data.dataset import Dataset
 from spurious.training.explained import EXPLAINED, ExplanationRequest
-from sweeps.trial.result_rows import Task
+from sweeps.trial.tasks import Task
 
 
 def explanation_request(store: Store, task: Task, dataset: Dataset) -> ExplanationRequest | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
@@ -15,10 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from spurious.after_fit import EMBEDDED
-from spurious.config.options import FitConfig
 from spurious.data.dataset import Dataset
 from spurious.data.splits import EVALUATION_SPLITS
-from spurious.fit import Machine
 from spurious.scoring.annotations import count_annotations, image_facts
 from spurious.scoring.registry import METRICS
 from spurious.training.explained import EXPLAINED, Picture
@@ -27,30 +24,7 @@ from sweeps.plan.identity import canonical, resolve_config, revision_of
 from sweeps.results.counts import count_columns
 from sweeps.results.schemas import PROBABILITY_PREFIX
 from sweeps.spec.model import MethodChoice
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a worker is sent: a trial and where it runs. Nothing but `config` decides numbers.
-
-    `has_checkpoint` says whether the store held one when the run began.
-    """
-
-    trial_id: str
-    label: str
-    dataset: str
-    dataset_digest: str
-    config: FitConfig
-    store_url: str
-    cache_dir: str
-    machine: Machine
-    checkpoint_every: int = 10
-    keep_checkpoint: bool = False
-    has_checkpoint: bool = False
-    sweep: str = ""
-    embeddings: bool = False
-    explanations: bool = False
-    examples: int = 0
+from sweeps.trial.tasks import Task
 
 
 @lru_cache(maxsize=1)

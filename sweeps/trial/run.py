@@ -40,8 +40,9 @@ from sweeps.trial.checkpoint import Clock, TrainingState
 from sweeps.trial.events import Control, Outcome
 from sweeps.trial.explanations import explanation_request
 from sweeps.trial.prometheus import TrialTelemetry
-from sweeps.trial.result_rows import Rows, Task
+from sweeps.trial.result_rows import Rows
 from sweeps.trial.shared_models import StoredSharedModels
+from sweeps.trial.tasks import Task
 from sweeps.trial.weights import load_weights
 
 _LOG_LINES = 40

@@ -21,7 +21,7 @@ from spurious.training import checkpoint
 from spurious.training.loop import ControlSignal, Hooks
 from spurious.training.shared_models import SharedModel
 from sweeps.plan.identity import shared_model_id
-from sweeps.trial.result_rows import Task
+from sweeps.trial.tasks import Task
 
 BEAT = 15.0
 """Seconds between a holder's signs of life."""

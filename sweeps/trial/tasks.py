@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from spurious.fit import Machine
+from spurious.config.machine import Machine
+from spurious.config.options import FitConfig
 from sweeps.plan.plan import Trial
 from sweeps.spec.model import Spec
-from sweeps.trial.result_rows import Task
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker is sent: a trial and where it runs. Nothing but `config` decides numbers.
+
+    `has_checkpoint` says whether the store held one when the run began.
+    """
+
+    trial_id: str
+    label: str
+    dataset: str
+    dataset_digest: str
+    config: FitConfig
+    store_url: str
+    cache_dir: str
+    machine: Machine
+    checkpoint_every: int = 10
+    keep_checkpoint: bool = False
+    has_checkpoint: bool = False
+    sweep: str = ""
+    embeddings: bool = False
+    explanations: bool = False
+    examples: int = 0
 
 
 def task_for(

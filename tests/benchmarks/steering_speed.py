@@ -20,10 +20,11 @@ import torch
 from small_data import fit_config, no_weights, squares
 from steered_problems import objective_of
 
+from spurious.config.machine import Machine
 from spurious.config.methods import METHODS
 from spurious.config.models import FourBlock, ResNet18SmallStem, SmallCnn
 from spurious.config.options import Budget, Specificity
-from spurious.fit import Machine, _problem
+from spurious.fit import _problem
 from spurious.training.loop import Loop
 
 MODELS: Mapping[str, tuple[Any, int]] = {

@@ -19,8 +19,9 @@ from tiny_sweeps import assert_same, tables
 from cluster.stores.base import Store
 from cluster.stores.folder import FolderStore
 from spurious.config import methods
+from spurious.config.machine import Machine
 from spurious.data.dataset import Dataset
-from spurious.fit import Machine, _problem
+from spurious.fit import _problem
 from spurious.training.loop import Fit, Hooks
 from sweeps.commands.context import SpecSource
 from sweeps.commands.report import report
@@ -28,9 +29,8 @@ from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Trial
 from sweeps.results import tables as results
 from sweeps.spec.model import Spec, load_spec
-from sweeps.trial.result_rows import Task
 from sweeps.trial.run import fit_for_real, run_trial
-from sweeps.trial.tasks import task_for
+from sweeps.trial.tasks import Task, task_for
 
 SMALL = "{name: small-cnn, channels: 4, levels: 1}"
 DRAWS = "{name: four-block, channels: 4, decoder: unet}"

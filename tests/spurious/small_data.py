@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spurious.config.datasets import GaussianSquares
+from spurious.config.machine import Machine
 from spurious.config.methods import Erm
 from spurious.config.models import Aggregation, FourBlock, SmallCnn, SmallUnet
 from spurious.config.options import Budget, FitConfig, Specificity, Train
 from spurious.data.dataset import Dataset
 from spurious.data.masks import PackedMasks
 from spurious.data.records import Record
-from spurious.fit import Machine, fit
+from spurious.fit import fit
 from spurious.generators.gaussian_squares import GaussianSquaresSource
 from spurious.training.loop import Fit, Hooks
 

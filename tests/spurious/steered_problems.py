@@ -8,10 +8,11 @@ from typing import Any
 
 from small_data import fit_config, no_weights, squares
 
+from spurious.config.machine import Machine
 from spurious.config.methods import METHODS
 from spurious.config.models import SmallCnn
 from spurious.config.options import Budget, Specificity, WeakLabels
-from spurious.fit import Machine, _problem
+from spurious.fit import _problem
 from spurious.methods.base import TrainingProblem
 from spurious.methods.steered import Steered
 from spurious.training.model import Model

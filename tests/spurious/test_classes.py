@@ -14,13 +14,14 @@ from plain_steering import cross_entropies, network
 from sklearn.metrics import accuracy_score, roc_auc_score
 from small_data import fit_config, fitted, no_weights, numbers, values, with_arrays
 
+from spurious.config.machine import Machine
 from spurious.config.methods import METHODS
 from spurious.config.models import Aggregation, SmallUnet
 from spurious.config.options import Budget, FitConfig, Specificity
 from spurious.data.budget import draw
 from spurious.data.dataset import Dataset
 from spurious.errors import ConfigError, DataError, Stopped
-from spurious.fit import Machine, _problem, absent_groups, annotated_rows, group_rows
+from spurious.fit import _problem, absent_groups, annotated_rows, group_rows
 from spurious.scoring.metrics import macro_auroc
 from spurious.training import explained
 from spurious.training.explain import explain

@@ -12,12 +12,13 @@ from small_data import SMALL, fit_config, fitted, no_weights, squares, values, w
 
 from spurious import methods
 from spurious.config.datasets import GaussianSquares
+from spurious.config.machine import Machine
 from spurious.config.methods import METHODS, Dfr, GroupDro
 from spurious.config.models import SmallUnet
 from spurious.config.options import Budget, WeakLabels
 from spurious.data.dataset import Dataset
 from spurious.errors import ConfigError
-from spurious.fit import Machine, annotated_rows, fit, implementation, rest_rows
+from spurious.fit import annotated_rows, fit, implementation, rest_rows
 from spurious.methods import erm
 from spurious.methods.base import TrainingProblem
 from spurious.scoring.annotations import count_annotations, image_facts

@@ -34,9 +34,8 @@ from sweeps.results.schemas import SISTERS
 from sweeps.spec.model import GeneratorDataset, Spec, parse_spec
 from sweeps.staging.sources import generator_staging
 from sweeps.staging.stage import stage
-from sweeps.trial.result_rows import Task
 from sweeps.trial.run import fit_for_real, run_trial
-from sweeps.trial.tasks import task_for
+from sweeps.trial.tasks import Task, task_for
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = """

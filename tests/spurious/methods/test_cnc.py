@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from small_data import fit_config, fitted, no_weights, numbers, squares, values, weights
 
+from spurious.config.machine import Machine
 from spurious.config.methods import Cnc
 from spurious.config.options import FitConfig
 from spurious.data.dataset import Dataset
 from spurious.data.sampling import in_batches
-from spurious.fit import Machine, _problem
+from spurious.fit import _problem
 from spurious.methods.base import TrainingProblem
 from spurious.methods.cnc import (
     CorrectNContrast,

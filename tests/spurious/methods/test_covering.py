@@ -13,10 +13,11 @@ from scipy import ndimage
 from small_data import copy_array, fitted, method_config, no_weights, squares, values, with_arrays
 from small_data import weights as kept_weights
 
+from spurious.config.machine import Machine
 from spurious.config.methods import METHODS
 from spurious.config.options import FitConfig
 from spurious.data.dataset import Dataset
-from spurious.fit import Machine, _problem
+from spurious.fit import _problem
 from spurious.methods.covering import count_covering
 
 

@@ -25,11 +25,12 @@ from small_data import (
 
 from spurious.config.exemplars import Exbl
 from spurious.config.fields import problems
+from spurious.config.machine import Machine
 from spurious.config.models import SmallCnn
 from spurious.config.options import Budget, FitConfig, Specificity, WeakLabels
 from spurious.data.examined import draw_shown
 from spurious.errors import ConfigError
-from spurious.fit import Machine, _problem
+from spurious.fit import _problem
 from spurious.methods import exbl
 from spurious.methods.base import TrainingProblem
 from spurious.methods.exbl import NearGood, distances, triplet_loss

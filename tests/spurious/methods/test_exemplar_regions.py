@@ -10,9 +10,10 @@ import torch
 from small_data import copy_array, fit_config, fitted, no_weights, read_only, squares, with_arrays
 
 from spurious.config.exemplars import Exbl
+from spurious.config.machine import Machine
 from spurious.config.options import Budget, FitConfig, Specificity
 from spurious.errors import ConfigError
-from spurious.fit import Machine, _problem
+from spurious.fit import _problem
 from spurious.methods import exbl
 from spurious.methods.exemplars import find_exemplars
 from spurious.training.loop import Hooks

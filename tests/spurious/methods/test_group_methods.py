@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from small_data import fit_config, fitted, no_weights, squares, values
 
 from spurious.config.datasets import GaussianSquares
+from spurious.config.machine import Machine
 from spurious.config.methods import METHODS, GroupWeights
 from spurious.config.options import FitConfig
 from spurious.data.dataset import Dataset
 from spurious.data.randomness import generator
 from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
-from spurious.fit import Machine, fit, group_rows
+from spurious.fit import fit, group_rows
 from spurious.methods.cvar import worst_share
 from spurious.methods.group_weights import group_balanced, sampler_of
 from spurious.methods.reweight import Weighted, image_weights

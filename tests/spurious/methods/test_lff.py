@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from small_data import fit_config, fitted, no_weights, numbers, squares, values
 from torch.nn import functional
 
+from spurious.config.machine import Machine
 from spurious.config.methods import Lff
 from spurious.config.options import FitConfig
 from spurious.data.batches import Batch
 from spurious.data.dataset import Dataset
 from spurious.errors import DataError
-from spurious.fit import Machine, _problem
+from spurious.fit import _problem
 from spurious.methods.base import TrainingProblem
 from spurious.methods.lff import (
     AveragedLosses,

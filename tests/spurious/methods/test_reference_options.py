@@ -13,8 +13,9 @@ from sklearn.preprocessing import StandardScaler
 from small_data import fit_config, fitted, no_weights, squares, values
 
 from spurious.config.fields import problems
+from spurious.config.machine import Machine
 from spurious.config.methods import METHODS, Dfr, George, GroupWeights, Lff
-from spurious.fit import Machine, _problem
+from spurious.fit import _problem
 from spurious.methods.dfr.last_layer import best_penalty
 from spurious.methods.george.clusters import cluster
 from spurious.methods.george.reductions import reduce_dimensions

@@ -24,6 +24,7 @@ from small_data import (
     with_arrays,
 )
 
+from spurious.config.machine import Machine
 from spurious.config.methods import Ssl
 from spurious.config.models import SmallUnet
 from spurious.config.options import Budget, FitConfig, WeakLabels
@@ -31,7 +32,7 @@ from spurious.data.dataset import Dataset
 from spurious.data.sampling import BatchSampler
 from spurious.data.training_set import TrainingSet
 from spurious.errors import ConfigError
-from spurious.fit import Machine, _problem, rest_rows
+from spurious.fit import _problem, rest_rows
 from spurious.methods.base import TrainingProblem
 from spurious.methods.ssl import PseudoMasks, TwoViews, predicted_masks, view_losses
 from spurious.training import checkpoint

@@ -312,8 +312,9 @@ def test_reconstruction_adds_its_loss(name: str) -> None:
     """The classification of the same weights is the same; the decoder learns beside it."""
     from steered_problems import objective_of
 
+    from spurious.config.machine import Machine
     from spurious.data.batches import Batch
-    from spurious.fit import Machine, _problem
+    from spurious.fit import _problem
     from spurious.training.objective import Forward
 
     config = config_of(name, weight=0.3)

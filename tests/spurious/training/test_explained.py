@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from small_data import SMALL, fit_config, no_weights, squares, with_arrays
 
+from spurious.config.machine import Machine
 from spurious.data.dataset import Dataset
 from spurious.data.drawn import BOXES, MASK
 from spurious.data.masks import PackedMasks
 from spurious.data.runs import encode_runs
-from spurious.fit import Machine, fit
+from spurious.fit import fit
 from spurious.generators.gaussian_squares import GaussianSquaresSource
 from spurious.training.explained import SIDE, ExplanationRequest, Explanations, choose_examples
 from spurious.training.loop import Fit, Hooks

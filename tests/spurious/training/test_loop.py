@@ -24,13 +24,14 @@ from small_data import (
 )
 
 from spurious.config.datasets import GaussianSquares
+from spurious.config.machine import Machine
 from spurious.config.models import SmallCnn
 from spurious.config.options import Train
 from spurious.data.randomness import generator
 from spurious.data.sampling import BatchSampler, in_batches
 from spurious.data.training_set import TrainingSet
 from spurious.errors import NumericalError
-from spurious.fit import Machine, fit
+from spurious.fit import fit
 from spurious.scoring.selection import parse_rule, select_epoch
 from spurious.training.evaluate import Evaluation, Evaluator, MetricRow
 from spurious.training.loop import Fit, Hooks, Loop, make_optimizer

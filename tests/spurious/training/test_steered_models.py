@@ -148,7 +148,8 @@ def test_frozen_layers_do_not_change(torch_settings: None) -> None:
         model_name="mobilenet-v2",
         model=MobileNetV2(weights="0" * 64, frozen=50),
     )
-    from spurious.fit import Machine, fit
+    from spurious.config.machine import Machine
+    from spurious.fit import fit
     from spurious.training.loop import Hooks
 
     trained = fit(data, config, Machine(), Hooks(), lambda digest: released).kept_state

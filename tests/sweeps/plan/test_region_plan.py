@@ -19,9 +19,10 @@ from cluster.errors import ClusterError
 from cluster.node_cache.open import open_dataset
 from cluster.stores.folder import FolderStore
 from spurious.config.datasets import READERS
+from spurious.config.machine import Machine
 from spurious.data.dataset import Dataset
 from spurious.errors import ConfigError
-from spurious.fit import Machine, _problem
+from spurious.fit import _problem
 from spurious.scoring.annotations import count_annotations, image_facts
 from spurious.scoring.cost import cost
 from sweeps.cli import main

@@ -9,9 +9,8 @@ from tiny_sweeps import one, prepared
 from cluster.stores.folder import FolderStore
 from sweeps.plan.facts import plan_on
 from sweeps.results import tables as results
-from sweeps.trial.result_rows import Task
 from sweeps.trial.run import run_trial
-from sweeps.trial.tasks import task_for
+from sweeps.trial.tasks import Task, task_for
 
 
 def test_embeddings_are_committed_where_the_spec_asks_for_them(

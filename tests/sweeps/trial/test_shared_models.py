@@ -15,8 +15,8 @@ from tiny_sweeps import tiny
 
 from cluster.stores.base import Store
 from cluster.stores.folder import FolderStore
+from spurious.config.machine import Machine
 from spurious.errors import NumericalError, Stopped
-from spurious.fit import Machine
 from spurious.training import checkpoint
 from spurious.training.loop import ControlSignal, Hooks
 from spurious.training.shared_models import SharedModel
@@ -24,8 +24,8 @@ from sweeps.plan.cell import Cell
 from sweeps.plan.identity import shared_model_id
 from sweeps.plan.plan import fit_config
 from sweeps.trial import shared_models as shared_models
-from sweeps.trial.result_rows import Task
 from sweeps.trial.shared_models import StoredSharedModels
+from sweeps.trial.tasks import Task
 
 SPEC = tiny()
 CONFIG = fit_config(
