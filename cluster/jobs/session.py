@@ -41,6 +41,7 @@ _SETTINGS = {
     "RAY_DEDUP_LOGS": "0",  # it takes lines of different trials for one
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_MAX_PENDING_TRIALS_PG": "16",  # enough for an autoscaler to see a demand
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # nothing is ever restored from Tune's own state
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # a sweep has one of its own, with checkpoints
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # a sweep tells them itself, one line each
 }

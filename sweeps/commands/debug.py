@@ -112,7 +112,8 @@ def find_trial(plan: Plan, text: str) -> Trial:
 
 def _run(spec: Spec, trial: Trial, store: Store, console: Console, *, post_mortem: bool) -> int:
     """Run an attempt; print the traceback of an exception, and enter pdb where asked."""
-    from sweeps.trial.run import classify, describe_error, run_trial
+    from sweeps.trial.failures import classify, describe_error
+    from sweeps.trial.run import run_trial
     from sweeps.trial.tasks import task_for
 
     def print_line(text: str) -> None:

@@ -5,23 +5,28 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cluster.jobs.session import Session
 from cluster.stores.base import Store
+from sweeps.driver.capacity import how_many_at_once
 from sweeps.driver.lost_workers import read_lost_workers
 from sweeps.driver.progress import RunProgress
 from sweeps.driver.prometheus import SweepTelemetry
+from sweeps.driver.queue import TrialQueue
 from sweeps.driver.store_watch import StoreWatch
-from sweeps.driver.tuner import how_many_at_once, run_tasks
+from sweeps.driver.trainable import attempt_with, run_attempt
+from sweeps.driver.tuner import run_tasks
 from sweeps.errors import SweepError
 from sweeps.plan.plan import Plan
 from sweeps.plan.render import damaged_lines
 from sweeps.results.tables import checkpointed_ids, committed_ids
 from sweeps.spec.model import Spec
 from sweeps.trial.events import HAS_RESULT, Tally, Watchers
-from sweeps.trial.run import FitFunction, fit_for_real
 from sweeps.trial.tasks import Task, task_for
+
+if TYPE_CHECKING:
+    from sweeps.trial.run import FitFunction
 
 
 def run_plan(
@@ -31,7 +36,7 @@ def run_plan(
     session: Session,
     cache: Path,
     console: Any,
-    fit_function: FitFunction = fit_for_real,
+    fit_function: FitFunction | None = None,
 ) -> int:
     """Run a plan's missing trials.
 
@@ -40,7 +45,7 @@ def run_plan(
         session: The Ray session to run on.
         cache: Folder of the node cache, the same on every node.
         console: A rich console for progress.
-        fit_function: What trains.
+        fit_function: What trains instead of a trial's own method.
 
     Returns:
         0 where all have a result, 1 where some failed, 130 where the user interrupted it.
@@ -62,13 +67,13 @@ def run_plan(
     ):
         tally = run_tasks(
             spec.name,
-            tasks,
+            TrialQueue(tasks),
             cpus=spec.resources.cpus,
             gpus=spec.resources.gpus,
             watcher=Watchers(progress, metrics, losses),
             store=watch,
             scratch=session.folder if os.access(session.folder, os.W_OK) else None,
-            fit_function=fit_function,
+            attempt=run_attempt if fit_function is None else attempt_with(fit_function),
         )
     _refuse_lost_store(spec, len(tasks), tally, watch)
     rerun = {key for key, outcome in tally.outcomes.items() if outcome.state in HAS_RESULT}

@@ -14,23 +14,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from cluster.common.redaction import RedactingFormatter, redact
 from cluster.datasets.manifest import Manifest, find_manifest
 from cluster.errors import (
     AlreadyExists,
     ClusterError,
-    Corrupt,
-    NotFound,
     StoreAway,
-    Unavailable,
 )
 from cluster.node_cache.open import CachedDataset, open_dataset
 from cluster.stores import open_store
 from cluster.stores.base import Store
 from spurious.data.dataset import Dataset
-from spurious.errors import ConfigError, DataError, NumericalError, SpuriousError, Stopped
+from spurious.errors import Stopped
 from spurious.fit import fit
 from spurious.training.loop import Fit, Hooks
 from sweeps.errors import DamagedResult
@@ -39,6 +34,7 @@ from sweeps.results.checking import check_result
 from sweeps.trial.checkpoint import Clock, TrainingState
 from sweeps.trial.events import Control, Outcome
 from sweeps.trial.explanations import explanation_request
+from sweeps.trial.failures import classify, describe_error
 from sweeps.trial.prometheus import TrialTelemetry
 from sweeps.trial.result_rows import Rows
 from sweeps.trial.shared_models import StoredSharedModels
@@ -59,26 +55,6 @@ def fit_for_real(dataset: Dataset, task: Task, hooks: Hooks, store: Store) -> Fi
     """Train; a benchmark passes another function to measure everything around this."""
     request = explanation_request(store, task, dataset)
     return fit(dataset, task.config, task.machine, hooks, load_weights(store), request)
-
-
-def classify(error: BaseException) -> str:
-    """Return the failure class that the retry policy and the failures table use."""
-    if isinstance(error, NumericalError):
-        return "numerical"
-    if isinstance(error, DataError | ConfigError | Corrupt | NotFound):
-        return "data"
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return "out_of_memory"
-    if isinstance(error, Unavailable | ClusterError | OSError):
-        return "infrastructure"
-    return "unexpected"
-
-
-def describe_error(error: BaseException) -> str:
-    """Return the message for people, without secrets; a foreign error is named by its type."""
-    if isinstance(error, SpuriousError | ClusterError):
-        return redact(str(error))
-    return redact(f"{type(error).__name__}: {error}")
 
 
 def run_trial(

@@ -78,6 +78,8 @@ def ours(trials: int, store: Store, cache: Path) -> float:
     """Seconds for our no-op trials, each committed to the store."""
     from dataclasses import replace
 
+    from sweeps.driver.queue import TrialQueue
+    from sweeps.driver.trainable import attempt_with
     from sweeps.driver.tuner import run_tasks
     from sweeps.plan.facts import plan_on
     from sweeps.results.tables import committed_ids
@@ -95,11 +97,11 @@ def ours(trials: int, store: Store, cache: Path) -> float:
     started = time.perf_counter()
     run_tasks(
         "overhead",
-        tasks,
+        TrialQueue(tasks),
         cpus=1,
         gpus=0,
         watcher=Watcher(),
-        fit_function=fit_nothing,
+        attempt=attempt_with(fit_nothing),
     )
     seconds = time.perf_counter() - started
     missing = {task.trial_id for task in tasks} - committed_ids(store)

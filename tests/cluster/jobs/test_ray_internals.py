@@ -12,9 +12,15 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray.tune.execution.tune_controller import TuneController
 
 from cluster.jobs import ray_internals
-from cluster.jobs.ray_internals import PRIVATE_NAMES, TEMPORARY_FOLDER, WRITTEN_FOR
+from cluster.jobs.ray_internals import (
+    CONTROLLER_ATTRIBUTES,
+    PRIVATE_NAMES,
+    TEMPORARY_FOLDER,
+    WRITTEN_FOR,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCE = Path(ray_internals.__file__)
@@ -56,9 +62,16 @@ def test_every_private_name_exists(name: str) -> None:
         assert "namespace" in inspect.signature(private).parameters  # type: ignore[arg-type]
 
 
+def test_tunes_controller_has_the_attributes_that_forgetting_reads() -> None:
+    """It sets each when it is made: an instance's attributes are in no class."""
+    made = inspect.getsource(TuneController.__init__)
+    for name in CONTROLLER_ATTRIBUTES:
+        assert re.search(rf"self\.{name}\b", made), name
+
+
 def test_the_list_of_private_names_is_whole() -> None:
-    """Each private attribute in the module is in its list, and Ray still reads the folder's."""
-    listed = {part for name in PRIVATE_NAMES for part in name.split(".")}
+    """Each private attribute in the module is in a list, and Ray still reads the folder's."""
+    listed = {part for name in PRIVATE_NAMES for part in name.split(".")} | {*CONTROLLER_ATTRIBUTES}
     tree = ast.walk(ast.parse(SOURCE.read_text()))
     used = {node.attr for node in tree if isinstance(node, ast.Attribute)}
     assert {name for name in used if re.match(r"_[a-z]", name)} <= listed

@@ -34,8 +34,8 @@ from cluster.embedded.server import Endpoint
 from cluster.stores.folder import FolderStore
 from cluster.stores.s3 import S3Store
 from sweeps.commands.stage import ensure_staged
+from sweeps.driver.capacity import how_many_at_once
 from sweeps.driver.runner import run_plan
-from sweeps.driver.tuner import how_many_at_once
 from sweeps.errors import SweepError
 from sweeps.plan.facts import plan_on
 from sweeps.results import tables as results

@@ -31,7 +31,8 @@ from sweeps.results import tables as results
 from sweeps.spec.model import GeneratorDataset, parse_spec
 from sweeps.staging.sources import generator_staging
 from sweeps.staging.stage import stage
-from sweeps.trial.run import classify, run_trial
+from sweeps.trial.failures import classify
+from sweeps.trial.run import run_trial
 
 
 def remove(store: Store, key: str) -> None:

@@ -30,7 +30,8 @@ from spurious.training import checkpoint
 from sweeps.plan.facts import plan_on
 from sweeps.results import tables as results
 from sweeps.trial.events import Control
-from sweeps.trial.run import classify, run_trial
+from sweeps.trial.failures import classify
+from sweeps.trial.run import run_trial
 from sweeps.trial.tasks import Task
 
 

@@ -1,0 +1,40 @@
+"""How many trials a pool of nodes runs at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sweeps.errors import SweepError
+
+
+def how_many_at_once(
+    cpus: float, gpus: float, nodes: Sequence[tuple[float, float]], *, may_grow: bool = False
+) -> int:
+    """Return trials that fit onto the nodes of a session at once; a trial stays on one node.
+
+    Args:
+        cpus: CPUs of a trial.
+        gpus: GPUs of a trial, may be a fraction.
+        nodes: CPUs and GPUs of each node.
+        may_grow: Whether nodes may come later: then none now is not an error.
+
+    Raises:
+        SweepError: not even one does.
+    """
+    total = sum(_on_node(cpus, gpus, *node) for node in nodes)
+    if total < 1 and not may_grow:
+        offered = ", ".join(f"{c:g} CPUs and {g:g} GPUs" for c, g in sorted(set(nodes)))
+        raise SweepError(
+            f"resources: a trial asks for {cpus:g} CPUs and {gpus:g} GPUs, no node of the Ray "
+            f"session has them ({offered}); lower resources.cpus or resources.gpus, or run on "
+            "larger nodes"
+        )
+    return total
+
+
+def _on_node(cpus: float, gpus: float, node_cpus: float, node_gpus: float) -> int:
+    fits = int(node_cpus // cpus)
+    if not gpus:
+        return fits
+    per_gpu = int(1 / gpus + 1e-9)  # Ray splits no trial's share of a GPU over two
+    return min(fits, int(node_gpus) * per_gpu if gpus <= 1 else int(node_gpus // gpus))

@@ -1,0 +1,120 @@
+"""The queue as Ray Tune sees it: a search algorithm that names the next trial.
+
+Tune asks it whenever fewer trials wait for an actor than may, so one Tuner runs a whole sweep and
+no slot waits for the end of others. Tune keeps every trial that it ever had, in the memory of the
+driver and in loops over all of them; here it forgets those that ended.
+"""
+
+from __future__ import annotations
+
+import base64
+import pickle
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search.search_algorithm import SearchAlgorithm
+
+from cluster.jobs.ray_internals import forget_ended_trials
+from sweeps.driver.queue import TrialQueue
+from sweeps.trial.tasks import Task
+
+TRIAL_ID, _TASK = "trial_id", "task"
+
+
+def pack_task(task: Task) -> dict[str, str]:
+    """Return what Tune carries to the worker: text alone, since it replaces other values."""
+    return {TRIAL_ID: task.trial_id, _TASK: base64.b64encode(pickle.dumps(task)).decode("ascii")}
+
+
+def unpack_task(config: dict[str, Any]) -> Task:
+    """Return the task in a trial's configuration, on its worker."""
+    task: Task = pickle.loads(base64.b64decode(config[_TASK]))  # noqa: S301 (the driver's own)
+    return task
+
+
+class QueueSearch(SearchAlgorithm):
+    """Turns the queue's tasks into Tune's trials, one at a time.
+
+    Args:
+        queue: What waits.
+        resources: CPUs and GPUs of each trial.
+        retries: Further attempts after a lost worker or an unreachable store.
+    """
+
+    def __init__(self, queue: TrialQueue, resources: dict[str, float], retries: int) -> None:
+        self.queue, self.retries = queue, retries
+        self.bundles = tune.PlacementGroupFactory([resources])
+        self._experiment: Any = None
+
+    @property
+    def total_samples(self) -> int:
+        """See the base class; only Tune's own progress display reads it."""
+        return len(self.queue.labels)
+
+    def add_configurations(self, experiments: Any) -> None:
+        """See the base class: Tune gives the one experiment, whose trials these are."""
+        [self._experiment] = experiments
+
+    def next_trial(self) -> Trial | None:
+        """See the base class."""
+        task = self.queue.take()
+        if task is None:
+            return None
+        name = f"{task.label}_{task.trial_id[:8]}"
+        return Trial(
+            self._experiment.run_identifier,
+            config=pack_task(task),
+            trial_id=task.trial_id,
+            storage=self._experiment.storage,
+            placement_group_factory=self.bundles,
+            trial_name_creator=lambda trial: name,
+            trial_dirname_creator=lambda trial: task.trial_id,
+            max_failures=self.retries,
+        )
+
+    def is_finished(self) -> bool:
+        """See the base class."""
+        return self.queue.is_finished
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """See the base class."""
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """See the base class."""
+
+    def has_checkpoint(self, dirpath: str) -> bool:
+        """See the base class: what is done is what the store says."""
+        return False
+
+    def save_to_dir(self, dirpath: str, session_str: str = "", **named: Any) -> None:
+        """See the base class; nothing is ever restored from Tune's own state."""
+
+    def restore_from_dir(self, dirpath: str) -> None:
+        """See the base class; never asked for."""
+
+
+class ForgetfulScheduler(FIFOScheduler):
+    """First come, first served; makes Tune forget the trials that ended."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._controller: Any = None
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Any) -> None:
+        """See the base class."""
+        self._controller = tune_controller
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """See the base class."""
+        self._controller = tune_controller
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """See the base class; between two events, when none is being handled."""
+        if self._controller is not None:
+            forget_ended_trials(self._controller)
+            self._controller = None
+        return super().choose_trial_to_run(tune_controller)
