@@ -31,7 +31,7 @@ class TrialQueue:
         self.labels: dict[str, str] = {}
         """Trial id to short name, of every task that was ever given."""
         self._waiting: list[tuple[float, int, Task]] = []
-        self._given = 0
+        self._number = 0
         self._is_closed = False
         self.add(tasks)
 
@@ -42,8 +42,8 @@ class TrialQueue:
         """Put tasks into the queue; they come before all that are expected to be shorter."""
         for task in tasks:
             expected = self.seconds.get(task.trial_id, float("inf"))
-            heapq.heappush(self._waiting, (-expected, self._given, task))
-            self._given += 1
+            heapq.heappush(self._waiting, (-expected, self._number, task))
+            self._number += 1
             self.labels[task.trial_id] = task.label
 
     def take(self) -> Task | None:
