@@ -177,7 +177,13 @@ def _run(options: argparse.Namespace) -> int:
         raise SweepError("--pdb needs a trial: sweeps run SPEC --debug TRIAL --pdb")
     from sweeps.commands.run import run
 
-    return run(source, options.store, keep_logs=options.keep_logs, as_json=options.json)
+    return run(
+        source,
+        options.store,
+        keep_logs=options.keep_logs,
+        quiet=options.quiet,
+        as_json=options.json,
+    )
 
 
 def _debug(options: argparse.Namespace, source: SpecSource) -> int:

@@ -25,6 +25,7 @@ PRIVATE_NAMES: Final = (
     "ray._private.utils.set_sigterm_handler",
     "ray._raylet.CoreWorker",
     "ray._raylet.InnerGcsClient.get_draining_nodes",
+    "ray._raylet.setproctitle",
     "ray.dashboard.modules.dashboard_sdk.SubmissionClient._do_request",
     "ray.dashboard.modules.job.sdk.logger",
     "ray.experimental.internal_kv._internal_kv_del",
@@ -62,6 +63,16 @@ def keep_environment_out_of_actors() -> None:
     from ray.tune.execution import class_cache
 
     class_cache.ENV_VARS_TO_PROPAGATE.clear()
+
+
+def name_worker(title: str) -> None:
+    """Give this worker a title, which the dashboard's list of a node's workers shows.
+
+    Ray itself sets it at each call of an actor's method, so it has to be given again and again.
+    """
+    import ray
+
+    ray._raylet.setproctitle(f"ray::{title}")  # type: ignore[attr-defined]
 
 
 def forget_ended_trials(controller: Any) -> None:

@@ -249,6 +249,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="run one trial in this process, without Ray: the first digits of its id, or its "
         "label, e.g. mask-600-erm-s0; not with --json or --keep-logs",
     )
+    parser.add_argument(
+        "--quiet", action="store_true", help="print failures, warnings and the end alone"
+    )
     parser.add_argument("--pdb", action="store_true", help="with --debug: enter pdb where it fails")
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from cluster.common.redaction import redact
 from cluster.stores.base import Store
 from sweeps.commands.context import (
     SpecSource,
@@ -20,6 +21,7 @@ from sweeps.commands.context import (
 )
 from sweeps.commands.output import keep_stdout_for_json, note, print_json
 from sweeps.commands.stage import ensure_staged
+from sweeps.driver.progress import make_console
 from sweeps.plan.archive import archive
 from sweeps.plan.choices import refuse_impossible_choices
 from sweeps.plan.facts import refresh_plan
@@ -27,9 +29,17 @@ from sweeps.plan.plan import Plan, Trial
 from sweeps.results.tables import drop_checkpoints, read_failures
 from sweeps.spec.model import Spec
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 def run(
-    source: SpecSource, store_url: str | None, *, keep_logs: bool = False, as_json: bool = False
+    source: SpecSource,
+    store_url: str | None,
+    *,
+    keep_logs: bool = False,
+    quiet: bool = False,
+    as_json: bool = False,
 ) -> int:
     """Run what is missing and print the next command, or a summary as JSON.
 
@@ -37,6 +47,7 @@ def run(
         source: The sweep.
         store_url: The store; None is the specification's, $SWEEPS_STORE's or the embedded one.
         keep_logs: Leave the logs of a local Ray session, and print where they are.
+        quiet: Print failures, warnings and the end alone.
         as_json: Print a JSON document instead of the next command.
 
     Returns:
@@ -46,10 +57,15 @@ def run(
     spec = source.file_spec if source.digest is None else None
     url = choose_store_url(store_url, spec)
     check_reachable(url)
+    console = make_console()
+    if not quiet and (url is None or url.startswith("s3://")):  # it takes seconds to answer
+        name = "a stored sweep" if spec is None else f"sweep '{spec.name}'"
+        where = "the embedded store" if url is None else redact(url)
+        console.print(f"{name}: opening {where}", highlight=False, markup=False)
     with store_session(url) as store:
         spec = spec or read_spec(source, store)
         with keep_stdout_for_json(as_json):
-            status, plan = _run_missing(spec, store, keep_logs=keep_logs)
+            status, plan = _run_missing(spec, store, console, keep_logs=keep_logs, quiet=quiet)
         failed = _find_failed(store, plan) if as_json or status == 1 else []
         if as_json:
             seconds = time.monotonic() - began
@@ -98,15 +114,14 @@ def _find_failed(store: Store, plan: Plan) -> list[Trial]:
     return [trial for trial in plan.missing if trial.id in ids]
 
 
-def _run_missing(spec: Spec, store: Store, *, keep_logs: bool) -> tuple[int, Plan]:
+def _run_missing(
+    spec: Spec, store: Store, console: Console, *, keep_logs: bool, quiet: bool
+) -> tuple[int, Plan]:
     """Run the trials that have no result; return the exit status and the plan afterwards."""
-    from sweeps.driver.progress import make_console
-
-    console = make_console()
     plan = plan_sweep(spec, store)
     refuse_impossible_choices(plan)
     if plan.unknown is not None or plan.missing:
-        return _run_on_ray(spec, plan, store, console, keep_logs=keep_logs)
+        return _run_on_ray(spec, plan, store, console, keep_logs=keep_logs, quiet=quiet)
     _tidy(spec, store, plan)
     console.print(
         f"sweep '{spec.name}': all {len(plan.trials)} trials have a result; nothing to run",
@@ -123,17 +138,23 @@ def _tidy(spec: Spec, store: Store, plan: Plan) -> None:
 
 
 def _run_on_ray(
-    spec: Spec, plan: Plan, store: Store, console: Any, *, keep_logs: bool
+    spec: Spec, plan: Plan, store: Store, console: Console, *, keep_logs: bool, quiet: bool
 ) -> tuple[int, Plan]:
-    from cluster.jobs.session import ray_session
+    from cluster.jobs.session import on_cluster, ray_session
 
     check_cache_folder()
+    if not quiet:
+        console.print(
+            f"sweep '{spec.name}': {len(plan.trials)} trials, {len(plan.done)} done; "
+            + ("connecting to Ray" if on_cluster() else "starting Ray on this machine"),
+            highlight=False,
+        )
     with ray_session(spec.name, keep_logs=keep_logs) as session:
         from sweeps.driver.runner import (
             run_plan,  # imports Ray, which the session must set up first
         )
 
-        if session.dashboard:
+        if session.dashboard and not quiet:
             token = f" (token in {session.token_file})" if session.token_file else ""
             console.print(
                 f"Ray dashboard: {session.dashboard}{token}", highlight=False, markup=False
@@ -146,7 +167,7 @@ def _run_on_ray(
         archive(store, spec, plan)
         for text in plan.explaining:
             console.print(f"note: {text}", highlight=False, markup=False)
-        status = run_plan(spec, plan, store, session, get_cache_folder(), console)
+        status = run_plan(spec, plan, store, session, get_cache_folder(), console, quiet=quiet)
         plan = refresh_plan(plan, store)
         _tidy(spec, store, plan)
         if keep_logs:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.jobs.session import Session
 from cluster.stores.base import Store
+from sweeps.driver.board import Board
 from sweeps.driver.capacity import how_many_at_once
 from sweeps.driver.lost_workers import read_lost_workers
-from sweeps.driver.progress import RunProgress
 from sweeps.driver.prometheus import SweepTelemetry
 from sweeps.driver.queue import TrialQueue
+from sweeps.driver.run_progress import RunProgress
 from sweeps.driver.store_watch import StoreWatch
 from sweeps.driver.trainable import attempt_with, run_attempt
 from sweeps.driver.tuner import run_tasks
@@ -37,6 +38,8 @@ def run_plan(
     cache: Path,
     console: Any,
     fit_function: FitFunction | None = None,
+    *,
+    quiet: bool = False,
 ) -> int:
     """Run a plan's missing trials.
 
@@ -46,6 +49,7 @@ def run_plan(
         cache: Folder of the node cache, the same on every node.
         console: A rich console for progress.
         fit_function: What trains instead of a trial's own method.
+        quiet: Tell of failures, warnings and the end alone.
 
     Returns:
         0 where all have a result, 1 where some failed, 130 where the user interrupted it.
@@ -58,10 +62,11 @@ def run_plan(
     concurrent = how_many_at_once(
         spec.resources.cpus, spec.resources.gpus, session.nodes, may_grow=session.may_grow
     )
-    _print_start(spec, plan, len(tasks), concurrent, console)
+    _print_start(spec, plan, len(tasks), concurrent, console, quiet=quiet)
+    board = Board(plan.trials, plan.done, at_once=concurrent)
     watch = StoreWatch(store)
     with (
-        RunProgress(len(tasks), console).shown() as progress,
+        RunProgress(spec.name, board, console, quiet=quiet).shown() as progress,
         SweepTelemetry(spec, plan, store).shown() as metrics,
         read_lost_workers(store) as losses,
     ):
@@ -70,7 +75,7 @@ def run_plan(
             TrialQueue(tasks),
             cpus=spec.resources.cpus,
             gpus=spec.resources.gpus,
-            watcher=Watchers(progress, metrics, losses),
+            watcher=Watchers(board, progress, metrics, losses),
             store=watch,
             scratch=session.folder if os.access(session.folder, os.W_OK) else None,
             attempt=run_attempt if fit_function is None else attempt_with(fit_function),
@@ -92,13 +97,16 @@ def _refuse_lost_store(spec: Spec, n_tasks: int, tally: Tally, watch: StoreWatch
     )
 
 
-def _print_start(spec: Spec, plan: Plan, to_run: int, concurrent: int, console: Any) -> None:
+def _print_start(
+    spec: Spec, plan: Plan, to_run: int, concurrent: int, console: Any, *, quiet: bool
+) -> None:
     """Print what is going to run, and where nothing can yet, why."""
-    console.print(
-        f"sweep '{spec.name}': {len(plan.trials)} trials, {len(plan.done)} done, "
-        f"{to_run} to run, {min(concurrent, to_run)} at once",
-        highlight=False,
-    )
+    if not quiet:
+        console.print(
+            f"sweep '{spec.name}': {len(plan.trials)} trials, {len(plan.done)} done, "
+            f"{to_run} to run, {min(concurrent, to_run)} at once",
+            highlight=False,
+        )
     for line in damaged_lines(plan, "computed again by this run"):
         console.print(line, highlight=False, markup=False)
     if not concurrent:

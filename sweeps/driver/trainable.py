@@ -17,6 +17,7 @@ from cluster.errors import StoreAway
 from cluster.jobs.notices import Notices
 from sweeps.driver.interrupts import WorkerControl
 from sweeps.driver.tune_queue import unpack_task
+from sweeps.driver.worker_title import WorkerTitle
 from sweeps.trial.events import Control, Outcome
 from sweeps.trial.failures import classify, describe_error
 from sweeps.trial.tasks import Task
@@ -65,7 +66,9 @@ def make_trainable(
         task = unpack_task(config)
         try:
             with WorkerControl(notices, task.trial_id) as control:
-                outcome = attempt(task, _told_progress(), control)
+                retried = control.retried(task.trial_id)
+                with WorkerTitle(name, task.label, is_retried=retried) as title:
+                    outcome = attempt(task, _told_progress(title), control)
         except Exception as error:  # noqa: BLE001 (whatever it is, it has a class)
             outcome = _failed(task, error)
         finally:
@@ -76,12 +79,13 @@ def make_trainable(
     return trainable
 
 
-def _told_progress() -> Progress:
+def _told_progress(title: WorkerTitle) -> Progress:
     """Return a function that tells the driver of epochs, at most every two seconds."""
     last = time.monotonic()
 
     def progress(epoch: int, epochs: int, values: Any) -> None:
         nonlocal last
+        title.epoch(epoch, epochs)
         if time.monotonic() - last >= _REPORT_EVERY_S:
             last = time.monotonic()
             tune.report({"epoch": epoch, "epochs": epochs, "values": dict(values)})

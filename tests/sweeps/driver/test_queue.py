@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -111,3 +112,21 @@ def test_the_driver_forgets_the_trials_that_ended(ray_here: RayHere, task: Task)
     assert watcher.ended == 250
     assert 0 < watcher.trials[0] <= 25
     assert max(watcher.trials) <= 25
+
+
+def read_title(task: Task, progress: Any, control: Control) -> Outcome:
+    """An attempt that ends well when its process has the trial's title, after its second epoch."""
+    progress(2, 5, {})
+    expected = f"ray::{task.label} 2/5 (titles)"
+    for _ in range(600):
+        if Path("/proc/self/cmdline").read_bytes().rstrip(b"\0").decode() == expected:
+            return Outcome(task.trial_id, "committed", 0.0)
+        time.sleep(0.05)
+    return Outcome(task.trial_id, "failed", 0.0)
+
+
+def test_a_worker_has_the_title_of_its_trial(ray_here: RayHere, task: Task) -> None:
+    """Two trials on reused actors, each with its epoch."""
+    queue = TrialQueue(numbered(task, 2))
+    tally = run_tasks("titles", queue, cpus=2, gpus=0, watcher=Watcher(), attempt=read_title)
+    assert [outcome.state for outcome in tally.outcomes.values()] == ["committed"] * 2

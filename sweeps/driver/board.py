@@ -1,0 +1,130 @@
+"""Where a run stands: cells by seeds, who runs, the best so far, and the time left."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from sweeps.plan.plan import Trial
+from sweeps.trial.events import HAS_RESULT, Outcome, TaskName, Watcher
+
+STATES = ("done", "running", "failed", "waiting")
+
+
+@dataclass
+class CellState:
+    """One cell: the state of each of its seeds, and what its trials reached.
+
+    Attributes:
+        name: As people read it.
+        seeds: Trial id to one of `STATES`, in the order of the plan.
+        best: Best robust AUROC on test of the trials that ended in this run; NaN before.
+    """
+
+    name: str
+    seeds: dict[str, str] = field(default_factory=dict)
+    best: float = math.nan
+
+    def count(self, state: str) -> int:
+        """Return its trials in a state."""
+        return sum(each == state for each in self.seeds.values())
+
+
+class Board(Watcher):
+    """Keeps the state of every trial of a sweep.
+
+    Args:
+        trials: All trials of the sweep.
+        done: Ids of those that had a result before.
+        seconds: Trial id to its expected seconds, in any unit; 1 where unknown.
+        at_once: Trials that the pool runs at once; 0 where no node is there yet.
+    """
+
+    def __init__(
+        self,
+        trials: Sequence[Trial],
+        done: frozenset[str] = frozenset(),
+        seconds: Mapping[str, float] = MappingProxyType({}),
+        at_once: int = 1,
+    ) -> None:
+        self.cells: dict[str, CellState] = {}
+        self._cell: dict[str, CellState] = {}
+        for trial in trials:
+            name = str(trial.cell)
+            cell = self.cells.setdefault(name, CellState(name))
+            cell.seeds[trial.id] = "done" if trial.id in done else "waiting"
+            self._cell[trial.id] = cell
+        self.running: dict[str, tuple[str, int, int]] = {}
+        """Trial id to short name, epoch and number of epochs; in the order they began."""
+        self.ended = self.failed = 0
+        self.to_run = sum(trial.id not in done for trial in trials)
+        self._expected = seconds
+        self._waiting = {trial.id for trial in trials if trial.id not in done}
+        self._at_once = at_once
+        self._began: dict[str, float] = {}
+        self._spent = self._foreseen = 0.0
+
+    def on_started(self, task: TaskName) -> None:
+        """See `Watcher`."""
+        self._set(task, "running")
+        self.running[task.trial_id] = (task.label, 0, 0)
+        self._began[task.trial_id] = time.monotonic()
+
+    def on_epoch(self, task: TaskName, epoch: int, epochs: int, values: dict[str, float]) -> None:
+        """See `Watcher`."""
+        self.running[task.trial_id] = (task.label, epoch, epochs)
+
+    def on_retried(self, task: TaskName, message: str) -> None:
+        """See `Watcher`."""
+        self._set(task, "waiting")
+        self.running.pop(task.trial_id, None)
+
+    def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
+        """See `Watcher`."""
+        self.running.pop(task.trial_id, None)
+        if outcome is not None and outcome.state == "stopped":
+            self._set(task, "waiting")
+            return
+        self.ended += 1
+        self._waiting.discard(task.trial_id)
+        is_done = outcome is not None and outcome.state in HAS_RESULT
+        self._set(task, "done" if is_done else "failed")
+        self.failed += not is_done
+        if outcome is None or not is_done:
+            return
+        if outcome.state == "committed" and task.trial_id in self._began:
+            self._spent += time.monotonic() - self._began[task.trial_id]
+            self._foreseen += self._work(task.trial_id)
+        cell = self._cell.get(task.trial_id)
+        if cell is not None and not outcome.robust_auroc <= cell.best:  # nan is beaten by all
+            cell.best = outcome.robust_auroc
+
+    def seconds_left(self) -> float | None:
+        """Return seconds to the end, None before anything tells how fast the pool is.
+
+        From what the trials that ended took against what was expected, or before the first end from
+        the epochs of those that run. The pool is taken to stay as it is.
+        """
+        now, progress = time.monotonic(), 0.0
+        spent, foreseen = self._spent, self._foreseen
+        for trial_id, (_, epoch, epochs) in self.running.items():
+            reached = self._work(trial_id) * epoch / epochs if epochs else 0.0
+            progress += reached
+            if not self._foreseen and reached:
+                spent, foreseen = spent + now - self._began[trial_id], foreseen + reached
+        if not foreseen:
+            return None
+        left = sum(self._work(trial_id) for trial_id in self._waiting) - progress
+        slots = max(1, len(self.running), min(self._at_once, len(self._waiting)))
+        return max(0.0, left) * spent / foreseen / slots
+
+    def _work(self, trial_id: str) -> float:
+        return self._expected.get(trial_id, 1.0)
+
+    def _set(self, task: TaskName, state: str) -> None:
+        cell = self._cell.get(task.trial_id)
+        if cell is not None:
+            cell.seeds[task.trial_id] = state

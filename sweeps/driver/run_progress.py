@@ -1,0 +1,99 @@
+"""What a run shows: the board on a terminal, one line per ended trial elsewhere, or little."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+
+from sweeps.driver.board import Board
+from sweeps.driver.live_view import LiveView
+from sweeps.driver.progress import HEARTBEAT_S, format_clock
+from sweeps.trial.events import Outcome, TaskName, Watcher
+
+_MOST_NAMED = 4
+_REFRESH_PER_S = 2
+
+
+class RunProgress(Watcher):
+    """Tells how a run goes; a board that hears of the same events is told first.
+
+    Args:
+        name: The sweep's name.
+        board: Where the run stands.
+        console: Where to.
+        quiet: Tell of failures, warnings and waits alone.
+    """
+
+    def __init__(self, name: str, board: Board, console: Console, *, quiet: bool = False) -> None:
+        self.board, self.console, self.quiet = board, console, quiet
+        self.began = self.last_line = time.monotonic()
+        self.view = LiveView(name, board)
+        self.is_live = console.is_terminal and not quiet
+
+    @contextmanager
+    def shown(self) -> Iterator[RunProgress]:
+        """Show the board while the block runs; on no terminal only lines are printed."""
+        if not self.is_live:
+            yield self
+            return
+        with Live(self.view, console=self.console, refresh_per_second=_REFRESH_PER_S):
+            yield self
+
+    def on_epoch(self, task: TaskName, epoch: int, epochs: int, values: dict[str, float]) -> None:
+        """See `Watcher`."""
+        if self.is_live or self.quiet or time.monotonic() - self.last_line <= HEARTBEAT_S:
+            return
+        running = [f"{label} {at}/{of}" for label, at, of in self.board.running.values()]
+        more = len(running) - _MOST_NAMED
+        named = ", ".join(running[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+        self._line(f"running {named}{self._left()}")
+
+    def on_retried(self, task: TaskName, message: str) -> None:
+        """See `Watcher`."""
+        self._line(f"{task.trial_id[:8]} {task.label} tried again after {message}")
+
+    def on_stopping(self) -> None:
+        """See `Watcher`."""
+        self._line(
+            "stopping: running trials save a checkpoint at the end of their epoch; "
+            "the same signal again (Ctrl-C) stops at once"
+        )
+
+    def on_store_away(self, message: str) -> None:
+        """See `Watcher`."""
+        self._line(message)
+
+    def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
+        """See `Watcher`."""
+        for warning in () if outcome is None else outcome.warnings:
+            self._line(f"warning: {warning}")
+        if outcome is not None and outcome.state == "stopped":
+            return
+        if outcome is None or outcome.state == "failed":
+            kind = "lost" if outcome is None else f"failed ({outcome.failure_class})"
+            self._ended(task, f"{task.label} {kind}: {message}")
+        elif self.quiet:
+            return
+        elif outcome.state == "committed":
+            took = f"robust AUROC {outcome.robust_auroc:.3f} in {outcome.seconds:.1f} s"
+            self._ended(task, f"{task.label} {took}{self._left()}")
+        else:
+            self._ended(task, f"{task.label} {outcome.state}")
+
+    def _ended(self, task: TaskName, text: str) -> None:
+        counts = f"[{self.board.ended}/{self.board.to_run}]"
+        self._line(f"{counts} {task.trial_id[:8]} {text}")
+
+    def _left(self) -> str:
+        """Return the time left, where the board already knows and the view does not show it."""
+        seconds = None if self.is_live else self.board.seconds_left()
+        return "" if not seconds else f"; {format_clock(seconds)} left"
+
+    def _line(self, text: str) -> None:
+        self.last_line = time.monotonic()
+        seconds = self.last_line - self.began
+        self.console.print(f"{seconds:6.0f} s  {text}", markup=False, highlight=False)

@@ -1,0 +1,163 @@
+"""The live view: what it says of a run, and that it fits, with few cells and with thousands."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from tiny_sweeps import FACTS, FILMS
+
+from spurious.config.options import Budget
+from sweeps.driver import board as board_module
+from sweeps.driver.board import Board
+from sweeps.driver.live_view import LiveView
+from sweeps.driver.run_progress import RunProgress
+from sweeps.plan.plan import Plan, Trial, make_plan
+from sweeps.spec.model import parse_spec
+from sweeps.trial.events import Outcome, TaskName, Watchers
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the time is."""
+    now = [0.0]
+    monkeypatch.setattr(board_module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def planned(seeds: int = 3, budgets: int = 2) -> Plan:
+    """A plan of 2 x `budgets` cells, the budgets 2, 4, 6 ..."""
+    spec = parse_spec(
+        FILMS,
+        overrides={
+            "axes.seed": list(range(seeds)),
+            "axes.budget": list(range(2, 2 * budgets + 1, 2)),
+        },
+    )
+    return make_plan(spec, FACTS, ())
+
+
+def named(trial: Trial) -> TaskName:
+    return TaskName(trial.id, trial.label)
+
+
+def ended(trial: Trial, robust: float, seconds: float = 1.0) -> Outcome:
+    return Outcome(trial.id, "committed", seconds, robust_auroc=robust)
+
+
+def drawn(board: Board, height: int, width: int = 100, *, plain: bool = False) -> list[str]:
+    """The lines of the view on a terminal of a size."""
+    text = io.StringIO()
+    console = Console(file=text, width=width, height=height, force_terminal=True, color_system=None)
+    console.print(LiveView("films", board), height=height)
+    return [line.rstrip() for line in text.getvalue().splitlines()]
+
+
+def test_cells_by_seeds(clock: list[float]) -> None:
+    """Done, running with its epoch, failed, waiting; the best is of finished trials."""
+    plan = planned()
+    first, second, third = plan.trials[:3]
+    other = plan.trials[3]
+    board = Board(plan.trials, frozenset({first.id}), at_once=2)
+    for trial in (second, third, other):
+        board.on_started(named(trial))
+    board.on_epoch(named(second), 3, 8, {})
+    board.on_ended(named(third), ended(third, 0.875), "")
+    board.on_ended(named(other), None, "infrastructure: lost")
+    lines = drawn(board, 20)
+    assert lines[0].startswith("sweep 'films': 2 of 11 trials, 1 running, 1 failed")
+    assert lines[1].split() == ["cell", "seeds", "best", "robust", "AUROC", "epoch"]
+    assert [line.split() for line in lines[2:4]] == [
+        ["label", "/", "2", "/", "erm", "●▶●", "0.875", "3/8"],
+        ["label", "/", "4", "/", "erm", "✗··"],
+    ]
+    assert len(lines) == 6
+
+
+def test_a_retried_trial_waits_and_a_stopped_one_is_not_done(clock: list[float]) -> None:
+    """Neither counts as ended."""
+    plan = planned()
+    board = Board(plan.trials)
+    lost, stopped = plan.trials[:2]
+    for trial in (lost, stopped):
+        board.on_started(named(trial))
+    board.on_retried(named(lost), "preempted")
+    board.on_ended(named(stopped), Outcome(stopped.id, "stopped", 1.0), "")
+    [cell] = [cell for cell in board.cells.values() if lost.id in cell.seeds]
+    assert cell.count("waiting") == 3
+    assert board.ended == 0
+    assert not board.running
+
+
+def test_thousands_of_trials_fit_on_a_terminal(clock: list[float]) -> None:
+    """600 cells of 20 seeds: those that something happens to, and a line for the rest."""
+    plan = planned(seeds=20, budgets=20)
+    many = [
+        replace(trial, id=f"{trial.id}{copy}", cell=replace(trial.cell, budget=Budget(images)))
+        for copy in range(15)
+        for trial in plan.trials
+        for images in [1000 * (trial.cell.budget.images or 0) + copy]
+    ]
+    board = Board(many)
+    for trial in (many[0], many[7000], many[-1]):
+        board.on_started(named(trial))
+    for height in (10, 24, 50):
+        lines = drawn(board, height)
+        assert len(lines) <= height - 1
+        assert sum(" running" in line for line in lines[2:-1]) == 3
+        shown = height - 5
+        assert lines[-1].startswith(f"and {600 - shown} more cells: ")
+        assert "11997 waiting" not in lines[-1]
+    assert max(len(line) for line in drawn(board, 24, width=60)) <= 60
+
+
+def test_time_left_follows_the_expected_lengths(clock: list[float]) -> None:
+    """Before the first end from epochs; then from what trials took against what was expected."""
+    plan = planned(seeds=2, budgets=1)
+    a, b, c, d = plan.trials
+    board = Board(plan.trials, seconds={a.id: 10, b.id: 10, c.id: 40, d.id: 40}, at_once=2)
+    assert board.seconds_left() is None
+    board.on_started(named(a))
+    board.on_started(named(c))
+    assert board.seconds_left() is None
+    clock[0] = 10.0
+    board.on_epoch(named(a), 1, 2, {})
+    # 5 of 100 expected took 10 s on one worker: the other 95 take 190 s on it, half of that on two
+    assert board.seconds_left() == pytest.approx(95)
+    clock[0] = 20.0
+    board.on_ended(named(a), ended(a, 0.5), "")
+    assert board.seconds_left() == pytest.approx(90 * 2 / 2)
+    board.on_epoch(named(c), 1, 4, {})
+    assert board.seconds_left() == pytest.approx(80 * 2 / 2)
+    for trial in (b, c, d):
+        board.on_started(named(trial))
+        board.on_ended(named(trial), ended(trial, math.nan), "")
+    assert board.seconds_left() == 0
+    assert all(math.isnan(cell.best) or cell.best == 0.5 for cell in board.cells.values())
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_lines_where_there_is_no_terminal(clock: list[float], quiet: bool) -> None:
+    """Each end with the time left; quietly, failures and warnings alone."""
+    plan = planned(seeds=2, budgets=1)
+    a, b, *_ = plan.trials
+    text = io.StringIO()
+    board = Board(plan.trials)
+    progress = RunProgress("films", board, Console(file=text, width=200), quiet=quiet)
+    told = Watchers(board, progress)
+    with progress.shown():
+        for trial in (a, b):
+            told.on_started(named(trial))
+        clock[0] = 60.0
+        told.on_ended(named(a), replace(ended(a, 0.9, 60), warnings=("a disk is damaged",)), "")
+        told.on_ended(named(b), Outcome(b.id, "failed", 1.0, "numerical", "NaN"), "NaN")
+    lines = [line.split("s  ", 1)[1] for line in text.getvalue().splitlines()]
+    expected = [
+        "warning: a disk is damaged",
+        f"[1/4] {a.id[:8]} {a.label} robust AUROC 0.900 in 60.0 s; 3:00 left",
+        f"[2/4] {b.id[:8]} {b.label} failed (numerical): NaN",
+    ]
+    assert lines == ([expected[0], expected[2]] if quiet else expected)
