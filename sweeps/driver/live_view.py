@@ -18,7 +18,7 @@ _MARKS |= {"waiting": ("·", "dim")}
 _PLAIN = {"done": "#", "running": ">", "failed": "x", "waiting": "."}
 _MOST_SEEDS = 10
 _OTHER_LINES = 5
-"""Lines beside those of cells: the headline, the table's head and its rule, the rest, a free one."""
+"""Lines beside those of cells: the headline, the table's head, the rest, and free ones."""
 
 
 class LiveView:

@@ -48,12 +48,13 @@ def ended(trial: Trial, robust: float, seconds: float = 1.0) -> Outcome:
     return Outcome(trial.id, "committed", seconds, robust_auroc=robust)
 
 
-def drawn(board: Board, height: int, width: int = 100, *, plain: bool = False) -> list[str]:
+def drawn(board: Board, height: int, width: int = 100, encoding: str = "utf-8") -> list[str]:
     """The lines of the view on a terminal of a size."""
-    text = io.StringIO()
+    text = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
     console = Console(file=text, width=width, height=height, force_terminal=True, color_system=None)
     console.print(LiveView("films", board), height=height)
-    return [line.rstrip() for line in text.getvalue().splitlines()]
+    text.seek(0)
+    return [line.rstrip() for line in text.read().splitlines()]
 
 
 def test_cells_by_seeds(clock: list[float]) -> None:
@@ -75,6 +76,7 @@ def test_cells_by_seeds(clock: list[float]) -> None:
         ["label", "/", "4", "/", "erm", "✗··"],
     ]
     assert len(lines) == 6
+    assert "#>#" in drawn(board, 20, encoding="ascii")[2]
 
 
 def test_a_retried_trial_waits_and_a_stopped_one_is_not_done(clock: list[float]) -> None:
