@@ -3,7 +3,7 @@ RUN = .venv/bin
 # an environment of another Python is replaced; one of this Python is brought up to date
 OTHER = $$([ "$$($(RUN)/python -V 2>&1)" = "$$($(PYTHON) -V)" ] || echo --clear)
 JOBS ?= 3
-.PHONY: setup demo check test docs e2e manifests bench bench-coverage bench-damage bench-data bench-kills lock
+.PHONY: setup demo check test docs e2e manifests bench bench-coverage bench-damage bench-data bench-engine bench-kills lock
 setup: .venv/ready
 .venv/ready: requirements/dev.txt requirements/runtime.txt requirements/tables.txt pyproject.toml
 	$(PYTHON) -m venv $(OTHER) .venv && $(RUN)/pip install --quiet --require-virtualenv uv && $(RUN)/uv pip sync --quiet --compile-bytecode --python $(RUN)/python --require-hashes requirements/dev.txt requirements/tables.txt
@@ -22,7 +22,7 @@ e2e: setup
 manifests: setup
 	for o in cpu-tryout gpu-pool kueue; do $(RUN)/kubectl kustomize k8s/overlays/$$o | $(RUN)/python -m k8s.lint --committed $(if $(CRDS),--crds $(CRDS)) - || exit 1; done
 bench: setup
-	$(RUN)/python tests/benchmarks/trial_overhead.py && $(RUN)/python tests/benchmarks/training_speed.py
+	$(RUN)/python tests/benchmarks/training_speed.py
 	$(RUN)/python tests/benchmarks/inner_tls.py
 	PYTHONPATH=tests/spurious $(RUN)/python tests/benchmarks/steering_speed.py
 bench-coverage: setup
@@ -32,6 +32,8 @@ bench-damage: setup
 	$(RUN)/python tests/benchmarks/damaged_pictures.py
 bench-data: setup
 	$(RUN)/python tests/benchmarks/data
+bench-engine: setup
+	$(RUN)/python tests/benchmarks/engine
 bench-kills: setup
 	PYTHONPATH=tests/sweeps:tests/cluster $(RUN)/python tests/benchmarks/kills
 # the development file adds to the runtime one: pins that both have are dropped from it
