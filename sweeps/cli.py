@@ -182,6 +182,7 @@ def _run(options: argparse.Namespace) -> int:
         options.store,
         keep_logs=options.keep_logs,
         quiet=options.quiet,
+        notify_url=options.notify,
         as_json=options.json,
     )
 
@@ -189,6 +190,8 @@ def _run(options: argparse.Namespace) -> int:
 def _debug(options: argparse.Namespace, source: SpecSource) -> int:
     if options.keep_logs:
         raise SweepError("--debug runs without Ray, whose logs --keep-logs keeps; leave it out")
+    if options.notify is not None:
+        raise SweepError("--debug runs one trial, and --notify tells of a whole run; leave it out")
     if options.json:
         raise SweepError("--debug runs one trial, and --json sums up a whole run; leave it out")
     from sweeps.commands.debug import debug
@@ -201,8 +204,20 @@ def _submit(options: argparse.Namespace) -> int:
 
     if options.rayjob is not None and options.address is not None:
         raise SweepError("--rayjob makes a cluster of its own; leave --address out")
+    if options.rayjob is None and options.retries is not None:
+        raise SweepError(
+            "--retries is for --rayjob, whose operator makes clusters; on a cluster that runs "
+            "already give the command again"
+        )
     source = _read_source(options)
-    submission = Submission(source, options.store, options.address, options.rayjob)
+    submission = Submission(
+        source,
+        options.store,
+        options.address,
+        options.rayjob,
+        options.retries or 0,
+        options.notify,
+    )
     wait = not options.no_wait
     return submit(submission, dry_run=options.dry_run, wait=wait, as_json=options.json)
 

@@ -15,7 +15,7 @@ from lightkube.core.exceptions import ConfigError, LoadResourceError
 from lightkube.generic_resource import create_namespaced_resource
 
 from cluster.errors import ClusterError, Denied, NotFound, Unavailable
-from cluster.jobs.requests import add_number
+from cluster.jobs.requests import add_number, same_work
 
 _RayJob = create_namespaced_resource("ray.io", "v1", "RayJob", "rayjobs")
 _TIMEOUT_S = 10.0
@@ -35,9 +35,10 @@ class RayJobState:
         name: Its name.
         namespace: Its namespace.
         entrypoint: Its command.
-        deployment: The operator's word: Initializing, Running, Complete, Failed, Suspended, ...
+        deployment: The operator's word: Initializing, Running, Retrying, Complete, Failed, ...
         job: Ray's word, empty before it is submitted.
         message: Why it failed.
+        retries: Its `backoffLimit`.
     """
 
     name: str
@@ -46,6 +47,7 @@ class RayJobState:
     deployment: str
     job: str
     message: str
+    retries: int = 0
 
     @property
     def live(self) -> bool:
@@ -101,7 +103,7 @@ class RayJobs:
             except _Conflict:
                 there = self._find(name, namespace)
                 entrypoint = manifest["spec"]["entrypoint"]
-                if there is not None and there.live and there.entrypoint == entrypoint:
+                if there is not None and there.live and same_work(there.entrypoint, entrypoint):
                     return there, True
         raise ClusterError(f"{_MOST} RayJobs named {base} in {namespace}: delete the ended ones")
 
@@ -143,14 +145,16 @@ class _Conflict(ClusterError):
 
 
 def _state(rayjob: Mapping[str, Any]) -> RayJobState:
-    status, metadata = rayjob.get("status") or {}, rayjob["metadata"]
+    status, spec = rayjob.get("status") or {}, rayjob.get("spec") or {}
+    metadata = rayjob["metadata"]
     return RayJobState(
         name=metadata["name"],
         namespace=metadata["namespace"],
-        entrypoint=(rayjob.get("spec") or {}).get("entrypoint") or "",
+        entrypoint=spec.get("entrypoint") or "",
         deployment=status.get("jobDeploymentStatus") or "New",
         job=status.get("jobStatus") or "",
         message=status.get("message") or "",
+        retries=spec.get("backoffLimit") or 0,
     )
 
 

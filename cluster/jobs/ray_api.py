@@ -25,6 +25,7 @@ from cluster.jobs.requests import (
     extra_headers,
     number_of,
     prepare_client,
+    same_work,
 )
 
 _TIMEOUT_S = (5.0, 60.0)
@@ -125,7 +126,7 @@ class JobsApi:
                 number = number_of(base, job.id)
                 if number is None:
                     continue
-                if job.live and job.entrypoint == request["entrypoint"]:
+                if job.live and same_work(job.entrypoint, request["entrypoint"]):
                     return job, True
                 numbers.add(number)
             chosen = add_number(base, max(numbers) + 1)

@@ -1,7 +1,10 @@
 """A RayJob (KubeRay): one cluster for one job, rendered from a RayCluster and sent to Kubernetes.
 
-In HTTPMode the operator itself submits the job to the head; it does so again when the head was
-lost, so the job must go on where it was.
+In HTTPMode the operator itself submits the job to the head. When the head was lost, operators up to
+1.7 submit it again to the new head whatever `backoffLimit` says (kuberay#4824); those with
+kuberay#4984 fail the attempt, and `backoffLimit` decides whether a new cluster makes another one.
+Either way the same command runs again, maybe beside the lost attempt's driver, so the job goes on
+from what is committed.
 """
 
 from __future__ import annotations
@@ -15,15 +18,13 @@ import yaml
 from cluster.errors import ClusterError
 
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+ELASTIC_ANNOTATION = "kueue.x-k8s.io/elastic-job"
+"""At "true" Kueue admits workers one by one, by its alpha gate ElasticJobsViaWorkloadSlices."""
 API_VERSION = "ray.io/v1"
 _MOST_QUEUED_GROUPS = 7  # Kueue takes eight pod sets, and the head is one
 _CARRIED = ("labels", "annotations")
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _TTL_S = 600  # its cluster stays for so long after the end, for a look at the dashboard
-_BACKOFF_LIMIT = 0
-"""A failed job is not tried again: a failed trial makes it fail, its nodes would be paid for twice,
-and submitting again runs what has no result.
-"""
 
 
 def read_raycluster(text: str, source: str) -> dict[str, Any]:
@@ -52,7 +53,9 @@ def read_raycluster(text: str, source: str) -> dict[str, Any]:
     return cluster
 
 
-def render_rayjob(cluster: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
+def render_rayjob(
+    cluster: Mapping[str, Any], request: Mapping[str, Any], retries: int = 0
+) -> dict[str, Any]:
     """Return the whole RayJob.
 
     Labels, annotations and the namespace are the RayCluster's, also its Kueue queue.
@@ -60,6 +63,9 @@ def render_rayjob(cluster: Mapping[str, Any], request: Mapping[str, Any]) -> dic
     Args:
         cluster: A RayCluster, see `read_raycluster`.
         request: What `jobs.job_request` made; its id becomes the name.
+        retries: Further clusters that the operator may build, one after the other, for a job that
+            failed. None by default: a failed trial makes the job fail, too, its nodes would be
+            paid for twice, and submitting again runs what has no result.
 
     Raises:
         ClusterError: the operator, or Kueue, would refuse it.
@@ -75,7 +81,7 @@ def render_rayjob(cluster: Mapping[str, Any], request: Mapping[str, Any]) -> dic
     spec = copy.deepcopy(cluster["spec"])
     for alone in ("suspend", "upgradeStrategy", "managedBy"):  # fields of a bare RayCluster only
         spec.pop(alone, None)
-    _check(spec, carried.get("labels", {}))
+    _check(spec, carried.get("labels", {}), carried.get("annotations", {}))
     return {
         "apiVersion": API_VERSION,
         "kind": "RayJob",
@@ -89,13 +95,15 @@ def render_rayjob(cluster: Mapping[str, Any], request: Mapping[str, Any]) -> dic
             "entrypointNumGpus": request["entrypoint_num_gpus"],
             "shutdownAfterJobFinishes": True,
             "ttlSecondsAfterFinished": _TTL_S,
-            "backoffLimit": _BACKOFF_LIMIT,
+            "backoffLimit": retries,
             "rayClusterSpec": spec,
         },
     }
 
 
-def _check(spec: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+def _check(
+    spec: Mapping[str, Any], labels: Mapping[str, str], annotations: Mapping[str, str]
+) -> None:
     """Refuse what the schema takes and the operator or Kueue does not."""
     if (spec.get("authOptions") or {}).get("enableK8sTokenAuth"):
         raise ClusterError(
@@ -104,10 +112,11 @@ def _check(spec: Mapping[str, Any], labels: Mapping[str, str]) -> None:
         )
     if QUEUE_LABEL not in labels:
         return
-    if spec.get("enableInTreeAutoscaling"):
+    if spec.get("enableInTreeAutoscaling") and annotations.get(ELASTIC_ANNOTATION) != "true":
         raise ClusterError(
             f"label {QUEUE_LABEL} with enableInTreeAutoscaling: true: Kueue queues clusters of a "
-            "fixed size; set it to false, and replicas to the size"
+            "fixed size; set it to false, and replicas to the size, or, where Kueue's gate "
+            f'ElasticJobsViaWorkloadSlices is on, add the annotation {ELASTIC_ANNOTATION}: "true"'
         )
     groups = len(spec.get("workerGroupSpecs") or [])
     if groups > _MOST_QUEUED_GROUPS:

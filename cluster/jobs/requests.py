@@ -29,6 +29,7 @@ _LONGEST_ID = 47
 
 _SUFFIX_ROOM = 4
 _HASH = 12
+_NOTIFY = "--notify"
 _DEFAULT_TOKEN = Path("~/.ray/auth_token")
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
@@ -123,6 +124,22 @@ def job_request(
         "entrypoint_num_cpus": 0,  # reserves nothing, so it runs on the head
         "entrypoint_num_gpus": 0,
     }
+
+
+def same_work(entrypoint: str, other: str) -> bool:
+    """Return whether two commands do the same: whom they notify of their end does not count."""
+    return _work(entrypoint) == _work(other)
+
+
+def _work(entrypoint: str) -> list[str]:
+    try:
+        words = shlex.split(entrypoint)
+    except ValueError:  # a stranger's, for another shell
+        return [entrypoint]
+    while _NOTIFY in words:
+        at = words.index(_NOTIFY)
+        del words[at : at + 2]
+    return words
 
 
 def api_address(endpoint: str | None) -> str | None:

@@ -243,6 +243,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_spec(parser, "the sweep's YAML, or stored:SHA256 of one in the store")
     _add_keep_logs(parser)
+    _add_notify(parser)
     parser.add_argument(
         "--debug",
         metavar="TRIAL",
@@ -264,6 +265,14 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
         metavar="RAYCLUSTER.yaml",
         help="have Kubernetes make such a cluster for the sweep alone (a KubeRay RayJob)",
     )
+    parser.add_argument(
+        "--retries",
+        type=_whole_number,
+        metavar="N",
+        help="with --rayjob: up to N further clusters, one after the other, where the job fails "
+        "or its head is lost; default: 0",
+    )
+    _add_notify(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="print the request; write and send nothing"
     )
@@ -327,6 +336,20 @@ def _add_keep_logs(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep the logs of the local Ray session, and print where they are",
     )
+
+
+def _add_notify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--notify",
+        metavar="URL",
+        help="post one JSON line there when the run ends; default: SWEEPS_NOTIFY, else nothing",
+    )
+
+
+def _whole_number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}': expected a whole number, 0 or more")
+    return int(text)
 
 
 def _add_spec(parser: argparse.ArgumentParser, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +19,10 @@ from sweeps.commands.context import (
     store_session,
 )
 from sweeps.commands.output import keep_stdout_for_json, note, print_json
+from sweeps.commands.run_end import RunEnd
 from sweeps.commands.stage import ensure_staged
 from sweeps.driver.progress import make_console
+from sweeps.notify import choose_notify_url
 from sweeps.plan.archive import archive
 from sweeps.plan.choices import refuse_impossible_choices
 from sweeps.plan.facts import refresh_plan
@@ -39,6 +40,7 @@ def run(
     *,
     keep_logs: bool = False,
     quiet: bool = False,
+    notify_url: str | None = None,
     as_json: bool = False,
 ) -> int:
     """Run what is missing and print the next command, or a summary as JSON.
@@ -48,46 +50,44 @@ def run(
         store_url: The store; None is the specification's, $SWEEPS_STORE's or the embedded one.
         keep_logs: Leave the logs of a local Ray session, and print where they are.
         quiet: Print failures, warnings and the end alone.
+        notify_url: Where to post how it ended; None is $SWEEPS_NOTIFY's, else nothing is posted.
         as_json: Print a JSON document instead of the next command.
 
     Returns:
         The exit status: 0 all done, 1 some failed, 130 interrupted.
     """
-    began = time.monotonic()
-    spec = source.file_spec if source.digest is None else None
-    url = choose_store_url(store_url, spec)
-    check_reachable(url)
-    console = make_console()
-    if not quiet and (url is None or url.startswith("s3://")):  # it takes seconds to answer
+    end = RunEnd(source.target)
+    target = choose_notify_url(notify_url)
+    with end.posted(target):
+        spec = source.file_spec if source.digest is None else None
+        end.sweep = source.target if spec is None else spec.name
+        url = choose_store_url(store_url, spec)
+        check_reachable(url)
+        console = make_console()
+        if not quiet:
+            _note_opening(console, spec, url)
+        with store_session(url) as store:
+            spec = spec or read_spec(source, store)
+            end.sweep = spec.name
+            with keep_stdout_for_json(as_json):
+                status, plan = _run_missing(spec, store, console, keep_logs=keep_logs, quiet=quiet)
+            end.status, end.plan = status, plan
+            if as_json or status == 1 or target is not None:
+                end.failed, end.classes = _find_failed(store, plan)
+            if as_json:
+                counts = {"sweep": spec.name, "store": store.url, **end.counts()}
+                print_json({**counts, "seconds": end.seconds})
+            else:
+                _note_next_commands(status, plan, end.failed, source, store_url)
+            return status
+
+
+def _note_opening(console: Any, spec: Spec | None, url: str | None) -> None:
+    """Print that the store is opened, where it takes seconds to answer."""
+    if url is None or url.startswith("s3://"):
         name = "a stored sweep" if spec is None else f"sweep '{spec.name}'"
         where = "the embedded store" if url is None else redact(url)
         console.print(f"{name}: opening {where}", highlight=False, markup=False)
-    with store_session(url) as store:
-        spec = spec or read_spec(source, store)
-        with keep_stdout_for_json(as_json):
-            status, plan = _run_missing(spec, store, console, keep_logs=keep_logs, quiet=quiet)
-        failed = _find_failed(store, plan) if as_json or status == 1 else []
-        if as_json:
-            seconds = time.monotonic() - began
-            print_json(_summarize(plan, failed, store.url, seconds))
-        else:
-            _note_next_commands(status, plan, failed, source, store_url)
-        return status
-
-
-def _summarize(
-    plan: Plan, failed: Sequence[Trial], store_url: str, seconds: float
-) -> dict[str, Any]:
-    """Summarize a run for programs; counts as those of `sweeps status`."""
-    return {
-        "sweep": plan.name,
-        "store": store_url,
-        "trials": len(plan.trials),
-        "done": len(plan.done),
-        "failed": len(failed),
-        "missing": len(plan.missing) - len(failed),
-        "seconds": round(seconds, 3),
-    }
 
 
 def _note_next_commands(
@@ -105,13 +105,14 @@ def _note_next_commands(
         note(f"next: {format_command('report', source, store_url, name=plan.name)}")
 
 
-def _find_failed(store: Store, plan: Plan) -> list[Trial]:
-    """Find the trials without a result of which an attempt failed."""
+def _find_failed(store: Store, plan: Plan) -> tuple[list[Trial], list[str]]:
+    """Find the trials without a result of which an attempt failed, and the attempts' classes."""
     if not plan.missing:
-        return []
+        return [], []
     failures = read_failures(store, [trial.id for trial in plan.missing])
     ids = set(failures.column("trial_id").to_pylist())
-    return [trial for trial in plan.missing if trial.id in ids]
+    classes: list[str] = failures.column("failure_class").to_pylist()
+    return [trial for trial in plan.missing if trial.id in ids], classes
 
 
 def _run_missing(

@@ -30,6 +30,7 @@ from sweeps.commands.ray_job import (
     read_text,
 )
 from sweeps.errors import SweepError
+from sweeps.notify import NOTIFY_VARIABLE, check_notify_url, has_password
 from sweeps.plan.archive import archive
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import STORED, digest_of, put_spec
@@ -44,12 +45,16 @@ class Submission:
         store_url: The store; None for the specification's or that of SWEEPS_STORE.
         address: URL of the cluster's dashboard; None for RAY_API_SERVER_ADDRESS.
         rayjob: File with the RayCluster of a RayJob; None for a cluster that runs already.
+        retries: Further clusters for a RayJob that failed.
+        notify_url: Where the job posts how it ended; None for the cluster's SWEEPS_NOTIFY.
     """
 
     source: SpecSource
     store_url: str | None
     address: str | None
     rayjob: Path | None
+    retries: int = 0
+    notify_url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ def submit(submission: Submission, *, dry_run: bool, wait: bool, as_json: bool =
     Raises:
         SweepError: no store or no cluster is named.
     """
+    _check_notify_url(submission.notify_url)
     spec = submission.source.file_spec
     url = _require_store_url(submission, spec)
     cluster = None
@@ -87,7 +93,8 @@ def submit(submission: Submission, *, dry_run: bool, wait: bool, as_json: bool =
         cluster = read_raycluster(read_text(submission.rayjob), str(submission.rayjob))
     _note_shared_folder(submission, url)
     if dry_run:
-        _print_request(build_request(spec, submission, _normalize_url(url)), cluster, as_json)
+        request = build_request(spec, submission, _normalize_url(url))
+        _print_request(request, cluster, submission.retries, as_json)
         return 0
     with store_session(url) as store:
         request = build_request(spec, submission, store.url)
@@ -95,22 +102,38 @@ def submit(submission: Submission, *, dry_run: bool, wait: bool, as_json: bool =
             if cluster is None:
                 job, status = _send_job(spec, submission, store, request, wait=wait)
             else:
-                job, status = _send_rayjob(spec, store, render_rayjob(cluster, request), wait=wait)
+                manifest = render_rayjob(cluster, request, submission.retries)
+                job, status = _send_rayjob(spec, store, manifest, wait=wait)
         if as_json:
             print_json({"sweep": spec.name, "store": store.url, **asdict(job)})
         return status
 
 
+def _check_notify_url(url: str | None) -> None:
+    """Refuse what cannot be posted to, or has a password that everybody would see."""
+    if url is None:
+        return
+    if has_password(check_notify_url(url, "--notify")):
+        raise SweepError(
+            "--notify: the dashboard shows a job's command, and this URL has a user name or "
+            f"password: set {NOTIFY_VARIABLE} in the cluster's environment instead"
+        )
+    note(
+        "note: the dashboard shows the URL of --notify with the job's command; where it is a "
+        f"secret, set {NOTIFY_VARIABLE} in the cluster's environment instead"
+    )
+
+
 def _print_request(
-    request: Mapping[str, Any], cluster: Mapping[str, Any] | None, as_json: bool
+    request: Mapping[str, Any], cluster: Mapping[str, Any] | None, retries: int, as_json: bool
 ) -> None:
     """Print the request to the Jobs API, or the manifest of a RayJob."""
     if cluster is None:
         print_json(request)
     elif as_json:
-        print_json(render_rayjob(cluster, request))
+        print_json(render_rayjob(cluster, request, retries))
     else:
-        print(as_yaml(render_rayjob(cluster, request)).rstrip("\n"))
+        print(as_yaml(render_rayjob(cluster, request, retries)).rstrip("\n"))
 
 
 def build_request(spec: Spec, submission: Submission, store_url: str) -> dict[str, Any]:
@@ -122,9 +145,10 @@ def build_request(spec: Spec, submission: Submission, store_url: str) -> dict[st
     overrides = json.dumps(dict(spec.overrides), sort_keys=True, default=str)
     both = hashlib.sha256(spec.text.encode() + b"\0" + overrides.encode()).hexdigest()
     settings = [part for setting in submission.source.settings for part in ("--set", setting)]
+    notified = [] if submission.notify_url is None else ["--notify", submission.notify_url]
     return job_request(
         job_id("sweep", spec.name, both),
-        ["sweeps", "run", f"{STORED}{digest}", "--store", store_url, *settings],
+        ["sweeps", "run", f"{STORED}{digest}", "--store", store_url, *settings, *notified],
         {"sweep": spec.name, "spec": digest, "version": version("spurious-sweeps")},
     )
 
@@ -177,6 +201,13 @@ def _publish_if_work_left(spec: Spec, store: Store) -> int | None:
     return left
 
 
+def _note_differences(differs: Mapping[str, bool]) -> None:
+    """Print which options of this command a job that was attached to was submitted without."""
+    names = " and ".join(name for name, is_other in differs.items() if is_other)
+    if names:
+        note(f"note: the job goes on as it was submitted, with another {names} than this command's")
+
+
 def _send_job(
     spec: Spec, submission: Submission, store: Store, request: Mapping[str, Any], *, wait: bool
 ) -> tuple[SubmittedJob, int]:
@@ -190,6 +221,8 @@ def _send_job(
         return SubmittedJob(left), 0
     job, attached = api.submit(request)
     note(f"{'attached to' if attached else 'submitted'} job {job.id} at {api.address}/#/jobs")
+    if attached:
+        _note_differences({"--notify": job.entrypoint != request["entrypoint"]})
     status = 0
     if wait:
         job, status = follow(api, job, spec.name)
@@ -211,6 +244,10 @@ def _send_rayjob(
     job, attached = jobs.submit(manifest)
     at = f"{job.name} -n {job.namespace}"
     note(f"{'attached to' if attached else 'created'} RayJob {at} at {jobs.server}")
+    if attached:
+        wanted = manifest["spec"]
+        differs = {"--notify": job.entrypoint != wanted["entrypoint"]}
+        _note_differences({**differs, "--retries": job.retries != wanted["backoffLimit"]})
     next_steps = f"Look: kubectl get rayjob {at}; stop: kubectl delete rayjob {at}"
 
     def note_state(seen: RayJobState) -> None:

@@ -186,7 +186,8 @@ VERBS: Sequence[Verb] = (
         "sweeps run sweeps/specs/quickstart.yaml --set train.epochs=2",
         "Stages a generator's dataset where needed, then trains on this machine, or on the Ray "
         "cluster of RAY_ADDRESS. Interrupt it at any time: the same command continues from "
-        "checkpoints. Exit status 1 says that trials failed.",
+        "checkpoints. Exit status 1 says that trials failed. --notify posts how it ended, as one "
+        "JSON line, to a URL.",
         {**_SWEEP, **_STORE, **_COUNTS, "seconds": "wall-clock seconds of this command"},
     ),
     Verb(
@@ -196,7 +197,8 @@ VERBS: Sequence[Verb] = (
         "sweeps submit sweeps/specs/quickstart.yaml --store s3://sweeps/research --dry-run",
         "Puts the YAML into the store and asks a cluster to run it, or attaches to the job that "
         "does so already, and follows its log; Ctrl-C detaches. With --dry-run the request alone "
-        "is printed.",
+        "is printed. A RayJob whose head is lost continues where KubeRay submits it again; with "
+        "--retries it does under every version of KubeRay, and failed trials are tried again.",
         {
             **_SWEEP,
             **_STORE,

@@ -1,0 +1,77 @@
+"""How a run ended, as it is posted to the URL of --notify."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from sweeps.notify import Event, Status, notify
+from sweeps.plan.plan import Plan, Trial
+
+_STATUS: dict[int, Status] = {0: "done", 1: "failed", 130: "interrupted"}
+
+
+@dataclass
+class RunEnd:
+    """What is known of a run so far.
+
+    Attributes:
+        sweep: Name of the sweep; until the specification was read, what the user typed.
+        began: `time.monotonic` of the command's start.
+        status: Its exit status, once there is one.
+        plan: The plan after the run, once there is one.
+        failed: Trials without a result of which an attempt failed.
+        classes: Failure class of each of these attempts.
+    """
+
+    sweep: str
+    began: float = field(default_factory=time.monotonic)
+    status: int | None = None
+    plan: Plan | None = None
+    failed: Sequence[Trial] = ()
+    classes: Sequence[str] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds since the start."""
+        return round(time.monotonic() - self.began, 3)
+
+    def counts(self) -> dict[str, int]:
+        """Count trials, as `sweeps status` does; empty while there is no plan."""
+        if self.plan is None:
+            return {}
+        return {
+            "trials": len(self.plan.trials),
+            "done": len(self.plan.done),
+            "failed": len(self.failed),
+            "missing": len(self.plan.missing) - len(self.failed),
+        }
+
+    @contextmanager
+    def posted(self, url: str | None) -> Iterator[None]:
+        """Post to a URL how the block ended; with None post nothing."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            notify(url, self._event("interrupted", 130))
+            raise
+        except Exception as error:
+            notify(url, self._event("error", 2, str(error)))
+            raise
+        if self.status is not None:
+            notify(url, self._event(_STATUS.get(self.status, "error"), self.status))
+
+    def _event(self, status: Status, exit_status: int, message: str = "") -> Event:
+        return Event(
+            "end",
+            self.sweep,
+            status,
+            exit_status,
+            **self.counts(),
+            seconds=self.seconds,
+            failures=dict(sorted(Counter(self.classes).items())),
+            message=message,
+        )
