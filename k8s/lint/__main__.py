@@ -9,6 +9,7 @@ from pathlib import Path
 from cluster.errors import ClusterError
 from k8s.lint import lint as checks
 from k8s.lint.documents import ManifestError, read_documents, read_file
+from k8s.lint.kuberay import OLDEST, read_version
 from k8s.lint.lint import Report, lint
 from k8s.lint.schema import load_crds
 
@@ -22,10 +23,18 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--kubernetes", metavar="VERSION", help="for example 1.33; default newest")
     parser.add_argument(
+        "--kuberay", metavar="VERSION", help="the operator's, for example 1.7.1; default 1.7.0"
+    )
+    parser.add_argument(
         "--committed", action="store_true", help="also: no jobs, no secrets, nothing missing"
     )
     options = parser.parse_args(arguments)
     try:
+        operator = OLDEST if options.kuberay is None else read_version(options.kuberay)
+        if operator < OLDEST:
+            raise ManifestError(
+                f"--kuberay {options.kuberay}: expected 1.7.0 or later, whose rules are known here"
+            )
         crds = load_crds(options.crds) if options.crds else {}
         reports = []
         for name in options.files:
@@ -35,7 +44,13 @@ def main(arguments: list[str] | None = None) -> int:
             if not documents:
                 raise ManifestError(f"{name}: expected manifests, found nothing")
             reports.append(
-                lint(documents, crds, version=options.kubernetes, committed=options.committed)
+                lint(
+                    documents,
+                    crds,
+                    version=options.kubernetes,
+                    operator=operator,
+                    committed=options.committed,
+                )
             )
     except ClusterError as error:
         print(error, file=sys.stderr)

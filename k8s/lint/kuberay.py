@@ -1,6 +1,7 @@
 """Rules of the KubeRay operator 1.7 that no schema holds: it refuses what breaks them at run time.
 
-Its alpha features count as switched off, as they are by default.
+Its alpha features count as switched off, as they are by default. Where releases differ, the
+strictest holds unless the operator's version is given.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from typing import Any
 
 from k8s.lint.documents import Document, LintFinding, entries, mapping, number, ray_cluster
 
+Findings = Iterator[LintFinding]
+Version = tuple[int, ...]
+
 _LONGEST = {"RayCluster": 53, "RayJob": 47}
 _V2_SWITCH = "RAY_enable_autoscaler_v2"
 _RESOURCES = ("num-cpus", "num-gpus", "memory", "resources")
@@ -19,14 +23,21 @@ _ALPHA = {
     "tlsOptions": "RayClusterMTLS",
     "historyServerOptions": "RayClusterHistoryServer",
 }
+OLDEST: Version = (1, 7, 0)
+"""The operator whose rules are held by default."""
+_ANY_RESTART: tuple[Version, Version] = ((1, 7, 1), (2, 56, 0))
+"""KubeRay and Ray from which pods of an autoscaled cluster may restart (kuberay#4816)."""
 _LABEL_PART = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _LABEL_KEY = rf"([a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_LABEL_PART}"
 
-Findings = Iterator[LintFinding]
 
+def kuberay_problems(document: Document, operator: Version = OLDEST) -> Findings:
+    """What the operator would refuse in a RayCluster or a RayJob; other kinds have none.
 
-def kuberay_problems(document: Document) -> Findings:
-    """What the operator would refuse in a RayCluster or a RayJob; other kinds have none."""
+    Args:
+        document: The object.
+        operator: The operator's version, (1, 7, 0) say.
+    """
     if document.kind not in _LONGEST:
         return
     yield from _name(document)
@@ -37,6 +48,7 @@ def kuberay_problems(document: Document) -> Findings:
     if cluster := ray_cluster(document):
         for rule in (_groups, _autoscaling, _authentication, _gates):
             yield from rule(*cluster)
+        yield from _restarts(*cluster, operator)
         yield from _fault_tolerance(*cluster, mapping(document.metadata.get("annotations")))
     if document.kind == "RayJob":
         for job_rule in _JOB_RULES:
@@ -103,8 +115,9 @@ def _environment(pod: dict[str, Any]) -> dict[str, str]:
     return {str(e.get("name")): str(e.get("value", "")) for e in entries(first.get("env"))}
 
 
-def _version(spec: dict[str, Any]) -> tuple[int, ...]:
-    match = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", str(spec.get("rayVersion", "")))
+def read_version(text: object) -> Version:
+    """Read a version such as 2.60.0 or v1.7; (0,) is what cannot be read."""
+    match = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", str(text))
     return tuple(int(part or 0) for part in match.groups()) if match else (0,)
 
 
@@ -119,11 +132,6 @@ def _autoscaling(path: str, spec: dict[str, Any]) -> Findings:
                 f"set together with the head's variable {_V2_SWITCH}: expected the version only",
             )
         for where, group in _all_groups(path, spec):
-            if v2 and _pod(group).get("restartPolicy", "Never") != "Never":
-                yield LintFinding(
-                    f"{where}.template.spec.restartPolicy",
-                    "expected Never or none with autoscaler v2",
-                )
             if group.get("suspend"):
                 yield LintFinding(f"{where}.suspend", "expected false where autoscaling is on")
     elif switch in {"1", "true"}:
@@ -139,12 +147,34 @@ def _autoscaling(path: str, spec: dict[str, Any]) -> Findings:
     yield from _scaled_groups(path, spec, v2 or switch in {"1", "true"})
 
 
+def _restarts(path: str, spec: dict[str, Any], operator: Version) -> Findings:
+    """Without a policy, operators that lift the rule leave Kubernetes' own default, Always."""
+    options = mapping(spec.get("autoscalerOptions"))
+    least_operator, least_ray = _ANY_RESTART
+    if not spec.get("enableInTreeAutoscaling") or options.get("version") != "v2":
+        return
+    if operator >= least_operator and read_version(spec.get("rayVersion")) >= least_ray:
+        return
+    for where, group in _all_groups(path, spec):
+        if _pod(group).get("restartPolicy", "Never") != "Never":
+            yield LintFinding(
+                f"{where}.template.spec.restartPolicy",
+                "expected Never or none with autoscaler v2 before KubeRay "
+                f"{_dotted(least_operator)} and Ray {_dotted(least_ray)}; --kuberay VERSION says "
+                "which operator it is",
+            )
+
+
+def _dotted(version: Version) -> str:
+    return ".".join(map(str, version))
+
+
 def _scaled_groups(path: str, spec: dict[str, Any], v2: bool) -> Findings:
     for where, group in _all_groups(path, spec):
         idle = group.get("idleTimeoutSeconds")
         if number(idle) < 0:
             yield LintFinding(f"{where}.idleTimeoutSeconds", "expected 0 or more")
-        if group.get("priority") and _version(spec) < (2, 56, 0):
+        if group.get("priority") and read_version(spec.get("rayVersion")) < (2, 56, 0):
             yield LintFinding(
                 f"{where}.priority", "expected a rayVersion of 2.56.0 or later for it"
             )
@@ -158,11 +188,11 @@ def _authentication(path: str, spec: dict[str, Any]) -> Findings:
     options = mapping(spec.get("authOptions"))
     where = f"{path}.authOptions"
     token, delegated = options.get("mode") == "token", options.get("enableK8sTokenAuth")
-    if token and _version(spec) < (2, 52, 0):
+    if token and read_version(spec.get("rayVersion")) < (2, 52, 0):
         yield LintFinding(
             f"{path}.rayVersion", "expected 2.52.0 or later with authOptions.mode token"
         )
-    if delegated and _version(spec) < (2, 55, 0):
+    if delegated and read_version(spec.get("rayVersion")) < (2, 55, 0):
         yield LintFinding(f"{path}.rayVersion", "expected 2.55.0 or later with enableK8sTokenAuth")
     if delegated and not token:
         yield LintFinding(f"{where}.mode", "expected token with enableK8sTokenAuth")

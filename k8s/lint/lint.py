@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from kubernetes_validate import latest_version
 
 from k8s.lint.documents import Document, LintFinding
+from k8s.lint.kuberay import OLDEST, Version
 from k8s.lint.rules import committed_problems, rule_problems, unmet_settings
 from k8s.lint.schema import Schemas, schema_problems
 
@@ -36,6 +37,7 @@ def lint(
     crds: Schemas,
     *,
     version: str | None = None,
+    operator: Version = OLDEST,
     committed: bool = False,
 ) -> Report:
     """Check objects that are applied together.
@@ -44,6 +46,7 @@ def lint(
         documents: the objects.
         crds: schemas of custom resources, of `k8s.lint.schema.load_crds`; may be empty.
         version: the Kubernetes version, `1.33` say; default the newest with schemas here.
+        operator: KubeRay's version; default the strictest of 1.7.
         committed: hold what a repository of manifests must too: no jobs, no secrets, and what pods
             name is there.
 
@@ -54,7 +57,7 @@ def lint(
     chosen = version or ".".join(latest_version().split(".")[:2])
     for document in documents:
         problems, known = schema_problems(document, crds, chosen)
-        problems += rule_problems(document, documents)
+        problems += rule_problems(document, documents, operator)
         if committed:
             problems += committed_problems(document)
         report.problems += [(document, problem) for problem in problems]

@@ -20,7 +20,7 @@ from k8s.lint.documents import (
     quantity,
     ray_cluster,
 )
-from k8s.lint.kuberay import Findings, kuberay_problems
+from k8s.lint.kuberay import OLDEST, Findings, Version, kuberay_problems
 
 DRAIN = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
 _RAY_DRAIN_S = 30  # Ray's default
@@ -30,14 +30,17 @@ _MARKET = "ray.io/market-type"
 _JOBS = ("Job", "CronJob", "RayJob", "RayCronJob")
 
 
-def rule_problems(document: Document, everything: list[Document]) -> list[LintFinding]:
+def rule_problems(
+    document: Document, everything: list[Document], operator: Version = OLDEST
+) -> list[LintFinding]:
     """What the operator's rules and ours find wrong in a document.
 
     Args:
         document: the object.
         everything: all objects that are applied with it, where ConfigMaps are looked up.
+        operator: KubeRay's version.
     """
-    findings = list(kuberay_problems(document))
+    findings = list(kuberay_problems(document, operator))
     for template in pod_templates(document):
         findings += _security(template)
         findings += _resources(template)
@@ -208,6 +211,13 @@ def _cluster(path: str, spec: dict[str, Any]) -> Findings:
         )
     head_pod = mapping(mapping(head.get("template")).get("spec"))
     groups = entries(spec.get("workerGroupSpecs"))
+    for where, group in [("headGroupSpec", head), *_numbered(groups)]:
+        if not mapping(mapping(group.get("template")).get("spec")).get("restartPolicy"):
+            yield LintFinding(
+                f"{path}.{where}.template.spec.restartPolicy",
+                "expected Never, written out: without it pods restart in place under some versions "
+                "of the operator and are replaced under others",
+            )
     spot = any(mapping(group.get("labels")).get(_MARKET) == "spot" for group in groups)
     if spot and not (head_pod.get("nodeSelector") or head_pod.get("affinity")):
         yield LintFinding(
@@ -226,6 +236,10 @@ def _cluster(path: str, spec: dict[str, Any]) -> Findings:
             )
     if spec.get("enableInTreeAutoscaling"):
         yield from _autoscaler(path, spec, mapping(head_pod.get("securityContext")))
+
+
+def _numbered(groups: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    return [(f"workerGroupSpecs[{index}]", group) for index, group in enumerate(groups)]
 
 
 def _autoscaler(path: str, spec: dict[str, Any], pod: dict[str, Any]) -> Findings:

@@ -218,6 +218,9 @@ def test_missing_schemas_exit_with_two(tmp_path: Path, capsys: pytest.CaptureFix
     assert "no CustomResourceDefinition" in capsys.readouterr().err
     assert main(["--kubernetes", "1.99", path]) == 2
     assert "expected one of 1.25" in capsys.readouterr().err
+    for version in ("1.6.2", "newest"):
+        assert main(["--kuberay", version, path]) == 2
+        assert f"--kuberay {version}: expected 1.7.0 or later" in capsys.readouterr().err
 
 
 def test_an_older_kubernetes_can_be_chosen() -> None:

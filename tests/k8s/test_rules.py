@@ -8,6 +8,7 @@ import pytest
 from kube_manifests import MISSING, every_path, one, place, raycluster, rayjob, render
 
 from k8s.lint.documents import Document, number, quantity
+from k8s.lint.kuberay import OLDEST, Version
 from k8s.lint.lint import lint
 from k8s.lint.rules import committed_problems, rule_problems
 
@@ -48,6 +49,8 @@ BAD_CLUSTERS: list[tuple[Changes, str, str]] = [
     ({f"{GROUP}/suspend": True}, "suspend", "where autoscaling is on"),
     ({f"{HEAD}/template/spec/restartPolicy": "Always"}, "restartPolicy", "autoscaler v2"),
     ({f"{GROUP}/template/spec/restartPolicy": "OnFailure"}, "restartPolicy", "autoscaler v2"),
+    ({f"{HEAD}/template/spec/restartPolicy": MISSING}, "restartPolicy", "expected Never, written"),
+    ({f"{GROUP}/template/spec/restartPolicy": MISSING}, "restartPolicy", "expected Never, written"),
     ({f"{HEAD}/template/spec/containers/0/env": V2}, "autoscalerOptions.version", "only"),
     (
         {"spec/enableInTreeAutoscaling": False, f"{HEAD}/template/spec/containers/0/env": V2},
@@ -219,13 +222,15 @@ BAD_JOBS: list[tuple[Changes, str, str]] = [
 ]
 
 
-def problems(body: dict[str, Any], changes: Changes | None = None) -> list[tuple[str, str]]:
+def problems(
+    body: dict[str, Any], changes: Changes | None = None, operator: Version = OLDEST
+) -> list[tuple[str, str]]:
     """Path and message of what the rules find, with the base's settings beside the object."""
     for path, value in (changes or {}).items():
         place(body, path, value)
     document = Document("bad.yaml", body)
     settings = one(render("base"), "ConfigMap", "sweeps-settings")
-    return [(p.path, p.message) for p in rule_problems(document, [document, settings])]
+    return [(p.path, p.message) for p in rule_problems(document, [document, settings], operator)]
 
 
 def test_the_unspoilt_cluster_and_job_are_clean() -> None:
@@ -261,7 +266,6 @@ def test_a_job_that_the_operator_refuses_is_a_problem(
         {f"{GROUP}/labels": {"ray.io/market-type": "on-demand", "empty": ""}},
         {**SPOT, f"{HEAD}/template/spec/nodeSelector": {"capacity": "on-demand"}},
         {**SPOT, f"{HEAD}/template/spec/affinity": {"nodeAffinity": {}}},
-        {f"{HEAD}/template/spec/restartPolicy": "Never"},
         {
             "metadata/annotations": {"ray.io/ft-enabled": "true"},
             f"{HEAD}/template/spec/containers/0/env": REDIS,
@@ -275,6 +279,29 @@ def test_a_job_that_the_operator_refuses_is_a_problem(
 def test_what_the_operator_takes_is_no_problem(changes: Changes) -> None:
     """Rules refuse no more than they must."""
     assert problems(raycluster(), changes) == []
+
+
+@pytest.mark.parametrize(
+    ("operator", "ray", "allowed"),
+    [
+        ((1, 7, 0), "2.60.0", False),
+        ((1, 7, 1), "2.55.1", False),
+        ((1, 7, 1), "newest", False),
+        ((1, 7, 1), "2.56.0", True),
+        ((1, 8, 0), "2.60.0", True),
+    ],
+)
+def test_whether_pods_may_restart_depends_on_the_operator_and_ray(
+    operator: Version, ray: str, allowed: bool
+) -> None:
+    """Where both are new enough any policy may be written out; no other rule changes."""
+    policy = {f"{HEAD}/template/spec/restartPolicy": "Always", "spec/rayVersion": ray}
+    found = problems(raycluster(), policy, operator)
+    about = [message for path, message in found if path.endswith("restartPolicy")]
+    assert (about == []) == allowed
+    assert all("before KubeRay 1.7.1 and Ray 2.56.0" in message for message in about)
+    unsaid = problems(raycluster(), {f"{HEAD}/template/spec/restartPolicy": MISSING}, operator)
+    assert [path for path, _ in unsaid] == ["spec.headGroupSpec.template.spec.restartPolicy"]
 
 
 def test_a_group_may_set_its_own_drain() -> None:

@@ -64,6 +64,18 @@ def test_rules_of_beginning_and_end_are_written() -> None:
     assert (spec["ttlSecondsAfterFinished"], spec["backoffLimit"]) == (600, 0)
 
 
+@pytest.mark.parametrize("retries", [1, 3])
+def test_retries_are_the_operators_backoff_limit(retries: int) -> None:
+    """And nothing else differs; the mode and the cluster's origin are ones that it retries."""
+    made = render_rayjob(cluster(), REQUEST, retries)
+    plain = render_rayjob(cluster(), REQUEST)
+    assert made["spec"].pop("backoffLimit") == retries
+    assert plain["spec"].pop("backoffLimit") == 0
+    assert made == plain
+    assert made["spec"]["submissionMode"] == "HTTPMode"
+    assert "clusterSelector" not in made["spec"]
+
+
 def test_a_rendered_raycluster_is_not_changed() -> None:
     """The caller's manifest stays what it was."""
     given = cluster()
@@ -75,9 +87,10 @@ def test_a_rendered_raycluster_is_not_changed() -> None:
 @pytest.mark.skipif(not CRDS.exists(), reason=WITHOUT_CRDS)
 def test_the_rayjob_holds_against_the_crd_and_the_operators_rules() -> None:
     """KubeRay's schema after defaults, and what its operator refuses besides."""
-    document = Document("here", render_rayjob(cluster(), REQUEST))
-    assert schema_problems(document, crds(), "1.33") == ([], True)
-    assert list(kuberay_problems(document)) == []
+    for retries in (0, 2):
+        document = Document("here", render_rayjob(cluster(), REQUEST, retries))
+        assert schema_problems(document, crds(), "1.33") == ([], True)
+        assert list(kuberay_problems(document)) == []
 
 
 @pytest.mark.skipif(not CRDS.exists(), reason=WITHOUT_CRDS)
@@ -129,6 +142,18 @@ def test_a_queue_is_carried_to_the_rayjob() -> None:
     """Kueue looks at the RayJob's own label."""
     made = render_rayjob(queued(enableInTreeAutoscaling=False), REQUEST)
     assert made["metadata"]["labels"][QUEUE_LABEL] == "research"
+
+
+def test_an_elastic_cluster_is_queued_as_it_is() -> None:
+    """The remedy that the refusal names: Kueue's annotation is carried to the RayJob as well."""
+    elastic = queued()
+    with pytest.raises(ClusterError) as refused:
+        render_rayjob(elastic, REQUEST)
+    name, _, value = str(refused.value).rpartition("annotation ")[2].partition(": ")
+    elastic["metadata"].setdefault("annotations", {})[name] = value.strip('"')
+    made = render_rayjob(elastic, REQUEST)
+    assert made["metadata"]["annotations"][name] == "true"
+    assert made["spec"]["rayClusterSpec"]["enableInTreeAutoscaling"] is True
 
 
 @pytest.mark.parametrize(
@@ -231,6 +256,26 @@ def test_waiting_tells_every_change_and_ends_with_the_outcome(
     ended = jobs.wait(job, told.append)
     assert [seen.deployment for seen in told] == ["New", "Initializing", "Running"]
     assert (ended.job, ended.status, ended.live) == (job_status, status, False)
+
+
+def test_waiting_goes_on_through_a_retry(kubernetes: KubernetesHere) -> None:
+    """A lost head under an operator that fails the attempt: another cluster, then the outcome.
+
+    The server only acts as the Kubernetes API and plays the operator's states.
+    """
+    jobs = RayJobs()
+    job, _ = jobs.submit(render_rayjob(cluster(), REQUEST, 1))
+    assert job.retries == 1
+    kubernetes.states = [
+        {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"},
+        {"jobDeploymentStatus": "Retrying", "message": "job not found on the new head"},
+        {"jobDeploymentStatus": "Initializing"},
+        {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"},
+    ]
+    told: list[RayJobState] = []
+    ended = jobs.wait(job, told.append)
+    assert [seen.deployment for seen in told] == ["New", "Running", "Retrying", "Initializing"]
+    assert (ended.status, ended.live) == (0, False)
 
 
 def test_a_deleted_rayjob_ends_the_wait(kubernetes: KubernetesHere) -> None:

@@ -122,6 +122,26 @@ def test_a_rayjob_is_sent_and_its_outcome_is_the_status(
     _, errors = asked(capsys, *command, status=1)
     assert f"attached to RayJob {name}" in errors
     assert errors.splitlines()[-1] == f"RayJob {name}: Failed FAILED it broke"
+    assert "note: the job goes on as" not in errors
+
+
+def test_a_rayjob_may_be_retried(
+    kubernetes: KubernetesHere, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """--retries is the operator's limit; a job that lives already keeps its own, and it is said."""
+    Path("cluster.yaml").write_text((GOLDEN / "raycluster.yaml").read_text())
+    command = ["submit", "tiny.yaml", "--store", "store", "--rayjob", "cluster.yaml", "--no-wait"]
+    asked(capsys, *command, "--retries", "2")
+    [created] = kubernetes.jobs.values()
+    assert created["spec"]["backoffLimit"] == 2
+    _, errors = asked(capsys, *command, "--retries", "2")
+    assert "note: the job goes on as" not in errors
+    _, errors = asked(capsys, *command, "--retries", "5", "--notify", "https://example.com/x")
+    assert "with another --notify and --retries than this command's" in errors
+    assert list(kubernetes.jobs.values()) == [created]
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, "--retries", "-1"])
+    assert "'-1': expected a whole number, 0 or more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -136,6 +156,7 @@ def test_a_rayjob_is_sent_and_its_outcome_is_the_status(
         ("submit tiny.yaml --store store --rayjob nowhere.yaml", "nowhere.yaml: No such file"),
         ("submit tiny.yaml --store store --rayjob tiny.yaml", "0 documents of kind RayCluster"),
         ("submit tiny.yaml --rayjob x --address http://h", "a cluster of its own; leave --address"),
+        ("submit tiny.yaml --store store --retries 1", "--retries is for --rayjob"),
         ("submit nowhere.yaml --store store", "nowhere.yaml: cannot be read"),
         ("submit tiny.yaml --set train.epochs=0 --store s3://x", "train.epochs"),
         ("status unknown --store store", "no sweep 'unknown' in"),
