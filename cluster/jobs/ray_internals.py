@@ -50,6 +50,11 @@ LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 Ray does so by default on macOS and Windows. An address given to `ray.init` does not help: Ray
 replaces 127.0.0.1 by the machine's outer address, and then listens on every interface.
 """
+WORKER_LOGS: Final = "worker-*.*"
+"""Logs of workers in a session's folder; the process id stands last before `.out` or `.err`."""
+ACTOR_NAME: Final = ":actor_name:"
+LOG_MARKS: Final = (":job_id:", ACTOR_NAME, ":task_name:")
+"""Lines of these logs that begin so are Ray's own: whose lines follow."""
 _NAMESPACE = b"spurious-sweeps"
 
 

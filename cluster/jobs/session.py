@@ -28,7 +28,7 @@ from cluster.jobs.ray_internals import (
     keep_sigterm_handler,
     listens_on_loopback_only,
 )
-from cluster.jobs.session_folder import SessionFolder
+from cluster.jobs.session_folder import TOKEN, SessionFolder
 
 _OBJECT_STORE_BYTES = 512 * 2**20
 _OBJECT_STORE_PER_CPU = 64 * 2**20
@@ -101,7 +101,7 @@ def _token_of_session(folder: SessionFolder) -> Iterator[Path]:
     Never one token for two sessions: processes of a session that ends may send theirs to a port
     that somebody else has taken over by then.
     """
-    path = folder.path.parent / "ray_auth_token"
+    path = folder.path.parent / TOKEN
     write_atomic(path, secrets.token_hex(32).encode(), mode=0o600)
     os.environ[_TOKEN_VARIABLE] = str(path)
     try:
@@ -121,7 +121,8 @@ def ray_session(
     does. Logs of workers are shown where this process logs at INFO.
 
     Args:
-        job_name: Shown with the job on the dashboard.
+        job_name: Shown with the job on the dashboard; names a local session's folder to
+            `session_folder.find_sessions`.
         cpus: CPUs that a local session offers; by default all that this process may use.
         keep_logs: Leave a local session's folder, with Ray's logs, when it ends.
 
@@ -140,7 +141,7 @@ def ray_session(
         named = os.environ.get(_TOKEN_VARIABLE) if address == "local" else None
         token = Path(named) if named else None
         if address == "local":
-            folder = _private_folder(keep_logs)
+            folder = _private_folder(keep_logs, job_name)
             ending.callback(folder.close)
             ending.enter_context(folder.short_temporary_folder())
             if needs_token:
@@ -184,9 +185,9 @@ def _end_without_ray(*, is_local: bool) -> AbstractContextManager[None]:
     return end_without_ray(context.gcs_address, raylet, is_local=is_local)
 
 
-def _private_folder(keep: bool) -> SessionFolder:
+def _private_folder(keep: bool, name: str = "") -> SessionFolder:
     try:
-        return SessionFolder(keep=keep)
+        return SessionFolder(keep=keep, name=name)
     except OSError as error:
         raise Unavailable(
             f"Ray needs a temporary folder for its logs and sockets ({error}): set RAY_TMPDIR or "

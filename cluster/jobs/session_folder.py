@@ -1,7 +1,8 @@
 """Where a local Ray session keeps its logs and sockets: a private folder that ends with it.
 
 Ray makes its own folders readable and writable for everybody, so a private one is around them. A
-later session removes the folder of one whose driver was killed.
+later session removes the folder of one whose driver was killed. The folder says whose session it
+is, so that another command finds its logs.
 """
 
 from __future__ import annotations
@@ -9,16 +10,22 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cluster.common.locks import FileLock
 
 _PREFIX = "sweeps-ray-"
 _LOCK = "owner.lock"
+_NAME = "name"
+TOKEN = "ray_auth_token"  # noqa: S105 (its name)
+"""File in the private folder with the session's token, where it has one of its own."""
 _LONGEST_SOCKET = 107
 """Bytes of a Unix socket's path, by Linux."""
 _SOCKET = (
@@ -39,8 +46,12 @@ class SessionFolder:
         keep: Whether the folder stays when the session ends, so that its logs can be read.
     """
 
-    def __init__(self, *, keep: bool) -> None:
-        """Make the folder; raises OSError where that is not possible, or its disk is full."""
+    def __init__(self, *, keep: bool, name: str = "") -> None:
+        """Make the folder of a session of this name.
+
+        Raises:
+            OSError: That is not possible, or its disk is full.
+        """
         self.keep = keep
         base = _base()
         base.mkdir(parents=True, exist_ok=True)
@@ -51,6 +62,7 @@ class SessionFolder:
             raise OSError(errno.ENOSPC, reason, str(base))
         self._outer = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
         self._owner = FileLock.create_locked(self._outer / _LOCK)
+        (self._outer / _NAME).write_text(name)
         self.path = self._outer / "r"
         self.path.mkdir()
 
@@ -82,6 +94,57 @@ class SessionFolder:
         else:
             _remove(self._outer)
         self._owner.close()
+
+
+@dataclass(frozen=True)
+class FoundSession:
+    """The folder of a local session of this user.
+
+    Attributes:
+        folder: The private folder.
+        name: Name of the session: that of the sweep.
+        began: When it began, a Unix time.
+        state: `running`, `kept` (it ended, and its logs were to be kept) or `killed` (they go when
+            the next session starts).
+    """
+
+    folder: Path
+    name: str
+    began: float
+    state: Literal["running", "kept", "killed"]
+
+    @property
+    def logs(self) -> Path:
+        """Folder of Ray's logs; Ray makes it when it starts."""
+        return self.folder / "r" / "session_latest" / "logs"
+
+    def is_running(self) -> bool:
+        """Return whether the session goes on now."""
+        return _state_of(self.folder) == "running"
+
+
+def find_sessions(name: str) -> list[FoundSession]:
+    """Find this user's local sessions of a name on this machine, the newest last.
+
+    They are looked for where this process's RAY_TMPDIR and TMPDIR would place one.
+    """
+    found = []
+    for outer in _base().glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # another user's, or removed meanwhile
+            status = outer.lstat()
+            mine = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+            if mine and (outer / _NAME).read_text() == name:
+                began = (outer / _NAME).stat().st_mtime
+                found.append(FoundSession(outer, name, began, _state_of(outer)))
+    return sorted(found, key=lambda session: session.began)
+
+
+def _state_of(outer: Path) -> Literal["running", "kept", "killed"]:
+    try:
+        with FileLock(outer / _LOCK, create=False) as lock:
+            return "killed" if lock.acquire(shared=True) else "running"
+    except FileNotFoundError:  # removed by its owner, or with the folder
+        return "kept"
 
 
 def _base() -> Path:

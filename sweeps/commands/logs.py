@@ -1,14 +1,18 @@
-"""`sweeps logs`: print the log of a submitted sweep, all of it or of one trial or worker."""
+"""`sweeps logs`: print the log of a sweep, here or on a cluster, or of one trial or worker."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
+from cluster.common.redaction import redact
 from cluster.errors import NotFound, Unavailable
 from cluster.jobs.requests import api_address
+from cluster.jobs.session_folder import TOKEN, FoundSession, find_sessions
+from cluster.jobs.session_logs import read_lines
 from sweeps.commands.context import (
     SpecSource,
     choose_store_url_of,
@@ -60,27 +64,30 @@ def logs(
     *,
     follow: bool,
 ) -> int:
-    """Print the lines of the newest job of a sweep that pass a filter.
+    """Print the lines of the newest job of a sweep, or of its newest run here, that pass a filter.
 
-    Without a cluster that answers, print the last lines that the store keeps of a failed trial.
+    Where neither has a line of a trial, print the last lines that the store keeps of a failed one.
 
     Raises:
-        SweepError: neither a cluster nor a trial is named.
-        ClusterError: the cluster does not answer, and no trial is named.
+        SweepError: there is no run here, and neither a cluster nor a trial is named.
+        ClusterError: the cluster does not answer, there is no run here, and no trial is named.
     """
-    trial = line_filter.trial
+    trial, name = line_filter.trial, get_sweep_name(source)
     if trial is not None and not re.fullmatch("[0-9a-f]{1,16}", trial):
         raise SweepError(f"--trial {trial}: expected a trial's id, or its first digits")
-    if trial is not None and address is None and api_address(None) is None:
-        return _print_failures(source, store_url, trial)
+    sessions = find_sessions(name) if address is None else []
+    if address is None and api_address(None) is None:
+        if not sessions and trial is None:
+            raise SweepError(_describe_absence(name))
+        return _print_local(source, store_url, sessions, line_filter, follow)
     try:
-        api = connect(address, waits=trial is None)
-        job = find_job(api, get_sweep_name(source))
+        api = connect(address, waits=trial is None and not sessions)
+        job = find_job(api, name)
     except (Unavailable, NotFound) as error:
-        if trial is None:
+        if trial is None and not sessions:
             raise
         note(f"note: {error}")
-        return _print_failures(source, store_url, trial)
+        return _print_local(source, store_url, sessions, line_filter, follow)
     if follow and job.live:
         lines: Iterable[str] = api.follow(job.id)
     else:
@@ -88,6 +95,38 @@ def logs(
     if not print_lines(lines, line_filter):
         note(f"note: no line of the log of job {job.id} ({job.state}) matches")
     return 0
+
+
+def _print_local(
+    source: SpecSource,
+    store_url: str | None,
+    sessions: Sequence[FoundSession],
+    line_filter: LineFilter,
+    follow: bool,
+) -> int:
+    """Print the lines of the newest session, a running one first; else what the store keeps."""
+    count = 0
+    if sessions:
+        session = max(sessions, key=lambda each: (each.state == "running", each.began))
+        note(f"run on this machine ({session.state}): logs in {session.logs}")
+        if (token := session.folder / TOKEN).exists():
+            os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(token))  # so that it is redacted
+        for batch in read_lines(session, follow=follow):
+            count += print_lines(redact("\n".join(batch)).split("\n"), line_filter)
+    if count == 0 and line_filter.trial is not None:
+        return _print_failures(source, store_url, line_filter.trial)
+    if count == 0:
+        note("note: no line of the workers' logs matches")
+    return 0
+
+
+def _describe_absence(name: str) -> str:
+    return (
+        f"no run of sweep '{name}' goes on here, and none has kept its logs: `sweeps run SPEC "
+        "--keep-logs` keeps them, where RAY_TMPDIR and TMPDIR are as they are now; of a submitted "
+        "sweep name the cluster: --address http://HOST:8265, where its dashboard is, or "
+        "RAY_API_SERVER_ADDRESS"
+    )
 
 
 def _print_failures(source: SpecSource, store_url: str | None, trial: str) -> int:
@@ -103,7 +142,7 @@ def _print_failures(source: SpecSource, store_url: str | None, trial: str) -> in
     if not failures:
         raise SweepError(
             f"the store keeps no log of trial {trial}: only failed attempts leave one; give "
-            "--address for the cluster's"
+            "--address for the cluster's, or run with --keep-logs here"
         )
     for row in sorted(failures, key=itemgetter("failed_at")):
         failed_at = row["failed_at"].isoformat(timespec="seconds")

@@ -289,7 +289,7 @@ def _add_logs(parser: argparse.ArgumentParser) -> None:
     _add_address(parser)
     parser.add_argument("--trial", metavar="ID", help="lines of a trial; its first digits will do")
     parser.add_argument("--worker", metavar="IP-OR-PID", help="lines of one worker, or of one node")
-    parser.add_argument("--follow", action="store_true", help="go on until the job ends")
+    parser.add_argument("--follow", action="store_true", help="go on until the job or run ends")
 
 
 def _add_stop(parser: argparse.ArgumentParser) -> None:

@@ -229,10 +229,11 @@ VERBS: Sequence[Verb] = (
     Verb(
         "logs",
         "cluster",
-        "show the log of a submitted sweep",
+        "show the log of a sweep, here or on a cluster",
         "sweeps logs quickstart --address http://localhost:8265 --follow",
-        "Prints the driver's log, or the lines of one trial or worker. Without a cluster, --trial "
-        "prints what the store keeps of a failed trial.",
+        "Prints the driver's log, or the lines of one trial or worker. Without a cluster these are "
+        "the workers' lines of the run on this machine, while it goes on or where --keep-logs kept "
+        "them; else --trial prints what the store keeps of a failed trial.",
     ),
     Verb(
         "stop",

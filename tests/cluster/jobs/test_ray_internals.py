@@ -16,7 +16,9 @@ from ray.tune.execution.tune_controller import TuneController
 
 from cluster.jobs import ray_internals
 from cluster.jobs.ray_internals import (
+    ACTOR_NAME,
     CONTROLLER_ATTRIBUTES,
+    LOG_MARKS,
     PRIVATE_NAMES,
     TEMPORARY_FOLDER,
     WRITTEN_FOR,
@@ -76,6 +78,14 @@ def test_the_list_of_private_names_is_whole() -> None:
     used = {node.attr for node in tree if isinstance(node, ast.Attribute)}
     assert {name for name in used if re.match(r"_[a-z]", name)} <= listed
     assert TEMPORARY_FOLDER in inspect.getsource(ray.init)
+
+
+def test_marks_of_worker_logs_are_rays() -> None:
+    """What is left out of a log, and what names a worker's lines, is what Ray writes there."""
+    constants = importlib.import_module("ray._private.ray_constants")
+    marks = {getattr(constants, f"LOG_PREFIX_{name}") for name in ("JOB_ID", "TASK_NAME")}
+    assert set(LOG_MARKS) == {*marks, ACTOR_NAME}
+    assert constants.LOG_PREFIX_ACTOR_NAME == ACTOR_NAME
 
 
 def test_no_other_module_uses_a_private_name_of_ray() -> None:

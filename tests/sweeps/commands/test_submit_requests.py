@@ -160,7 +160,7 @@ def test_a_rayjob_may_be_retried(
         ("submit nowhere.yaml --store store", "nowhere.yaml: cannot be read"),
         ("submit tiny.yaml --set train.epochs=0 --store s3://x", "train.epochs"),
         ("status unknown --store store", "no sweep 'unknown' in"),
-        ("logs tiny", "no cluster is named: give --address"),
+        ("logs never-run", "no run of sweep 'never-run' goes on here, and none has kept its logs"),
         ("logs tiny --trial x/y", "--trial x/y: expected a trial's id"),
         ("stop tiny", "no cluster is named: give --address"),
         ("run stored:abc --store store", "stored:abc: expected 64 hexadecimal digits"),
