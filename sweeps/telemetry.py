@@ -45,7 +45,7 @@ class Metric:
 
 
 _SWEEP, _TRIAL, _CACHE = ("sweep",), ("sweep", "cell", "trial"), ("sweep", "dataset")
-_CLASS = ("sweep", "failure_class")
+_CLASS, _CELL = ("sweep", "failure_class"), ("sweep", "cell")
 
 TRIALS = Metric(
     "sweeps_trials", "gauge", "trials", "Trials of the running sweep by state", ("sweep", "state")
@@ -88,6 +88,23 @@ DOLLARS = Metric(
     "dollars",
     "Annotation cost of the cells that have a result, priced as the report does",
     _SWEEP,
+)
+SECONDS_LEFT = Metric(
+    "sweeps_seconds_left",
+    "gauge",
+    "seconds",
+    "Estimate of the time until the running sweep ends, by the duration of its ended trials",
+    _SWEEP,
+)
+CELL_AUROC = Metric(
+    "sweeps_cell_robust_auroc",
+    "gauge",
+    "AUROC",
+    "Mean robust AUROC on test over a cell's results, each at its kept epoch; without an interval",
+    _CELL,
+)
+CELL_RESULTS = Metric(
+    "sweeps_cell_results", "gauge", "trials", "Results that this mean is of", _CELL
 )
 EPOCHS = Metric("sweeps_epochs_total", "counter", "epochs", "Epochs trained", _SWEEP)
 TRIAL_EPOCH = Metric(
@@ -143,6 +160,7 @@ CACHE_WAIT_SECONDS = Metric(
 
 METRICS: tuple[Metric, ...] = (
     *(TRIALS, ATTEMPTS_LOST, FAILURES, TRIAL_SECONDS, CPU_SECONDS, GPU_SECONDS, DOLLARS, EPOCHS),
+    *(SECONDS_LEFT, CELL_AUROC, CELL_RESULTS),
     *(TRIAL_EPOCH, TRIAL_EPOCHS, TRIAL_SPEED, GPU_ALLOCATED, GPU_RESERVED),
     *(CACHE_HITS, CACHE_MISSES, CACHE_BYTES, CACHE_FETCH_SECONDS, CACHE_WAIT_SECONDS),
 )

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 REDACTED = "[redacted]"
-_SECRET_NAME = re.compile(r"(SECRET|TOKEN|PASSWORD|PASSPHRASE|CREDENTIALS?|KEY)$")
+_SECRET_NAME = re.compile(r"(SECRET|TOKEN|PASSWORD|PASSPHRASE|CREDENTIALS?|KEY|NOTIFY)$")
 _SHORTEST = 8
 """Shorter values are words like `true`, whose removal would garble a text and protect nothing."""
 _USER_INFO = re.compile(r"(?<=://)[^/\s'\"]+@")
@@ -26,7 +26,7 @@ def redact(text: str) -> str:
     """Replace user names and passwords in URLs, and the values of this process's secrets.
 
     Secrets are the values of variables named *SECRET, *TOKEN, *PASSWORD, *PASSPHRASE,
-    *CREDENTIALS or *KEY, the values in RAY_JOB_HEADERS, and the token in the file that
+    *CREDENTIALS, *KEY or *NOTIFY (a webhook's URL is one), the values in RAY_JOB_HEADERS, and the token in the file that
     RAY_AUTH_TOKEN_PATH names.
     """
     text = _USER_INFO.sub(f"{REDACTED}@", text)

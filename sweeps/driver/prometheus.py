@@ -13,6 +13,7 @@ from typing import Any
 from cluster.stores.base import Store
 from spurious.data.mask_of import MaskOf
 from sweeps import telemetry as metrics
+from sweeps.driver.estimates import CellScores, TimeLeft
 from sweeps.plan.cell import Cell
 from sweeps.plan.plan import Plan
 from sweeps.results.tables import decode, trial_key
@@ -39,7 +40,10 @@ class SweepTelemetry(Watcher):
         self._tags = {"sweep": spec.name}
         self._cpus, self._gpus = spec.resources.cpus, spec.resources.gpus
         self._trials = [trial.id for trial in plan.trials]
-        self._purchases = Purchases(spec, plan, store)
+        cells = {trial.id: trial.cell for trial in plan.trials}
+        self._scores = CellScores(cells)
+        self._left = TimeLeft({trial.id: cells[trial.id] for trial in plan.missing})
+        self._purchases = Purchases(spec, plan, store, self._scores)
         self._running: dict[str, float] = {}
         self._ended: dict[str, str] = dict.fromkeys(plan.done, "already_done")
 
@@ -58,6 +62,7 @@ class SweepTelemetry(Watcher):
                 self._running.clear()
                 for trial_id in self._trials:
                     self._ended.setdefault(trial_id, "stopped")
+                    self._left.end(trial_id, time.monotonic(), counts=False)
         with harmless():
             self._beat()
 
@@ -69,17 +74,21 @@ class SweepTelemetry(Watcher):
 
     def on_started(self, task: TaskName) -> None:
         """See `Watcher`."""
-        self._running[task.trial_id] = time.monotonic()
+        self._running[task.trial_id] = now = time.monotonic()
+        self._left.start(task.trial_id, now)
 
     def on_retried(self, task: TaskName, message: str) -> None:
         """See `Watcher`."""
         with harmless():
+            self._left.retry(task.trial_id, time.monotonic())
             self._spent(task, None)
             record(metrics.ATTEMPTS_LOST, 1, self._tags | {"failure_class": _class_in(message)})
 
     def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """See `Watcher`."""
         with harmless():
+            trained = outcome is not None and outcome.state in ("committed", "lost the race")
+            self._left.end(task.trial_id, time.monotonic(), counts=trained)
             self._spent(task, outcome)
             if outcome is None:
                 self._ended[task.trial_id] = "failed"
@@ -93,6 +102,7 @@ class SweepTelemetry(Watcher):
             elif state != "stopped":
                 self._purchases.add(task.trial_id)
             if state == "committed":
+                self._scores.add(task.trial_id, outcome.robust_auroc)
                 record(metrics.TRIAL_SECONDS, outcome.seconds, self._tags)
 
     def _spent(self, task: TaskName, outcome: Outcome | None) -> None:
@@ -107,13 +117,22 @@ class SweepTelemetry(Watcher):
         for state, count in self.counts().items():
             record(metrics.TRIALS, count, self._tags | {"state": state})
         record(metrics.DOLLARS, self._purchases.dollars, self._tags)
+        if (seconds := self._left.estimate(time.monotonic())) is not None:
+            record(metrics.SECONDS_LEFT, seconds, self._tags)
+        for cell, (mean, count) in self._scores.means().items():
+            tags = self._tags | {"cell": "-".join(cell.key)}
+            record(metrics.CELL_AUROC, mean, tags)
+            record(metrics.CELL_RESULTS, count, tags)
 
 
 class Purchases:
-    """What the annotations of a sweep's cells cost, read from results in a thread of its own."""
+    """What the annotations of a sweep's cells cost, read from results in a thread of its own.
 
-    def __init__(self, spec: Spec, plan: Plan, store: Store) -> None:
-        self._spec, self._store = spec, store
+    What the results of earlier runs scored is passed on to `scores`.
+    """
+
+    def __init__(self, spec: Spec, plan: Plan, store: Store, scores: CellScores) -> None:
+        self._spec, self._store, self._scores = spec, store, scores
         self._cells = {trial.id: trial.cell for trial in plan.trials}
         self._mask_of: MaskOf = "abnormality" if plan.facts is None else plan.facts.mask_of
         self._per_cell = max(1, _SAMPLE // max(1, len(plan.cells)))
@@ -179,6 +198,8 @@ class Purchases:
 
         from sweeps.report.trials import price_trials
 
+        for row in rows:
+            self._scores.add(row["trial_id"], row.get("test_robust_auroc"))
         options = self._spec.cost
         priced = price_trials(
             pd.DataFrame(rows),

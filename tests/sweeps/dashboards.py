@@ -19,7 +19,15 @@ GPU_METRICS = {
 
 _WORDS = {
     *("sum", "avg", "min", "max", "count", "by", "on", "unless", "and", "or", "offset", "vector"),
-    *("rate", "increase", "histogram_quantile", "max_over_time", "clamp_min", "bool"),
+    *(
+        "rate",
+        "increase",
+        "histogram_quantile",
+        "max_over_time",
+        "last_over_time",
+        "clamp_min",
+        "bool",
+    ),
 }
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from tiny_sweeps import Place, made_place, wait_until
 
+from cluster.stores.folder import FolderStore
+from sweeps.results import tables as results
+
 SECRET = "a-secret-of-the-user-0123456789"
 LINE = re.compile(r"\(tiny pid=(\d+)\) \S+-20-erm-s\d ([0-9a-f]{16}): INFO sweeps\.trial\.run: .*")
 
@@ -38,7 +41,8 @@ def test_a_run_here_has_logs_while_it_goes_on_and_after_it(place: Place) -> None
     command = ("run", str(place.spec), "--store", str(place.store), "--keep-logs")
     with (place.folder / "errors").open("w") as errors:
         driver = place.start(*command, "--set", "train.epochs=100000", stderr=errors)
-    wait_until(lambda: len(shown(place)) >= 2)  # both at once, as this machine has two CPUs
+    wait_until(lambda: results.checkpointed_ids(FolderStore(place.store)))
+    assert shown(place)
     found = [LINE.fullmatch(line) for line in shown(place)]
     begun = {match[2]: match[1] for match in found if match}
     trial, pid = next(iter(begun.items()))

@@ -138,8 +138,9 @@ def test_a_sweep_is_counted_and_priced(
         becomes(nothing | {"running": 2, "already_done": 2}, states)
         shown.on_retried(one, "infrastructure: the worker process was lost")
         becomes(nothing | {"waiting": 1, "running": 1, "already_done": 2}, states)
+        assert value("sweeps_seconds_left", sweep=spec.name) is None
         shown.on_started(one)
-        shown.on_ended(one, Outcome(one.trial_id, "committed", 40.0), "")
+        shown.on_ended(one, Outcome(one.trial_id, "committed", 40.0, robust_auroc=0.125), "")
         shown.on_ended(two, None, "preempted: the node went away: for good")
         becomes(nothing | {"committed": 1, "failed": 1, "already_done": 2}, states)
         shown.on_started(two)
@@ -154,6 +155,11 @@ def test_a_sweep_is_counted_and_priced(
             pytest.approx(cells.sum()),
             lambda: value("sweeps_annotation_dollars", sweep=spec.name),
         )
+        becomes(0.0, lambda: value("sweeps_seconds_left", sweep=spec.name))
+        for cell, (mean, count) in expected_scores(store, plan, one.trial_id, 0.125).items():
+            tags = {"sweep": spec.name, "cell": cell}
+            becomes(pytest.approx(mean), lambda t=tags: value("sweeps_cell_robust_auroc", **t))
+            becomes(count, lambda t=tags: value("sweeps_cell_results", **t))
     buckets = [
         value("sweeps_trial_seconds_bucket", sweep=spec.name, le=le) for le in ("30.0", "60.0")
     ]
@@ -163,6 +169,20 @@ def test_a_sweep_is_counted_and_priced(
     assert 80 < cpu < 80 + 2 * 30
     assert gpu == pytest.approx(cpu / 4)
     becomes(dict.fromkeys(nothing), states)
+
+
+def expected_scores(
+    store: FolderStore, plan: Plan, new: str, score: float
+) -> dict[str, tuple[float, int]]:
+    """Mean and number by cell: what was done before, from its rows, and one new result."""
+    rows = results.read_trials(store, plan.done).to_pylist()
+    found = {row["trial_id"]: row["test_robust_auroc"] for row in rows} | {new: score}
+    by_cell: dict[str, list[float]] = {}
+    for trial in plan.trials:
+        if trial.id in found:
+            by_cell.setdefault(trial.label.rpartition("-")[0], []).append(found[trial.id])
+    assert sorted(map(len, by_cell.values())) == [1, 2]
+    return {cell: (sum(values) / len(values), len(values)) for cell, values in by_cell.items()}
 
 
 def test_what_has_not_ended_was_stopped(
