@@ -26,8 +26,8 @@ def redact(text: str) -> str:
     """Replace user names and passwords in URLs, and the values of this process's secrets.
 
     Secrets are the values of variables named *SECRET, *TOKEN, *PASSWORD, *PASSPHRASE,
-    *CREDENTIALS, *KEY or *NOTIFY (a webhook's URL is one), the values in RAY_JOB_HEADERS, and the token in the file that
-    RAY_AUTH_TOKEN_PATH names.
+    *CREDENTIALS, *KEY or *NOTIFY (a webhook's URL is one), the values in RAY_JOB_HEADERS, and the
+    token in the file that RAY_AUTH_TOKEN_PATH names.
     """
     text = _USER_INFO.sub(f"{REDACTED}@", text)
     for secret in sorted(set(_secrets()), key=len, reverse=True):  # one may be part of another

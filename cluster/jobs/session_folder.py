@@ -128,15 +128,15 @@ def find_sessions(name: str) -> list[FoundSession]:
 
     They are looked for where this process's RAY_TMPDIR and TMPDIR would place one.
     """
-    found = []
+    sessions = []
     for outer in _base().glob(f"{_PREFIX}*"):
         with suppress(OSError):  # another user's, or removed meanwhile
             status = outer.lstat()
             mine = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
             if mine and (outer / _NAME).read_text() == name:
                 began = (outer / _NAME).stat().st_mtime
-                found.append(FoundSession(outer, name, began, _state_of(outer)))
-    return sorted(found, key=lambda session: session.began)
+                sessions.append(FoundSession(outer, name, began, _state_of(outer)))
+    return sorted(sessions, key=lambda session: session.began)
 
 
 def _state_of(outer: Path) -> Literal["running", "kept", "killed"]:

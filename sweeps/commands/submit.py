@@ -245,9 +245,9 @@ def _send_rayjob(
     at = f"{job.name} -n {job.namespace}"
     note(f"{'attached to' if attached else 'created'} RayJob {at} at {jobs.server}")
     if attached:
-        wanted = manifest["spec"]
-        differs = {"--notify": job.entrypoint != wanted["entrypoint"]}
-        _note_differences({**differs, "--retries": job.retries != wanted["backoffLimit"]})
+        fields = manifest["spec"]
+        differs = {"--notify": job.entrypoint != fields["entrypoint"]}
+        _note_differences({**differs, "--retries": job.retries != fields["backoffLimit"]})
     next_steps = f"Look: kubectl get rayjob {at}; stop: kubectl delete rayjob {at}"
 
     def note_state(seen: RayJobState) -> None:

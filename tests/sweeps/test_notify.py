@@ -70,9 +70,11 @@ def test_the_documents_name_every_field() -> None:
 def test_keys_are_not_posted(monkeypatch: pytest.MonkeyPatch) -> None:
     """An error may quote a secret of this process; the line has none, and stays JSON."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret-key-0123456789")
-    error = "no answer from http://me:word@host with a-secret-key-0123456789"
+    hook = "https://hooks.example.com/T0/B0"
+    monkeypatch.setenv(NOTIFY_VARIABLE, hook)
+    error = f"no answer from http://me:word@host: a-secret-key-0123456789, {hook}"
     line = json.loads(encode_event(Event("end", "tiny", "error", 2, message=error)))
-    assert line["message"] == "no answer from http://[redacted]@host with [redacted]"
+    assert line["message"] == "no answer from http://[redacted]@host: [redacted], [redacted]"
     assert line["trials"] is None
 
 
@@ -81,7 +83,7 @@ def test_a_refusal_is_a_warning(status: int, caplog: pytest.LogCaptureFixture) -
     """Also a redirect, which would turn the POST into a GET: asked once, and no part of the URL
     but its host is in the warning."""
     with posts_here(status) as posts:
-        assert not notify(posts.url, EVENT)
+        assert not notify(posts.url.replace("//", "//me:secret-word@"), EVENT)
     assert posts.methods == ["POST"]
     message = warned(caplog)
     assert message.startswith(f"{name_of(posts.url)} was not notified of sweep 'tiny': it answered")
