@@ -93,7 +93,7 @@ SECONDS_LEFT = Metric(
     "sweeps_seconds_left",
     "gauge",
     "seconds",
-    "Estimate of the time until the running sweep ends, by the duration of its ended trials",
+    "Estimate of the time until the running sweep ends, the one that `sweeps run` shows",
     _SWEEP,
 )
 CELL_AUROC = Metric(

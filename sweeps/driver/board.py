@@ -110,14 +110,15 @@ class Board(Watcher):
         """
         now, progress = time.monotonic(), 0.0
         spent, foreseen = self._spent, self._foreseen
-        for trial_id, (_, epoch, epochs) in self.running.items():
+        # copies: threads that draw and export ask while the driver takes notes
+        for trial_id, (_, epoch, epochs) in tuple(self.running.items()):
             reached = self._work(trial_id) * epoch / epochs if epochs else 0.0
             progress += reached
             if not self._foreseen and reached:
                 spent, foreseen = spent + now - self._began[trial_id], foreseen + reached
         if not foreseen:
             return None
-        left = sum(self._work(trial_id) for trial_id in self._waiting) - progress
+        left = sum(self._work(trial_id) for trial_id in tuple(self._waiting)) - progress
         slots = max(1, len(self.running), min(self._at_once, len(self._waiting)))
         return max(0.0, left) * spent / foreseen / slots
 

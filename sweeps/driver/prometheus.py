@@ -13,7 +13,8 @@ from typing import Any
 from cluster.stores.base import Store
 from spurious.data.mask_of import MaskOf
 from sweeps import telemetry as metrics
-from sweeps.driver.estimates import CellScores, TimeLeft
+from sweeps.driver.board import Board
+from sweeps.driver.cell_scores import CellScores
 from sweeps.plan.cell import Cell
 from sweeps.plan.plan import Plan
 from sweeps.results.tables import decode, trial_key
@@ -34,15 +35,19 @@ _READ_EVERY_S, _LAST_READ_S = 4.0, 5.0
 
 
 class SweepTelemetry(Watcher):
-    """What the driver exports of a run; does nothing where Ray does not run."""
+    """What the driver exports of a run; does nothing where Ray does not run.
 
-    def __init__(self, spec: Spec, plan: Plan, store: Store) -> None:
+    Args:
+        spec, plan, store: The sweep, its plan, and where results are.
+        board: Where the run stands: the time left is its.
+    """
+
+    def __init__(self, spec: Spec, plan: Plan, store: Store, board: Board) -> None:
         self._tags = {"sweep": spec.name}
         self._cpus, self._gpus = spec.resources.cpus, spec.resources.gpus
         self._trials = [trial.id for trial in plan.trials]
-        cells = {trial.id: trial.cell for trial in plan.trials}
-        self._scores = CellScores(cells)
-        self._left = TimeLeft({trial.id: cells[trial.id] for trial in plan.missing})
+        self._board, self._is_over = board, False
+        self._scores = CellScores({trial.id: trial.cell for trial in plan.trials})
         self._purchases = Purchases(spec, plan, store, self._scores)
         self._running: dict[str, float] = {}
         self._ended: dict[str, str] = dict.fromkeys(plan.done, "already_done")
@@ -59,10 +64,10 @@ class SweepTelemetry(Watcher):
                 yield self
             finally:
                 PULSE.remove(self._beat)
+                self._is_over = True
                 self._running.clear()
                 for trial_id in self._trials:
                     self._ended.setdefault(trial_id, "stopped")
-                    self._left.end(trial_id, time.monotonic(), counts=False)
         with harmless():
             self._beat()
 
@@ -74,21 +79,17 @@ class SweepTelemetry(Watcher):
 
     def on_started(self, task: TaskName) -> None:
         """See `Watcher`."""
-        self._running[task.trial_id] = now = time.monotonic()
-        self._left.start(task.trial_id, now)
+        self._running[task.trial_id] = time.monotonic()
 
     def on_retried(self, task: TaskName, message: str) -> None:
         """See `Watcher`."""
         with harmless():
-            self._left.retry(task.trial_id, time.monotonic())
             self._spent(task, None)
             record(metrics.ATTEMPTS_LOST, 1, self._tags | {"failure_class": _class_in(message)})
 
     def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """See `Watcher`."""
         with harmless():
-            trained = outcome is not None and outcome.state in ("committed", "lost the race")
-            self._left.end(task.trial_id, time.monotonic(), counts=trained)
             self._spent(task, outcome)
             if outcome is None:
                 self._ended[task.trial_id] = "failed"
@@ -117,7 +118,8 @@ class SweepTelemetry(Watcher):
         for state, count in self.counts().items():
             record(metrics.TRIALS, count, self._tags | {"state": state})
         record(metrics.DOLLARS, self._purchases.dollars, self._tags)
-        if (seconds := self._left.estimate(time.monotonic())) is not None:
+        seconds = None if self._is_over else self._board.seconds_left()
+        if seconds is not None:
             record(metrics.SECONDS_LEFT, seconds, self._tags)
         for cell, (mean, count) in self._scores.means().items():
             tags = self._tags | {"cell": "-".join(cell.key)}

@@ -67,7 +67,7 @@ def run_plan(
     watch = StoreWatch(store)
     with (
         RunProgress(spec.name, board, console, quiet=quiet).shown() as progress,
-        SweepTelemetry(spec, plan, store).shown() as metrics,
+        SweepTelemetry(spec, plan, store, board).shown() as metrics,
         read_lost_workers(store) as losses,
     ):
         tally = run_tasks(

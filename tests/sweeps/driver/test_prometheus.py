@@ -22,6 +22,7 @@ from tiny_sweeps import ROOT, run_here, stage_here, tiny, wait_until
 from cluster.datasets.manifest import find_manifest
 from cluster.node_cache.open import open_dataset
 from cluster.stores.folder import FolderStore
+from sweeps.driver.board import Board
 from sweeps.driver.prometheus import SweepTelemetry
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan
@@ -29,7 +30,7 @@ from sweeps.report.trials import price_trials
 from sweeps.results import tables as results
 from sweeps.spec.model import Spec
 from sweeps.telemetry import METRICS, Metric
-from sweeps.trial.events import Outcome, TaskName
+from sweeps.trial.events import Outcome, TaskName, Watchers
 from sweeps.trial.prometheus import IMAGES_PER_SECOND, TrialTelemetry
 
 BY_NAME = {metric.name: metric for metric in METRICS}
@@ -131,20 +132,23 @@ def test_a_sweep_is_counted_and_priced(
         ]
 
     nothing = dict.fromkeys(states(), 0.0)
-    with SweepTelemetry(spec, plan, store).shown() as shown:
+    board = Board(plan.trials, plan.done, at_once=2)
+    with SweepTelemetry(spec, plan, store, board).shown() as shown:
+        told = Watchers(board, shown)
         becomes(nothing | {"waiting": 2, "already_done": 2}, states)
-        shown.on_started(one)
-        shown.on_started(two)
+        told.on_started(one)
+        told.on_started(two)
         becomes(nothing | {"running": 2, "already_done": 2}, states)
-        shown.on_retried(one, "infrastructure: the worker process was lost")
+        told.on_retried(one, "infrastructure: the worker process was lost")
         becomes(nothing | {"waiting": 1, "running": 1, "already_done": 2}, states)
         assert value("sweeps_seconds_left", sweep=spec.name) is None
-        shown.on_started(one)
-        shown.on_ended(one, Outcome(one.trial_id, "committed", 40.0, robust_auroc=0.125), "")
-        shown.on_ended(two, None, "preempted: the node went away: for good")
+        told.on_started(one)
+        told.on_ended(one, Outcome(one.trial_id, "committed", 40.0, robust_auroc=0.125), "")
+        becomes(True, lambda: (value("sweeps_seconds_left", sweep=spec.name) or 0) > 0)
+        told.on_ended(two, None, "preempted: the node went away: for good")
         becomes(nothing | {"committed": 1, "failed": 1, "already_done": 2}, states)
-        shown.on_started(two)
-        shown.on_ended(two, Outcome(two.trial_id, "failed", 0.0, "numerical", "m"), "m")
+        told.on_started(two)
+        told.on_ended(two, Outcome(two.trial_id, "failed", 0.0, "numerical", "m"), "m")
         becomes([None, 1, 1], lambda: of_classes("sweeps_failures_total"))
         becomes([1, 1, None], lambda: of_classes("sweeps_attempts_lost_total"))
         frame = results.read_trials(store, [*plan.done, one.trial_id]).to_pandas()
@@ -191,10 +195,12 @@ def test_what_has_not_ended_was_stopped(
     """After the run no trial waits or runs; those without an end count as stopped."""
     spec, plan, store = half_done
     one, two = (TaskName(trial.id, trial.label) for trial in plan.missing)
-    with SweepTelemetry(spec, plan, store).shown() as shown:
-        shown.on_started(one)
-        shown.on_ended(one, Outcome(one.trial_id, "stopped", 1.0), "")
-        shown.on_started(two)
+    board = Board(plan.trials, plan.done, at_once=2)
+    with SweepTelemetry(spec, plan, store, board).shown() as shown:
+        told = Watchers(board, shown)
+        told.on_started(one)
+        told.on_ended(one, Outcome(one.trial_id, "stopped", 1.0), "")
+        told.on_started(two)
     counts = {state: count for state, count in shown.counts().items() if count}
     assert counts == {"already_done": 2, "stopped": 2}
 
