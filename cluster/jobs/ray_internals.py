@@ -160,7 +160,7 @@ def any_error_is_a_lost_actor() -> Iterator[None]:
             exception = lost
         original(self, tracked_actor_task, exception)
 
-    RayActorManager._actor_task_failed = lose  # type: ignore[method-assign,assignment]
+    RayActorManager._actor_task_failed = lose  # type: ignore[method-assign]
     try:
         yield
     finally:

@@ -86,7 +86,6 @@ class Losses:
         notices: The run's notice board.
         placement: What trials ask for; changed by what is judged.
         limit_s: Seconds that a trial may take.
-        cache: The node cache's folder, the same on every node.
         on_excluded: Receives what to tell of a node that later trials keep away from.
     """
 
@@ -95,11 +94,10 @@ class Losses:
         notices: Notices,
         placement: Placement,
         limit_s: float,
-        cache: Path,
         on_excluded: Callable[[str], None],
     ) -> None:
         self.notices, self.placement = notices, placement
-        self.limit_s, self.cache, self.on_excluded = limit_s, cache, on_excluded
+        self.limit_s, self.on_excluded = limit_s, on_excluded
         self.told: dict[str, Told] = {}
         self._began: dict[str, float] = {}
         self._judged: dict[str, Loss] = {}
@@ -114,11 +112,14 @@ class Losses:
         """Take note of an attempt that began."""
         self._began[trial_id] = time.monotonic()
 
-    def judge(self, trial_id: str, error: BaseException | None, actor_id: str | None) -> None:
+    def judge(
+        self, trial_id: str, cache: Path, error: BaseException | None, actor_id: str | None
+    ) -> None:
         """Judge an attempt that was lost, once: `take` returns what was found.
 
         Args:
             trial_id: Its trial.
+            cache: The node cache's folder, the same on every node.
             error: What Ray raised.
             actor_id: Of its actor, which Ray knows also when it is dead.
         """
@@ -128,7 +129,8 @@ class Losses:
         if told is not None:
             found, message, details = told.failure_class, told.message, ""
         else:
-            found, message, details = self._find_cause(trial_id, error, node, left=left)
+            trace = partial(self._ask, trial_id, cache, node)
+            found, message, details = self._find_cause(trial_id, error, node, trace, left=left)
         known = None if node is None else self.placement.node(node)
         if known is not None and found == "infrastructure":
             away = told is not None and told.store_away
@@ -155,7 +157,13 @@ class Losses:
         self.placement.forget(trial_id)
 
     def _find_cause(
-        self, trial_id: str, error: BaseException | None, node: str | None, *, left: bool
+        self,
+        trial_id: str,
+        error: BaseException | None,
+        node: str | None,
+        find_trace: Callable[[], Trace],
+        *,
+        left: bool,
     ) -> tuple[str, str, str]:
         """Class, message and details of an attempt whose worker died without a word."""
         details = "" if error is None else str(error)
@@ -165,7 +173,7 @@ class Losses:
         if isinstance(cause, OutOfMemoryError):
             first = str(cause).partition("\n")[0]
             return "out_of_memory", f"Ray's memory monitor ended the worker: {first}", details
-        trace = self._ask(trial_id, node)
+        trace = find_trace()
         took_s = time.monotonic() - self._began.get(trial_id, time.monotonic())
         limit = f"the {self.limit_s / 60:g} minutes that a trial may take (limits.trial_minutes)"
         if trace.dump is not None:
@@ -177,12 +185,12 @@ class Losses:
             return "timeout", f"it was ended after {limit}; its node does not say where", details
         return "infrastructure", _LOST, details
 
-    def _ask(self, trial_id: str, node: str | None) -> Trace:
+    def _ask(self, trial_id: str, cache: Path, node: str | None) -> Trace:
         """Ask the node of a lost worker, where it is alive."""
         nothing = Trace(None, None)
         if node is None or self.placement.node(node) is None:
             return nothing
-        question = partial(look_for_trace, self.cache, self.notices.run, trial_id)
+        question = partial(look_for_trace, cache, self.notices.run, trial_id)
         return ask_node(node, question, _ASK_S) or nothing
 
     def _is_killed(self, node: str, kills: int | None) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import pickle
+from pathlib import Path
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -45,11 +46,12 @@ class TaskTrial(Trial):
     """A trial of Tune's that is tried again where the run's judge of losses says so."""
 
     losses: Losses
+    cache: Path
 
     def handle_error(self, exc: Any = None) -> None:
         """See the base class; the judge hears of it before Tune asks what follows."""
         super().handle_error(exc)
-        self.losses.judge(self.trial_id, exc, actor_id_of(self))
+        self.losses.judge(self.trial_id, self.cache, exc, actor_id_of(self))
 
     def should_recover(self) -> bool:
         """See the base class, which counts failures whatever they were."""
@@ -57,7 +59,8 @@ class TaskTrial(Trial):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
-        state.pop("losses", None)  # Tune writes its trials down for a restore that never comes
+        for name in ("losses", "cache"):  # Tune writes trials down for a restore that never comes
+            state.pop(name, None)
         return state
 
 
@@ -98,7 +101,7 @@ class QueueSearch(SearchAlgorithm):
             trial_name_creator=lambda trial: name,
             trial_dirname_creator=lambda trial: task.trial_id,
         )
-        trial.losses = self.losses
+        trial.losses, trial.cache = self.losses, Path(task.cache_dir)
         return trial
 
     def is_finished(self) -> bool:
@@ -144,9 +147,10 @@ class QueueScheduler(FIFOScheduler):
         self._has_ended = True
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """See the base class; called before a trial that is tried again waits."""
+        """See the base class; called also before a trial that is tried again waits."""
         self._has_ended = True
-        trial.update_resources(factory(self.placement.request(trial.trial_id)))
+        if trial.status == Trial.ERROR:  # of one that is not, this is the end
+            trial.update_resources(factory(self.placement.request(trial.trial_id)))
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """See the base class; between two events, when none is being handled."""

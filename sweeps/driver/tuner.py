@@ -38,7 +38,6 @@ def run_tasks(
     cpus: float,
     gpus: float,
     watcher: Watcher,
-    cache: Path,
     trial_minutes: float | None = None,
     store: StoreWatch | None = None,
     scratch: Path | None = None,
@@ -52,7 +51,6 @@ def run_tasks(
         cpus: CPUs per trial.
         gpus: GPUs per trial, may be a fraction.
         watcher: Receives progress.
-        cache: Folder of the node cache, the same on every node.
         trial_minutes: Minutes that a trial may take, earlier attempts up to its checkpoint with
             it; None for any.
         store: Waits for a store that is away; where it gives up, the run stops.
@@ -68,7 +66,7 @@ def run_tasks(
     folder = tempfile.mkdtemp(prefix="spurious-sweeps-tune-", dir=scratch)
     limit_s = math.inf if trial_minutes is None else 60 * trial_minutes
     placement = Placement(lambda _: Request(cpus, gpus), list_nodes)
-    losses = Losses(stopping.notices, placement, limit_s, cache, watcher.on_node_excluded)
+    losses = Losses(stopping.notices, placement, limit_s, watcher.on_node_excluded)
     events = TuneEvents(queue, watcher, tally, stopping, losses, store)
     try:
         with stopping.on_interrupt(), any_error_is_a_lost_actor():
