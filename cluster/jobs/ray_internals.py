@@ -38,6 +38,9 @@ PRIVATE_NAMES: Final = (
     "ray.tune.execution.class_cache.ENV_VARS_TO_PROPAGATE",
     "ray.tune.execution.tune_controller.TuneController._remove_actor",
 )
+MANAGER_ATTRIBUTES: Final = ("_live_actors_to_ray_actors_resources", "_tracked_actor")
+"""Of `ray.air.execution`: where Tune keeps its actors, and that of a task."""
+
 CONTROLLER_ATTRIBUTES: Final = (
     *("_actor_cache", "_actor_to_trial", "_failed_trials", "_live_trials", "_pending_trials"),
     *("_pending_trials_list", "_resetting_trials", "_resources_to_pending_trials"),
@@ -125,12 +128,6 @@ def ask_for_other_resources(controller: Any, trial: Any, factory: Any) -> None:
         controller._pending_trials_list.insert(0, trial)
 
 
-def actor_id_of(trial: Any) -> str | None:
-    """Return the id of the actor of one of Ray Tune's trials, where it has one."""
-    actor = trial.temporary_state.ray_actor
-    return None if actor is None else str(actor._actor_id.hex())
-
-
 def node_of_actor(actor_id: str) -> str | None:
     """Return the id of the node that an actor is or was on; None where it never had one."""
     import ray
@@ -155,7 +152,9 @@ def any_error_is_a_lost_actor() -> Iterator[None]:
 
     def lose(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
         if not isinstance(exception, RayActorError | RayTaskError):
-            lost = RayActorError(error_msg=f"{type(exception).__name__}: {exception}")
+            held = self._live_actors_to_ray_actors_resources.get(tracked_actor_task._tracked_actor)
+            actor_id = "" if held is None else held[0]._actor_id.hex()
+            lost = RayActorError(actor_id, f"{type(exception).__name__}: {exception}")
             lost.__cause__ = exception
             exception = lost
         original(self, tracked_actor_task, exception)

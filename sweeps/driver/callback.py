@@ -7,6 +7,7 @@ from typing import Any
 
 from ray.tune.progress_reporter import TrialProgressCallback
 
+from sweeps.driver.gpu_shares import GpuShares
 from sweeps.driver.interrupts import Stopping
 from sweeps.driver.losses import Losses, Told
 from sweeps.driver.queue import TrialQueue
@@ -29,10 +30,12 @@ class TuneEvents(TrialProgressCallback):
         stopping: Stopping,
         losses: Losses,
         store: StoreWatch | None,
+        shares: GpuShares | None,
     ) -> None:
         super().__init__()
         self.queue, self.watcher, self.tally, self.stopping = queue, watcher, tally, stopping
-        self.losses, self.store = losses, store
+        self.losses, self.store, self.shares = losses, store, shares
+        self.placement = losses.placement
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Tune pickles its callbacks for a restore that is never asked for; a console has locks
@@ -71,7 +74,10 @@ class TuneEvents(TrialProgressCallback):
     def _note_outcome(self, trial_id: str, outcome: Outcome, node: str) -> None:
         self.tally.outcomes[trial_id] = outcome
         self.losses.forget(trial_id)
-        self.losses.placement.health.succeeded(node)  # also with a failure of the trial's own
+        self.placement.health.succeeded(node)  # also with a failure of the trial's own
+        if self.shares is not None and (told := self.shares.learn(outcome)):
+            self.placement.changes += 1
+            self.watcher.on_note(told)
         if outcome.state == "failed":
             self.tally.attempts[outcome.failure_class] += 1
 

@@ -112,20 +112,17 @@ class Losses:
         """Take note of an attempt that began."""
         self._began[trial_id] = time.monotonic()
 
-    def judge(
-        self, trial_id: str, cache: Path, error: BaseException | None, actor_id: str | None
-    ) -> None:
+    def judge(self, trial_id: str, cache: Path, error: BaseException | None) -> None:
         """Judge an attempt that was lost, once: `take` returns what was found.
 
         Args:
             trial_id: Its trial.
             cache: The node cache's folder, the same on every node.
             error: What Ray raised.
-            actor_id: Of its actor, which Ray knows also when it is dead.
         """
         told = self.told.pop(trial_id, None)
         left = self.notices.left(trial_id)
-        node = told.node if told is not None else _find_node(actor_id)
+        node = told.node if told is not None else _find_node(error)
         if told is not None:
             found, message, details = told.failure_class, told.message, ""
         else:
@@ -220,8 +217,10 @@ class Losses:
         return True, ""
 
 
-def _find_node(actor_id: str | None) -> str | None:
+def _find_node(error: BaseException | None) -> str | None:
+    """Return the id of the node of a lost actor, which Ray knows also when it is dead."""
+    actor_id = error.actor_id if isinstance(error, RayActorError) else None
     try:
-        return None if actor_id is None else node_of_actor(actor_id)
+        return node_of_actor(actor_id) if actor_id else None
     except RayError:
         return None

@@ -67,7 +67,7 @@ class RunProgress(Watcher):
         """See `Watcher`."""
         self._line(message)
 
-    def on_node_excluded(self, message: str) -> None:
+    def on_note(self, message: str) -> None:
         """See `Watcher`."""
         self._line(message)
 

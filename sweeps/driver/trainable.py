@@ -7,11 +7,12 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict
-from functools import lru_cache
+from dataclasses import asdict, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ray
 from ray import tune
 
 from cluster.common.oom_kills import count_oom_kills
@@ -25,6 +26,7 @@ from sweeps.driver.worker_title import WorkerTitle
 from sweeps.trial.deadline import Deadline
 from sweeps.trial.events import Control, Outcome
 from sweeps.trial.failures import POLICIES, classify, describe_error, lacks_gpu_memory
+from sweeps.trial.gpu import enforce_share, read_memory
 from sweeps.trial.tasks import Task
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ def make_trainable(
             ):
                 retried = control.retried(task.trial_id)
                 with WorkerTitle(name, task.label, is_retried=retried) as title:
-                    outcome = attempt(task, _told_progress(title), control)
+                    outcome = _on_gpu(partial(attempt, task, _told_progress(title), control))
         except Exception as error:  # noqa: BLE001 (whatever it is, it has a class)
             outcome = _failed(task, error, node)
         finally:
@@ -114,6 +116,22 @@ def _failed(task: Task, error: Exception, node: str) -> Outcome:
     told = Told(failure_class, message, node, lacks_gpu_memory(error), away)
     tune.report({"told": asdict(told)})
     raise error
+
+
+def _on_gpu(attempt: Callable[[], Outcome]) -> Outcome:
+    """Run an attempt in its share of a GPU, where it has one, and note what it took."""
+    assigned = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
+    share = assigned.get("GPU", 0.0)
+    if not share:
+        return attempt()
+    from torch import cuda
+
+    if not cuda.is_available():
+        return attempt()
+    enforce_share(cuda, share)
+    outcome = attempt()
+    peak, total = read_memory(cuda)
+    return replace(outcome, gpu_peak_bytes=peak, gpu_total_bytes=total)
 
 
 @lru_cache(maxsize=1)

@@ -17,7 +17,6 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
 from cluster.jobs.ray_internals import (
-    actor_id_of,
     ask_for_other_resources,
     forget_ended_trials,
     waiting_trials,
@@ -51,7 +50,7 @@ class TaskTrial(Trial):
     def handle_error(self, exc: Any = None) -> None:
         """See the base class; the judge hears of it before Tune asks what follows."""
         super().handle_error(exc)
-        self.losses.judge(self.trial_id, self.cache, exc, actor_id_of(self))
+        self.losses.judge(self.trial_id, self.cache, exc)
 
     def should_recover(self) -> bool:
         """See the base class, which counts failures whatever they were."""

@@ -19,6 +19,7 @@ from cluster.jobs.nodes import list_nodes
 from cluster.jobs.notices import Notices
 from cluster.jobs.ray_internals import any_error_is_a_lost_actor, keep_environment_out_of_actors
 from sweeps.driver.callback import TuneEvents
+from sweeps.driver.gpu_shares import GpuShares
 from sweeps.driver.interrupts import Stopping
 from sweeps.driver.losses import Losses
 from sweeps.driver.placement import Placement
@@ -39,6 +40,7 @@ def run_tasks(
     gpus: float,
     watcher: Watcher,
     trial_minutes: float | None = None,
+    shares: GpuShares | None = None,
     store: StoreWatch | None = None,
     scratch: Path | None = None,
     attempt: Attempt = run_attempt,
@@ -53,6 +55,7 @@ def run_tasks(
         watcher: Receives progress.
         trial_minutes: Minutes that a trial may take, earlier attempts up to its checkpoint with
             it; None for any.
+        shares: What trials need of a GPU, in the place of `gpus`.
         store: Waits for a store that is away; where it gives up, the run stops.
         scratch: Existing folder for Tune's own files, which nothing reads; a temporary one else.
         attempt: What runs a task on its worker.
@@ -65,9 +68,10 @@ def run_tasks(
     keep_environment_out_of_actors()
     folder = tempfile.mkdtemp(prefix="spurious-sweeps-tune-", dir=scratch)
     limit_s = math.inf if trial_minutes is None else 60 * trial_minutes
-    placement = Placement(lambda _: Request(cpus, gpus), list_nodes)
-    losses = Losses(stopping.notices, placement, limit_s, watcher.on_node_excluded)
-    events = TuneEvents(queue, watcher, tally, stopping, losses, store)
+    share = (lambda _: gpus) if shares is None else shares.share
+    placement = Placement(lambda trial_id: Request(cpus, share(trial_id)), list_nodes)
+    losses = Losses(stopping.notices, placement, limit_s, watcher.on_note)
+    events = TuneEvents(queue, watcher, tally, stopping, losses, store, shares)
     try:
         with stopping.on_interrupt(), any_error_is_a_lost_actor():
             tune.Tuner(

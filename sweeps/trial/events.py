@@ -23,7 +23,8 @@ class TaskName:
 class Outcome:
     """How an attempt ended: `committed`, `already done`, `lost the race`, `failed` or `stopped`.
 
-    `warnings` are for the user of `sweeps run`, who does not see the worker's log.
+    `warnings` are for the user of `sweeps run`, who does not see the worker's log. Bytes of GPU
+    memory are 0 where it used no GPU.
     """
 
     trial_id: str
@@ -34,6 +35,8 @@ class Outcome:
     images: int = 0
     robust_auroc: float = float("nan")
     warnings: tuple[str, ...] = ()
+    gpu_peak_bytes: int = 0
+    gpu_total_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,8 +124,8 @@ class Watcher:
     def on_store_away(self, message: str) -> None:
         """The store does not answer, or the sweep stops since it did not."""
 
-    def on_node_excluded(self, message: str) -> None:
-        """A node lost several trials, and later ones keep away from it."""
+    def on_note(self, message: str) -> None:
+        """Something changed in how later trials run, which the user should know."""
 
     def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """A trial ended; without an outcome no attempt came to an end of its own."""
@@ -164,10 +167,10 @@ class Watchers(Watcher):
         for watcher in self.watchers:
             watcher.on_store_away(message)
 
-    def on_node_excluded(self, message: str) -> None:
+    def on_note(self, message: str) -> None:
         """See `Watcher`."""
         for watcher in self.watchers:
-            watcher.on_node_excluded(message)
+            watcher.on_note(message)
 
     def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """See `Watcher`."""

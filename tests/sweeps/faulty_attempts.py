@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from tiny_sweeps import attempts_before
+from tiny_sweeps import attempts_before, wait_until
 
 from sweeps.trial.events import Control, Outcome
 from sweeps.trial.tasks import Task
@@ -42,10 +42,12 @@ def die_once(task: Task, progress: Any, control: Control) -> Outcome:
 
 
 def die_on_the_bad_node(task: Task, progress: Any, control: Control) -> Outcome:
-    """Be lost wherever this is the bad node; take a moment elsewhere."""
-    if note_place(task)[1] == (Path(task.cache_dir) / BAD_NODE).read_text():
+    """Be lost wherever this is the bad node; elsewhere wait until it has lost three trials."""
+    cache = Path(task.cache_dir)
+    bad = (cache / BAD_NODE).read_text()
+    if note_place(task)[1] == bad:
         os._exit(1)
-    time.sleep(1.0)
+    wait_until(lambda: sum(path.read_text() == bad for path in cache.glob("place-*")) >= 3)
     return done(task)
 
 

@@ -1,4 +1,4 @@
-"""A Ray cluster of three nodes on this machine: a head without CPUs, and two with one each."""
+"""A Ray cluster on this machine: a head without CPUs, and nodes that run trials."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ class PoolHere:
     Attributes:
         session: As `ray_session` gives it.
         cluster: Ray's own, to remove nodes of.
-        nodes: The two nodes with a CPU each, by their ids.
+        nodes: Those that run trials, by their ids.
     """
 
     session: Session
@@ -33,10 +34,13 @@ class PoolHere:
 
 
 @contextmanager
-def pool_here(**environment: str) -> Iterator[PoolHere]:
+def pool_here(
+    *nodes: Mapping[str, float], environment: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[PoolHere]:
     """Start the cluster, connect, and end both.
 
     Args:
+        nodes: What each offers to trials, as `Cluster.add_node` takes it.
         environment: Variables of the nodes and their workers.
     """
     temporary = tempfile.mkdtemp(prefix="sw", dir="/tmp")  # sockets need a short path
@@ -48,11 +52,10 @@ def pool_here(**environment: str) -> Iterator[PoolHere]:
             patch.setenv(name, value)
         cluster = Cluster(initialize_head=True, head_node_args={**small, "num_cpus": 0})
         try:
-            workers = [cluster.add_node(num_cpus=1, **small) for _ in range(2)]
+            workers = [cluster.add_node(**small, **offered) for offered in nodes]
             patch.setenv("RAY_ADDRESS", cluster.address)
             with ray_session("tests") as session:
-                nodes = {worker.node_id: worker for worker in workers}
-                yield PoolHere(session, cluster, nodes)
+                yield PoolHere(session, cluster, {each.node_id: each for each in workers})
         finally:
             cluster.shutdown()
             shutil.rmtree(temporary, ignore_errors=True)
