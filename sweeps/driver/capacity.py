@@ -40,8 +40,10 @@ def most_cpus(at_once: int, nodes: Sequence[tuple[float, float]]) -> int:
         nodes: CPUs and GPUs of each node.
     """
     largest = int(max((cpus for cpus, _ in nodes), default=0.0))
-    fits = lambda cpus: sum(int(of_node // cpus) for of_node, _ in nodes) >= at_once  # noqa: E731
-    return next((cpus for cpus in range(largest, 0, -1) if fits(cpus)), 0)
+    for cpus in range(largest, 0, -1):
+        if sum(int(of_node // cpus) for of_node, _ in nodes) >= at_once:
+            return cpus
+    return 0
 
 
 def _on_node(cpus: float, gpus: float, node_cpus: float, node_gpus: float) -> int:

@@ -23,7 +23,7 @@ from sweeps.driver.placement import Placement
 from sweeps.trial.deadline import describe_dump, take_dump
 from sweeps.trial.failures import POLICIES
 
-_ASK_S = 10.0
+_ASK_S = 15.0
 _LOST = "the worker process was lost (killed, crashed, or with its node)"
 _LEFT = "the worker's node went away after a notice (spot, drain)"
 _KILLED = "the kernel killed the worker, since the node had no memory left"
@@ -183,9 +183,10 @@ class Losses:
         return "infrastructure", _LOST, details
 
     def _ask(self, trial_id: str, cache: Path, node: str | None) -> Trace:
-        """Ask the node of a lost worker, where it is alive."""
-        nothing = Trace(None, None)
-        if node is None or self.placement.node(node) is None:
+        """Ask the node of a lost worker, where it is alive; its machine may be this one."""
+        dump = take_dump(cache, self.notices.run, trial_id)
+        nothing = Trace(None, dump)
+        if dump is not None or node is None or self.placement.node(node) is None:
             return nothing
         question = partial(look_for_trace, cache, self.notices.run, trial_id)
         return ask_node(node, question, _ASK_S) or nothing
