@@ -239,7 +239,7 @@ def _resources() -> Schema:
     properties = _properties(Resources)
     gpus = properties["gpus"]
     about = {key: gpus.pop(key) for key in ("description", "default")}
-    shares = {**gpus, "anyOf": [{"maximum": 1}, {"multipleOf": 1}]}
+    shares = {**gpus, "allOf": [{"anyOf": [{"maximum": 1}, {"multipleOf": 1}]}]}
     properties["gpus"] = {**about, "anyOf": [shares, {"const": "auto"}]}
     return _mapping(properties, doc=_doc(Resources))
 

@@ -288,11 +288,15 @@ def _is_auto(field: Field | None) -> bool:
 
 def resources(field: Field) -> Resources:
     """CPUs, GPUs and threads of one trial."""
+    values: dict[str, Any] = {}
+    is_measured = False
     with field.complete():
         children = field.mapping(options_of(Resources))
-        if is_measured := _is_auto(children.get("gpus")):
-            del children["gpus"]
-        values = field.values(Resources, children)
+        gpus = children.pop("gpus", None)
+        with suppress(Refused):
+            values = field.values(Resources, children)
+        if gpus is not None and not (is_measured := _is_auto(gpus)):
+            values["gpus"] = gpus.value(*options_of(Resources)["gpus"], also=", or auto")
         chosen = MeasuredResources(**values) if is_measured else Resources(**values)
         if chosen.threads > chosen.cpus:
             (field.at("threads") or field).refuse(f"at most cpus, which is {chosen.cpus}")
