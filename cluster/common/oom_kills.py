@@ -23,11 +23,11 @@ def count_oom_kills(root: Path = Path("/")) -> int | None:
     """
     for path in (*_of_groups(root), root / "proc/vmstat"):
         try:
-            found = _COUNT.search(path.read_text())
+            match = _COUNT.search(path.read_text())
         except OSError:
             continue
-        if found is not None:
-            return int(found[1])
+        if match is not None:
+            return int(match[1])
     return None
 
 

@@ -68,8 +68,8 @@ def ask_node(node: str, question: Callable[[], T], timeout_s: float) -> T | None
     there = NodeAffinitySchedulingStrategy(node, soft=False)
     answer = task.options(scheduling_strategy=there).remote(question)
     try:
-        found: T = ray.get(answer, timeout=timeout_s)
-        return found
+        known: T = ray.get(answer, timeout=timeout_s)
+        return known
     except RayError as error:
         _log.warning("node %s did not answer: %s", node, str(error).partition("\n")[0])
         ray.cancel(answer, force=True)

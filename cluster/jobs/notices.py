@@ -87,11 +87,11 @@ class Notices:
     def kills_before(self, node: str) -> int | None:
         """For the driver: what `note_kills` told of a node; None where it told nothing."""
         try:
-            told = kv_get(self._kills(node))
+            answer = kv_get(self._kills(node))
         except RayError as error:
             _log.warning("it could not be read how many processes were killed: %s", error)
             return None
-        return None if told is None else int(told)
+        return None if answer is None else int(answer)
 
     def clear(self) -> None:
         """Remove the board, where the session still stands."""

@@ -133,8 +133,8 @@ def node_of_actor(actor_id: str) -> str | None:
     import ray
 
     state: Any = ray._private.state
-    found: str = state.actors(actor_id).get("Address", {}).get("NodeID", "")
-    return found or None
+    node: str = state.actors(actor_id).get("Address", {}).get("NodeID", "")
+    return node or None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 
 from sweeps.driver.gpu_shares import GpuShares
 from sweeps.driver.interrupts import Stopping
-from sweeps.driver.losses import Losses, Told
+from sweeps.driver.losses import Losses, Reason
 from sweeps.driver.queue import TrialQueue
 from sweeps.driver.store_watch import StoreWatch
 from sweeps.driver.tune_queue import TRIAL_ID
@@ -63,9 +63,9 @@ class TuneEvents(TrialProgressCallback):
         name = self._name(trial)
         if "outcome" in result:
             self._note_outcome(name.trial_id, Outcome(**result["outcome"]), result["node"])
-        elif "told" in result:
-            self.losses.told[name.trial_id] = told = Told(**result["told"])
-            watch = self.store if told.store_away else None
+        elif "reason" in result:
+            self.losses.reasons[name.trial_id] = reason = Reason(**result["reason"])
+            watch = self.store if reason.store_away else None
             if watch is not None and (message := watch.start()):
                 self.watcher.on_store_away(message)
         elif "epoch" in result:
@@ -75,9 +75,9 @@ class TuneEvents(TrialProgressCallback):
         self.tally.outcomes[trial_id] = outcome
         self.losses.forget(trial_id)
         self.placement.health.succeeded(node)  # also with a failure of the trial's own
-        if self.shares is not None and (told := self.shares.learn(outcome)):
+        if self.shares is not None and (message := self.shares.learn(outcome)):
             self.placement.changes += 1
-            self.watcher.on_note(told)
+            self.watcher.on_note(message)
         if outcome.state == "failed":
             self.tally.attempts[outcome.failure_class] += 1
 

@@ -88,16 +88,16 @@ class GpuShares:
 
 def read_measured(store: Store, tasks: Iterable[Task]) -> dict[str, Measured]:
     """Return what earlier runs measured of the kinds of some tasks."""
-    found = {}
+    measured = {}
     for kind in {memory_kind(task) for task in tasks}:
         with suppress(NotFound):
             text = store.get(f"{FOLDER}{kind}.json")
             try:
                 fields: dict[str, Any] = json.loads(text)
-                found[kind] = Measured(int(fields["peak_bytes"]), int(fields["total_bytes"]))
+                measured[kind] = Measured(int(fields["peak_bytes"]), int(fields["total_bytes"]))
             except (ValueError, KeyError, TypeError) as error:
                 _log.warning("%s%s.json is not used, and measured again: %s", FOLDER, kind, error)
-    return found
+    return measured
 
 
 def write_measured(store: Store, shares: GpuShares) -> None:

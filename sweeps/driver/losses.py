@@ -16,7 +16,7 @@ from typing import Any
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 
 from cluster.common.oom_kills import count_oom_kills
-from cluster.jobs.nodes import ask_node
+from cluster.jobs.nodes import Node, ask_node
 from cluster.jobs.notices import Notices
 from cluster.jobs.ray_internals import node_of_actor
 from sweeps.driver.placement import Placement
@@ -30,7 +30,7 @@ _KILLED = "the kernel killed the worker, since the node had no memory left"
 
 
 @dataclass(frozen=True)
-class Told:
+class Reason:
     """Why an attempt gave up, as its worker told.
 
     Attributes:
@@ -98,7 +98,7 @@ class Losses:
     ) -> None:
         self.notices, self.placement = notices, placement
         self.limit_s, self.on_excluded = limit_s, on_excluded
-        self.told: dict[str, Told] = {}
+        self.reasons: dict[str, Reason] = {}
         self._began: dict[str, float] = {}
         self._judged: dict[str, Loss] = {}
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -120,24 +120,34 @@ class Losses:
             cache: The node cache's folder, the same on every node.
             error: What Ray raised.
         """
-        told = self.told.pop(trial_id, None)
-        left = self.notices.left(trial_id)
-        node = told.node if told is not None else _find_node(error)
-        if told is not None:
-            found, message, details = told.failure_class, told.message, ""
+        reason, left = self.reasons.pop(trial_id, None), self.notices.left(trial_id)
+        node = _find_node(error) if reason is None else reason.node
+        if reason is not None:
+            cause = (reason.failure_class, reason.message, "")
         else:
             trace = partial(self._ask, trial_id, cache, node)
-            found, message, details = self._find_cause(trial_id, error, node, trace, left=left)
+            cause = self._find_cause(trial_id, error, node, trace, left=left)
+        failure_class, message, details = cause
         known = None if node is None else self.placement.node(node)
-        if known is not None and found == "infrastructure":
-            away = told is not None and told.store_away
-            if text := self.placement.lost(known, trial_id, store_away=away):
-                self.on_excluded(text)
-        self._counts[trial_id][found] += 1
-        retried, note = self._retry(trial_id, found, node, of_gpu=told is not None and told.of_gpu)
-        message = f"{message}; {note}" if note else message
-        name = "" if known is None else known.name
-        self._judged[trial_id] = Loss(found, message, details, name, told is not None, retried)
+        if known is not None and failure_class == "infrastructure":
+            self._blame(known, trial_id, reason)
+        self._counts[trial_id][failure_class] += 1
+        of_gpu = reason is not None and reason.of_gpu
+        retried, note = self._retry(trial_id, failure_class, node, of_gpu=of_gpu)
+        self._judged[trial_id] = Loss(
+            failure_class,
+            f"{message}; {note}" if note else message,
+            details,
+            "" if known is None else known.name,
+            reason is not None,
+            retried,
+        )
+
+    def _blame(self, node: Node, trial_id: str, reason: Reason | None) -> None:
+        """Count a loss of a node, and tell where later trials keep away from it."""
+        away = reason is not None and reason.store_away
+        if text := self.placement.lost(node, trial_id, store_away=away):
+            self.on_excluded(text)
 
     def is_retried(self, trial_id: str) -> bool:
         """Return whether another attempt follows the one that was judged last."""
@@ -149,7 +159,7 @@ class Losses:
 
     def forget(self, trial_id: str) -> None:
         """Drop what was noted of a trial that ended."""
-        for noted in (self._began, self._counts, self.told):
+        for noted in (self._began, self._counts, self.reasons):
             noted.pop(trial_id, None)
         self.placement.forget(trial_id)
 
@@ -201,11 +211,11 @@ class Losses:
         return True
 
     def _retry(
-        self, trial_id: str, found: str, node: str | None, *, of_gpu: bool
+        self, trial_id: str, failure_class: str, node: str | None, *, of_gpu: bool
     ) -> tuple[bool, str]:
         """Return whether another attempt follows, and what is different in it."""
-        policy = POLICIES[found]
-        if policy.retries is not None and self._counts[trial_id][found] > policy.retries:
+        policy = POLICIES[failure_class]
+        if policy.retries is not None and self._counts[trial_id][failure_class] > policy.retries:
             return False, ""
         if policy.remedy == "elsewhere" and node is not None:
             self.placement.elsewhere(trial_id, node)

@@ -32,13 +32,13 @@ class Placement:
         self.changes = 0
         """Raised whenever trials that wait may ask for something else."""
         self._first, self._list, self._clock = first, list_nodes, clock
-        self._own: dict[str, Request] = {}
+        self._wishes: dict[str, Request] = {}
         self._nodes: tuple[Node, ...] = ()
         self._looked_at = -float("inf")
 
     def request(self, trial_id: str) -> Request:
         """Return what a trial asks for now; it avoids nodes only where others can run it."""
-        wished = self._own.get(trial_id) or self._first(trial_id)
+        wished = self._wishes.get(trial_id) or self._first(trial_id)
         plain = replace(wished, avoid=frozenset())
         for avoid in (wished.avoid | self.health.excluded, frozenset(self.health.excluded)):
             if any(plain.fits(node) and node.id not in avoid for node in self.nodes()):
@@ -47,21 +47,21 @@ class Placement:
 
     def elsewhere(self, trial_id: str, node: str) -> None:
         """Keep a trial away from a node that lost it."""
-        wished = self._own.get(trial_id) or self._first(trial_id)
-        self._own[trial_id] = replace(wished, avoid=wished.avoid | {node})
+        wished = self._wishes.get(trial_id) or self._first(trial_id)
+        self._wishes[trial_id] = replace(wished, avoid=wished.avoid | {node})
 
     def larger(self, trial_id: str, *, of_gpu: bool) -> Request | None:
         """Make a trial ask for a larger share, and return that; None where it had all there is."""
-        wished = self._own.get(trial_id) or self._first(trial_id)
+        wished = self._wishes.get(trial_id) or self._first(trial_id)
         larger = wished.larger(self.nodes(), of_gpu=of_gpu)
         if larger is not None:
-            self._own[trial_id] = larger
+            self._wishes[trial_id] = larger
         return larger
 
     def lost(self, node: Node, trial_id: str, *, store_away: bool = False) -> str | None:
         """Count a loss of a node; return what to tell where it is excluded from now on."""
-        others = {other for other in self.nodes() if other.id != node.id}
-        usable = [other for other in others if other.id not in self.health.excluded]
+        avoided = {node.id, *self.health.excluded}
+        usable = [other for other in self.nodes() if other.id not in avoided]
         is_last = not any(self._first(trial_id).fits(other) for other in usable)
         if not self.health.failed(node.id, trial_id, store_away=store_away, is_last=is_last):
             return None
@@ -77,7 +77,7 @@ class Placement:
 
     def forget(self, trial_id: str) -> None:
         """Drop what was noted of a trial that ended."""
-        self._own.pop(trial_id, None)
+        self._wishes.pop(trial_id, None)
 
     def nodes(self) -> tuple[Node, ...]:
         """Return the nodes that are alive, by a look that is some seconds old at most."""

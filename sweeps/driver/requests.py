@@ -49,12 +49,12 @@ class Request:
         node = max(fitting, key=lambda node: (node.memory, node.cpus))
         share = max(self.cpus / node.cpus, self.memory / node.memory if node.memory else 0.0)
         doubled = min(1.0, 2 * share)
-        asked = replace(
+        request = replace(
             self,
             cpus=min(2 * self.cpus, node.cpus),
             memory=max(self.memory, int(node.memory * doubled)),
         )
-        return None if share >= 1 else asked
+        return None if share >= 1 else request
 
     def describe(self) -> str:
         """Return what it asks for, in words."""

@@ -20,7 +20,7 @@ from cluster.errors import StoreAway
 from cluster.jobs.nodes import this_node
 from cluster.jobs.notices import Notices
 from sweeps.driver.interrupts import WorkerControl
-from sweeps.driver.losses import Told
+from sweeps.driver.losses import Reason
 from sweeps.driver.tune_queue import unpack_task
 from sweeps.driver.worker_title import WorkerTitle
 from sweeps.trial.deadline import Deadline
@@ -113,8 +113,8 @@ def _failed(task: Task, error: Exception, node: str) -> Outcome:
     if POLICIES[failure_class].retries == 0:
         return Outcome(task.trial_id, "failed", 0.0, failure_class, message)
     away = isinstance(error, StoreAway)
-    told = Told(failure_class, message, node, lacks_gpu_memory(error), away)
-    tune.report({"told": asdict(told)})
+    reason = Reason(failure_class, message, node, lacks_gpu_memory(error), away)
+    tune.report({"reason": asdict(reason)})
     raise error
 
 

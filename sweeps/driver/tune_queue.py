@@ -123,7 +123,7 @@ class QueueSearch(SearchAlgorithm):
         """See the base class; nothing is ever restored from Tune's own state."""
 
     def restore_from_dir(self, dirpath: str) -> None:
-        """See the base class; never asked for."""
+        """See the base class; never request for."""
 
 
 class QueueScheduler(FIFOScheduler):
@@ -160,7 +160,7 @@ class QueueScheduler(FIFOScheduler):
         if self.placement.changes != self._seen:
             self._seen = self.placement.changes
             for trial in waiting_trials(tune_controller):
-                asked = factory(self.placement.request(trial.trial_id))
-                if asked != trial.placement_group_factory:
-                    ask_for_other_resources(tune_controller, trial, asked)
+                request = factory(self.placement.request(trial.trial_id))
+                if request != trial.placement_group_factory:
+                    ask_for_other_resources(tune_controller, trial, request)
         return super().choose_trial_to_run(tune_controller)

@@ -102,15 +102,14 @@ def describe_dump(dump: str) -> str:
             continue
         end = places[index + 1].start() if index + 1 < len(places) else len(rest)
         frames = [_FRAME.match(line) for line in rest[place.end() : end].splitlines()]
-        found = [frame for frame in frames if frame is not None]
-        if not found:
+        calls = [frame for frame in frames if frame is not None]
+        if not calls:
             break
-        text = _format(found[0])
-        ours = next((frame for frame in found if _OURS.search(frame["path"])), None)
-        return text if ours in (None, found[0]) else f"{text}, called from {_format(ours)}"
+        text = _format(calls[0])
+        ours = next((call for call in calls if _OURS.search(call["path"])), None)
+        return text if ours is None or ours is calls[0] else f"{text}, called from {_format(ours)}"
     return "an unknown line"
 
 
-def _format(frame: re.Match[str] | None) -> str:
-    assert frame is not None
+def _format(frame: re.Match[str]) -> str:
     return f"{frame['path']}:{frame['line']} in {frame['name']}"
