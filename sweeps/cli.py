@@ -228,6 +228,12 @@ def _status(options: argparse.Namespace) -> int:
     return status(_read_source(options), options.store, options.address, as_json=options.json)
 
 
+def _failures(options: argparse.Namespace) -> int:
+    from sweeps.commands.failures import failures
+
+    return failures(_read_source(options), options.store, as_json=options.json)
+
+
 def _logs(options: argparse.Namespace) -> int:
     from sweeps.commands.logs import LineFilter, logs
 
@@ -283,6 +289,7 @@ HANDLERS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "run": _run,
     "submit": _submit,
     "status": _status,
+    "failures": _failures,
     "logs": _logs,
     "stop": _stop,
     "report": _report,

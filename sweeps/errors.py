@@ -23,6 +23,10 @@ class DamagedResult(ResultError):
     """A result whose bytes or content are not what was written; its trial counts as not done."""
 
 
+class TimeLimit(SweepError):
+    """A trial that took as long as a trial may; its checkpoint is saved."""
+
+
 class UnknownSweep(SweepError):
     """A store knows no sweep of the name that was given.
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ray.exceptions import RayError
 
-from cluster.jobs.ray_internals import is_draining, kv_delete, kv_get, kv_list, kv_put
+from cluster.jobs.ray_internals import is_draining, kv_delete, kv_get, kv_put
 
 _TIMEOUT_S = 5.0
 _log = logging.getLogger("cluster.jobs.notices")
@@ -66,16 +66,6 @@ class Notices:
         except RayError as error:
             _log.warning("the driver could not be told that this node goes away: %s", error)
 
-    def all_leaving(self) -> frozenset[str]:
-        """For the driver: the trials that told that their nodes go away, and are not lost yet."""
-        prefix = self._leaving("")
-        try:
-            keys = kv_list(prefix)
-        except RayError as error:
-            _log.warning("it could not be read which trials' nodes go away: %s", error)
-            return frozenset()
-        return frozenset(key.removeprefix(prefix) for key in keys)
-
     def left(self, trial_id: str) -> bool:
         """For the driver: whether a trial told that its node goes away; told once."""
         key = self._leaving(trial_id)
@@ -84,11 +74,31 @@ class Notices:
             kv_delete(key)
         return is_leaving
 
+    def note_kills(self, node: str, kills: int) -> None:
+        """From a worker: processes that its node's kernel had killed before the node's first trial.
+
+        What was told first stands.
+        """
+        try:
+            kv_put(self._kills(node), str(kills).encode(), overwrite=False)
+        except RayError as error:
+            _log.warning("the driver could not be told of killed processes: %s", error)
+
+    def kills_before(self, node: str) -> int | None:
+        """For the driver: what `note_kills` told of a node; None where it told nothing."""
+        try:
+            answer = kv_get(self._kills(node))
+        except RayError as error:
+            _log.warning("it could not be read how many processes were killed: %s", error)
+            return None
+        return None if answer is None else int(answer)
+
     def clear(self) -> None:
         """Remove the board, where the session still stands."""
         try:
             kv_delete(self._key)
-            kv_delete(self._leaving(""), as_prefix=True)
+            for prefix in (self._leaving(""), self._kills("")):
+                kv_delete(prefix, as_prefix=True)
         except RayError as error:
             _log.warning("the run's notices could not be removed: %s", error)
 
@@ -111,6 +121,9 @@ class Notices:
 
     def _leaving(self, trial_id: str) -> str:
         return f"leaving/{self.run}/{trial_id}"
+
+    def _kills(self, node: str) -> str:
+        return f"kills/{self.run}/{node}"
 
     def _write(self, notice: Notice) -> None:
         self._written = notice

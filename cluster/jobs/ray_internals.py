@@ -22,21 +22,29 @@ if TYPE_CHECKING:
 WRITTEN_FOR: Final = "2.60"
 PRIVATE_NAMES: Final = (
     "ray._config.metrics_report_interval_ms",
+    "ray._private.state.actors",
     "ray._private.utils.set_sigterm_handler",
     "ray._raylet.CoreWorker",
     "ray._raylet.InnerGcsClient.get_draining_nodes",
     "ray._raylet.setproctitle",
+    "ray.actor.ActorHandle._actor_id",
+    "ray.air.execution._internal.actor_manager.RayActorManager._actor_task_failed",
     "ray.dashboard.modules.dashboard_sdk.SubmissionClient._do_request",
     "ray.dashboard.modules.job.sdk.logger",
     "ray.experimental.internal_kv._internal_kv_del",
     "ray.experimental.internal_kv._internal_kv_get",
-    "ray.experimental.internal_kv._internal_kv_list",
     "ray.experimental.internal_kv._internal_kv_put",
     "ray.experimental.internal_kv.internal_kv_get_gcs_client",
     "ray.tune.execution.class_cache.ENV_VARS_TO_PROPAGATE",
+    "ray.tune.execution.tune_controller.TuneController._remove_actor",
 )
+MANAGER_ATTRIBUTES: Final = ("_live_actors_to_ray_actors_resources", "_tracked_actor")
+"""Of `ray.air.execution`: where Tune keeps its actors, and that of a task."""
+
 CONTROLLER_ATTRIBUTES: Final = (
-    *("_failed_trials", "_live_trials", "_stopped_trials", "_trial_metadata"),
+    *("_actor_cache", "_actor_to_trial", "_failed_trials", "_live_trials", "_pending_trials"),
+    *("_pending_trials_list", "_resetting_trials", "_resources_to_pending_trials"),
+    *("_staged_trials", "_stopped_trials", "_trial_metadata"),
     *("_trial_to_actor", "_trials", "_trials_to_cache"),
 )
 """Of `ray.tune.execution.tune_controller.TuneController`: where it keeps its trials."""
@@ -95,6 +103,72 @@ def forget_ended_trials(controller: Any) -> None:
     controller._trials[:] = [trial for trial in controller._trials if trial not in done]
     for trial in done:
         controller._trial_metadata.pop(trial.trial_id, None)
+
+
+def waiting_trials(controller: Any) -> tuple[Any, ...]:
+    """Return the trials that wait for an actor, and are not being given one that another left."""
+    return tuple(controller._pending_trials - controller._resetting_trials)
+
+
+def ask_for_other_resources(controller: Any, trial: Any, factory: Any) -> None:
+    """Make a trial that waits ask for other resources; Ray Tune changes those of no such trial.
+
+    Args:
+        controller: Of Ray Tune, between two of its events.
+        trial: One of `waiting_trials`.
+        factory: The new request, a `tune.PlacementGroupFactory`.
+    """
+    before = trial.placement_group_factory
+    controller._resources_to_pending_trials[before].discard(trial)
+    if trial in controller._staged_trials:
+        controller._staged_trials.remove(trial)
+        controller._actor_cache.decrease_max(before)
+    actor = controller._trial_to_actor.pop(trial, None)
+    if actor is not None:
+        controller._actor_to_trial.pop(actor)
+        controller._remove_actor(actor)
+    trial.update_resources(factory)
+    controller._resources_to_pending_trials[factory].add(trial)
+    if trial not in controller._pending_trials_list:
+        controller._pending_trials_list.insert(0, trial)
+
+
+def node_of_actor(actor_id: str) -> str | None:
+    """Return the id of the node that an actor is or was on; None where it never had one."""
+    import ray
+
+    state: Any = ray._private.state
+    node: str = state.actors(actor_id).get("Address", {}).get("NodeID", "")
+    return node or None
+
+
+@contextmanager
+def any_error_is_a_lost_actor() -> Iterator[None]:
+    """While the block runs, Ray Tune takes every error of an actor's task as the actor's loss.
+
+    Otherwise an actor that Ray's memory monitor killed ends the whole run: its OutOfMemoryError is
+    no RayActorError, and Tune raises "Caught unexpected exception". The `RayActorError` that a
+    trial gets instead has the error as its `__cause__`.
+    """
+    from ray.air.execution._internal.actor_manager import RayActorManager
+    from ray.exceptions import RayActorError, RayTaskError
+
+    original = RayActorManager._actor_task_failed
+
+    def lose(self: Any, tracked_actor_task: Any, exception: Exception) -> None:
+        if not isinstance(exception, RayActorError | RayTaskError):
+            held = self._live_actors_to_ray_actors_resources.get(tracked_actor_task._tracked_actor)
+            actor_id = "" if held is None else held[0]._actor_id.hex()
+            lost = RayActorError(actor_id, f"{type(exception).__name__}: {exception}")
+            lost.__cause__ = exception
+            exception = lost
+        original(self, tracked_actor_task, exception)
+
+    RayActorManager._actor_task_failed = lose  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        RayActorManager._actor_task_failed = original  # type: ignore[method-assign]
 
 
 def listens_on_loopback_only() -> bool:
@@ -156,11 +230,11 @@ def metrics_interval_ms() -> int:
     return int(ray._config.metrics_report_interval_ms())
 
 
-def kv_put(key: str, value: bytes) -> None:
+def kv_put(key: str, value: bytes, *, overwrite: bool = True) -> None:
     """Write a value to the session's control store; raises RayError where it does not answer."""
     from ray.experimental import internal_kv
 
-    internal_kv._internal_kv_put(key.encode(), value, namespace=_NAMESPACE)
+    internal_kv._internal_kv_put(key.encode(), value, overwrite=overwrite, namespace=_NAMESPACE)
 
 
 def kv_get(key: str) -> bytes | None:
@@ -169,14 +243,6 @@ def kv_get(key: str) -> bytes | None:
 
     value: bytes | None = internal_kv._internal_kv_get(key.encode(), namespace=_NAMESPACE)
     return value
-
-
-def kv_list(prefix: str) -> list[str]:
-    """List the keys of the control store that start with `prefix`; raises RayError."""
-    from ray.experimental import internal_kv
-
-    keys: list[bytes] = internal_kv._internal_kv_list(prefix.encode(), namespace=_NAMESPACE)
-    return [key.decode() for key in keys]
 
 
 def kv_delete(key: str, *, as_prefix: bool = False) -> None:

@@ -31,6 +31,7 @@ from cluster.stores.s3_errors import (
     MULTIPART_HINT,
     OLD_CHECKSUMS,
     ForeignAnswer,
+    is_mismatch,
     status_of,
     translate,
 )
@@ -45,7 +46,10 @@ _TRANSFER = TransferConfig(
     preferred_transfer_client="classic",
 )
 _MISMATCHES = 3
-"""Reads that differ from their checksum before it is the object, not the way, that is damaged."""
+"""Reads that differ from their checksum before it is the object, not the way, that is damaged.
+
+As many writes that the server finds so, before it is the server that cannot tell.
+"""
 _log = logging.getLogger(__name__)
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -332,6 +336,10 @@ class S3Store:
                     raise Corrupt(f"{where}: {error}: the stored object is damaged") from error
                 raise translate(error, where) from error
             except (ClientError, BotoCoreError, Boto3Error) as error:
+                if is_mismatch(error) and (mismatches := mismatches + 1) < _MISMATCHES:
+                    raise Unavailable(
+                        f"{where}: what arrived differs from what was sent"
+                    ) from error
                 raise translate(error, where, self._hints.get(verb, "")) from error
             except KeyError as error:  # boto3's own look at a part of the answer
                 raise ForeignAnswer(where) from error

@@ -61,6 +61,7 @@ _TRANSIENT = (
 )
 _DENIED_CODES = {"ExpiredToken", "InvalidToken", "TokenRefreshRequired"}  # sent with status 400
 _TRANSIENT_CODES = {"RequestTimeout", "SlowDown", "Throttling", "InternalError"}
+_MISMATCH_CODES = {"BadDigest", "XAmzContentSHA256Mismatch"}
 _REFUSED_STATUS = {400, 411, 501}
 _TRANSIENT_STATUS = {408, 409, 425, 429, 500, 502, 503, 504, 507}
 
@@ -79,6 +80,14 @@ class ForeignAnswer(ClusterError):
 def status_of(error: ClientError) -> int:
     """Return the HTTP status of a server's answer; 0 where it had none."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def is_mismatch(error: Exception) -> bool:
+    """Return whether the server says that it received other bytes than were sent."""
+    if not isinstance(error, ClientError):
+        cause = getattr(error, "last_exception", None) or error.__context__
+        return isinstance(cause, ClientError) and is_mismatch(cause)
+    return error.response.get("Error", {}).get("Code") in _MISMATCH_CODES
 
 
 def translate(error: Exception, where: str, hint: str = "") -> ClusterError:

@@ -10,6 +10,7 @@ from typing import Any
 
 from docs.generate.documents import ROOT, code, table
 from spurious.config.fields import Pattern, Sha256
+from sweeps.commands.failures import describe_policy
 from sweeps.plan.plan import make_plan
 from sweeps.report.tables import (
     REPORT_ATTAINMENT,
@@ -26,6 +27,7 @@ from sweeps.spec.papers import tables as published_tables
 from sweeps.spec.schema import spec_schema
 from sweeps.spec.values import DATASET, NAME, STORE, Models
 from sweeps.telemetry import METRICS as TELEMETRY
+from sweeps.trial.failures import POLICIES
 
 SPECS = ROOT / "sweeps" / "specs"
 MOST_LISTED = 10
@@ -208,3 +210,11 @@ def telemetry() -> str:
     """Write one row a series that Prometheus gets."""
     rows = [(code(m.exported), m.kind, m.unit, ", ".join(m.tags), m.description) for m in TELEMETRY]
     return table(("series", "kind", "unit", "tags", "meaning"), rows)
+
+
+def failure_classes() -> str:
+    """Write one row a class of failure: what it is, and what follows it."""
+    rows = [
+        (code(name), policy.meaning, describe_policy(policy)) for name, policy in POLICIES.items()
+    ]
+    return table(("class", "an attempt failed since", "it is"), rows)

@@ -23,5 +23,6 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "result-columns": sweep.result_columns,
     "report-columns": sweep.report_columns,
     "telemetry": sweep.telemetry,
+    "failure-classes": sweep.failure_classes,
     "verbs": verbs.verbs,
 }

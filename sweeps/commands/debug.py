@@ -18,7 +18,7 @@ from cluster.stores.base import Store
 from sweeps.commands.context import (
     SpecSource,
     check_cache_folder,
-    choose_store_url,
+    choose_store_url_of,
     get_cache_folder,
     plan_sweep,
     read_spec,
@@ -57,11 +57,10 @@ def debug(
     Raises:
         SweepError: none or several trials match, or the one that does has a result already.
     """
-    spec = source.file_spec if source.digest is None else None
-    with store_session(choose_store_url(store_url, spec)) as store:
+    with store_session(choose_store_url_of(source, store_url)) as store:
         from sweeps.driver.progress import make_console
 
-        spec = spec or read_spec(source, store)
+        spec = read_spec(source, store)
         plan = plan_sweep(spec, store)
         chosen = find_trial(plan, trial)
         check_cache_folder()

@@ -241,7 +241,11 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
-    _add_spec(parser, "the sweep's YAML, or stored:SHA256 of one in the store")
+    _add_spec(
+        parser,
+        "the sweep's YAML, or stored:SHA256 of one in the store; with --debug also the name of a "
+        "sweep that was run",
+    )
     _add_keep_logs(parser)
     _add_notify(parser)
     parser.add_argument(
@@ -282,6 +286,10 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
 def _add_status(parser: argparse.ArgumentParser) -> None:
     _add_spec(parser, _SWEEP_BY_NAME)
     _add_address(parser)
+
+
+def _add_failures(parser: argparse.ArgumentParser) -> None:
+    _add_spec(parser, _SWEEP_BY_NAME)
 
 
 def _add_logs(parser: argparse.ArgumentParser) -> None:
@@ -384,6 +392,7 @@ ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "run": _add_run,
     "submit": _add_submit,
     "status": _add_status,
+    "failures": _add_failures,
     "logs": _add_logs,
     "stop": _add_stop,
     "report": _add_report,

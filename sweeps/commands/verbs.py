@@ -227,6 +227,25 @@ VERBS: Sequence[Verb] = (
         },
     ),
     Verb(
+        "failures",
+        "cluster",
+        "list what failed, by class, with a command that reproduces it",
+        "sweeps failures quickstart",
+        "Reads the failed attempts in the store, also those of trials that succeeded later: their "
+        "class, what the same run does about it, on which nodes they were, and the last one's "
+        "message. It works without the cluster.",
+        {
+            **_SWEEP,
+            **_STORE,
+            "attempts": "attempts that failed",
+            "trials": "trials that they are of",
+            "without_result": "those of them that have no result",
+            "classes": "list of class, meaning, policy, attempts, trials, without_result, nodes, "
+            "last (trial, label, at, node, line) and command, which runs one of them in this "
+            "process, or null where all have a result",
+        },
+    ),
+    Verb(
         "logs",
         "cluster",
         "show the log of a sweep, here or on a cluster",

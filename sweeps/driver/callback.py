@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from ray.exceptions import RayActorError
 from ray.tune.progress_reporter import TrialProgressCallback
 
-from cluster.jobs.notices import Notices
+from sweeps.driver.gpu_shares import GpuShares
 from sweeps.driver.interrupts import Stopping
+from sweeps.driver.losses import Losses, Reason
 from sweeps.driver.queue import TrialQueue
 from sweeps.driver.store_watch import StoreWatch
 from sweeps.driver.tune_queue import TRIAL_ID
 from sweeps.trial.events import LostWorker, Outcome, Tally, TaskName, Watcher
-
-_LOOK_EVERY_S = 1.0
-_LOST = "the worker process was lost (killed, out of memory, or with its node)"
 
 
 class TuneEvents(TrialProgressCallback):
@@ -33,18 +28,18 @@ class TuneEvents(TrialProgressCallback):
         watcher: Watcher,
         tally: Tally,
         stopping: Stopping,
+        losses: Losses,
         store: StoreWatch | None,
+        shares: GpuShares | None,
     ) -> None:
         super().__init__()
         self.queue, self.watcher, self.tally, self.stopping = queue, watcher, tally, stopping
-        self.store = store
-        self.reasons: dict[str, str] = {}
-        self.expected: set[str] = set()
-        self._looked_at = -float("inf")
+        self.losses, self.store, self.shares = losses, store, shares
+        self.placement = losses.placement
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Tune pickles its callbacks for a restore that is never asked for; a console has locks
-        return TuneEvents, (TrialQueue(), Watcher(), Tally(), Stopping(Notices("")), None)
+        return TrialProgressCallback, ()
 
     def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
         """Once per event: pass a wish to stop on."""
@@ -52,15 +47,13 @@ class TuneEvents(TrialProgressCallback):
             self.watcher.on_stopping()
         if self.stopping.is_requested:
             self.queue.close()
-        if time.monotonic() - self._looked_at >= _LOOK_EVERY_S:
-            self._looked_at = time.monotonic()
-            self._expect_losses(trials)
         if self.store is not None and self.store.error and not self.stopping.is_requested:
             self.stopping.request()
             self.watcher.on_store_away("the store did not come back: the sweep stops")
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """A trial has an actor."""
+        self.losses.began(trial.config[TRIAL_ID])
         self.watcher.on_started(self._name(trial))
 
     def on_trial_result(
@@ -69,14 +62,24 @@ class TuneEvents(TrialProgressCallback):
         """A worker told of an epoch, of its outcome, or why it gives up."""
         name = self._name(trial)
         if "outcome" in result:
-            self.tally.outcomes[name.trial_id] = Outcome(**result["outcome"])
+            self._note_outcome(name.trial_id, Outcome(**result["outcome"]), result["node"])
         elif "reason" in result:
-            self.reasons[name.trial_id] = result["reason"]
-            watch = self.store if result.get("store_away") else None
+            self.losses.reasons[name.trial_id] = reason = Reason(**result["reason"])
+            watch = self.store if reason.store_away else None
             if watch is not None and (message := watch.start()):
                 self.watcher.on_store_away(message)
         elif "epoch" in result:
             self.watcher.on_epoch(name, result["epoch"], result["epochs"], result["values"])
+
+    def _note_outcome(self, trial_id: str, outcome: Outcome, node: str) -> None:
+        self.tally.outcomes[trial_id] = outcome
+        self.losses.forget(trial_id)
+        self.placement.health.succeeded(node)  # also with a failure of the trial's own
+        if self.shares is not None and (message := self.shares.learn(outcome)):
+            self.placement.changes += 1
+            self.watcher.on_note(message)
+        if outcome.state == "failed":
+            self.tally.attempts[outcome.failure_class] += 1
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """A worker came to an end of its own."""
@@ -94,45 +97,19 @@ class TuneEvents(TrialProgressCallback):
         name = self._name(trial)
         message = self._lost(trial)
         self.tally.lost[name.trial_id] = message
+        self.losses.forget(name.trial_id)
         self.watcher.on_ended(name, None, message)
 
     def _lost(self, trial: Any) -> str:
         """Failure class and message of an attempt that raised or died; notes a dead worker."""
         trial_id = trial.config[TRIAL_ID]
-        left = self._left(trial)
-        if reason := self.reasons.pop(trial_id, None):
-            return reason
-        failure_class, message = self._loss(trial, left)
-        log = Path(trial.error_file).read_text() if trial.error_file else ""
-        details = log.rpartition("Failure # ")[2]  # the file has all of the trial's
-        now = datetime.now(UTC)
-        self.watcher.on_lost_worker(LostWorker(trial_id, message, details, now, failure_class))
-        return f"{failure_class}: {message}"
-
-    def _expect_losses(self, trials: Any) -> None:
-        """Allow a failure more to each trial whose node goes away: Tune decides at its death."""
-        new = self.stopping.notices.all_leaving() - self.expected
-        for trial in trials if new else ():
-            if trial.config[TRIAL_ID] in new:
-                trial.max_failures += 1
-        self.expected |= new
-
-    def _left(self, trial: Any) -> bool:
-        """Return whether the trial's node went away on notice; withdraw what was allowed for it."""
-        trial_id = trial.config[TRIAL_ID]
-        if trial_id in self.expected:
-            self.expected.remove(trial_id)
-            trial.max_failures -= 1
-        return self.stopping.notices.left(trial_id)
-
-    def _loss(self, trial: Any, left: bool) -> tuple[str, str]:
-        """Failure class and message of a lost worker; a node that went away on notice is none."""
-        error = trial.get_pickled_error()
-        uncounted = isinstance(error, RayActorError) and error.preempted
-        if not left and not uncounted:
-            return "infrastructure", _LOST
-        trial.max_failures += not uncounted
-        return "preempted", "the worker's node went away after a notice (spot, drain)"
+        loss = self.losses.take(trial_id)
+        self.tally.attempts[loss.failure_class] += 1
+        if not loss.is_told:
+            now = datetime.now(UTC)
+            lost = (trial_id, loss.message, loss.details, now, loss.failure_class, loss.node)
+            self.watcher.on_lost_worker(LostWorker(*lost))
+        return f"{loss.failure_class}: {loss.message}"
 
     def _name(self, trial: Any) -> TaskName:
         trial_id = trial.config[TRIAL_ID]

@@ -26,10 +26,24 @@ def how_many_at_once(
         offered = ", ".join(f"{c:g} CPUs and {g:g} GPUs" for c, g in sorted(set(nodes)))
         raise SweepError(
             f"resources: a trial asks for {cpus:g} CPUs and {gpus:g} GPUs, no node of the Ray "
-            f"session has them ({offered}); lower resources.cpus or resources.gpus, or run on "
-            "larger nodes"
+            f"session has them ({offered}); lower resources.cpus or resources.gpus (0 trains on "
+            "CPUs), or run on larger nodes"
         )
     return total
+
+
+def most_cpus(at_once: int, nodes: Sequence[tuple[float, float]]) -> int:
+    """Return the most CPUs a trial may have for so many at once to fit; 0 where they do not.
+
+    Args:
+        at_once: Trials at once, over all nodes.
+        nodes: CPUs and GPUs of each node.
+    """
+    largest = int(max((cpus for cpus, _ in nodes), default=0.0))
+    for cpus in range(largest, 0, -1):
+        if sum(int(of_node // cpus) for of_node, _ in nodes) >= at_once:
+            return cpus
+    return 0
 
 
 def _on_node(cpus: float, gpus: float, node_cpus: float, node_gpus: float) -> int:

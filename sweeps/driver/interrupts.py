@@ -10,6 +10,7 @@ from types import FrameType
 
 from cluster.jobs.notices import Drain, Notices, drain_seconds
 from sweeps.telemetry import PULSE
+from sweeps.trial.deadline import Deadline
 from sweeps.trial.events import Control
 
 _ASK_EVERY_S = 1.0
@@ -63,8 +64,8 @@ class WorkerControl(Control):
     longer than a drain the trial itself never does, and its end would count as a failure.
     """
 
-    def __init__(self, notices: Notices, trial_id: str) -> None:
-        self.notices, self.trial_id = notices, trial_id
+    def __init__(self, notices: Notices, trial_id: str, deadline: Deadline) -> None:
+        self.notices, self.trial_id, self.deadline = notices, trial_id, deadline
         self.drain = Drain()
         self._is_announced = False
 
@@ -97,3 +98,11 @@ class WorkerControl(Control):
     def retried(self, trial_id: str) -> bool:
         """See `Control`."""
         return trial_id in self.notices.read(_ASK_EVERY_S).retried
+
+    def limit_s(self) -> float:
+        """See `Control`."""
+        return self.deadline.limit_s
+
+    def continues(self, before_s: float) -> None:
+        """See `Control`."""
+        self.deadline.continues(before_s)

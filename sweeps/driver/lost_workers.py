@@ -35,7 +35,7 @@ class LostWorkers(Watcher):
             "message": redact(loss.message),
             "traceback": redact(loss.details),
             "log_tail": "",
-            "node": "",
+            "node": loss.node,
             "failed_at": loss.at,
         }
         try:

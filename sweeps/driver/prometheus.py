@@ -15,6 +15,7 @@ from spurious.data.mask_of import MaskOf
 from sweeps import telemetry as metrics
 from sweeps.driver.board import Board
 from sweeps.driver.cell_scores import CellScores
+from sweeps.driver.gpu_shares import GpuShares
 from sweeps.plan.cell import Cell
 from sweeps.plan.plan import Plan
 from sweeps.results.tables import decode, trial_key
@@ -37,19 +38,29 @@ _READ_EVERY_S, _LAST_READ_S = 4.0, 5.0
 class SweepTelemetry(Watcher):
     """What the driver exports of a run; does nothing where Ray does not run.
 
+
     Args:
         spec, plan, store: The sweep, its plan, and where results are.
         board: Where the run stands: the time left is its.
+        shares: GPUs of each trial where they are measured.
     """
 
-    def __init__(self, spec: Spec, plan: Plan, store: Store, board: Board) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        plan: Plan,
+        store: Store,
+        board: Board,
+        shares: GpuShares | None = None,
+    ) -> None:
         self._tags = {"sweep": spec.name}
-        self._cpus, self._gpus = spec.resources.cpus, spec.resources.gpus
+        self._cpus, self._gpus, self._shares = spec.resources.cpus, spec.resources.gpus, shares
         self._trials = [trial.id for trial in plan.trials]
         self._board, self._is_over = board, False
         self._scores = CellScores({trial.id: trial.cell for trial in plan.trials})
         self._purchases = Purchases(spec, plan, store, self._scores)
-        self._running: dict[str, float] = {}
+        self._running: dict[str, tuple[float, float]] = {}
+        """Trial id to when its attempt began, and its GPUs."""
         self._ended: dict[str, str] = dict.fromkeys(plan.done, "already_done")
 
     @contextmanager
@@ -79,7 +90,8 @@ class SweepTelemetry(Watcher):
 
     def on_started(self, task: TaskName) -> None:
         """See `Watcher`."""
-        self._running[task.trial_id] = time.monotonic()
+        gpus = self._gpus if self._shares is None else self._shares.share(task.trial_id)
+        self._running[task.trial_id] = time.monotonic(), gpus
 
     def on_retried(self, task: TaskName, message: str) -> None:
         """See `Watcher`."""
@@ -109,10 +121,10 @@ class SweepTelemetry(Watcher):
     def _spent(self, task: TaskName, outcome: Outcome | None) -> None:
         """Count an attempt's resources; one that told no seconds took those since its start."""
         now = time.monotonic()
-        since_start = now - self._running.pop(task.trial_id, now)
-        seconds = outcome.seconds if outcome and outcome.seconds else since_start
+        began, gpus = self._running.pop(task.trial_id, (now, self._gpus))
+        seconds = outcome.seconds if outcome and outcome.seconds else now - began
         record(metrics.CPU_SECONDS, seconds * self._cpus, self._tags)
-        record(metrics.GPU_SECONDS, seconds * self._gpus, self._tags)
+        record(metrics.GPU_SECONDS, seconds * gpus, self._tags)
 
     def _beat(self) -> None:
         for state, count in self.counts().items():

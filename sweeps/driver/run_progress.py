@@ -67,6 +67,10 @@ class RunProgress(Watcher):
         """See `Watcher`."""
         self._line(message)
 
+    def on_note(self, message: str) -> None:
+        """See `Watcher`."""
+        self._line(message)
+
     def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """See `Watcher`."""
         for warning in () if outcome is None else outcome.warnings:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.jobs.session import Session
 from cluster.stores.base import Store
 from sweeps.driver.board import Board
-from sweeps.driver.capacity import how_many_at_once
+from sweeps.driver.capacity import how_many_at_once, most_cpus
+from sweeps.driver.gpu_shares import GpuShares, read_measured, write_measured
 from sweeps.driver.lost_workers import read_lost_workers
 from sweeps.driver.prometheus import SweepTelemetry
 from sweeps.driver.queue import TrialQueue
@@ -40,6 +41,7 @@ def run_plan(
     fit_function: FitFunction | None = None,
     *,
     quiet: bool = False,
+    trial_minutes: float | None = None,
 ) -> int:
     """Run a plan's missing trials.
 
@@ -50,6 +52,7 @@ def run_plan(
         console: A rich console for progress.
         fit_function: What trains instead of a trial's own method.
         quiet: Tell of failures, warnings and the end alone.
+        trial_minutes: Minutes that a trial may take, None for any.
 
     Returns:
         0 where all have a result, 1 where some failed, 130 where the user interrupted it.
@@ -62,12 +65,13 @@ def run_plan(
     concurrent = how_many_at_once(
         spec.resources.cpus, spec.resources.gpus, session.nodes, may_grow=session.may_grow
     )
-    _print_start(spec, plan, len(tasks), concurrent, console, quiet=quiet)
+    _print_start(spec, plan, len(tasks), concurrent, session.nodes, console, quiet=quiet)
     board = Board(plan.trials, plan.done, at_once=concurrent)
     watch = StoreWatch(store)
+    shares = GpuShares(tasks, read_measured(store, tasks)) if spec.resources.is_measured else None
     with (
         RunProgress(spec.name, board, console, quiet=quiet).shown() as progress,
-        SweepTelemetry(spec, plan, store, board).shown() as metrics,
+        SweepTelemetry(spec, plan, store, board, shares).shown() as metrics,
         read_lost_workers(store) as losses,
     ):
         tally = run_tasks(
@@ -76,11 +80,15 @@ def run_plan(
             cpus=spec.resources.cpus,
             gpus=spec.resources.gpus,
             watcher=Watchers(board, progress, metrics, losses),
+            trial_minutes=trial_minutes,
+            shares=shares,
             store=watch,
             scratch=session.folder if os.access(session.folder, os.W_OK) else None,
             attempt=run_attempt if fit_function is None else attempt_with(fit_function),
         )
     _refuse_lost_store(spec, len(tasks), tally, watch)
+    if shares is not None:
+        write_measured(store, shares)
     rerun = {key for key, outcome in tally.outcomes.items() if outcome.state in HAS_RESULT}
     done = (committed_ids(store) - plan.damaged.keys()) | rerun
     return _conclude(spec, tasks, tally, done, console)
@@ -98,7 +106,14 @@ def _refuse_lost_store(spec: Spec, n_tasks: int, tally: Tally, watch: StoreWatch
 
 
 def _print_start(
-    spec: Spec, plan: Plan, to_run: int, concurrent: int, console: Any, *, quiet: bool
+    spec: Spec,
+    plan: Plan,
+    to_run: int,
+    concurrent: int,
+    nodes: Sequence[tuple[float, float]],
+    console: Any,
+    *,
+    quiet: bool,
 ) -> None:
     """Print what is going to run, and where nothing can yet, why."""
     if not quiet:
@@ -107,6 +122,13 @@ def _print_start(
             f"{to_run} to run, {min(concurrent, to_run)} at once",
             highlight=False,
         )
+        cpus = most_cpus(min(concurrent, to_run), nodes) if concurrent and to_run else 0
+        if cpus > spec.resources.cpus:
+            console.print(
+                f"CPUs stay idle: with resources.cpus={cpus} as many trials fit, with the same "
+                "numbers; resources.threads may be raised, too, which may change last digits",
+                highlight=False,
+            )
     for line in damaged_lines(plan, "computed again by this run"):
         console.print(line, highlight=False, markup=False)
     if not concurrent:
@@ -126,6 +148,9 @@ def _conclude(
     missing = [task for task in tasks if task.trial_id not in {*done, *failed}]
     good = len(tasks) - len(missing) - len(failed)
     console.print(f"sweep '{spec.name}': {good} trials finished", highlight=False)
+    if tally.attempts:
+        listed = ", ".join(f"{count} {name}" for name, count in tally.attempts.most_common())
+        console.print(f"failed attempts: {listed}", highlight=False)
     labels = {task.trial_id: task.label for task in tasks}
     for trial_id, reason in failed.items():
         console.print(f"failed: {labels[trial_id]} {trial_id}: {reason}", markup=False)

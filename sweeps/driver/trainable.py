@@ -7,19 +7,26 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict
-from functools import lru_cache
+from dataclasses import asdict, replace
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ray
 from ray import tune
 
+from cluster.common.oom_kills import count_oom_kills
 from cluster.errors import StoreAway
+from cluster.jobs.nodes import this_node
 from cluster.jobs.notices import Notices
 from sweeps.driver.interrupts import WorkerControl
+from sweeps.driver.losses import Reason
 from sweeps.driver.tune_queue import unpack_task
 from sweeps.driver.worker_title import WorkerTitle
+from sweeps.trial.deadline import Deadline
 from sweeps.trial.events import Control, Outcome
-from sweeps.trial.failures import classify, describe_error
+from sweeps.trial.failures import POLICIES, classify, describe_error, lacks_gpu_memory
+from sweeps.trial.gpu import enforce_share, read_memory
 from sweeps.trial.tasks import Task
 
 if TYPE_CHECKING:
@@ -28,9 +35,6 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, Any], None]
 Attempt = Callable[[Task, Progress, Control], Outcome]
 """Runs one attempt of a task: receives the task, what is told of epochs, and what may be asked."""
-
-RETRIED = frozenset({"infrastructure"})
-"""Failure classes that another attempt may cure; Tune retries lost workers by itself."""
 
 _REPORT_EVERY_S = 2.0
 
@@ -54,26 +58,36 @@ def attempt_with(fit_function: FitFunction) -> Attempt:
 
 
 def make_trainable(
-    name: str, notices: Notices, attempt: Attempt = run_attempt
+    name: str, notices: Notices, limit_s: float, attempt: Attempt = run_attempt
 ) -> Callable[[dict[str, Any]], None]:
     """Return the function that Tune runs for each task, named after the sweep for the dashboard.
 
     Tune unpickles it on the driver for every trial, so it holds next to nothing.
+
+    Args:
+        name: The sweep's.
+        notices: The run's notice board.
+        limit_s: Seconds that a trial may take, infinite for any.
+        attempt: What runs a task.
     """
 
     def trainable(config: dict[str, Any]) -> None:
         _exempt_imports()
+        node = _note_node(notices)
         task = unpack_task(config)
         try:
-            with WorkerControl(notices, task.trial_id) as control:
+            with (
+                Deadline(limit_s, Path(task.cache_dir), notices.run, task.trial_id) as deadline,
+                WorkerControl(notices, task.trial_id, deadline) as control,
+            ):
                 retried = control.retried(task.trial_id)
                 with WorkerTitle(name, task.label, is_retried=retried) as title:
-                    outcome = attempt(task, _told_progress(title), control)
+                    outcome = _on_gpu(partial(attempt, task, _told_progress(title), control))
         except Exception as error:  # noqa: BLE001 (whatever it is, it has a class)
-            outcome = _failed(task, error)
+            outcome = _failed(task, error, node)
         finally:
             _free_memory()
-        tune.report({"outcome": asdict(outcome)})
+        tune.report({"outcome": asdict(outcome), "node": node})
 
     trainable.__name__ = trainable.__qualname__ = name
     return trainable
@@ -93,14 +107,41 @@ def _told_progress(title: WorkerTitle) -> Progress:
     return progress
 
 
-def _failed(task: Task, error: Exception) -> Outcome:
+def _failed(task: Task, error: Exception, node: str) -> Outcome:
     """Return the outcome of a failure that is final; raises what another attempt may cure."""
     failure_class, message = classify(error), describe_error(error)
-    if failure_class in RETRIED:
-        away = isinstance(error, StoreAway)
-        tune.report({"reason": f"{failure_class}: {message}", "store_away": away})
-        raise error
-    return Outcome(task.trial_id, "failed", 0.0, failure_class, message)
+    if POLICIES[failure_class].retries == 0:
+        return Outcome(task.trial_id, "failed", 0.0, failure_class, message)
+    away = isinstance(error, StoreAway)
+    reason = Reason(failure_class, message, node, lacks_gpu_memory(error), away)
+    tune.report({"reason": asdict(reason)})
+    raise error
+
+
+def _on_gpu(attempt: Callable[[], Outcome]) -> Outcome:
+    """Run an attempt in its share of a GPU, where it has one, and note what it took."""
+    assigned = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
+    share = assigned.get("GPU", 0.0)
+    if not share:
+        return attempt()
+    from torch import cuda
+
+    if not cuda.is_available():
+        return attempt()
+    enforce_share(cuda, share)
+    outcome = attempt()
+    peak, total = read_memory(cuda)
+    return replace(outcome, gpu_peak_bytes=peak, gpu_total_bytes=total)
+
+
+@lru_cache(maxsize=1)
+def _note_node(notices: Notices) -> str:
+    """Once per worker: tell what its kernel has killed so far, and return the node's id."""
+    node = this_node()
+    kills = count_oom_kills()
+    if kills is not None:
+        notices.note_kills(node, kills)
+    return node
 
 
 @lru_cache(maxsize=1)

@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import base64
 import pickle
+from pathlib import Path
 from typing import Any
 
-from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
-from cluster.jobs.ray_internals import forget_ended_trials
+from cluster.jobs.ray_internals import (
+    ask_for_other_resources,
+    forget_ended_trials,
+    waiting_trials,
+)
+from sweeps.driver.losses import Losses
+from sweeps.driver.placement import Placement
 from sweeps.driver.queue import TrialQueue
+from sweeps.driver.requests import factory
 from sweeps.trial.tasks import Task
 
 TRIAL_ID, _TASK = "trial_id", "task"
@@ -34,18 +41,39 @@ def unpack_task(config: dict[str, Any]) -> Task:
     return task
 
 
+class TaskTrial(Trial):
+    """A trial of Tune's that is tried again where the run's judge of losses says so."""
+
+    losses: Losses
+    cache: Path
+
+    def handle_error(self, exc: Any = None) -> None:
+        """See the base class; the judge hears of it before Tune asks what follows."""
+        super().handle_error(exc)
+        self.losses.judge(self.trial_id, self.cache, exc)
+
+    def should_recover(self) -> bool:
+        """See the base class, which counts failures whatever they were."""
+        return self.losses.is_retried(self.trial_id)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
+        for name in ("losses", "cache"):  # Tune writes trials down for a restore that never comes
+            state.pop(name, None)
+        return state
+
+
 class QueueSearch(SearchAlgorithm):
     """Turns the queue's tasks into Tune's trials, one at a time.
 
     Args:
         queue: What waits.
-        resources: CPUs and GPUs of each trial.
-        retries: Further attempts after a lost worker or an unreachable store.
+        placement: What each trial asks for.
+        losses: Judges lost attempts.
     """
 
-    def __init__(self, queue: TrialQueue, resources: dict[str, float], retries: int) -> None:
-        self.queue, self.retries = queue, retries
-        self.bundles = tune.PlacementGroupFactory([resources])
+    def __init__(self, queue: TrialQueue, placement: Placement, losses: Losses) -> None:
+        self.queue, self.placement, self.losses = queue, placement, losses
         self._experiment: Any = None
 
     @property
@@ -63,16 +91,17 @@ class QueueSearch(SearchAlgorithm):
         if task is None:
             return None
         name = f"{task.label}_{task.trial_id[:8]}"
-        return Trial(
+        trial = TaskTrial(
             self._experiment.run_identifier,
             config=pack_task(task),
             trial_id=task.trial_id,
             storage=self._experiment.storage,
-            placement_group_factory=self.bundles,
+            placement_group_factory=factory(self.placement.request(task.trial_id)),
             trial_name_creator=lambda trial: name,
             trial_dirname_creator=lambda trial: task.trial_id,
-            max_failures=self.retries,
         )
+        trial.losses, trial.cache = self.losses, Path(task.cache_dir)
+        return trial
 
     def is_finished(self) -> bool:
         """See the base class."""
@@ -94,27 +123,44 @@ class QueueSearch(SearchAlgorithm):
         """See the base class; nothing is ever restored from Tune's own state."""
 
     def restore_from_dir(self, dirpath: str) -> None:
-        """See the base class; never asked for."""
+        """See the base class; never request for."""
 
 
-class ForgetfulScheduler(FIFOScheduler):
-    """First come, first served; makes Tune forget the trials that ended."""
+class QueueScheduler(FIFOScheduler):
+    """First come, first served; makes Tune forget the trials that ended.
 
-    def __init__(self) -> None:
+    What trials that wait ask for is kept up to date here, where no event is being handled.
+
+    Args:
+        placement: What each trial asks for.
+    """
+
+    def __init__(self, placement: Placement) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._controller: Any = None
+        self.placement = placement
+        self._seen = placement.changes
+        self._has_ended = False
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Any) -> None:
         """See the base class."""
-        self._controller = tune_controller
+        self._has_ended = True
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """See the base class."""
-        self._controller = tune_controller
+        """See the base class; called also before a trial that is tried again waits."""
+        self._has_ended = True
+        if trial.status == Trial.ERROR:  # of one that is not, this is the end
+            trial.update_resources(factory(self.placement.request(trial.trial_id)))
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """See the base class; between two events, when none is being handled."""
-        if self._controller is not None:
-            forget_ended_trials(self._controller)
-            self._controller = None
+        if self._has_ended:
+            forget_ended_trials(tune_controller)
+            self._has_ended = False
+        self.placement.nodes()  # notes nodes that came and went
+        if self.placement.changes != self._seen:
+            self._seen = self.placement.changes
+            for trial in waiting_trials(tune_controller):
+                request = factory(self.placement.request(trial.trial_id))
+                if request != trial.placement_group_factory:
+                    ask_for_other_resources(tune_controller, trial, request)
         return super().choose_trial_to_run(tune_controller)

@@ -6,6 +6,7 @@ Nothing of Ray's own experiment state is read again: what is done is what the st
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import tempfile
 import uuid
@@ -14,19 +15,21 @@ from pathlib import Path
 from ray import tune
 from ray.exceptions import RayError
 
+from cluster.jobs.nodes import list_nodes
 from cluster.jobs.notices import Notices
-from cluster.jobs.ray_internals import keep_environment_out_of_actors
+from cluster.jobs.ray_internals import any_error_is_a_lost_actor, keep_environment_out_of_actors
 from sweeps.driver.callback import TuneEvents
+from sweeps.driver.gpu_shares import GpuShares
 from sweeps.driver.interrupts import Stopping
+from sweeps.driver.losses import Losses
+from sweeps.driver.placement import Placement
 from sweeps.driver.queue import TrialQueue
+from sweeps.driver.requests import Request
 from sweeps.driver.store_watch import StoreWatch
 from sweeps.driver.trainable import Attempt, make_trainable, run_attempt
-from sweeps.driver.tune_queue import ForgetfulScheduler, QueueSearch
+from sweeps.driver.tune_queue import QueueScheduler, QueueSearch
 from sweeps.errors import SweepError
 from sweeps.trial.events import Tally, Watcher
-
-RETRIES = 2
-"""Further attempts after a lost worker or an unreachable store."""
 
 
 def run_tasks(
@@ -36,6 +39,8 @@ def run_tasks(
     cpus: float,
     gpus: float,
     watcher: Watcher,
+    trial_minutes: float | None = None,
+    shares: GpuShares | None = None,
     store: StoreWatch | None = None,
     scratch: Path | None = None,
     attempt: Attempt = run_attempt,
@@ -48,6 +53,9 @@ def run_tasks(
         cpus: CPUs per trial.
         gpus: GPUs per trial, may be a fraction.
         watcher: Receives progress.
+        trial_minutes: Minutes that a trial may take, earlier attempts up to its checkpoint with
+            it; None for any.
+        shares: What trials need of a GPU, in the place of `gpus`.
         store: Waits for a store that is away; where it gives up, the run stops.
         scratch: Existing folder for Tune's own files, which nothing reads; a temporary one else.
         attempt: What runs a task on its worker.
@@ -58,16 +66,20 @@ def run_tasks(
     tally, stopping = Tally(), Stopping(Notices(uuid.uuid4().hex))
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # our progress shows the same
     keep_environment_out_of_actors()
-    resources = {"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus}
     folder = tempfile.mkdtemp(prefix="spurious-sweeps-tune-", dir=scratch)
-    search = QueueSearch(queue, resources, RETRIES)
-    events = TuneEvents(queue, watcher, tally, stopping, store)
+    limit_s = math.inf if trial_minutes is None else 60 * trial_minutes
+    share = (lambda _: gpus) if shares is None else shares.share
+    placement = Placement(lambda trial_id: Request(cpus, share(trial_id)), list_nodes)
+    losses = Losses(stopping.notices, placement, limit_s, watcher.on_note)
+    events = TuneEvents(queue, watcher, tally, stopping, losses, store, shares)
     try:
-        with stopping.on_interrupt():
+        with stopping.on_interrupt(), any_error_is_a_lost_actor():
             tune.Tuner(
-                make_trainable(name, stopping.notices, attempt),
+                make_trainable(name, stopping.notices, limit_s, attempt),
                 tune_config=tune.TuneConfig(
-                    reuse_actors=True, search_alg=search, scheduler=ForgetfulScheduler()
+                    reuse_actors=True,
+                    search_alg=QueueSearch(queue, placement, losses),
+                    scheduler=QueueScheduler(placement),
                 ),
                 run_config=tune.RunConfig(
                     name=name, storage_path=folder, verbose=0, callbacks=[events]

@@ -182,7 +182,7 @@ FAILURES = _columns("""
     schema_version | int64 | | version of this schema
     trial_id | string | | the trial
     attempt | string | | the attempt
-    failure_class | string | | data, numerical, out_of_memory, infrastructure or unexpected
+    failure_class | string | | one of sweeps.trial.failures.POLICIES, e.g. timeout
     message | string | | the error's message
     traceback | string | | the full traceback
     log_tail | string | | last log lines of the trial

@@ -235,10 +235,12 @@ def _keep_rules_of(kind: str) -> Schema:
 
 
 def _resources() -> Schema:
-    """GPUs are a share of one, or whole ones."""
+    """GPUs are a share of one, whole ones, or left to a measurement."""
     properties = _properties(Resources)
-    shares = {"anyOf": [{"maximum": 1}, {"multipleOf": 1}]}
-    properties["gpus"] = {**properties["gpus"], "allOf": [shares]}
+    gpus = properties["gpus"]
+    about = {key: gpus.pop(key) for key in ("description", "default")}
+    shares = {**gpus, "allOf": [{"anyOf": [{"maximum": 1}, {"multipleOf": 1}]}]}
+    properties["gpus"] = {**about, "anyOf": [shares, {"const": "auto"}]}
     return _mapping(properties, doc=_doc(Resources))
 
 

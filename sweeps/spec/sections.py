@@ -26,6 +26,7 @@ from sweeps.spec.values import (
     DatasetRef,
     GeneratorDataset,
     Margin,
+    MeasuredResources,
     MethodChoice,
     Models,
     Overrides,
@@ -281,10 +282,22 @@ def _published(field: Field) -> str:
     return name
 
 
+def _is_auto(field: Field | None) -> bool:
+    return field is not None and isinstance(field.node, ScalarNode) and field.node.value == "auto"
+
+
 def resources(field: Field) -> Resources:
     """CPUs, GPUs and threads of one trial."""
-    chosen: Resources = field.options(Resources)
+    values: dict[str, Any] = {}
+    is_measured = False
     with field.complete():
+        children = field.mapping(options_of(Resources))
+        gpus = children.pop("gpus", None)
+        with suppress(Refused):
+            values = field.values(Resources, children)
+        if gpus is not None and not (is_measured := _is_auto(gpus)):
+            values["gpus"] = gpus.value(*options_of(Resources)["gpus"], also=", or auto")
+        chosen = MeasuredResources(**values) if is_measured else Resources(**values)
         if chosen.threads > chosen.cpus:
             (field.at("threads") or field).refuse(f"at most cpus, which is {chosen.cpus}")
         if chosen.gpus > 1 and not chosen.gpus.is_integer():

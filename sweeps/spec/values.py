@@ -164,13 +164,31 @@ class Resources:
 
     Attributes:
         cpus: CPU cores.
-        gpus: GPUs: a share of one, or a whole number.
+        gpus: GPUs: a share of one, a whole number, or `auto`: the first trials of a kind have one
+            each, and later ones the share that these needed of its memory.
         threads: Threads that torch and the augmentation use, at most `cpus`.
     """
 
     cpus: Annotated[int, Ge(1), Le(1024)] = 1
     gpus: Annotated[float, Ge(0.0), Le(64.0)] = 0.0
     threads: Annotated[int, Ge(1), Le(1024)] = 1
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether `gpus` is that of a trial of an unknown kind, and a run measures the rest."""
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredResources(Resources):
+    """What one trial gets with `gpus: auto`; a whole GPU where nothing has been measured."""
+
+    gpus: float = 1.0
+
+    @property
+    def is_measured(self) -> bool:
+        """See `Resources`."""
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)

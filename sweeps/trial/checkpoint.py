@@ -7,14 +7,15 @@ import time
 
 from cluster.errors import NotFound
 from cluster.stores.base import Store
-from spurious.errors import DataError
+from spurious.errors import DataError, Stopped
 from spurious.training import checkpoint
 from spurious.training.loop import ControlSignal
-from sweeps.errors import ResultError
+from sweeps.errors import ResultError, TimeLimit
 from sweeps.results import tables as results
 from sweeps.trial.events import Control
 from sweeps.trial.tasks import Task
 
+_RAISE = "raise limits.trial_minutes, and the same command continues"
 _log = logging.getLogger("sweeps.trial.checkpoint")
 
 
@@ -44,6 +45,7 @@ class TrainingState:
         self.key = results.checkpoint_key(task.trial_id)
         self.stored = task.has_checkpoint
         self._polled_at = time.monotonic()
+        self._is_late = False
 
     def resume(self) -> bytes | None:
         """Return the training state to continue from, or None."""
@@ -59,8 +61,28 @@ class TrainingState:
             _log.warning("%s is not used; the trial starts from the beginning: %s", self.key, error)
             return None
         self.clock.before = seconds
+        self._refuse_late()
+        self.control.continues(seconds)
         _log.info("continues from its checkpoint")
         return state
+
+    def _refuse_late(self) -> None:
+        """Raise TimeLimit where the trial has taken all of its time before."""
+        if self.clock.trial() >= (limit_s := self.control.limit_s()):
+            raise TimeLimit(
+                f"took {self.clock.trial() / 60:.1f} minutes up to its checkpoint, and a trial may "
+                f"take {limit_s / 60:g}: {_RAISE}"
+            )
+
+    def refuse_stop(self, stopped: Stopped) -> None:
+        """Raise TimeLimit where training stopped since the next epoch would have been too long."""
+        if self._is_late:
+            where = str(stopped).removesuffix(", as asked")
+            raise TimeLimit(
+                f"{where}: it took {self.clock.trial() / 60:.1f} minutes, and another epoch would "
+                f"have gone beyond the {self.control.limit_s() / 60:g} that a trial may take; its "
+                f"checkpoint is saved: {_RAISE}"
+            ) from stopped
 
     def save(self, state: bytes) -> None:
         """Write the checkpoint."""
@@ -71,12 +93,17 @@ class TrainingState:
         """Return the control signal after an epoch.
 
         Where an epoch takes longer than a node has after its notice, each is worth a checkpoint:
-        there will be no time for one once the notice has come.
+        there will be no time for one once the notice has come. A trial that has no time left for
+        another epoch as long as the last one stops.
         """
         before, self._polled_at = self._polled_at, time.monotonic()
+        epoch_s = self._polled_at - before
         if self.control.stop():
             return ControlSignal.STOP
-        slow = self._polled_at - before > self.control.notice_s()
+        self._is_late = self.clock.trial() + epoch_s > self.control.limit_s()
+        if self._is_late:
+            return ControlSignal.STOP
+        slow = epoch_s > self.control.notice_s()
         return ControlSignal.SAVE if self.control.leaving() or slow else ControlSignal.CONTINUE
 
     def forget(self) -> None:

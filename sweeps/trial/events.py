@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -22,7 +23,8 @@ class TaskName:
 class Outcome:
     """How an attempt ended: `committed`, `already done`, `lost the race`, `failed` or `stopped`.
 
-    `warnings` are for the user of `sweeps run`, who does not see the worker's log.
+    `warnings` are for the user of `sweeps run`, who does not see the worker's log. Bytes of GPU
+    memory are 0 where it used no GPU.
     """
 
     trial_id: str
@@ -33,6 +35,8 @@ class Outcome:
     images: int = 0
     robust_auroc: float = float("nan")
     warnings: tuple[str, ...] = ()
+    gpu_peak_bytes: int = 0
+    gpu_total_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class LostWorker:
     details: str
     at: datetime
     failure_class: str = "infrastructure"
+    node: str = ""
 
 
 @dataclass
@@ -53,10 +58,12 @@ class Tally:
     Attributes:
         outcomes: By trial id, as the workers told them.
         lost: Trial id to failure class and message, where no attempt could tell an outcome.
+        attempts: Attempts that failed, by class, also where a later one succeeded.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
+    attempts: Counter[str] = field(default_factory=Counter)
 
     @property
     def failed(self) -> dict[str, str]:
@@ -88,6 +95,13 @@ class Control:
         """Return whether an earlier attempt of the trial was lost in this run."""
         return False
 
+    def limit_s(self) -> float:
+        """Return seconds that the trial may take, those of earlier attempts with it."""
+        return math.inf
+
+    def continues(self, before_s: float) -> None:
+        """The trial goes on from a checkpoint, after so many seconds that it took before."""
+
 
 class Watcher:
     """What wants to know how a run goes; every method does nothing by default."""
@@ -109,6 +123,9 @@ class Watcher:
 
     def on_store_away(self, message: str) -> None:
         """The store does not answer, or the sweep stops since it did not."""
+
+    def on_note(self, message: str) -> None:
+        """Something changed in how later trials run, which the user should know."""
 
     def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """A trial ended; without an outcome no attempt came to an end of its own."""
@@ -149,6 +166,11 @@ class Watchers(Watcher):
         """See `Watcher`."""
         for watcher in self.watchers:
             watcher.on_store_away(message)
+
+    def on_note(self, message: str) -> None:
+        """See `Watcher`."""
+        for watcher in self.watchers:
+            watcher.on_note(message)
 
     def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """See `Watcher`."""

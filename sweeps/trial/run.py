@@ -95,6 +95,7 @@ def run_trial(
             hooks = _make_hooks(store, task, state, on_epoch)
             fitted = fit_function(cached.dataset, task, hooks, store)
         except Stopped as stopped:
+            state.refuse_stop(stopped)
             _log.info("attempt %s %s", attempt, stopped)
             return Outcome(task.trial_id, "stopped", clock.attempt(), warnings=warnings)
         cached.check_unchanged()

@@ -207,6 +207,13 @@ SECTION_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         "resources.threads",
         ["cpus, which is 2"],
     ),
+    "a GPU in words": (add("resources: {gpus: one}"), 8, "resources.gpus", ["to 64, or auto"]),
+    "measured GPUs and a wrong key": (
+        add("resources: {gpus: auto, cpus: 0}"),
+        8,
+        "resources.cpus",
+        ["an integer from 1 to 1024"],
+    ),
     "one and a half GPUs": (add("resources: {gpus: 1.5}"), 8, "resources.gpus", ["share of one"]),
     "empty section": (add("checkpoint:"), 8, "checkpoint", ["nothing given", "every_epochs, keep"]),
     "store of another kind": (add("store: gs://b/x"), 8, "store", ["s3://BUCKET/PREFIX"]),

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from ray.experimental import internal_kv
 from rich.console import Console
 
 from cluster.errors import Unavailable
 from cluster.jobs.notices import Drain
-from cluster.jobs.ray_internals import kv_list
+from cluster.jobs.ray_internals import _NAMESPACE
 from cluster.stores.base import Store
 from spurious.data.dataset import Dataset
 from spurious.training.loop import ControlSignal, Fit, Hooks
@@ -287,7 +288,8 @@ def fit_in_a_long_epoch(dataset: Dataset, task: Task, hooks: Hooks, store: Store
     """
     if attempts_before(task) == 0:
         node_goes_away()
-        wait_until(lambda: kv_list("leaving/"))
+        is_told = lambda: internal_kv._internal_kv_list(b"leaving/", namespace=_NAMESPACE)  # noqa: E731
+        wait_until(is_told)
         os._exit(1)
     return fit_for_real(dataset, task, hooks, store)
 

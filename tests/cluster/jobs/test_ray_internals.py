@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray.air.execution._internal import actor_manager
 from ray.tune.execution.tune_controller import TuneController
 
 from cluster.jobs import ray_internals
@@ -19,6 +20,7 @@ from cluster.jobs.ray_internals import (
     ACTOR_NAME,
     CONTROLLER_ATTRIBUTES,
     LOG_MARKS,
+    MANAGER_ATTRIBUTES,
     PRIVATE_NAMES,
     TEMPORARY_FOLDER,
     WRITTEN_FOR,
@@ -71,9 +73,17 @@ def test_tunes_controller_has_the_attributes_that_forgetting_reads() -> None:
         assert re.search(rf"self\.{name}\b", made), name
 
 
+def test_tunes_manager_of_actors_has_the_attributes_that_losses_read() -> None:
+    """A lost actor's id is read from them."""
+    made = inspect.getsource(actor_manager)
+    for name in MANAGER_ATTRIBUTES:
+        assert re.search(rf"\.{name}\b", made), name
+
+
 def test_the_list_of_private_names_is_whole() -> None:
     """Each private attribute in the module is in a list, and Ray still reads the folder's."""
-    listed = {part for name in PRIVATE_NAMES for part in name.split(".")} | {*CONTROLLER_ATTRIBUTES}
+    listed = {part for name in PRIVATE_NAMES for part in name.split(".")}
+    listed |= {*CONTROLLER_ATTRIBUTES, *MANAGER_ATTRIBUTES}
     tree = ast.walk(ast.parse(SOURCE.read_text()))
     used = {node.attr for node in tree if isinstance(node, ast.Attribute)}
     assert {name for name in used if re.match(r"_[a-z]", name)} <= listed

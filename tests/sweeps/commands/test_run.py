@@ -42,6 +42,7 @@ OUR_LINE = re.compile(
     r"Ray dashboard: http://127\.0\.0\.1:\d+( \(token in \S+\))?"
     r"|staging gaussian-squares: \d+ of 100 images(, [\d,.]+ images/s)?(, [\d:]+ left)?"
     r"|sweep 'tiny': 4 trials, \d done, \d to run, \d at once"
+    r"|CPUs stay idle: with resources.cpus=\d+ as many trials fit, .*"
     r"|sweep 'tiny': \d trials finished"
     r"|sweep 'tiny': all 4 trials have a result; nothing to run"
     r"|interrupted: \d trials are not done; the same command continues"

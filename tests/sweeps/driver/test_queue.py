@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ray.tune.experiment import Trial
 from ray_here import RayHere
 from tiny_sweeps import one, prepared
 from virtual_pool import simulate
 
 from cluster.stores.folder import FolderStore
 from sweeps.driver.queue import TrialQueue
-from sweeps.driver.tune_queue import pack_task, unpack_task
+from sweeps.driver.tune_queue import TaskTrial, pack_task, unpack_task
 from sweeps.driver.tuner import run_tasks
 from sweeps.trial.events import Control, Outcome, TaskName, Watcher
 from sweeps.trial.tasks import Task
@@ -94,7 +93,7 @@ class Counting(Watcher):
     def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         self.ended += 1
         if self.ended % 50 == 0:
-            self.trials.append(sum(type(each) is Trial for each in gc.get_objects()))
+            self.trials.append(sum(type(each) is TaskTrial for each in gc.get_objects()))
 
 
 def do_nothing(task: Task, progress: Any, control: Control) -> Outcome:

@@ -201,6 +201,15 @@ def test_equality_ignores_the_text_but_nothing_else() -> None:
         assert parse_spec(SMALL) != parse_spec(SMALL + change)
 
 
+def test_gpus_are_left_to_a_measurement() -> None:
+    """A whole one until then; it is no plain 1, and goes with the other keys."""
+    found = parse_spec(SMALL + "resources: {gpus: auto, cpus: 3}").resources
+    assert (found.gpus, found.cpus, found.is_measured) == (1.0, 3, True)
+    plain = parse_spec(SMALL + "resources: {gpus: 1, cpus: 3}").resources
+    assert plain != found
+    assert not plain.is_measured
+
+
 def test_a_number_is_the_same_however_it_is_written() -> None:
     """Integers for numbers, exponents without a dot and -0 give the same floats, of type float."""
     values = ("1e-2", "1.0e-2", "0.01", "+0.01", "1E-2", ".01")

@@ -27,10 +27,11 @@ from cluster.stores.base import Store
 from cluster.stores.folder import FolderStore
 from spurious.errors import ConfigError, DataError, NumericalError
 from spurious.training import checkpoint
+from sweeps.errors import TimeLimit
 from sweeps.plan.facts import plan_on
 from sweeps.results import tables as results
 from sweeps.trial.events import Control
-from sweeps.trial.failures import classify
+from sweeps.trial.failures import POLICIES, classify
 from sweeps.trial.run import run_trial
 from sweeps.trial.tasks import Task
 
@@ -338,11 +339,13 @@ def test_an_error_of_nobodys_is_named_by_its_type(
     [
         (NumericalError("x"), "numerical"),
         (DataError("x"), "data"),
-        (ConfigError("x"), "data"),
+        (ConfigError("x"), "user_error"),
         (Corrupt("x"), "data"),
         (NotFound("x"), "data"),
         (torch.OutOfMemoryError("x"), "out_of_memory"),
         (MemoryError(), "out_of_memory"),
+        (OSError(12, "Cannot allocate memory"), "out_of_memory"),
+        (TimeLimit("x"), "timeout"),
         (Unavailable("x"), "infrastructure"),
         (Denied("x"), "infrastructure"),
         (AlreadyExists("x"), "infrastructure"),
@@ -353,3 +356,11 @@ def test_an_error_of_nobodys_is_named_by_its_type(
 def test_every_error_has_a_class(error: Exception, expected: str) -> None:
     """The retry policy goes by the class."""
     assert classify(error) == expected
+    assert expected in POLICIES
+
+
+def test_too_large_a_tensor_is_a_want_of_memory() -> None:
+    """PyTorch's allocator on CPUs has no error of its own."""
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(1 << 55)
+    assert classify(raised.value) == "out_of_memory"

@@ -1,0 +1,115 @@
+"""`sweeps failures`: what failed in a sweep, by class, and the command that reproduces one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sweeps.commands.context import (
+    SpecSource,
+    choose_store_url_of,
+    format_command,
+    read_spec_and_plan,
+    store_session,
+)
+from sweeps.commands.output import print_json
+from sweeps.plan.plan import Plan
+from sweeps.results import tables as results
+from sweeps.trial.failures import POLICIES, Policy
+
+_OLDER = Policy(0, "none", "a class of an earlier version")
+_NODES = 3
+"""Nodes that a line names."""
+
+
+def failures(source: SpecSource, store_url: str | None, *, as_json: bool) -> int:
+    """Print a sweep's failed attempts by class, the most frequent first."""
+    with store_session(choose_store_url_of(source, store_url)) as store:
+        _, plan = read_spec_and_plan(source, store)
+        rows = results.read_failures(store, [trial.id for trial in plan.trials]).to_pylist()
+        url = store.url
+    summary = summarize(plan, rows)
+    for kind in summary["classes"]:
+        label = kind.pop("to_debug")
+        kind["command"] = label and format_command(
+            "run", source, store_url, "--debug", label, name=plan.name
+        )
+    if as_json:
+        print_json({"sweep": plan.name, "store": url, **summary})
+    else:
+        print(format_failures(plan.name, summary))
+    return 0
+
+
+def summarize(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Summarize rows of the failures table by class; counts are of attempts and of trials."""
+    tried = {row["trial_id"] for row in rows}
+    counts = Counter(row["failure_class"] for row in rows)
+    return {
+        "attempts": len(rows),
+        "trials": len(tried),
+        "without_result": len(tried - plan.done),
+        "classes": [
+            _summarize_class(plan, name, [row for row in rows if row["failure_class"] == name])
+            for name, _ in counts.most_common()
+        ],
+    }
+
+
+def _summarize_class(plan: Plan, name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    labels = {trial.id: trial.label for trial in plan.trials}
+    newest_first = sorted(rows, key=lambda row: row["failed_at"], reverse=True)
+    last = newest_first[0]
+    open_ids = [row["trial_id"] for row in newest_first if row["trial_id"] not in plan.done]
+    policy = POLICIES.get(name, _OLDER)
+    return {
+        "class": name,
+        "meaning": policy.meaning,
+        "policy": describe_policy(policy),
+        "attempts": len(rows),
+        "trials": len({row["trial_id"] for row in rows}),
+        "without_result": len(set(open_ids)),
+        "nodes": dict(Counter(row["node"] or "unknown" for row in rows).most_common()),
+        "last": {
+            "trial": last["trial_id"],
+            "label": labels[last["trial_id"]],
+            "at": last["failed_at"].isoformat(timespec="seconds"),
+            "node": last["node"] or "unknown",
+            "line": last["message"].strip().rpartition("\n")[2],
+        },
+        "to_debug": labels[open_ids[0]] if open_ids else None,
+    }
+
+
+def describe_policy(policy: Policy) -> str:
+    """Describe what follows a failure."""
+    if policy.retries == 0:
+        return "not tried again by the same run"
+    times = "as often as it happens" if policy.retries is None else f"{policy.retries} times"
+    where = {"elsewhere": ", on another node if there is one", "larger": ", with a larger share"}
+    return f"tried again {times}{where.get(policy.remedy, '')}"
+
+
+def format_failures(name: str, summary: Mapping[str, Any]) -> str:
+    """Format the summary for people."""
+    if not summary["attempts"]:
+        return f"sweep {name}: no attempt failed"
+    lines = [
+        f"sweep {name}: {summary['attempts']} failed attempts of {summary['trials']} trials, "
+        f"{summary['without_result']} of which have no result"
+    ]
+    for kind in summary["classes"]:
+        nodes = [f"{node} ({number})" for node, number in kind["nodes"].items()]
+        more = [f"{len(nodes) - _NODES} more"] if len(nodes) > _NODES else []
+        last = kind["last"]
+        lines += [
+            "",
+            f"{kind['class']}: {kind['attempts']} attempts of {kind['trials']} trials, "
+            f"{kind['without_result']} without a result",
+            f"  {kind['meaning']}; {kind['policy']}",
+            f"  nodes: {', '.join([*nodes[:_NODES], *more])}",
+            f"  last: {last['label']} {last['trial']} at {last['at']}: {last['line']}",
+            f"  to see one: {kind['command'] or 'all of these trials have a result by now'}",
+        ]
+    return "\n".join(lines)
