@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from spurious.config.options import FitConfig
+from sweeps.plan.intervals import Span, span_around
 from sweeps.plan.plan import DatasetFacts, Plan, Trial
 from sweeps.plan.rates import Rates, fit_rates
 from sweeps.plan.timed import Kind, TimedTrial, read_timed, trial_kind
@@ -22,8 +23,8 @@ from sweeps.plan.work import Work, work_of
 from sweeps.spec.model import Resources
 
 _PRIOR_DF = 4
-_Z = 1.959964
-"""Of 95 % intervals."""
+_COMMON = 0.1
+"""Assumed standard deviation of the logarithm of a sum: other load on the machines, other ones."""
 
 
 @dataclass(frozen=True)
@@ -43,28 +44,11 @@ class Level:
 
 TWIN = Level("the same configuration", 0.15, 0.0)
 RECIPE = Level("the same method and model, scaled by images", 0.2, 0.1)
-CALIBRATED = Level("a calibration of the same method and model, scaled by images", 0.3, 0.0)
+CALIBRATED = Level("a calibration of the same method and model, scaled by images", 0.25, 0.0)
 MODEL = Level("the same model under other methods, scaled by images and passes", 0.5, 0.1)
-CALIBRATED_MODEL = Level("a calibration of the same model under another method", 0.6, 0.0)
+CALIBRATED_MODEL = Level("a calibration of the same model under another method", 0.4, 0.0)
 LEVELS = (TWIN, RECIPE, CALIBRATED, MODEL, CALIBRATED_MODEL)
 """The nearest first."""
-
-
-@dataclass(frozen=True)
-class Span:
-    """An estimate and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def times(self, factor: float) -> Span:
-        """Return the span of a multiple."""
-        return Span(self.value * factor, self.low * factor, self.high * factor)
-
-    def plus(self, known: float) -> Span:
-        """Return the span with what is known exactly."""
-        return Span(self.value + known, self.low + known, self.high + known)
 
 
 @dataclass(frozen=True)
@@ -122,7 +106,7 @@ class Estimates:
         """Return the sum over the trials that have an estimate; None where none has.
 
         What a group shares is wrong for all of it alike, and what scales to a configuration is
-        wrong for all of its seeds; all else is independent.
+        wrong for all of its seeds; machines are slower or faster for all; the rest is independent.
         """
         if not self.trials:
             return None
@@ -135,8 +119,9 @@ class Estimates:
             for name, deviation in ((alike, estimate.own), (estimate.group, estimate.shared)):
                 parts[name] = parts.get(name, 0.0) + value * deviation
                 widest = max(widest, (parts[name], estimate.df))
-        deviation = math.sqrt(math.fsum(part**2 for part in parts.values())) / total
-        return _span(total, deviation, widest[1])
+        independent = math.sqrt(math.fsum(part**2 for part in parts.values())) / total
+        deviation = math.hypot(independent, _COMMON)
+        return span_around(total, deviation, widest[1])
 
     def sources(self) -> list[tuple[Source, int]]:
         """Return what the estimates rest on and of how many trials, by level."""
@@ -270,34 +255,16 @@ def _estimate(fit: _Fit, work: Work, group: str, twin: str) -> Estimate:
     level = fit.source.level
     seconds = fit.mean if fit.rates is None else fit.mean + math.log(fit.rates.seconds(work))
     far = min(_distance(work.relative, known) for known in fit.work) if level.per_distance else 0.0
-    shared = math.hypot(fit.spread / math.sqrt(fit.independent), level.per_distance * far)
-    if level in (MODEL, CALIBRATED_MODEL):  # another method errs in a way of its own
+    own, shared = fit.spread, fit.spread / math.sqrt(fit.independent)
+    if level is MODEL:  # another method errs in a way of its own
         shared = math.hypot(shared, level.spread)
-    own = fit.spread
-    span = _span(math.exp(seconds), math.hypot(own, shared), fit.df)
+    elif level in (CALIBRATED, CALIBRATED_MODEL):  # the same for all that it stands for
+        own, shared = TWIN.spread, max(fit.spread, level.spread)
+    shared = math.hypot(shared, level.per_distance * far)
+    span = span_around(math.exp(seconds), math.hypot(own, shared), fit.df)
     span = replace(span, value=span.value * math.exp(own**2 / 2))  # of the log-normal's mean
     return Estimate(span, fit.source, own, shared, fit.df, group, twin)
 
 
 def _distance(a: float, b: float) -> float:
     return abs(math.log(a / b)) if a > 0 and b > 0 else 1.0
-
-
-def _span(value: float, deviation: float, df: int) -> Span:
-    width = student_t(df) * deviation
-    return Span(value, value * math.exp(-width), value * math.exp(width))
-
-
-def student_t(df: int) -> float:
-    """Return the 0.975 quantile of Student's t, for `df` of at least 4 to within 0.01.
-
-    The Cornish-Fisher expansion (Abramowitz and Stegun 1964, 26.7.5); scipy would take longer to
-    import than a whole plan takes.
-    """
-    z = _Z
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-    )
-    return z + sum(term / df ** (power + 1) for power, term in enumerate(terms))

@@ -1,4 +1,4 @@
-"""Seconds of work, fitted on trials that are timed: an overhead and a rate of each kind of image."""
+"""Seconds of work, fitted on timed trials: an overhead, and a rate of each kind of image."""
 
 from __future__ import annotations
 
@@ -69,5 +69,3 @@ def _solve(
     solution = np.zeros(3)
     solution[chosen] = part
     return solution, float(((scaled @ solution - 1.0) ** 2).sum())
-
-

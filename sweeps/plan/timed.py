@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from spurious.config.machine import Machine
-from spurious.config.options import Train
+from spurious.config.method import Method
+from spurious.config.methods import Erm
+from spurious.config.options import FitConfig, Specificity, Train
 from sweeps.errors import ResultError
 from sweeps.plan.cell import Cell, cell_of
 from sweeps.plan.identity import canonical, resolve_config, revision_of
@@ -99,7 +101,26 @@ def trial_kind(trial: Trial, facts: DatasetFacts | None) -> Kind:
     images = None if facts is None else facts.training_images
     revision = revision_of(trial.config, images)
     # as a row holds it: through JSON
-    return kind_of(json.loads(canonical(resolve_config(trial.config, trial.dataset_digest, revision))))
+    return kind_of(
+        json.loads(canonical(resolve_config(trial.config, trial.dataset_digest, revision)))
+    )
+
+
+def calibrated_config(config: FitConfig) -> FitConfig:
+    """Return what stands for a trial in its calibration.
+
+    Methods that begin with a first model need more images than a calibration has: they are timed as
+    ERM on the same model, and what they train beyond it is counted, see `sweeps.plan.work`.
+    """
+    method: Method = config.method
+    train = replace(config.train, keep="last", evaluate_every=1)
+    if method.first_training(config.train)[0] == 0 and method.passes:
+        return replace(config, train=train)
+    # its classifier learns labels, also where regions steer it
+    specificity = Specificity("label") if method.steers else config.specificity
+    return replace(
+        config, method_name="erm", method=Erm(), specificity=specificity, train=train, rest=None
+    )
 
 
 def machine_of(resources: Resources) -> Machine:

@@ -1,4 +1,4 @@
-"""Readers of what compute costs and of what a sweep may use, and what contradicts other sections."""
+"""Readers of what compute costs and what a sweep may use, and what contradicts other sections."""
 
 from __future__ import annotations
 

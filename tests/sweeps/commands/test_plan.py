@@ -120,7 +120,7 @@ def test_a_plan_estimates_compute_from_finished_trials(
     left = plan_on(larger, folder_store)
     hours = {"label / 20 / erm": 3600.0, "mask / 20 / erm": 7200.0, "": 5400.0}
     assert "compute left: 6.00 CPU-hours, 0.00 GPU-hours" in as_text(left, larger, hours)
-    assert "no estimate before" in as_text(left, larger, {})
+    assert "no estimate before" in as_text(left, larger)
     assert "nothing left to run" in as_text(plan, spec, seconds)
 
 
@@ -135,11 +135,11 @@ def test_options_are_written_once_below_the_table() -> None:
     """A method is named alone where nothing else has its name, and with its options where not."""
     jtts = [{"name": "jtt", "first_epochs": 5}, {"name": "jtt", "first_epochs": 9}]
     alone = parse_spec(FILMS, overrides={"axes.method": ["erm", jtts[0]]})
-    lines = as_text(make_plan(alone, FACTS), alone, {}).splitlines()
+    lines = as_text(make_plan(alone, FACTS), alone).splitlines()
     assert [line.split()[2] for line in lines if line.startswith("label")] == ["erm", "jtt"]
     assert "method: jtt(first_epochs=5)" in lines
     both = parse_spec(FILMS, overrides={"axes.method": jtts})
-    lines = as_text(make_plan(both, FACTS), both, {}).splitlines()
+    lines = as_text(make_plan(both, FACTS), both).splitlines()
     assert [line.split()[2] for line in lines if line.startswith("label")] == [
         *("jtt(first_epochs=5)", "jtt(first_epochs=9)")
     ]
