@@ -16,6 +16,7 @@ from sweeps.commands.context import (
 )
 from sweeps.commands.output import note
 from sweeps.commands.stage import ensure_staged
+from sweeps.driver.capacity import how_many_at_once
 from sweeps.errors import SweepError
 from sweeps.plan.choices import refuse_impossible_choices
 from sweeps.plan.history import History, read_history, write_calibration
@@ -64,8 +65,6 @@ def _calibrate_on_ray(
     from cluster.jobs.session import ray_session
 
     with ray_session(f"calibrate-{spec.name}") as session:
-        from sweeps.driver.tuner import how_many_at_once  # imports Ray, which the session sets up
-
         how_many_at_once(spec.resources.cpus, spec.resources.gpus, session.nodes)
         ensure_staged(spec, store)
         if plan.unknown is not None:  # counts of a dataset that was staged just now drop cells

@@ -89,13 +89,13 @@ def find_pool(spec: Spec) -> Pool | None:
     if of_compute is not None and of_compute.count is not None:
         node, count = of_compute.chosen, of_compute.count
         nodes = "1 node" if count == 1 else f"{count:,} nodes"
-        at_once = count * trials_on_node(resources, node.cpus, node.gpus)
+        at_once = count * trials_on_node(resources.cpus, resources.gpus, node.cpus, node.gpus)
         return Pool(f"{nodes} of {of_compute.node}", at_once)
     names_cluster = os.environ.get("RAY_ADDRESS", "") not in ("", "local")
     if of_compute is not None or names_cluster or api_address(None) is not None:
         return None
-    here = trials_on_node(resources, count_usable_cpus(), count_usable_gpus())
-    return Pool("this machine", here)
+    here = count_usable_cpus(), count_usable_gpus()
+    return Pool("this machine", trials_on_node(resources.cpus, resources.gpus, *here))
 
 
 @contextmanager

@@ -111,22 +111,25 @@ def _warn_of_totals(
 
 
 def _warn_of_trials(plan: Plan, spec: Spec, estimates: Estimates) -> Iterator[str]:
+    """Yield that trials will, or may, take longer than one is given."""
     minutes = spec.limits.trial_minutes
     if minutes is None:
         return
-    longer = [
-        trial
+    known = {
+        trial: estimates.trials[trial.id].seconds.times(1 / 60.0)
         for trial in plan.missing
         if trial.id in estimates.trials
-        and estimates.trials[trial.id].seconds.value > minutes * 60.0
-    ]
-    if longer:
-        longest = max(longer, key=lambda trial: estimates.trials[trial.id].seconds.value)
-        expected = estimates.trials[longest.id].seconds.times(1 / 60.0)
+    }
+    longer = [trial for trial, span in known.items() if span.value > minutes]
+    perhaps = [trial for trial, span in known.items() if span.high > minutes]
+    if perhaps:
+        longest = max(perhaps, key=lambda trial: known[trial].value)
+        span = known[longest]
+        expected = f"{len(longer)} of {len(known)} trials are expected to take"
+        would = expected if longer else f"{len(perhaps)} of {len(known)} trials may take"
         yield (
-            f"limits.trial_minutes: {len(longer)} of {len(plan.missing)} trials are expected to "
-            f"take longer than {minutes:g} minutes and would be ended, {longest.label} after "
-            f"{expected.value:.1f} ({expected.low:.1f} to {expected.high:.1f}); raise it"
+            f"limits.trial_minutes: {would} longer than {minutes:g} minutes and to be ended then: "
+            f"{longest.label} takes {span.value:.1f} ({span.low:.1f} to {span.high:.1f}); raise it"
         )
 
 

@@ -4,7 +4,8 @@ Estimates are made from the nearest trials that are timed: the same configuratio
 else the same method, model and speed of training, scaled by the images that go through the model;
 else the same model under other methods, scaled likewise. Where nothing compares there is none.
 Errors are of logarithms. How far they scatter is learnt from the trials and from an assumption
-that counts as `_PRIOR_DF` of them, so that one trial has an interval, too.
+that counts as `_PRIOR_DF` of them, so that one trial has an interval, too. For trials of one
+configuration the assumption is what all configurations that were repeated show.
 """
 
 from __future__ import annotations
@@ -186,6 +187,8 @@ class _Estimator:
                 self.timed.setdefault(group, []).append(of)
         self.kinds: dict[FitConfig, Kind] = {}
         self.fits: dict[str, _Fit] = {}
+        twins = [of for name, of in self.timed.items() if name.startswith(TWIN.words)]
+        self.noise = _pool_noise(twins)
 
     def estimate(self, trial: Trial, work: Work) -> Estimate | None:
         """Estimate one trial; None where nothing compares with it."""
@@ -199,7 +202,8 @@ class _Estimator:
             group = groups[level]
             if group in self.timed:
                 if group not in self.fits:
-                    self.fits[group] = _fit(self.timed[group], level)
+                    prior = self.noise if level is TWIN else level.spread
+                    self.fits[group] = _fit(self.timed[group], level, prior)
                 return _estimate(self.fits[group], work, group, kind.twin)
         return None
 
@@ -226,8 +230,19 @@ class _Fit:
     work: tuple[float, ...]
 
 
-def _fit(timed: Sequence[TimedTrial], level: Level) -> _Fit:
-    """Fit timed trials, at least one."""
+def _pool_noise(twins: Iterable[Sequence[TimedTrial]]) -> float:
+    """Return the standard deviation of runs of one configuration, over all that were repeated."""
+    squares, df = _PRIOR_DF * TWIN.spread**2, _PRIOR_DF
+    for timed in twins:
+        logs = [math.log(of.seconds) for of in timed]
+        mean = math.fsum(logs) / len(logs)
+        squares += math.fsum((value - mean) ** 2 for value in logs)
+        df += len(logs) - 1
+    return math.sqrt(squares / df)
+
+
+def _fit(timed: Sequence[TimedTrial], level: Level, prior: float) -> _Fit:
+    """Fit timed trials, at least one; `prior` is the standard deviation that is assumed."""
     devices = tuple(sorted({of.device for of in timed}))
     source = Source(level, len(timed), devices)
     if level is TWIN:
@@ -246,7 +261,7 @@ def _fit(timed: Sequence[TimedTrial], level: Level) -> _Fit:
         independent = max(1, len(distinct) - parameters + 1)
     df = _PRIOR_DF + max(0, len(timed) - parameters)
     squares = math.fsum(error**2 for error in errors)
-    spread = math.sqrt((_PRIOR_DF * level.spread**2 + squares) / df)
+    spread = math.sqrt((_PRIOR_DF * prior**2 + squares) / df)
     relative = tuple(of.work.relative for of in timed)
     return _Fit(source, rates, mean, spread, df, independent, relative)
 

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sweeps.spec.model import Resources, Spec
+from sweeps.spec.model import Spec
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,9 @@ class Pool:
     at_once: int
 
 
-def trials_on_node(resources: Resources, node_cpus: float, node_gpus: float) -> int:
-    """Return how many trials fit onto a node at once."""
-    fits = int(node_cpus // resources.cpus)
-    gpus = resources.gpus
+def trials_on_node(cpus: float, gpus: float, node_cpus: float, node_gpus: float) -> int:
+    """Return how many trials of some CPUs and GPUs, or a share of one, fit onto a node at once."""
+    fits = int(node_cpus // cpus)
     if not gpus:
         return fits
     per_gpu = int(1 / gpus + 1e-9)  # Ray splits no trial's share of a GPU over two
@@ -40,8 +39,9 @@ def dollars_per_trial_hour(spec: Spec) -> float | None:
     """
     if spec.cost.compute is None:
         return None
-    node = spec.cost.compute.chosen
-    return node.dollars_per_hour / trials_on_node(spec.resources, node.cpus, node.gpus)
+    node, of_trial = spec.cost.compute.chosen, spec.resources
+    at_once = trials_on_node(of_trial.cpus, of_trial.gpus, node.cpus, node.gpus)
+    return node.dollars_per_hour / at_once
 
 
 def makespan(seconds: Iterable[float], at_once: int) -> float:

@@ -93,10 +93,11 @@ class Spending:
 
 def _format(name: str, used: float, limit: float | None = None) -> str:
     """Format what is used, such as `501.2 of 500 GPU-hours` or `$12.10 of $12.00`."""
+    digits = 2 if used >= 0.1 else 4
     if name == "dollars":
-        return f"${used:,.2f}" + ("" if limit is None else f" of ${limit:,.2f}")
+        return f"${used:,.{digits}f}" + ("" if limit is None else f" of ${limit:,.{digits}f}")
     unit = {"gpu_hours": "GPU-hours", "cpu_hours": "CPU-hours"}[name]
-    return f"{used:,.2f}" + ("" if limit is None else f" of {limit:,g}") + f" {unit}"
+    return f"{used:,.{digits}f}" + ("" if limit is None else f" of {limit:,g}") + f" {unit}"
 
 
 def spending_of(spec: Spec, own_rows: Iterable[Mapping[str, Any]]) -> Spending:
