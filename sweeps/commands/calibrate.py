@@ -50,11 +50,11 @@ def calibrate_sweep(spec: Spec, store_url: str | None) -> tuple[Plan, History]:
 def find_uncompared(plan: Plan, spec: Spec, history: History) -> list[Trial]:
     """Find one trial of each kind that nothing compares with, in the configuration to be timed."""
     estimates = history.estimate(plan, spec.resources)
+    first = {trial.cell: trial for trial in reversed(plan.missing)}
     kinds: dict[str, Trial] = {}
     for cell in plan.cells:
-        missing = [trial for trial in plan.missing if trial.cell == cell]
-        if missing and missing[0].id not in estimates.trials:
-            timed = replace(missing[0], config=calibrated_config(missing[0].config))
+        if cell in first and first[cell].id not in estimates.trials:
+            timed = replace(first[cell], config=calibrated_config(first[cell].config))
             kinds.setdefault(trial_kind(timed, plan.facts).recipe, timed)
     return list(kinds.values())
 

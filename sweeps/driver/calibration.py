@@ -64,7 +64,7 @@ def calibrate_kinds(
     remote: Any = ray.remote(**options)(_calibrate)
     fetch: Any = ray.remote(**options)(_fetch)
     if kinds:
-        ray.get(fetch.remote(kinds[0].task))  # a download is no part of the time
+        ray.get(fetch.remote(kinds[0].task))  # before the time is taken
     for number, kind in enumerate(kinds, start=1):
         on_start(number, kind)
         future = remote.remote(kind.task, kind.kind, bound_s)

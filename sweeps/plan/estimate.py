@@ -74,7 +74,7 @@ class Estimate:
     Attributes:
         seconds: Expected seconds; the interval is that of this one trial.
         source: What it rests on.
-        own: Standard deviation of the logarithm that is not shared.
+        unshared: Standard deviation of the logarithm that is not shared.
         shared: That of all trials that rest on the same timed ones.
         df: Degrees of freedom of both.
         group: Names the timed trials that it rests on.
@@ -83,7 +83,7 @@ class Estimate:
 
     seconds: Span
     source: Source
-    own: float
+    unshared: float
     shared: float
     df: int
     group: str
@@ -117,7 +117,7 @@ class Estimates:
         for trial_id, estimate in self.trials.items():
             value, is_twin = estimate.seconds.value, estimate.source.level is TWIN
             alike = (estimate.group, trial_id if is_twin else estimate.twin)
-            for name, deviation in ((alike, estimate.own), (estimate.group, estimate.shared)):
+            for name, deviation in ((alike, estimate.unshared), (estimate.group, estimate.shared)):
                 parts[name] = parts.get(name, 0.0) + value * deviation
                 widest = max(widest, (parts[name], estimate.df))
         independent = math.sqrt(math.fsum(part**2 for part in parts.values())) / total
@@ -185,17 +185,19 @@ class _Estimator:
         for of in timed:
             for group in _groups_of(of.kind, is_calibration=of.is_calibration).values():
                 self.timed.setdefault(group, []).append(of)
-        self.kinds: dict[FitConfig, Kind] = {}
         self.fits: dict[str, _Fit] = {}
+        self.known: dict[FitConfig, Estimate | None] = {}
         twins = [of for name, of in self.timed.items() if name.startswith(TWIN.words)]
         self.noise = _pool_noise(twins)
 
     def estimate(self, trial: Trial, work: Work) -> Estimate | None:
-        """Estimate one trial; None where nothing compares with it."""
+        """Estimate one trial, as all others of its configuration; None where nothing compares."""
         config = replace(trial.config, seed=0)
-        kind = self.kinds.get(config)
-        if kind is None:
-            kind = self.kinds[config] = trial_kind(trial, self.facts)
+        if config not in self.known:
+            self.known[config] = self._estimate(trial_kind(trial, self.facts), work)
+        return self.known[config]
+
+    def _estimate(self, kind: Kind, work: Work) -> Estimate | None:
         committed = _groups_of(kind, is_calibration=False)
         groups = {**committed, **_groups_of(kind, is_calibration=True)}
         for level in LEVELS:
@@ -262,7 +264,7 @@ def _fit(timed: Sequence[TimedTrial], level: Level, prior: float) -> _Fit:
     df = _PRIOR_DF + max(0, len(timed) - parameters)
     squares = math.fsum(error**2 for error in errors)
     spread = math.sqrt((_PRIOR_DF * prior**2 + squares) / df)
-    relative = tuple(of.work.relative for of in timed)
+    relative = tuple({of.work.relative for of in timed})
     return _Fit(source, rates, mean, spread, df, independent, relative)
 
 
@@ -270,15 +272,15 @@ def _estimate(fit: _Fit, work: Work, group: str, twin: str) -> Estimate:
     level = fit.source.level
     seconds = fit.mean if fit.rates is None else fit.mean + math.log(fit.rates.seconds(work))
     far = min(_distance(work.relative, known) for known in fit.work) if level.per_distance else 0.0
-    own, shared = fit.spread, fit.spread / math.sqrt(fit.independent)
+    unshared, shared = fit.spread, fit.spread / math.sqrt(fit.independent)
     if level is MODEL:  # another method errs in a way of its own
         shared = math.hypot(shared, level.spread)
     elif level in (CALIBRATED, CALIBRATED_MODEL):  # the same for all that it stands for
-        own, shared = TWIN.spread, max(fit.spread, level.spread)
+        unshared, shared = TWIN.spread, max(fit.spread, level.spread)
     shared = math.hypot(shared, level.per_distance * far)
-    span = span_around(math.exp(seconds), math.hypot(own, shared), fit.df)
-    span = replace(span, value=span.value * math.exp(own**2 / 2))  # of the log-normal's mean
-    return Estimate(span, fit.source, own, shared, fit.df, group, twin)
+    span = span_around(math.exp(seconds), math.hypot(unshared, shared), fit.df)
+    span = replace(span, value=span.value * math.exp(unshared**2 / 2))  # of the log-normal's mean
+    return Estimate(span, fit.source, unshared, shared, fit.df, group, twin)
 
 
 def _distance(a: float, b: float) -> float:

@@ -55,13 +55,13 @@ def read_history(store: Store, plan: Plan, spec: Spec) -> History:
     A result that cannot be read is left out: here it decides nothing.
     """
     committed = committed_ids(store)
-    own = {trial.id for trial in plan.trials} & plan.done
+    planned = {trial.id for trial in plan.trials} & plan.done
     chosen = set(choose_timed(plan, committed))
-    wanted = chosen | own if reads_results(spec.limits) else chosen
-    rows = _read_rows(store, wanted & committed)
+    ids = chosen | planned if reads_results(spec.limits) else chosen
+    rows = _read_rows(store, ids & committed)
     return History(
         rows=[row for row in rows if row["trial_id"] in chosen],
-        own_rows=[row for row in rows if row["trial_id"] in own],
+        own_rows=[row for row in rows if row["trial_id"] in planned],
         calibrated=read_calibration(store, plan, spec.resources),
     )
 

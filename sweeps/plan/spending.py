@@ -72,7 +72,7 @@ class Spending:
         return None if self._running else self.refuses_start()
 
     def refuses_start(self) -> str | None:
-        """Return why no further trial may start in this run, or None; a retry is no further one."""
+        """Return why no further trial may start in this run, or None; retries do not count."""
         limit = self.limits.trials
         if limit is None or len(self._begun) < limit:
             return None

@@ -201,10 +201,10 @@ def choose_timed(plan: Plan, committed: Iterable[str], most: int = MOST_READ) ->
         if trial.id in plan.done:
             by_cell.setdefault(trial.cell, []).append(trial.id)
     longest = max(map(len, by_cell.values()), default=0)
-    own = [ids[n] for n in range(longest) for ids in by_cell.values() if n < len(ids)][:most]
+    in_turn = [ids[n] for n in range(longest) for ids in by_cell.values() if n < len(ids)][:most]
     planned = {trial.id for trial in plan.trials}
-    others = sorted(set(committed) - planned)
-    return own + others[: most - len(own)]
+    of_other_sweeps = sorted(set(committed) - planned)
+    return in_turn + of_other_sweeps[: most - len(in_turn)]
 
 
 def rows_of(table: pa.Table) -> list[dict[str, Any]]:

@@ -79,17 +79,19 @@ def count_work(cell: Cell, train: Train, images: ImageNumbers, *, reads_rest: bo
     """
     method, budget = cell.method.options, cell.budget.images
     annotated = images.train if budget is None else budget
-    others = max(0, images.train - annotated)
+    unannotated = max(0, images.train - annotated)
     if reads_rest and method.steers:  # they join its own images
-        annotated += others
-    # each annotated image comes with one of the others
-    paired = 2.0 if reads_rest and others and method.passes == 1.0 and not method.steers else 1.0
+        annotated += unannotated
+    # each annotated image comes with one that is not
+    paired = (
+        2.0 if reads_rest and unannotated and method.passes == 1.0 and not method.steers else 1.0
+    )
     first_epochs, first_passes = method.first_training(train)
-    own = train.epochs * method.passes * paired
+    last_model = train.epochs * method.passes * paired
     evaluations = _count_evaluations(train.epochs if method.passes else 1, train)
     evaluations += _count_evaluations(first_epochs, train)
     return Work(
-        trained=annotated * (own + first_epochs * first_passes),
+        trained=annotated * (last_model + first_epochs * first_passes),
         evaluated=float(images.held_out * evaluations),
     )
 

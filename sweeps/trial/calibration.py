@@ -1,7 +1,7 @@
 """Times a few steps of a kind of trial on a worker; nothing is committed.
 
-A probe on a handful of images says how many fit into the time. Then one epoch and three are trained
-on as many: their difference has neither the start nor the end of a fit in it.
+A second probe on a handful of images says how many fit into the time. Then one epoch and three are
+trained on as many: their difference has neither the start nor the end of a fit in it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,6 @@ def calibrate(task: Task, kind: Kind, seconds: float) -> TimedTrial:
         SpuriousError, ClusterError: as the dataset, store or training raise them.
     """
     dataset, load = open_dataset_of(task), load_weights(open_store(task.store_url, probe=False))
-    began = time.perf_counter()
 
     def run(images: int, epochs: int) -> tuple[_Timing, ImageNumbers, FitConfig]:
         part, config = _reduce(dataset, task.config, images, epochs)
@@ -75,9 +74,9 @@ def calibrate(task: Task, kind: Kind, seconds: float) -> TimedTrial:
         held_out = sum(len(part.rows(split)) for split in EVALUATION_SPLITS)
         return timing, ImageNumbers(len(part.rows("train")), held_out), config
 
+    run(_PROBED, 1)  # imports, first calls, memory: none of it is a step's
+    began = time.perf_counter()
     probe = run(_PROBED, 1)
-    if time.perf_counter() - began < seconds / 4:  # the first has imports and first calls in it
-        probe = run(_PROBED, 1)
     images = _choose_images(probe[0], seconds - (time.perf_counter() - began))
     if images <= _PROBED:  # no time for more
         return _timed(task, kind, *probe)
