@@ -76,6 +76,16 @@ def test_overheads_are_found_where_epochs_differ() -> None:
     assert middle == pytest.approx(truth(plan.trials[0])[0], rel=1e-6)
 
 
+def test_the_farther_the_less_sure() -> None:
+    """Twice the images of what was run are surer than ten times, and these than fifty times."""
+    plan = films(axes__budget=[2, 4, 20, 100], axes__seed=[0])
+    small, *larger = plan.trials
+    estimates = estimate(plan.refreshed([small.id]), [row(small, *truth(small))])
+    spans = [estimates.trials[trial.id].seconds for trial in larger]
+    widths = [span.high / span.low for span in spans]
+    assert widths == sorted(set(widths))
+
+
 def test_another_method_is_scaled_by_its_passes_and_less_sure() -> None:
     """The nearest level that there is decides, and its interval is wider."""
     plan = films(axes__method=["erm", "lff"], axes__seed=[0, 1], axes__budget=[20])
