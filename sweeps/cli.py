@@ -166,7 +166,8 @@ def _phantom(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace) -> int:
     from sweeps.commands.plan import plan
 
-    return plan(_read_source(options), options.store, as_json=options.json)
+    source = _read_source(options)
+    return plan(source, options.store, calibrate=options.calibrate, as_json=options.json)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -100,6 +100,8 @@ def _allowed(schema: Mapping[str, Any], shared: Mapping[str, Any]) -> str:
         return code(schema["const"])
     if schema["type"] == "array":
         return f"a list of {_allowed(schema['items'], shared)}"
+    if isinstance(schema.get("additionalProperties"), dict):
+        return f"a mapping of names to {_allowed(schema['additionalProperties'], shared)}"
     if schema["type"] == "object":
         below = schema["properties"].items()
         inside = (f"{name}: {_allowed(part, shared)}" for name, part in below)

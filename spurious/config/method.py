@@ -43,6 +43,8 @@ class Method:
             tell it where to look, instead of being what a segmenter is taught.
         two_classes: Why its classifier tells two classes of images apart and no more, as the end of
             a sentence; empty where it takes any number. Segmenters do not ask.
+        passes: What an image of its epochs costs, in forward and backward passes of ERM on the same
+            model; for estimates of time alone.
     """
 
     takes: ClassVar[tuple[SupervisionKind, ...]] = ("label",)
@@ -52,6 +54,7 @@ class Method:
     takes_lesions: ClassVar[bool] = True
     steers: ClassVar[bool] = False
     two_classes: ClassVar[str] = ""
+    passes: ClassVar[float] = 1.0
 
     @property
     def reads(self) -> tuple[Shown, ...]:
@@ -66,6 +69,13 @@ class Method:
     def spurious_labels(self) -> LabelledSplit | None:
         """The split whose images it needs spurious labels of."""
         return None
+
+    def first_training(self, train: Train) -> tuple[int, float]:
+        """Return epochs of a model that it trains before, and what an image of them costs.
+
+        For estimates of time, as `passes`.
+        """
+        return 0, 1.0
 
     def rest_read(self, rest: WeakLabels) -> WeakLabels | None:
         """Return what it reads of the rest's labels: with options that change nothing at their
@@ -122,6 +132,10 @@ class FirstModelOptions(Method):
     first_learning_rate: Rate | None = None
     first_weight_decay: Annotated[float, Ge(0.0), Le(100.0)] | None = None
     first_batch_size: Annotated[int, Ge(1), Le(65_536)] | None = None
+
+    def first_training(self, train: Train) -> tuple[int, float]:
+        """Return the first model's epochs, which are ERM's."""
+        return self.first_epochs or train.epochs, 1.0
 
     def choices(self, keep: str) -> Mapping[str, str]:
         """Return the trial's rule, and the first model's."""

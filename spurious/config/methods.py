@@ -212,6 +212,7 @@ class Dfr(FirstModelOptions):
     scale_by: Literal["val", "train"] = "val"
 
     trains_on_validation: ClassVar[bool] = True
+    passes: ClassVar[float] = 0.0  # the last layer alone is fitted, once
     two_classes: ClassVar[str] = "fits one logistic regression, which tells two classes apart"
 
     def choices(self, keep: str) -> Mapping[str, str]:
@@ -241,6 +242,8 @@ class Lff(Method):
     difficulty: Literal["averaged", "instantaneous"] = "averaged"
     memory: Annotated[float, Ge(0.0), Lt(1.0)] = 0.7
     gradient_factor: Literal["one", "power"] = "one"
+
+    passes: ClassVar[float] = 2.0  # two networks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,6 +292,11 @@ class Ssl(Method):
     takes: ClassVar[tuple[SupervisionKind, ...]] = SEGMENTED
     trains_by_keep: ClassVar[bool] = True
     takes_lesions: ClassVar[bool] = False
+    passes: ClassVar[float] = 3.0  # an annotated image comes with two views of another one
+
+    def first_training(self, train: Train) -> tuple[int, float]:
+        """Return the teacher's epochs, which cost what its own do."""
+        return train.epochs, self.passes
 
     def rest_read(self, rest: WeakLabels) -> WeakLabels | None:
         """Labels for the filter alone; no loss reads the weight of `rest`."""

@@ -90,6 +90,8 @@ class ActDiff(Reconstructing):
     layers: Literal["all", "last"] = "all"
     norm: Literal["layer", "channel", "width"] = "layer"
 
+    passes: ClassVar[float] = 2.2
+
     @property
     def reads(self) -> tuple[Shown, ...]:
         """Layers, unless the last one is enough, and the decoder."""
@@ -110,6 +112,7 @@ class GradMask(Reconstructing):
     size: GradientSize = "l2"
 
     two_classes: ClassVar[str] = _CONTRAST
+    passes: ClassVar[float] = 2.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +128,7 @@ class ActDiffGradMask(ActDiff):
     size: GradientSize = "l2"
 
     two_classes: ClassVar[str] = _CONTRAST
+    passes: ClassVar[float] = 3.6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +157,8 @@ class Adversarial(Steering):
     learning_rate: Rate = 1e-2
     every: Annotated[int, Ge(1), Le(10_000)] = 1
     hidden: Annotated[int, Ge(1), Le(65_536)] = 1024
+
+    passes: ClassVar[float] = 2.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +210,8 @@ class Rrr(Steering):
     weight: Weight = 10.0
     normalise: bool = False
 
+    passes: ClassVar[float] = 2.4
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rbr(Steering):
@@ -217,6 +225,8 @@ class Rbr(Steering):
     """
 
     weight: Weight = 10.0
+
+    passes: ClassVar[float] = 11.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -238,6 +238,12 @@ def _add_phantom(parser: argparse.ArgumentParser) -> None:
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
     _add_spec(parser, "the sweep's YAML")
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="train a little of each kind of trial that no result compares with, on Ray, at most a "
+        "minute a kind, to estimate hours and dollars; commits no result",
+    )
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

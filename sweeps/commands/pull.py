@@ -17,6 +17,7 @@ from sweeps.commands.context import (
     read_spec_and_plan,
     store_session,
 )
+from sweeps.commands.counted_reads import count_reads
 from sweeps.commands.output import print_json
 from sweeps.errors import ResultError
 from sweeps.plan.plan import Plan
@@ -30,10 +31,13 @@ if TYPE_CHECKING:
 
 def read_tables(store: Store, plan: Plan) -> Mapping[str, pa.Table]:
     """Read the small tables of a sweep; those of images are read separately."""
-    trials = results.read_trials(store, plan.done)
+    with count_reads(store, "reading trials", len(plan.done)) as counted:
+        trials = results.read_trials(counted, plan.done)
+    with count_reads(store, "reading epochs", trials.num_rows) as counted:
+        epochs = results.read_attempts(counted, "epochs", trials)
     return {
         "trials": trials,
-        "epochs": results.read_attempts(store, "epochs", trials),
+        "epochs": epochs,
         "failures": results.read_failures(store, [trial.id for trial in plan.trials]),
     }
 
@@ -71,7 +75,8 @@ def pull(
             write(folder, name, [table])
         for name in OPTIONAL:
             having = results.trials_with(store, name, tables["trials"])
-            write(folder, name, results.each_table(store, name, having))
+            with count_reads(store, f"reading {name}", having.num_rows) as counted:
+                write(folder, name, results.each_table(counted, name, having))
         if as_json:
             damaged = damaged_dicts(plan)
             print_json(
@@ -84,7 +89,8 @@ def _read_predictions(store: Store, plan: Plan, trials: pa.Table) -> pa.Table:
     """Read the predictions, with the covariates of their images where the dataset has some."""
     from sweeps.catalogue.covariates import add_covariates
 
-    predictions = results.read_attempts(store, "predictions", trials)
+    with count_reads(store, "reading predictions", trials.num_rows) as counted:
+        predictions = results.read_attempts(counted, "predictions", trials)
     if plan.facts is None:
         return predictions
     return add_covariates(predictions, store, plan.facts.name, plan.facts.digest)

@@ -21,6 +21,7 @@ from sweeps.commands.context import (
     read_spec_and_plan,
     store_session,
 )
+from sweeps.commands.counted_reads import count_reads
 from sweeps.commands.output import note, print_json
 from sweeps.commands.pull import read_tables
 from sweeps.errors import ResultError
@@ -173,7 +174,8 @@ def _score_predictions(
         readings.update(read_epochs(table, directions))
         return score_epochs(table, segments, directions, spec.select.operating_point)
 
-    parts = results.reduce_attempts(store, "predictions", trials, reduce)
+    with count_reads(store, "scoring predictions", trials.num_rows) as counted:
+        parts = results.reduce_attempts(counted, "predictions", trials, reduce)
     frame: pd.DataFrame | None = _to_pandas(pa.concat_tables(parts)) if parts else None
     return frame, readings
 
@@ -184,7 +186,9 @@ def _reduce_explanations(store: Store, trials: pa.Table) -> pd.DataFrame | None:
 
     from sweeps.report.explained import reduce_explanations
 
-    parts = results.reduce_attempts(store, "explanations", trials, reduce_explanations)
+    having = results.trials_with(store, "explanations", trials)
+    with count_reads(store, "reading explanations", having.num_rows) as counted:
+        parts = results.reduce_attempts(counted, "explanations", having, reduce_explanations)
     return pd.concat(parts, ignore_index=True) if parts else None
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from cluster.stores.examine import Ability, examine_store
 from sweeps.commands.context import choose_store_url, store_session
 from sweeps.commands.output import keep_stdout_for_json, note, print_json
+from sweeps.driver.progress import count_progress, make_console
 
 if TYPE_CHECKING:
     from sweeps.catalogue.store_check.findings import Finding, Section
-
-_HEARTBEAT_S = 5.0
 
 
 def check(store_url: str | None, *, repair: bool = False, as_json: bool = False) -> int:
@@ -41,7 +39,8 @@ def check(store_url: str | None, *, repair: bool = False, as_json: bool = False)
         abilities = examine_store(store)
         if not as_json:  # first, for where keys cannot be listed the check ends in an error
             _print_abilities(store.url, abilities)
-        sections = check_store(store, _Progress())
+        with _show_progress() as progress:
+            sections = check_store(store, progress)
         findings = [finding for section in sections for finding in section.findings]
         if not as_json:
             _print_findings(sections, findings)
@@ -54,19 +53,21 @@ def check(store_url: str | None, *, repair: bool = False, as_json: bool = False)
     return 1 if findings or lacks else 0
 
 
-class _Progress:
-    """Says on standard error where a check is: on a terminal all the time, else now and then."""
+@contextmanager
+def _show_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show how much of each part of a store is checked, one after the other."""
+    with ExitStack() as shown:
+        current: list[tuple[str, Callable[[int, int], None]]] = []
 
-    def __init__(self) -> None:
-        self.last = time.monotonic()
+        def show(what: str, done: int, total: int) -> None:
+            if not current or current[0][0] != what:
+                shown.close()
+                text = f"checking {what}"
+                bar = shown.enter_context(count_progress(text, "objects", make_console()))
+                current[:] = [(what, bar)]
+            current[0][1](done, total)
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            end = "\n" if done == total else ""
-            print(f"\rchecking {what}: {done} of {total}", end=end, file=sys.stderr, flush=True)
-        elif time.monotonic() - self.last > _HEARTBEAT_S:
-            self.last = time.monotonic()
-            note(f"checking {what}: {done} of {total}")
+        yield show
 
 
 def _print_abilities(url: str, abilities: Sequence[Ability]) -> None:

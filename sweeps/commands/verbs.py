@@ -160,10 +160,12 @@ VERBS: Sequence[Verb] = (
     Verb(
         "plan",
         "run",
-        "show cells, trials and dollars before anything runs",
+        "show cells, trials, hours and dollars before anything runs",
         "sweeps plan sweeps/specs/quickstart.yaml",
         "Checks the YAML, expands it to cells and trials, prices their annotation, and says what "
-        "is done already. Works without a cluster, and without a store that can be reached.",
+        "is done already. Hours and dollars of compute are estimated from results in the store "
+        "that compare, with a 95 % interval; --calibrate measures what nothing compares with. "
+        "Works without a cluster, and without a store that can be reached.",
         {
             **_SWEEP,
             "dataset": "name, digest and synthetic (what drew the images, or null), or null",
@@ -177,6 +179,9 @@ VERBS: Sequence[Verb] = (
             "older": "trials with a result of an older revision: id, older_id, subject, reason",
             **_DAMAGED,
             "unverified": "trials with a result from before results had checksums",
+            "compute": "what is left to compute, null where no trial is known: trials, estimated, "
+            "gpu_hours, cpu_hours, dollars and wall_hours (each value, low, high or null), "
+            "at_once, used, sources, warnings",
         },
     ),
     Verb(

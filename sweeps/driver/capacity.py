@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweeps.errors import SweepError
+from sweeps.plan.packing import trials_on_node
 
 
 def how_many_at_once(
@@ -21,7 +22,7 @@ def how_many_at_once(
     Raises:
         SweepError: not even one does.
     """
-    total = sum(_on_node(cpus, gpus, *node) for node in nodes)
+    total = sum(trials_on_node(cpus, gpus, *node) for node in nodes)
     if total < 1 and not may_grow:
         offered = ", ".join(f"{c:g} CPUs and {g:g} GPUs" for c, g in sorted(set(nodes)))
         raise SweepError(
@@ -44,11 +45,3 @@ def most_cpus(at_once: int, nodes: Sequence[tuple[float, float]]) -> int:
         if sum(int(of_node // cpus) for of_node, _ in nodes) >= at_once:
             return cpus
     return 0
-
-
-def _on_node(cpus: float, gpus: float, node_cpus: float, node_gpus: float) -> int:
-    fits = int(node_cpus // cpus)
-    if not gpus:
-        return fits
-    per_gpu = int(1 / gpus + 1e-9)  # Ray splits no trial's share of a GPU over two
-    return min(fits, int(node_gpus) * per_gpu if gpus <= 1 else int(node_gpus // gpus))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 from spurious.config.datasets import GENERATORS
 from sweeps.plan.cell import Cell
+from sweeps.plan.compute import Compute, compute_dict, compute_lines
 from sweeps.plan.notes import plan_notes
 from sweeps.plan.plan import Plan
 from sweeps.plan.prices import cell_price
@@ -17,8 +17,14 @@ _MOST_LISTED = 10
 """Damaged results that are named one by one."""
 
 
-def as_dict(plan: Plan, spec: Spec) -> dict[str, Any]:
-    """Return the plan as plain JSON values, with the prices that its spec gives each cell."""
+def as_dict(plan: Plan, spec: Spec, compute: Compute | None = None) -> dict[str, Any]:
+    """Return the plan as plain JSON values, with the prices that its spec gives each cell.
+
+    Args:
+        plan: The plan.
+        spec: Its spec.
+        compute: What is left to compute; None where nobody estimated it.
+    """
     facts = plan.facts
     return {
         "sweep": plan.name,
@@ -45,6 +51,7 @@ def as_dict(plan: Plan, spec: Spec) -> dict[str, Any]:
         ],
         "damaged": damaged_dicts(plan),
         "unverified": len(plan.unverified),
+        "compute": compute_dict(compute),
     }
 
 
@@ -92,13 +99,13 @@ def _cost(plan: Plan, spec: Spec, cell: Cell) -> dict[str, Any] | None:
     }
 
 
-def as_text(plan: Plan, spec: Spec, seconds: Mapping[str, float]) -> str:
+def as_text(plan: Plan, spec: Spec, compute: Compute | None = None) -> str:
     """The plan for people: cells with expected dollars, what is done, what is skipped and why.
 
     Args:
         plan: The plan.
         spec: Its spec, for prices and resources.
-        seconds: Mean seconds of a finished trial by cell, under '' over all; may be empty.
+        compute: What is left to compute; None where nobody estimated it.
     """
     facts = plan.facts
     name = "dataset unknown" if facts is None else f"dataset {facts.name}@{facts.digest[:12]}"
@@ -121,7 +128,7 @@ def as_text(plan: Plan, spec: Spec, seconds: Mapping[str, float]) -> str:
             f"{cell.specificity!s:<12} {cell.budget!s:>8} {names[cell.method]:<{wide}} {done:>7}  "
             f"{_dollars(plan, spec, cell)}"
         )
-    lines += ["", *_compute(plan, spec, seconds)]
+    lines += ["", *([] if compute is None else compute_lines(compute, spec))]
     lines += [f"method: {method}" for method, name in names.items() if name != str(method)]
     lines += [
         f"skipped: {cell.specificity} / {cell.budget} / {names[cell.method]}: {reason}"
@@ -182,17 +189,3 @@ def _older(plan: Plan) -> list[str]:
             f"({reason}); {is_kept} kept in the store but not counted; {again} {it} again"
         )
     return lines
-
-
-def _compute(plan: Plan, spec: Spec, seconds: Mapping[str, float]) -> list[str]:
-    """Hours that the missing trials need, from this sweep's finished ones."""
-    if not plan.missing:
-        return ["compute: nothing left to run"] if plan.trials else []
-    if "" not in seconds:
-        return ["compute: no estimate before this sweep's first trials have finished"]
-    hours = sum(seconds.get(str(trial.cell), seconds[""]) for trial in plan.missing) / 3600.0
-    cpu, gpu = hours * spec.resources.cpus, hours * spec.resources.gpus
-    return [
-        f"compute left: {cpu:.2f} CPU-hours, {gpu:.2f} GPU-hours "
-        "(from the mean seconds of this sweep's finished trials)"
-    ]

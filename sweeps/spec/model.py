@@ -19,7 +19,7 @@ from spurious.config.models import Aggregation
 from spurious.config.options import Budget, Prices, Specificity, Train, WeakLabels
 from spurious.scoring.selection import SelectionRule
 from sweeps.errors import SpecError
-from sweeps.spec import sections
+from sweeps.spec import money, sections
 from sweeps.spec.fields import Field, Refused, SpecIssues
 from sweeps.spec.rules import check_together, train_for
 from sweeps.spec.values import (
@@ -31,6 +31,7 @@ from sweeps.spec.values import (
     CostOptions,
     DatasetRef,
     GeneratorDataset,
+    Limits,
     MethodChoice,
     Models,
     Resources,
@@ -46,6 +47,7 @@ __all__ = [
     "CostOptions",
     "DatasetRef",
     "GeneratorDataset",
+    "Limits",
     "MethodChoice",
     "Models",
     "Resources",
@@ -77,9 +79,10 @@ class Spec:
         train: Training options.
         select: How the report selects epochs, by default by each trial's own rule, and fixes the
             operating point.
-        cost: What annotations cost.
+        cost: What annotations and compute cost.
         published: Tables of papers that the report sets beside what was measured.
         resources: CPUs, GPUs and threads of one trial.
+        limits: What the sweep may use; one that reaches a limit stops and keeps all results.
         checkpoint: When training state is stored.
         embeddings: Whether trials store the kept model's embeddings of test images, for the
             report's projection. Trials that have a result already are not run again for it.
@@ -104,6 +107,7 @@ class Spec:
     cost: CostOptions = field(default_factory=CostOptions)
     published: tuple[str, ...] = ()
     resources: Resources = field(default_factory=Resources)
+    limits: Limits = field(default_factory=Limits)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     embeddings: bool = False
     explanations: bool = False
@@ -244,13 +248,14 @@ def _values(root: Field) -> dict[str, Any]:
         "cost": sections.cost,
         "published": sections.published,
         "resources": sections.resources,
+        "limits": money.limits,
         "checkpoint": lambda field: field.options(Checkpoint),
         "embeddings": lambda field: field.value(bool, Spec.embeddings),
         "explanations": lambda field: field.value(bool, Spec.explanations),
         "examples": lambda field: field.value(EXAMPLES, Spec.examples),
         "store": lambda field: field.value(STORE | None, Spec.store),
     }
-    children = root.mapping(readers, REQUIRED, ("search", "prune", "limits"))
+    children = root.mapping(readers, REQUIRED, ("search", "prune"))
     values: dict[str, Any] = {} if "balance" in children else {"balance": Spec.balance}
     for name, child in children.items():
         with suppress(Refused):

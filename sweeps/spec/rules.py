@@ -11,6 +11,7 @@ from spurious.config.options import Specificity, Train
 from spurious.scoring.registry import METRICS
 from spurious.scoring.selection import SelectionRule, parse_rule
 from sweeps.spec.fields import Field
+from sweeps.spec.money import check_money
 from sweeps.spec.papers import find, tables
 from sweeps.spec.sections import FoundAxes
 from sweeps.spec.values import (
@@ -74,6 +75,7 @@ def check_together(root: Field, values: Mapping[str, Any]) -> None:
     _check_published(root, values.get("published", ()), chosen)
     _check_methods(root, values, axes)
     _check_tuned(root, values.get("select", Select()).tune, axes)
+    check_money(root, values)
     select = values.get("select", Select()).epoch
     if select is not None:
         _check_select(root, select, cells)

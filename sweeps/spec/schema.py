@@ -32,12 +32,16 @@ from sweeps.spec.papers import names as published_names
 from sweeps.spec.values import (
     DATASET,
     NAME,
+    NODE_TYPE,
     STORE,
     Axes,
     Checkpoint,
+    ComputePrices,
     CostOptions,
+    Limits,
     Margin,
     Models,
+    NodeType,
     Resources,
     Select,
     Training,
@@ -65,6 +69,7 @@ def spec_schema() -> Schema:
         "store": schema_of_hint(STORE | None),
         **{key: _of_field(Spec, key) for key in ("balance", "negatives", *_WRITTEN)},
         "resources": _resources(),
+        "limits": _mapping(_properties(Limits), doc=_doc(Limits)),
         "checkpoint": _mapping(_properties(Checkpoint), doc=_doc(Checkpoint)),
     }
     built: Mapping[str, Callable[[], Schema]] = {
@@ -283,8 +288,29 @@ def _cost() -> Schema:
             **_properties(Prices, sections.WAGES),
             "clicks": _mapping(clicks, doc="Clicks per annotation."),
             **_properties(CostOptions, ["include_validation"]),
+            "compute": _compute(),
         }
     )
+
+
+def _compute() -> Schema:
+    """Prices of nodes; the name of the one that is used may be left out where it is alone."""
+    docs = _docs(ComputePrices)
+    node_type = _mapping(_properties(NodeType), ("dollars_per_hour", "cpus"), _doc(NodeType))
+    node_types = {
+        "type": "object",
+        "propertyNames": {"pattern": schema_of_hint(NODE_TYPE)["pattern"]},
+        "minProperties": 1,
+        "additionalProperties": node_type,
+    }
+    keys = {
+        "node": {"type": "string"},
+        "count": schema_of_hint(options_of(ComputePrices)["count"][0]),
+        "node_types": node_types,
+    }
+    described = {name: {"description": docs[name], **of} for name, of in keys.items()}
+    doc = _docs(CostOptions)["compute"]
+    return {**_mapping(described, ("node_types",), doc), "type": ["object", "null"]}
 
 
 def _published() -> Schema:

@@ -18,6 +18,7 @@ from spurious.errors import ConfigError
 from spurious.scoring.operating_point import OperatingPoint, Sensitivity
 from spurious.scoring.selection import PER_EPOCH, SELECTABLE, SelectionRule, parse_rule
 from sweeps.spec.fields import Field, Refused, nearest, options_of
+from sweeps.spec.money import compute
 from sweeps.spec.papers import names as published_names
 from sweeps.spec.papers import tables
 from sweeps.spec.values import (
@@ -245,12 +246,12 @@ def _operating_point(field: Field) -> OperatingPoint:
 
 
 def cost(field: Field) -> CostOptions:
-    """Wage, seconds per click and clicks per annotation."""
+    """Wage, seconds per click, clicks per annotation, and what compute costs."""
     options = options_of(Prices)
     prices: dict[str, Any] = {}
-    include = CostOptions.include_validation
+    include, of_compute = CostOptions.include_validation, None
     with field.complete():
-        children = field.mapping((*WAGES, "clicks", "include_validation"))
+        children = field.mapping((*WAGES, "clicks", "include_validation", "compute"))
         with suppress(Refused):
             prices |= field.values(Prices, {k: v for k, v in children.items() if k in WAGES})
         with suppress(Refused):
@@ -261,7 +262,11 @@ def cost(field: Field) -> CostOptions:
         with suppress(Refused):
             if "include_validation" in children:
                 include = children["include_validation"].value(bool, include)
-    return CostOptions(prices=Prices(**prices), include_validation=include)
+        with suppress(Refused):
+            if "compute" in children:
+                of_compute = compute(children["compute"])
+    prices_of = Prices(**prices)
+    return CostOptions(prices=prices_of, include_validation=include, compute=of_compute)
 
 
 def published(field: Field) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 
 from spurious.config.fields import Pattern
 from spurious.config.models import Aggregation, ResNet50, Unet
@@ -35,6 +35,13 @@ STORE = Annotated[
         r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/(?!\.\.?(/|$))[A-Za-z0-9_.=-]+)*/?"
         r"|(?![A-Za-z0-9+.-]+:/)[^\x00-\x1f\x7f]+",
         "a folder or s3://BUCKET/PREFIX",
+    ),
+]
+NODE_TYPE = Annotated[
+    str,
+    Pattern(
+        "[A-Za-z0-9][A-Za-z0-9._-]{0,62}",
+        "1 to 63 letters, digits, dots, hyphens and underscores, beginning with a letter or digit",
     ),
 ]
 EXAMPLES = Annotated[int, Ge(0), Le(16)]
@@ -147,15 +154,73 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NodeType:
+    """What a node of a cluster has, and what it costs.
+
+    Attributes:
+        dollars_per_hour: Dollars for an hour of a whole node.
+        cpus: CPU cores that trials may use.
+        gpus: GPUs that trials may use.
+    """
+
+    dollars_per_hour: Annotated[float, Ge(0.0), Le(10_000.0)]
+    cpus: Annotated[int, Ge(1), Le(1024)]
+    gpus: Annotated[int, Ge(0), Le(64)] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputePrices:
+    """What the nodes cost that trials run on.
+
+    Attributes:
+        node: The type of node that the sweep runs on, one of `node_types`.
+        count: Nodes of that type that trials run on at once, for the wall time that `plan` shows.
+        node_types: Types of nodes by name, each with its price and what it has.
+    """
+
+    node: str
+    count: Annotated[int, Ge(1), Le(100_000)] | None = None
+    node_types: tuple[tuple[str, NodeType], ...] = ()
+
+    @property
+    def chosen(self) -> NodeType:
+        """The type of node that the sweep runs on."""
+        return dict(self.node_types)[self.node]
+
+
+@dataclass(frozen=True, kw_only=True)
 class CostOptions:
-    """What annotation costs, and what of it the report counts.
+    """What annotation and compute cost, and what of it the report counts.
 
     Attributes:
         include_validation: Whether the frontier's axis counts annotation of validation images.
+        compute: What compute costs; None where nobody says. The report counts annotation alone.
     """
 
     prices: Prices = field(default_factory=Prices)
     include_validation: bool = False
+    compute: ComputePrices | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a sweep may use; one that reaches a limit stops and keeps all results.
+
+    Attributes:
+        trial_minutes: Wall-clock minutes of one attempt at a trial, which is ended then and counts
+            as failed.
+        gpu_hours: Hours of GPUs, of all trials of the sweep that have a result or run: two trials
+            that share one GPU for an hour use one.
+        cpu_hours: Hours of CPU cores, likewise.
+        dollars: Dollars of compute, likewise, at the price of `cost.compute`.
+        trials: Trials that one run starts; those that run then go on to their end.
+    """
+
+    trial_minutes: Annotated[float, Gt(0.0), Le(1_000_000.0)] | None = None
+    gpu_hours: Annotated[float, Gt(0.0), Le(1_000_000_000.0)] | None = None
+    cpu_hours: Annotated[float, Gt(0.0), Le(1_000_000_000.0)] | None = None
+    dollars: Annotated[float, Gt(0.0), Le(1_000_000_000.0)] | None = None
+    trials: Annotated[int, Ge(1), Le(1_000_000)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

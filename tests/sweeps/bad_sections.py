@@ -222,7 +222,97 @@ SECTION_CASES: dict[str, tuple[str, int, str, list[str]]] = {
     "search": (add("search: {trials: 8}"), 8, "search", ["not available yet", "remove"]),
     "empty search": (add("search:"), 8, "search", ["not available yet"]),
     "prune": (add("prune: asha"), 8, "prune", ["not available yet"]),
-    "limits": (add("limits: {}"), 8, "limits", ["not available yet"]),
+    # money
+    "unknown limit": (
+        add("limits: {hours: 5}"),
+        8,
+        "limits.hours",
+        ["trial_minutes, gpu_hours, cpu_hours, dollars, trials"],
+    ),
+    "limit of nothing": (
+        add("limits: {trials: 0}"),
+        8,
+        "limits.trials",
+        ["an integer from 1 to 1000000", "or null"],
+    ),
+    "minutes of nothing": (
+        add("limits: {trial_minutes: 0}"),
+        8,
+        "limits.trial_minutes",
+        ["a number above 0 and at most 1e+06"],
+    ),
+    "limit in GPU-hours without a GPU": (
+        add("limits:\n  gpu_hours: 5"),
+        9,
+        "limits.gpu_hours",
+        ["resources.gpus is 0", "cpu_hours"],
+    ),
+    "limit in dollars without a price": (
+        add("limits: {dollars: 5}"),
+        8,
+        "limits.dollars",
+        ["expected cost.compute with node_types", "dollars_per_hour: 1.006"],
+    ),
+    "no node types": (
+        add("cost: {compute: {node: large}}"),
+        8,
+        "cost.compute.node_types",
+        ["missing", "required in cost.compute"],
+    ),
+    "empty node types": (
+        add("cost: {compute: {node_types: {}}}"),
+        8,
+        "cost.compute.node_types",
+        ["a mapping of names of node types", "g5.xlarge"],
+    ),
+    "node type without a price": (
+        add("cost: {compute: {node_types: {large: {cpus: 4}}}}"),
+        8,
+        "cost.compute.node_types.large.dollars_per_hour",
+        ["missing"],
+    ),
+    "node type below zero": (
+        add("cost: {compute: {node_types: {large: {cpus: 4, dollars_per_hour: -1}}}}"),
+        8,
+        "cost.compute.node_types.large.dollars_per_hour",
+        ["a number from 0 to 10000"],
+    ),
+    "name of a node type": (
+        add('cost: {compute: {node_types: {"a b": {cpus: 4, dollars_per_hour: 1}}}}'),
+        8,
+        "cost.compute.node_types.a b",
+        ["'a b' is not a name of a node type", "hyphens"],
+    ),
+    "nodes of none": (
+        add("cost: {compute: {count: 0, node_types: {a: {cpus: 4, dollars_per_hour: 1}}}}"),
+        8,
+        "cost.compute.count",
+        ["an integer from 1 to 100000"],
+    ),
+    "unknown node type": (
+        add("cost: {compute: {node: lage, node_types: {large: {cpus: 4, dollars_per_hour: 1}}}}"),
+        8,
+        "cost.compute.node",
+        ["one of cost.compute.node_types (large)", "did you mean 'large'?"],
+    ),
+    "none of two node types": (
+        add(
+            "cost:\n  compute:\n    node_types:\n      a: {cpus: 4, dollars_per_hour: 1}\n"
+            "      b: {cpus: 8, dollars_per_hour: 2}"
+        ),
+        9,
+        "cost.compute",
+        ["a key node that names one of several node types (a, b)"],
+    ),
+    "node type that is too small": (
+        add(
+            "resources: {cpus: 2, gpus: 1}\n"
+            "cost: {compute: {node_types: {small: {cpus: 4, dollars_per_hour: 1}}}}"
+        ),
+        9,
+        "cost.compute",
+        ["a trial asks for 2 CPUs and 1 GPUs, and 'small' has 4 and 0", "lower resources"],
+    ),
     # YAML
     "key twice": (add("name: other"), 8, "name", ["given twice", "first on line 1"]),
     "nested key twice": (

@@ -49,8 +49,15 @@ cost:
   seconds_per_click: 2.5
   clicks: {label: 2, box: 3, mask: 40, r: 4, spurious_label: 0}
   include_validation: true
+  compute:
+    node: g5.xlarge
+    count: 8
+    node_types:
+      g5.xlarge: {dollars_per_hour: 1.006, cpus: 4, gpus: 1}
+      c7i.4xlarge: {dollars_per_hour: 0.714, cpus: 16}
 published: [saab2022/table1, saab2022/table4]
 resources: {cpus: 4, gpus: 0.5, threads: 2}
+limits: {trial_minutes: 300, gpu_hours: 500, cpu_hours: 2000, dollars: 900.5, trials: 40}
 checkpoint: {every_epochs: 3, keep: true}
 embeddings: true
 explanations: true

@@ -67,7 +67,7 @@ def test_damaged_results_are_not_done_and_run_again(here: Path) -> None:
     damaged = damage(store)
     plan = plan_on(spec, store)
     assert [trial.label for trial in plan.missing] == list(damaged)
-    text = as_text(plan, spec, {})
+    text = as_text(plan, spec)
     assert "1 done, 3 to run" in text
     assert "note: 3 results are damaged and do not count; computed again by `sweeps run`" in text
     for label, key in damaged.items():

@@ -85,9 +85,9 @@ def test_results_of_an_older_revision_are_counted_and_not_used(
         "1 result exists under an older revision of spl with fcn-resnet50 (it compares pixels "
         "before dropout, not after it); it is kept in the store but not counted; "
     )
-    assert f"note: {line}running computes it again\n" in as_text(plan, spec, {}) + "\n"
+    assert f"note: {line}running computes it again\n" in as_text(plan, spec) + "\n"
     again = plan.refreshed([trial.id])
-    assert f"note: {line}this version has computed it again" in as_text(again, spec, {})
+    assert f"note: {line}this version has computed it again" in as_text(again, spec)
     [older] = as_dict(plan, spec)["older"]
     assert older["id"] == trial.id
     assert results.trial_key(older["older_id"]) in set(store.list("results/trials/"))

@@ -11,13 +11,16 @@ from pathlib import Path
 import pytest
 from tiny_sweeps import FACTS, FILMS, TEXT, read_json, run_here, stage_here, tiny
 
+from cluster.common.cpus import count_usable_cpus
 from cluster.stores.folder import FolderStore
 from sweeps.cli import main
+from sweeps.commands.plan import find_pool
 from sweeps.errors import ResultError
-from sweeps.plan.archive import archive, read_archive
-from sweeps.plan.facts import plan_on
+from sweeps.plan.archive import read_archive
+from sweeps.plan.packing import Pool
 from sweeps.plan.plan import make_plan
 from sweeps.plan.render import as_text
+from sweeps.results.tables import read_trials
 from sweeps.spec.model import parse_spec
 
 
@@ -107,21 +110,75 @@ def test_planning_starts_without_torch_and_ray(files: tuple[str, str], tmp_path:
 
 
 def test_a_plan_estimates_compute_from_finished_trials(
-    folder_store: FolderStore, tmp_path: Path
+    folder_store: FolderStore,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What is left takes as long as the same cell took; nothing is guessed before."""
-    spec = tiny(axes__seed=[0])
-    plan = run_here(folder_store, spec, tmp_path / "cache")
-    archive(folder_store, spec, plan)
-    seconds = read_archive(folder_store, "tiny").seconds
-    assert seconds.keys() == {"", "label / 20 / erm", "mask / 20 / erm"}
-    assert min(seconds.values()) > 0
-    larger = tiny(resources__cpus=2)
-    left = plan_on(larger, folder_store)
-    hours = {"label / 20 / erm": 3600.0, "mask / 20 / erm": 7200.0, "": 5400.0}
-    assert "compute left: 6.00 CPU-hours, 0.00 GPU-hours" in as_text(left, larger, hours)
-    assert "no estimate before" in as_text(left, larger, {})
-    assert "nothing left to run" in as_text(plan, spec, seconds)
+    """Other seeds of the same cells take as long; nothing is guessed before; JSON has it, too."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TEXT)
+    command = (str(path), "--store", folder_store.url)
+    assert "compute: no estimate" in told(capsys, *command)
+    plan = run_here(folder_store, tiny(axes__seed=[0]), tmp_path / "cache")
+    capsys.readouterr()  # lines of the trials' log
+    rows = read_trials(folder_store, plan.done).to_pylist()
+    hours = sum(of["seconds_total"] for of in rows) / 3600.0
+    compute = read_json("plan", told(capsys, *command, "--json"))["compute"]
+    assert (compute["trials"], compute["estimated"]) == (2, 2)
+    assert compute["cpu_hours"]["value"] == pytest.approx(hours, rel=0.05)
+    assert compute["cpu_hours"]["low"] < hours < compute["cpu_hours"]["high"]
+    assert (compute["gpu_hours"], compute["dollars"]) == (None, None)
+    assert compute["at_once"] == count_usable_cpus()
+    assert compute["sources"][0]["level"] == "the same configuration"
+    text = told(capsys, *command)
+    assert "compute left: " in text
+    assert "trials at once on this machine" in text
+    priced = {"node_types": {"small": {"dollars_per_hour": 3600.0, "cpus": 2}}, "count": 1}
+    options = ("--set", f"cost.compute={json.dumps(priced)}", "--set", "limits.dollars=0.001")
+    document = json.loads(told(capsys, *command, *options, "--json"))["compute"]
+    assert document["dollars"]["value"] == pytest.approx(hours * 1800.0, rel=0.05)
+    assert document["at_once"] == 2
+    assert document["used"] == {"dollars": pytest.approx(hours * 1800.0)}
+    assert "warning: limits.dollars: $0.0010 will not suffice" in told(capsys, *command, *options)
+    other = ("--set", "train.learning_rate=0.001")  # takes as long, and is another trial
+    scaled = json.loads(told(capsys, *command, *other, "--json"))["compute"]["sources"][0]
+    assert scaled["level"].startswith("the same method and model")
+
+
+def test_a_damaged_result_tells_no_time(
+    folder_store: FolderStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is left out of the estimate, as of everything else, and is no failure of the plan."""
+    run_here(folder_store, tiny(axes__seed=[0]), tmp_path / "cache")
+    capsys.readouterr()
+    for key in list(folder_store.list("results/trials/")):
+        folder_store.put(key, folder_store.get(key)[:-9])
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TEXT.replace("name: tiny", "name: other").replace("20", "18", 1))
+    assert "compute: no estimate" in told(capsys, str(path), "--store", folder_store.url)
+
+
+@pytest.mark.parametrize("variable", ["RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"])
+def test_the_size_of_a_cluster_is_not_guessed(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one is named, or nodes are priced and not counted, wall time is unknown."""
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    here = find_pool(tiny())
+    assert here is not None
+    assert here.words == "this machine"
+    small = {"dollars_per_hour": 1, "cpus": 2}
+    priced = tiny(cost__compute={"node_types": {"small": small}})
+    assert find_pool(priced) is None
+    counted = tiny(cost__compute={"node_types": {"small": small}, "count": 3})
+    assert find_pool(counted) == Pool("3 nodes of small", 6)
+    monkeypatch.setenv(variable, "http://127.0.0.1:8265")
+    assert find_pool(tiny()) is None
+    assert find_pool(counted) == Pool("3 nodes of small", 6)
 
 
 def test_a_damaged_archive_is_named(folder_store: FolderStore) -> None:
@@ -135,11 +192,11 @@ def test_options_are_written_once_below_the_table() -> None:
     """A method is named alone where nothing else has its name, and with its options where not."""
     jtts = [{"name": "jtt", "first_epochs": 5}, {"name": "jtt", "first_epochs": 9}]
     alone = parse_spec(FILMS, overrides={"axes.method": ["erm", jtts[0]]})
-    lines = as_text(make_plan(alone, FACTS), alone, {}).splitlines()
+    lines = as_text(make_plan(alone, FACTS), alone).splitlines()
     assert [line.split()[2] for line in lines if line.startswith("label")] == ["erm", "jtt"]
     assert "method: jtt(first_epochs=5)" in lines
     both = parse_spec(FILMS, overrides={"axes.method": jtts})
-    lines = as_text(make_plan(both, FACTS), both, {}).splitlines()
+    lines = as_text(make_plan(both, FACTS), both).splitlines()
     assert [line.split()[2] for line in lines if line.startswith("label")] == [
         *("jtt(first_epochs=5)", "jtt(first_epochs=9)")
     ]

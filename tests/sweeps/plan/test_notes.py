@@ -117,4 +117,4 @@ def test_a_plan_prints_its_notes() -> None:
     plan = make_plan(spec, generator_facts(spec.dataset))
     [note] = plan_notes(plan)
     assert as_dict(plan, spec)["notes"] == [note]
-    assert f"note: {note}" in as_text(plan, spec, {})
+    assert f"note: {note}" in as_text(plan, spec)

@@ -51,7 +51,7 @@ def test_combinations_without_sense_are_dropped_with_the_reason() -> None:
         *("label / 20 / erm", "label / 20 / jtt", "mask / 20 / erm")
     ]
     reason = "jtt takes label, not mask"
-    assert f"skipped: mask / 20 / jtt: {reason}" in as_text(plan, spec, {})
+    assert f"skipped: mask / 20 / jtt: {reason}" in as_text(plan, spec)
     assert as_dict(plan, spec)["skipped"] == [
         {"specificity": "mask", "budget": "20", "method": "jtt", "reason": reason}
     ]
@@ -318,7 +318,7 @@ def test_dollars_are_told_before_anything_runs(
         assert not found.is_exact
         dollars = f"about {dollars}, {found.low:,.2f} to {found.high:,.2f}"
     line = f"  {dollars} (+ {found.cost.validation:,.2f} validation)\n"
-    assert line in as_text(plan, spec, {})
+    assert line in as_text(plan, spec)
     assert as_dict(plan, spec)["cells"][0]["cost"] == {
         **{"dollars": found.dollars, "low": found.low, "high": found.high},
         **{"exact": found.is_exact, "validation": found.cost.validation},

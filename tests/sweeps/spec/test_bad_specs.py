@@ -103,7 +103,7 @@ def test_all_problems_come_at_once_in_line_order() -> None:
         ("store", Path("x"), "override store: a value of type PosixPath given"),
         ("train.momentum", np.float64(0.5), "override train.momentum: a value of type float64"),
         ("train", {1: 2}, "override train: a value of type dict given"),
-        ("limits.dollars", 9, "override limits.dollars: limits: not available yet"),
+        ("limits.trials", 0, "override limits.trials: 0 given; expected an integer from 1"),
     ],
 )
 def test_a_bad_override_names_itself(key: str, value: Any, start: str) -> None:

@@ -32,6 +32,7 @@ from sweeps.spec.model import (
     Axes,
     Checkpoint,
     GeneratorDataset,
+    Limits,
     MethodChoice,
     Models,
     Resources,
@@ -40,6 +41,7 @@ from sweeps.spec.model import (
     parse_override,
     parse_spec,
 )
+from sweeps.spec.values import ComputePrices, NodeType
 from sweeps.spec.yaml import ScalarNode
 
 ERM = MethodChoice("erm", Erm())
@@ -77,6 +79,18 @@ def test_every_section_is_read() -> None:
     assert spec.cost.include_validation is True
     assert spec.published == ("saab2022/table1", "saab2022/table4")
     assert spec.resources == Resources(cpus=4, gpus=0.5, threads=2)
+    assert spec.cost.compute == ComputePrices(
+        node="g5.xlarge",
+        count=8,
+        node_types=(
+            ("c7i.4xlarge", NodeType(dollars_per_hour=0.714, cpus=16)),
+            ("g5.xlarge", NodeType(dollars_per_hour=1.006, cpus=4, gpus=1)),
+        ),
+    )
+    assert spec.cost.compute.chosen == NodeType(dollars_per_hour=1.006, cpus=4, gpus=1)
+    assert spec.limits == Limits(
+        trial_minutes=300.0, gpu_hours=500.0, cpu_hours=2000.0, dollars=900.5, trials=40
+    )
     assert spec.checkpoint == Checkpoint(every_epochs=3, keep=True)
     assert spec.embeddings is True
     assert (spec.explanations, spec.examples) == (True, 4)
@@ -97,7 +111,8 @@ def test_defaults_are_the_documented_ones() -> None:
     assert spec.select.operating_point == OperatingPoint()
     assert spec.select.margin == 0.02
     assert spec.prices == Prices()
-    assert spec.cost.include_validation is False
+    assert (spec.cost.include_validation, spec.cost.compute) == (False, None)
+    assert spec.limits == Limits()
     assert spec.published == ()
     assert spec.resources == Resources(cpus=1, gpus=0.0, threads=1)
     assert spec.checkpoint == Checkpoint(every_epochs=10, keep=False)

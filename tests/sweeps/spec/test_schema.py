@@ -45,6 +45,7 @@ READER_ONLY: Mapping[str, tuple[str, ...]] = {
         *("square larger than the image", "block larger than the image"),
         *("squares that do not fit side by side", "ring without a hole"),
         *("r larger than the generator's image", "more threads than cpus", "odd budget"),
+        *("unknown node type", "none of two node types"),
     ),
     "two ways to write one value, of which uniqueItems sees two": (
         *("box per component twice", "method twice"),
@@ -60,6 +61,8 @@ READER_ONLY: Mapping[str, tuple[str, ...]] = {
         *("method's keep rule that labels cannot have", "keep rule that masks cannot have"),
         *("keep rule of a method that guesses no groups",),
         *("selection rule that masks cannot have", "selection rule that labels cannot have"),
+        *("limit in GPU-hours without a GPU", "limit in dollars without a price"),
+        *("node type that is too small",),
     ),
     "a product of the lengths of four lists": ("too many trials",),
 }

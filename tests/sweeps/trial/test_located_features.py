@@ -125,7 +125,7 @@ def test_a_plan_says_what_explanations_lack(
     manifest = find_manifest(folder_store, "films")
     change(folder_store, image_table_key("films", manifest.digest))
     plan = plan_on(spec, folder_store)
-    assert f"note: explanations: {text}" in as_text(plan, spec, {})
+    assert f"note: explanations: {text}" in as_text(plan, spec)
     assert any(text in note for note in as_dict(plan, spec)["notes"])
     assert plan_on(parse_spec(FILMS), folder_store).explaining == ()
     stage_films(folder_store)

@@ -1,0 +1,87 @@
+"""Rate and time left of commands that read many objects."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tiny_sweeps import run_here, stage_here, tiny
+
+from cluster.stores.folder import FolderStore
+from sweeps.commands import counted_reads, store_check
+from sweeps.commands.context import SpecSource
+from sweeps.commands.counted_reads import count_reads
+from sweeps.commands.pull import pull
+from sweeps.commands.report import report
+from sweeps.driver import progress
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """What was printed where there is no terminal, on a clock that adds a minute a look."""
+    now, text = [0.0], io.StringIO()
+
+    def later() -> float:
+        now[0] += 60.0
+        return now[0]
+
+    monkeypatch.setattr(progress.time, "monotonic", later)
+    console = Console(file=text, width=200)
+    for module in (counted_reads, store_check):
+        monkeypatch.setattr(module, "make_console", lambda: console)
+    return lambda: text.getvalue().splitlines()
+
+
+def test_reads_are_counted(folder_store: FolderStore, lines: Callable[[], list[str]]) -> None:
+    """Each object once, with rate and time left; what else a store does goes through."""
+    for n in range(3):
+        folder_store.put(f"a/{n}", bytes([n]))
+    with count_reads(folder_store, "reading things", 3) as store:
+        assert [store.get(key) for key in store.list("a/")] == [b"\0", b"\1", b"\2"]
+        store.put("a/3", b"x")
+        assert store.exists("a/3")
+        assert store.url == folder_store.url
+        assert store.get("a/3") == b"x"  # one more than was expected
+        store.delete("a/3")
+    assert not folder_store.exists("a/3")
+    printed = lines()
+    assert printed[0] == "reading things: 0 of 3 objects"
+    assert "reading things: 2 of 3 objects, 0.0 objects/s, " in printed[2]
+    assert printed[2].endswith(" left")
+    assert [line.partition(" of ")[0] for line in printed] == [
+        *(f"reading things: {n}" for n in (0, 1, 2, 3, 3)),
+    ]
+
+
+def test_pull_and_report_tell_where_they_are(
+    folder_store: FolderStore, tmp_path: Path, lines: Callable[[], list[str]]
+) -> None:
+    """Of trials, epochs and predictions."""
+    spec = tiny(embeddings=True)
+    (tmp_path / "tiny.yaml").write_text(
+        spec.text.replace("name: tiny", "name: tiny\nembeddings: true")
+    )
+    run_here(folder_store, spec, tmp_path / "cache")
+    source = SpecSource(str(tmp_path / "tiny.yaml"))
+    assert pull(source, folder_store.url, tmp_path / "tables") == 0
+    read = {line.partition(":")[0] for line in lines()}
+    tables = {"trials", "epochs", "predictions", "embeddings", "explanations", "examples"}
+    assert read == {f"reading {name}" for name in tables}
+    assert report(source, folder_store.url, tmp_path / "report") == 0
+    assert any(line.startswith("scoring predictions: 4 of 4 objects") for line in lines())
+
+
+def test_a_check_of_a_store_tells_each_part(
+    folder_store: FolderStore, lines: Callable[[], list[str]]
+) -> None:
+    """One after the other, each with a rate of its own."""
+    stage_here(folder_store, tiny())
+    folder_store.put("specs/" + "a" * 64 + ".yaml", b"damaged")
+    assert store_check.check(folder_store.url) == 1
+    parts = [line.partition(": ")[0] for line in lines()]
+    assert "checking images of gaussian-squares" in parts
+    assert parts.index("checking images of gaussian-squares") < len(parts) - 1
+    assert len(set(parts)) > 1
