@@ -54,7 +54,7 @@ def run(
         as_json: Print a JSON document instead of the next command.
 
     Returns:
-        The exit status: 0 all done, 1 some failed, 130 interrupted.
+        The exit status: 0 all done, 1 some failed, 3 stopped by a limit, 130 interrupted.
     """
     end = RunEnd(source.target)
     target = choose_notify_url(notify_url)
@@ -70,7 +70,9 @@ def run(
             spec = spec or read_spec(source, store)
             end.sweep = spec.name
             with keep_stdout_for_json(as_json):
-                status, plan = _run_missing(spec, store, console, keep_logs=keep_logs, quiet=quiet)
+                status, plan = _run_missing(
+                    spec, store, console, end, keep_logs=keep_logs, quiet=quiet
+                )
             end.status, end.plan = status, plan
             if as_json or status == 1 or target is not None:
                 end.failed, end.classes = _find_failed(store, plan)
@@ -116,13 +118,13 @@ def _find_failed(store: Store, plan: Plan) -> tuple[list[Trial], list[str]]:
 
 
 def _run_missing(
-    spec: Spec, store: Store, console: Console, *, keep_logs: bool, quiet: bool
+    spec: Spec, store: Store, console: Console, end: RunEnd, *, keep_logs: bool, quiet: bool
 ) -> tuple[int, Plan]:
     """Run the trials that have no result; return the exit status and the plan afterwards."""
     plan = plan_sweep(spec, store)
     refuse_impossible_choices(plan)
     if plan.unknown is not None or plan.missing:
-        return _run_on_ray(spec, plan, store, console, keep_logs=keep_logs, quiet=quiet)
+        return _run_on_ray(spec, plan, store, console, end, keep_logs=keep_logs, quiet=quiet)
     _tidy(spec, store, plan)
     console.print(
         f"sweep '{spec.name}': all {len(plan.trials)} trials have a result; nothing to run",
@@ -139,7 +141,14 @@ def _tidy(spec: Spec, store: Store, plan: Plan) -> None:
 
 
 def _run_on_ray(
-    spec: Spec, plan: Plan, store: Store, console: Console, *, keep_logs: bool, quiet: bool
+    spec: Spec,
+    plan: Plan,
+    store: Store,
+    console: Console,
+    end: RunEnd,
+    *,
+    keep_logs: bool,
+    quiet: bool,
 ) -> tuple[int, Plan]:
     from cluster.jobs.session import on_cluster, ray_session
 
@@ -168,7 +177,16 @@ def _run_on_ray(
         archive(store, spec, plan)
         for text in plan.explaining:
             console.print(f"note: {text}", highlight=False, markup=False)
-        status = run_plan(spec, plan, store, session, get_cache_folder(), console, quiet=quiet)
+        status = run_plan(
+            spec,
+            plan,
+            store,
+            session,
+            get_cache_folder(),
+            console,
+            quiet=quiet,
+            on_limit=end.stopped_by,
+        )
         plan = refresh_plan(plan, store)
         _tidy(spec, store, plan)
         if keep_logs:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from sweeps.notify import Event, Status, notify
 from sweeps.plan.plan import Plan, Trial
 
-_STATUS: dict[int, Status] = {0: "done", 1: "failed", 130: "interrupted"}
+_STATUS: dict[int, Status] = {0: "done", 1: "failed", 3: "limit", 130: "interrupted"}
 
 
 @dataclass
@@ -25,6 +25,7 @@ class RunEnd:
         plan: The plan after the run, once there is one.
         failed: Trials without a result of which an attempt failed.
         classes: Failure class of each of these attempts.
+        limit: Which limit stopped it, by what and what to do; empty otherwise.
     """
 
     sweep: str
@@ -33,6 +34,11 @@ class RunEnd:
     plan: Plan | None = None
     failed: Sequence[Trial] = ()
     classes: Sequence[str] = ()
+    limit: str = ""
+
+    def stopped_by(self, limit: str) -> None:
+        """Note which limit stopped the run."""
+        self.limit = limit
 
     @property
     def seconds(self) -> float:
@@ -62,11 +68,12 @@ class RunEnd:
             notify(url, self._event("error", 2, str(error)))
             raise
         if self.status is not None:
-            notify(url, self._event(_STATUS.get(self.status, "error"), self.status))
+            status = _STATUS.get(self.status, "error")
+            notify(url, self._event(status, self.status, self.limit))
 
     def _event(self, status: Status, exit_status: int, message: str = "") -> Event:
         return Event(
-            "end",
+            "limit" if status == "limit" else "end",
             self.sweep,
             status,
             exit_status,

@@ -9,6 +9,7 @@ from ray.tune.progress_reporter import TrialProgressCallback
 
 from sweeps.driver.gpu_shares import GpuShares
 from sweeps.driver.interrupts import Stopping
+from sweeps.driver.limit_watch import LimitWatch
 from sweeps.driver.losses import Losses, Reason
 from sweeps.driver.queue import TrialQueue
 from sweeps.driver.store_watch import StoreWatch
@@ -31,11 +32,12 @@ class TuneEvents(TrialProgressCallback):
         losses: Losses,
         store: StoreWatch | None,
         shares: GpuShares | None,
+        limits: LimitWatch | None,
     ) -> None:
         super().__init__()
         self.queue, self.watcher, self.tally, self.stopping = queue, watcher, tally, stopping
         self.losses, self.store, self.shares = losses, store, shares
-        self.placement = losses.placement
+        self.placement, self.limits = losses.placement, limits
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Tune pickles its callbacks for a restore that is never asked for; a console has locks
@@ -47,6 +49,9 @@ class TuneEvents(TrialProgressCallback):
             self.watcher.on_stopping()
         if self.stopping.is_requested:
             self.queue.close()
+        if self.limits is not None and self.limits.is_newly_reached():
+            self.stopping.request()
+            self.watcher.on_note(self.limits.reached)
         if self.store is not None and self.store.error and not self.stopping.is_requested:
             self.stopping.request()
             self.watcher.on_store_away("the store did not come back: the sweep stops")

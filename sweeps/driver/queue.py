@@ -22,12 +22,17 @@ class TrialQueue:
         tasks: What waits from the start.
         seconds: Trial id to its expected seconds, in any unit; trials without one come first, in
             the order they were given.
+        most: Tasks that are given out at most, None for all.
     """
 
     def __init__(
-        self, tasks: Iterable[Task] = (), seconds: Mapping[str, float] = MappingProxyType({})
+        self,
+        tasks: Iterable[Task] = (),
+        seconds: Mapping[str, float] = MappingProxyType({}),
+        most: int | None = None,
     ) -> None:
         self.seconds = seconds
+        self._most, self._taken = most, 0
         self.labels: dict[str, str] = {}
         """Trial id to short name, of every task that was ever given."""
         self._waiting: list[tuple[float, int, Task]] = []
@@ -50,6 +55,7 @@ class TrialQueue:
         """Return the next task, None where none waits or the queue was closed."""
         if self.is_finished:
             return None
+        self._taken += 1
         return heapq.heappop(self._waiting)[2]
 
     def close(self) -> None:
@@ -59,4 +65,9 @@ class TrialQueue:
     @property
     def is_finished(self) -> bool:
         """Return whether nothing will be given out any more."""
-        return self._is_closed or not self._waiting
+        return self._is_closed or not self._waiting or self.is_spent
+
+    @property
+    def is_spent(self) -> bool:
+        """Return whether it gave out as many as it may, and more wait."""
+        return self._most is not None and self._taken >= self._most and bool(self._waiting)

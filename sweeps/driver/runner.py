@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from cluster.stores.base import Store
 from sweeps.driver.board import Board
 from sweeps.driver.capacity import how_many_at_once, most_cpus
 from sweeps.driver.gpu_shares import GpuShares, read_measured, write_measured
+from sweeps.driver.limit_watch import LimitWatch
 from sweeps.driver.lost_workers import read_lost_workers
 from sweeps.driver.prometheus import SweepTelemetry
 from sweeps.driver.queue import TrialQueue
@@ -20,8 +21,10 @@ from sweeps.driver.store_watch import StoreWatch
 from sweeps.driver.trainable import attempt_with, run_attempt
 from sweeps.driver.tuner import run_tasks
 from sweeps.errors import SweepError
+from sweeps.plan.history import read_history
 from sweeps.plan.plan import Plan
 from sweeps.plan.render import damaged_lines
+from sweeps.plan.spending import spending_of
 from sweeps.results.tables import checkpointed_ids, committed_ids
 from sweeps.spec.model import Spec
 from sweeps.trial.events import HAS_RESULT, Tally, Watchers
@@ -41,7 +44,7 @@ def run_plan(
     fit_function: FitFunction | None = None,
     *,
     quiet: bool = False,
-    trial_minutes: float | None = None,
+    on_limit: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Run a plan's missing trials.
 
@@ -52,10 +55,11 @@ def run_plan(
         console: A rich console for progress.
         fit_function: What trains instead of a trial's own method.
         quiet: Tell of failures, warnings and the end alone.
-        trial_minutes: Minutes that a trial may take, None for any.
+        on_limit: Receives which limit stopped the run.
 
     Returns:
-        0 where all have a result, 1 where some failed, 130 where the user interrupted it.
+        0 where all have a result, 1 where some failed, 3 where a limit of the sweep stopped it, 130
+        where the user interrupted it.
 
     Raises:
         SweepError: Ray gave up, or the store was away for longer than its bound.
@@ -66,8 +70,11 @@ def run_plan(
         spec.resources.cpus, spec.resources.gpus, session.nodes, may_grow=session.may_grow
     )
     _print_start(spec, plan, len(tasks), concurrent, session.nodes, console, quiet=quiet)
-    board = Board(plan.trials, plan.done, at_once=concurrent)
-    watch = StoreWatch(store)
+    history = read_history(store, plan, spec)
+    seconds = history.estimate(plan, spec.resources).relative
+    board = Board(plan.trials, plan.done, seconds, at_once=concurrent)
+    queue = TrialQueue(tasks, seconds, spec.limits.trials)
+    limits, watch = LimitWatch(spending_of(spec, history.own_rows)), StoreWatch(store)
     shares = GpuShares(tasks, read_measured(store, tasks)) if spec.resources.is_measured else None
     with (
         RunProgress(spec.name, board, console, quiet=quiet).shown() as progress,
@@ -76,12 +83,13 @@ def run_plan(
     ):
         tally = run_tasks(
             spec.name,
-            TrialQueue(tasks),
+            queue,
             cpus=spec.resources.cpus,
             gpus=spec.resources.gpus,
-            watcher=Watchers(board, progress, metrics, losses),
-            trial_minutes=trial_minutes,
+            watcher=Watchers(board, progress, metrics, losses, limits),
+            trial_minutes=spec.limits.trial_minutes,
             shares=shares,
+            limits=limits,
             store=watch,
             scratch=session.folder if os.access(session.folder, os.W_OK) else None,
             attempt=run_attempt if fit_function is None else attempt_with(fit_function),
@@ -91,7 +99,11 @@ def run_plan(
         write_measured(store, shares)
     rerun = {key for key, outcome in tally.outcomes.items() if outcome.state in HAS_RESULT}
     done = (committed_ids(store) - plan.damaged.keys()) | rerun
-    return _conclude(spec, tasks, tally, done, console)
+    if queue.is_spent:
+        limits.reached = limits.reached or limits.spending.refuses_start() or ""
+    if limits.reached:
+        on_limit(limits.reached)
+    return _conclude(spec, tasks, tally, done, limits.reached, console)
 
 
 def _refuse_lost_store(spec: Spec, n_tasks: int, tally: Tally, watch: StoreWatch) -> None:
@@ -141,7 +153,12 @@ def _print_start(
 
 
 def _conclude(
-    spec: Spec, tasks: list[Task], tally: Tally, done: Collection[str], console: Any
+    spec: Spec,
+    tasks: list[Task],
+    tally: Tally,
+    done: Collection[str],
+    reached: str,
+    console: Any,
 ) -> int:
     """Say how it went; what has a result is done, whoever committed it."""
     failed = {key: reason for key, reason in tally.failed.items() if key not in done}
@@ -154,6 +171,9 @@ def _conclude(
     labels = {task.trial_id: task.label for task in tasks}
     for trial_id, reason in failed.items():
         console.print(f"failed: {labels[trial_id]} {trial_id}: {reason}", markup=False)
+    if missing and reached:
+        console.print(f"stopped: {len(missing)} trials are not done; {reached}", markup=False)
+        return 3
     if missing:
         console.print(
             f"interrupted: {len(missing)} trials are not done; the same command continues",

@@ -21,6 +21,7 @@ from cluster.jobs.ray_internals import any_error_is_a_lost_actor, keep_environme
 from sweeps.driver.callback import TuneEvents
 from sweeps.driver.gpu_shares import GpuShares
 from sweeps.driver.interrupts import Stopping
+from sweeps.driver.limit_watch import LimitWatch
 from sweeps.driver.losses import Losses
 from sweeps.driver.placement import Placement
 from sweeps.driver.queue import TrialQueue
@@ -41,6 +42,7 @@ def run_tasks(
     watcher: Watcher,
     trial_minutes: float | None = None,
     shares: GpuShares | None = None,
+    limits: LimitWatch | None = None,
     store: StoreWatch | None = None,
     scratch: Path | None = None,
     attempt: Attempt = run_attempt,
@@ -56,6 +58,7 @@ def run_tasks(
         trial_minutes: Minutes that a trial may take, earlier attempts up to its checkpoint with
             it; None for any.
         shares: What trials need of a GPU, in the place of `gpus`.
+        limits: Stops the run where a limit of time or money is reached; one of the watchers.
         store: Waits for a store that is away; where it gives up, the run stops.
         scratch: Existing folder for Tune's own files, which nothing reads; a temporary one else.
         attempt: What runs a task on its worker.
@@ -71,7 +74,7 @@ def run_tasks(
     share = (lambda _: gpus) if shares is None else shares.share
     placement = Placement(lambda trial_id: Request(cpus, share(trial_id)), list_nodes)
     losses = Losses(stopping.notices, placement, limit_s, watcher.on_note)
-    events = TuneEvents(queue, watcher, tally, stopping, losses, store, shares)
+    events = TuneEvents(queue, watcher, tally, stopping, losses, store, shares, limits)
     try:
         with stopping.on_interrupt(), any_error_is_a_lost_actor():
             tune.Tuner(

@@ -65,11 +65,15 @@ class Spending:
 
     def exceeded(self, now: float) -> str | None:
         """Return which limit is reached, by what and what to do; None while the sweep goes on."""
+        return self.exceeded_by_time(now) or (None if self._running else self.refuses_start())
+
+    def exceeded_by_time(self, now: float) -> str | None:
+        """Return which limit of time or money is reached, by what and what to do, or None."""
         for name, used in self.used(now).items():
             limit = getattr(self.limits, name)
             if limit is not None and used >= limit:
                 return self._describe(name, used, limit)
-        return None if self._running else self.refuses_start()
+        return None
 
     def refuses_start(self) -> str | None:
         """Return why no further trial may start in this run, or None; retries do not count."""

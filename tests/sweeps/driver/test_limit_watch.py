@@ -1,0 +1,64 @@
+"""Limits of a sweep on a real run: it stops, keeps what finished, and says how to go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray_here import RayHere
+from tiny_sweeps import fit_and_tell, printed, quiet_console, stage_here, tiny
+
+from cluster.stores.folder import FolderStore
+from sweeps.driver.runner import run_plan
+from sweeps.plan.facts import plan_on
+from sweeps.results.tables import checkpointed_ids
+from sweeps.spec.model import Spec
+
+
+def run(here: RayHere, store: FolderStore, spec: Spec, cache: Path) -> tuple[int, str, list[str]]:
+    """Run what is missing: exit status, what was printed, which limit was told."""
+    console, told = quiet_console(), []
+    plan = plan_on(spec, store)
+    status = run_plan(
+        spec, plan, store, here.session, cache, console, fit_and_tell, on_limit=told.append
+    )
+    return status, printed(console), told
+
+
+def test_a_number_of_trials_is_a_portion_of_the_sweep(ray_here: RayHere, tmp_path: Path) -> None:
+    """Each run starts so many; the last one finishes the sweep as any run does."""
+    store, cache = FolderStore(tmp_path / "store"), tmp_path / "cache"
+    spec = tiny(limits__trials=3)
+    stage_here(store, spec)
+    status, text, told = run(ray_here, store, spec, cache)
+    assert status == 3
+    assert len(plan_on(spec, store).done) == 3
+    assert "stopped: 1 trials are not done; limits.trials: this run has started 3 trials" in text
+    assert len(told) == 1
+    status, text, told = run(ray_here, store, spec, cache)
+    assert (status, told) == (0, [])
+    assert not plan_on(spec, store).missing
+
+
+@pytest.mark.parametrize(
+    ("limit", "unit"),
+    [("cpu_hours", "CPU-hours used"), ("dollars", "of $0.0010 used")],
+)
+def test_a_limit_of_time_or_money_saves_checkpoints(
+    ray_here: RayHere, tmp_path: Path, limit: str, unit: str
+) -> None:
+    """Trials that would run for hours stop at some seconds' worth and continue from there."""
+    store, cache = FolderStore(tmp_path / "store"), tmp_path / "cache"
+    priced: dict[str, Any] = {
+        "cost.compute": {"node": "pc", "node_types": {"pc": {"cpus": 2, "dollars_per_hour": 1.0}}}
+    }
+    spec = tiny(train__epochs=100_000, **{f"limits__{limit}": 0.001}, **priced)
+    stage_here(store, spec)
+    status, text, told = run(ray_here, store, spec, cache)
+    assert status == 3, text
+    assert unit in text
+    assert f"raise limits.{limit}" in text
+    assert len(told) == 1
+    assert 1 <= len(checkpointed_ids(store)) <= 2
+    assert len(plan_on(spec, store).missing) == 4
