@@ -105,21 +105,24 @@ def run_trial(
         return Outcome(task.trial_id, "stopped", clock.attempt())
     store = _open_store(task.store_url)
     shown = TrialTelemetry(task.sweep, task.label, task.trial_id, task.dataset)
-    with _record_failure(store, task, attempt), shown:
+    state = TrainingState(store, task, clock, control)
+    with _record_failure(store, task, attempt), shown, state:
         if _has_result(store, task.trial_id):
             return Outcome(task.trial_id, "already done", clock.attempt())
         began = datetime.now(UTC)
         _log.info("attempt %s begins", attempt)
         cached = _open(store, task, shown)
         warnings = _describe_discarded(cached)
-        state = TrainingState(store, task, clock, control)
         on_epoch = _after_check(cached, shown.telling(progress))
         try:
             hooks = _make_hooks(store, task, state, on_epoch)
             fitted = fit_function(cached.dataset, task, hooks, store)
         except Stopped as stopped:
+            state.finish()
             _log.info("attempt %s %s", attempt, stopped)
             return Outcome(task.trial_id, "stopped", clock.attempt(), warnings=warnings)
+        if task.keep_checkpoint:
+            state.finish()
         cached.check_unchanged()
         rows = Rows(cached.dataset, task, attempt, fitted)
         trial = rows.trial(began, clock.trial())

@@ -38,6 +38,17 @@ def test_round_trip(store: Store) -> None:
     assert list(store.list("")) == []
 
 
+@pytest.mark.parametrize("size", [0, 1000, (16 << 20) - 1, 16 << 20, 40_000_001])
+def test_memory_is_put_as_it_is(store: Store, size: int) -> None:
+    """A view of memory of any size, in one request or in parts; nothing unfinished stays."""
+    data = np.random.default_rng(0).bytes(size + 7)
+    store.put("a/large.bin", memoryview(data)[7:])
+    assert store.get("a/large.bin") == data[7:]
+    store.put("a/large.bin", data)
+    assert store.get("a/large.bin") == data
+    assert list(store.list_unfinished("")) == []
+
+
 def test_missing_key(store: Store, tmp_path: Path) -> None:
     """A missing key is NotFound that names it and the store; a local file keeps its content."""
     local = tmp_path / "local"
