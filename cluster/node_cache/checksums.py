@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from cluster.common.atomic import write_atomic
@@ -53,8 +54,15 @@ def protect(path: Path) -> None:
     path.chmod(path.stat().st_mode & 0o444)
 
 
-def hash_new_files(folder: Path, names: list[str]) -> dict[str, dict[str, int | str]]:
+def hash_new_files(
+    folder: Path, names: list[str], known: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, dict[str, int | str]]:
     """Hash files that were just written, and record them as verified.
+
+    Args:
+        folder: Where they are.
+        names: Of the files.
+        known: The SHA-256 of those that were hashed as they were written, from verified memory.
 
     Returns:
         By name the `size` in bytes and the `sha256`, for the index.
@@ -67,11 +75,11 @@ def hash_new_files(folder: Path, names: list[str]) -> dict[str, dict[str, int | 
     entries: dict[str, dict[str, int | str]] = {}
     for name in names:
         with (folder / name).open("rb") as file:
-            sha256, identity, is_settled = _hash(file, folder / name)
+            sha256, identity, is_settled = _hash(file, folder / name, known.get(name))
         entries[name] = {"size": identity[1], "sha256": sha256}
         if is_settled:
             verified[name] = (sha256, identity)
-    _write_record(folder, verified)
+    _add_to_record(folder, verified)
     return entries
 
 
@@ -116,16 +124,16 @@ def verify_files(
         if is_settled:
             current[name] = (expected, identity)
     if hashed:
-        _write_record(folder, current)
+        _add_to_record(folder, current)
     return identities
 
 
-def _hash(file: BufferedReader, path: Path) -> tuple[str, Identity, bool]:
+def _hash(file: BufferedReader, path: Path, known: str | None = None) -> tuple[str, Identity, bool]:
     """Return SHA-256, identity, and whether a later change is certain to have another identity."""
     identity = identify(file)
     is_settled = _outlast_tick(path.parent.parent, identity[3])
     file.seek(0)
-    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = known or hashlib.file_digest(file, "sha256").hexdigest()
     if identify(file) != identity:
         raise Corrupt(f"cached file {path} changed while it was verified")
     return sha256, identity, is_settled
@@ -165,11 +173,15 @@ def _read_record(folder: Path) -> Verified:
         return {}
 
 
-def _write_record(folder: Path, verified: Verified) -> None:
-    """Record what was verified; where the folder is another user's, for this process alone."""
+def _add_to_record(folder: Path, verified: Verified) -> None:
+    """Record what was verified; where the folder is another user's, for this process alone.
+
+    The caller holds the folder's lock.
+    """
+    everything = _read_record(folder) | _here.get(folder, {}) | verified
     try:
-        write_atomic(folder / RECORD, json.dumps(verified).encode(), mode=0o644)
+        write_atomic(folder / RECORD, json.dumps(everything).encode(), mode=0o644)
         _here.pop(folder, None)
     except OSError as error:
         _log.info("cannot record in %s what was verified: %s", folder, error)
-        _here[folder] = verified
+        _here[folder] = everything

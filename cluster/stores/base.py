@@ -1,4 +1,4 @@
-"""The Store protocol: an S3 bucket or a folder behind the same ten verbs.
+"""The Store protocol: an S3 bucket or a folder behind the same eleven verbs.
 
 Keys are `/`-separated relative paths such as `results/trials/3f2a91c04b7e0d55.parquet`.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cluster.errors import ClusterError, Unavailable
+from cluster.errors import ClusterError, Corrupt, Unavailable
 
 _log = logging.getLogger(__name__)
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=@+-]{0,199}")
@@ -50,6 +50,15 @@ class Store(Protocol):
 
     def get(self, key: str) -> bytes:
         """Return the whole object; raises NotFound."""
+        ...
+
+    def read_into(self, key: str, memory: memoryview) -> None:
+        """Fill memory with an object that has as many bytes; a large one in parts at once.
+
+        Raises:
+            NotFound: it is not there.
+            Corrupt: it has another number of bytes.
+        """
         ...
 
     def put(self, key: str, data: bytes | memoryview) -> None:
@@ -125,6 +134,11 @@ def discard_unfinished(store: Store, prefix: str, older_than_s: float) -> int:
     except ClusterError as error:  # nothing depends on it
         _log.info("%s; what interrupted writers left there stays", error)
     return count
+
+
+def other_size(where: str, size: int, expected: int) -> Corrupt:
+    """Return the error of an object that has another size than it should have."""
+    return Corrupt(f"cannot {where}: it has {size} bytes; expected {expected}: it is damaged")
 
 
 def check_key(key: str) -> str:

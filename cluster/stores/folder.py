@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from cluster.common.atomic import TEMPORARY, make_folder_durable, open_atomic
 from cluster.errors import AlreadyExists, ClusterError, Denied, NotFound, Unavailable
-from cluster.stores.base import Unfinished, check_key, check_prefix, is_key
+from cluster.stores.base import Unfinished, check_key, check_prefix, is_key, other_size
 
 _log = logging.getLogger(__name__)
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
@@ -47,6 +47,13 @@ class FolderStore:
         """Return the whole object; raises NotFound."""
         with self._reading(key):
             return self._path(key).read_bytes()
+
+    def read_into(self, key: str, memory: memoryview) -> None:
+        """Fill memory with an object of its size; raises NotFound and Corrupt."""
+        with self._reading(key), self._path(key).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != len(memory) or file.readinto(memory) != size:
+                raise other_size(f"read '{key}' in {self.url}", size, len(memory))
 
     def put(self, key: str, data: bytes | memoryview) -> None:
         """Write or replace an object, atomically."""

@@ -1,12 +1,19 @@
-"""Objects in parts: memory as a file that is uploaded, and uploads that nobody ended."""
+"""Objects in parts: read into memory, put from memory, and uploads that nobody ended."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
+from botocore.exceptions import ClientError, IncompleteReadError
+
+from cluster.stores.s3_errors import status_of
+
+_NOT_IN_RANGE: Final = 416
+_CHUNK: Final = 1 << 20
+"""Bytes that are read at once, so that no part is in memory twice."""
 _MOST_PAGES = 10_000
 
 
@@ -40,6 +47,55 @@ class MemoryFile(io.BufferedIOBase):
         read = bytes(self._data[self._at : end])
         self._at += len(read)
         return read
+
+
+class PartSource:
+    """An object of a known size, read part by part into memory; safe for threads.
+
+    Args:
+        client: Of boto3.
+        bucket: Its bucket.
+        name: Its name.
+        size: Bytes that it should have.
+    """
+
+    def __init__(self, client: Any, bucket: str, name: str, size: int) -> None:
+        self._client, self._names, self._size = client, {"Bucket": bucket, "Key": name}, size
+
+    def read(self, start: int, part: memoryview) -> int:
+        """Fill a part of memory with the bytes from `start` on; return the object's own size.
+
+        Where that differs from the size that it should have, the part's content is any.
+
+        Raises:
+            ClientError, BotoCoreError: of boto3; also where the connection ends early.
+        """
+        whole = start == 0 and len(part) == self._size
+        chosen = {} if whole else {"Range": f"bytes={start}-{start + len(part) - 1}"}
+        try:
+            answer = self._client.get_object(**self._names, **chosen)
+        except ClientError as error:
+            if status_of(error) != _NOT_IN_RANGE:
+                raise
+            return int(self._client.head_object(**self._names)["ContentLength"])
+        size = int(answer["ContentLength"] if whole else _total(answer))
+        if size != self._size:
+            answer["Body"].close()
+            return size
+        at = 0
+        while read := answer["Body"].readinto(part[at : at + _CHUNK]):
+            at += read
+        if at != len(part):
+            raise IncompleteReadError(actual_bytes=at, expected_bytes=len(part))
+        return size
+
+
+def _total(answer: Mapping[str, Any]) -> str:
+    """Return the size of the object of which an answer is a part; raises KeyError where it is none.
+
+    A server without ranges answers with the whole.
+    """
+    return str(answer["ContentRange"]).rpartition("/")[2]
 
 
 def list_uploads(client: Any, query: Mapping[str, Any]) -> list[tuple[str, float, str]]:

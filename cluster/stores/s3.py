@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,8 +20,15 @@ from botocore.exceptions import (
 
 from cluster.common.redaction import redact
 from cluster.errors import AlreadyExists, ClusterError, Corrupt, Denied, NotFound, Unavailable
-from cluster.stores.base import Unfinished, check_key, check_prefix, check_url, is_key
-from cluster.stores.multipart import MemoryFile, list_uploads
+from cluster.stores.base import (
+    Unfinished,
+    check_key,
+    check_prefix,
+    check_url,
+    is_key,
+    other_size,
+)
+from cluster.stores.multipart import MemoryFile, PartSource, list_uploads
 from cluster.stores.probe import check_bytes, probe_store
 from cluster.stores.retry import call_with_retries
 from cluster.stores.s3_client import make_client
@@ -137,6 +145,21 @@ class S3Store:
             return body
 
         return self._read("get", key, call)
+
+    def read_into(self, key: str, memory: memoryview) -> None:
+        """Fill memory with an object of its size, several parts at once; see `Store`."""
+        source = PartSource(self._client, self._bucket, self._name(key), len(memory))
+
+        def read(start: int) -> None:
+            part = memory[start : start + _PART]
+            found = self._read("read", key, lambda: source.read(start, part))
+            if found != len(memory):
+                raise other_size(f"read '{key}' in {self.url}", found, len(memory))
+
+        starts = range(0, max(1, len(memory)), _PART)
+        with ThreadPoolExecutor(min(len(starts), _TRANSFER.max_concurrency)) as pool:
+            for _ in pool.map(read, starts):
+                pass
 
     def put(self, key: str, data: bytes | memoryview) -> None:
         """Write or replace an object, atomically; a large one in parts, a few at a time."""

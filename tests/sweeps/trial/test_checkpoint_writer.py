@@ -71,8 +71,8 @@ def test_training_goes_on_and_changes_nothing_that_is_written(held: Held) -> Non
     weights = torch.arange(4.0)
     writer = CheckpointWriter(held, KEY)
     assert writer.save(lambda: Snapshot({"weights": weights}), urgent=False)
-    assert held.began.wait(10)
     weights += 100.0
+    assert held.began.wait(10)
     held.free.set()
     writer.finish()
     assert torch.equal(stored(held.store)["weights"], torch.arange(4.0))
