@@ -21,7 +21,8 @@ from sample_records import make_records, stage
 from cluster.errors import Denied
 from cluster.node_cache import checksums
 from cluster.node_cache import open as opening
-from cluster.node_cache.open import CacheChanged, open_dataset
+from cluster.node_cache.cached_file import CacheChanged
+from cluster.node_cache.open import open_dataset
 from cluster.stores.folder import FolderStore
 from spurious.data.dataset import COLUMNS
 

@@ -22,7 +22,7 @@ from tiny_sweeps import (
 )
 
 from cluster.errors import AlreadyExists, Corrupt, Denied, NotFound, Unavailable
-from cluster.node_cache.open import CacheChanged
+from cluster.node_cache.cached_file import CacheChanged
 from cluster.stores.base import Store
 from cluster.stores.folder import FolderStore
 from spurious.errors import ConfigError, DataError, NumericalError
