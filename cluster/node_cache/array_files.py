@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -32,8 +30,7 @@ def allocate(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
 class ArrayFiles:
     """Allocated array files of a folder that are filled row by row, together.
 
-    What is written is hashed from memory, which was verified, and goes to disk in a thread
-    meanwhile, so that little is left to do at the end.
+    What is written is hashed from memory, which was verified.
 
     Args:
         folder: Where they are.
@@ -47,8 +44,6 @@ class ArrayFiles:
             for name in names
         }
         self._hashes = {name: hashlib.sha256() for name in names}
-        self._flusher = self._stack.enter_context(ThreadPoolExecutor(1))
-        self._flushing: Future[None] | None = None
         for name, file in self._files.items():
             npy.read_magic(file)
             npy.read_array_header_1_0(file)
@@ -59,15 +54,8 @@ class ArrayFiles:
     def __enter__(self) -> ArrayFiles:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
-        if kind is None and self._flushing is not None:
-            self._flushing.result()
 
     def append(self, rows: Mapping[str, NDArray[Any]]) -> None:
         """Write the next rows of every array; not through a map, whose page faults are slower."""
@@ -78,22 +66,6 @@ class ArrayFiles:
                 written += file.write(data[written:])
             self._hashes[name].update(data)
 
-    def flush(self) -> None:
-        """Have a thread write to disk what is there, unless it still does so.
-
-        Raises:
-            OSError: an earlier time failed.
-        """
-        if self._flushing is not None:
-            if not self._flushing.done():
-                return
-            self._flushing.result()
-        self._flushing = self._flusher.submit(self._sync)
-
     def hexdigests(self) -> dict[str, str]:
         """Return the SHA-256 of each file as it is now, by file name."""
         return {f"{name}.npy": digest.hexdigest() for name, digest in self._hashes.items()}
-
-    def _sync(self) -> None:
-        for file in self._files.values():
-            os.fdatasync(file.fileno())

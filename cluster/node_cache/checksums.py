@@ -5,6 +5,9 @@ next to the files says which identity had which SHA-256, so that a large dataset
 node and not once a worker. A change of permissions or of links moves the time of change: such a
 file is hashed again and stays. Permissions alone protect nothing, since root ignores them.
 
+What was verified counts until the machine boots again. So nothing waits for a disk: what a power
+cut took from a file that was not yet written is found by its checksum afterwards.
+
 A file system keeps times in ticks of 4 ms to 2 s. A file that changes twice within a tick keeps
 its identity, so a file is hashed only once its last tick is over by the file system's own clock;
 where that does not come, the result is not recorded.
@@ -25,13 +28,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from cluster.common.atomic import write_atomic
+from cluster.common.atomic import sync, write_atomic
 from cluster.errors import Corrupt
 
 RECORD: Final = "verified.json"
 _LONGEST_TICK_S: Final = 2.5
 """FAT keeps times of modification in steps of two seconds; nothing in use is coarser."""
 _POLL_S: Final = 0.002
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 Identity = tuple[int, int, int, int]
 """Inode, size in bytes, times of modification and of change in ns."""
@@ -47,6 +51,20 @@ def identify(file: BufferedReader | Path) -> Identity:
     """Return a file's identity; raises OSError where a path leads nowhere."""
     stat = os.fstat(file.fileno()) if not isinstance(file, Path) else file.stat()
     return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def boot_id() -> str:
+    """Return what names this boot of the machine; empty where nothing does (not Linux)."""
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return ""
+
+
+def settle_on_disk(path: Path) -> None:
+    """Write a file or a folder's entries to disk where a record may outlive the machine's boot."""
+    if not boot_id():
+        sync(path)
 
 
 def protect(path: Path) -> None:
@@ -165,11 +183,13 @@ def _read_record(folder: Path) -> Verified:
     """Read what was verified; a damaged record is as good as none."""
     try:
         stored = json.loads((folder / RECORD).read_bytes())
+        if stored["boot"] != boot_id():
+            return {}
         return {
             str(name): (sha256, (inode, size, modified, changed))
-            for name, (sha256, (inode, size, modified, changed)) in stored.items()
+            for name, (sha256, (inode, size, modified, changed)) in stored["files"].items()
         }
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
 
 
@@ -180,7 +200,8 @@ def _add_to_record(folder: Path, verified: Verified) -> None:
     """
     everything = _read_record(folder) | _here.get(folder, {}) | verified
     try:
-        write_atomic(folder / RECORD, json.dumps(everything).encode(), mode=0o644)
+        stored = {"boot": boot_id(), "files": everything}
+        write_atomic(folder / RECORD, json.dumps(stored).encode(), mode=0o644)
         _here.pop(folder, None)
     except OSError as error:
         _log.info("cannot record in %s what was verified: %s", folder, error)

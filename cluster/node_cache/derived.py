@@ -19,12 +19,12 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
 
-from cluster.common.atomic import sync, write_atomic
+from cluster.common.atomic import write_atomic
 from cluster.common.locks import lock_shared
 from cluster.errors import Corrupt, Denied
 from cluster.node_cache.array_files import allocate
 from cluster.node_cache.cached_file import OF_THIS_PROCESS, CachedFile, map_array
-from cluster.node_cache.checksums import hash_new_files, protect, verify_files
+from cluster.node_cache.checksums import hash_new_files, protect, settle_on_disk, verify_files
 from cluster.node_cache.eviction import DiskFull, folder_size, held_lock, make_room
 
 _PREFIX: Final = "derived-"
@@ -132,11 +132,13 @@ class DerivedFiles:
             for file in self._base:
                 file.check()
             protect(temporary)
-            sync(temporary)
+            settle_on_disk(temporary)
             with self._locked():
                 temporary.rename(path)
                 [entry] = hash_new_files(self._folder, [path.name]).values()
-                write_atomic(record, json.dumps(entry).encode(), durable=True, mode=0o444)
+                write_atomic(record, json.dumps(entry).encode(), mode=0o444)
+                settle_on_disk(record)
+                settle_on_disk(self._folder)
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)

@@ -14,11 +14,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from cluster.common.atomic import sync
 from cluster.datasets.manifest import Manifest
 from cluster.errors import Corrupt
 from cluster.node_cache.array_files import ArrayFiles, ArrayForm, allocate
-from cluster.node_cache.checksums import hash_new_files, protect
+from cluster.node_cache.checksums import hash_new_files, protect, settle_on_disk
 from cluster.node_cache.eviction import disk_errors, make_room, remove_folder, temporary_folder
 from cluster.node_cache.shards_ahead import read_shards
 from cluster.stores.base import Store
@@ -67,7 +66,7 @@ def fetch_dataset(
             fetched, known = _decode_shards(store, manifest, temporary, progress)
             _seal(temporary, manifest, known)
             temporary.rename(folder)
-            sync(folder.parent)
+            settle_on_disk(folder.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -109,7 +108,6 @@ def _decode_shards(
                 files.append({name: _pixels(rows, name) for name in pixel_arrays(manifest)})
                 for name, columns_so_far in parts.items():
                     columns_so_far.append(getattr(rows, name))
-            files.flush()
             fetched += entry.size_bytes
             if progress is not None:
                 progress(fetched, total)
@@ -159,16 +157,16 @@ def _permute_rows(array: NDArray[Any], order: NDArray[np.int64]) -> None:
 
 
 def _seal(folder: Path, manifest: Manifest, known: Mapping[str, str]) -> None:
-    """Write the index last, everything before it on disk: a power cut leaves no believed half."""
+    """Write the index last; see `checksums` for what a power cut leaves."""
     names = [f"{name}.npy" for name in array_names(manifest)]
     for name in names:
         protect(folder / name)
-        sync(folder / name)
+        settle_on_disk(folder / name)
     index = {
         "content_digest": manifest.content_digest,
         "files": hash_new_files(folder, names, known),
     }
     (folder / INDEX).write_text(json.dumps(index))
     protect(folder / INDEX)
-    sync(folder / INDEX)
-    sync(folder)
+    settle_on_disk(folder / INDEX)
+    settle_on_disk(folder)

@@ -52,7 +52,7 @@ def test_a_second_trial_makes_no_targets_and_gives_the_same_numbers(
     made.clear()
     plain = FolderStore(tmp_path / "plain")
     expected = tables(plain, run_here(plain, spec, tmp_path / "cache"))
-    assert len(made) > 80
+    assert len(made) > 60  # each trial its own
     assert_same(tables(folder_store, plan_on(spec, folder_store)), expected)
 
 
