@@ -8,15 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spurious.config.options import Specificity
 from spurious.data.dataset import Dataset
 from spurious.data.training_set import TrainingSet
 from spurious.methods.base import TrainingProblem
 from spurious.methods.covering import covering_rows
 from spurious.methods.first_model import load_first_model
 from spurious.scoring.groups import count_groups
-from spurious.scoring.measures import alignment, empirical_variance
+from spurious.scoring.measures import (
+    alignment,
+    empirical_variance,
+    pool_moments,
+    relative_variance,
+)
 from spurious.training.evaluate import MetricRow
 from spurious.training.explained import ExplanationRequest, explain_test
+from spurious.training.image_moments import derive_moments
 from spurious.training.loop import Fit
 
 EMBEDDED = "test"
@@ -40,8 +47,22 @@ def measure(problem: TrainingProblem, fitted: Fit, request: ExplanationRequest |
     if request is not None:
         fitted.explanations = explain_test(problem.evaluator, model, request)
     fitted.rows += alignments(data, data.rows(EMBEDDED), fitted.embeddings, epoch)
-    variance = empirical_variance(iterate_annotated(data, problem.training))
+    variance = variance_measure(data, problem.training, problem.config.specificity)
     fitted.rows.append(MetricRow(epoch, "train", "variance_measure", None, variance))
+
+
+def variance_measure(data: Dataset, training: TrainingSet, specificity: Specificity) -> float:
+    """Return the variance of the annotated positives' targets, from kept moments of each image.
+
+    Where these can be kept the pixels of a split are read once a dataset and specificity; the
+    value has the same bits.
+    """
+    moments = None if data.derived is None else derive_moments(data, specificity, data.derived)
+    if moments is None:
+        return empirical_variance(iterate_annotated(data, training))
+    everything, abnormal = moments
+    chosen = np.isin(data.rows("train"), training.rows[_annotated(training)])
+    return relative_variance(pool_moments(everything), pool_moments(abnormal[chosen]))
 
 
 def alignments(
@@ -75,13 +96,18 @@ def iterate_annotated(
 
     The target of a label is the whole image.
     """
-    annotated = training.positive.copy()
-    if training.steered and training.targets is not None:
-        annotated &= training.targets.classes > 0
-    position = {int(training.rows[at]): at for at in np.flatnonzero(annotated)}
+    position = {int(training.rows[at]): at for at in np.flatnonzero(_annotated(training))}
     whole = np.ones(data.images.shape[1:3], dtype=bool)
     for row in data.rows("train"):
         at, target = position.get(int(row)), None
         if at is not None:
             target = whole if training.targets is None else training.targets[np.array([at])][0]
         yield np.asarray(data.images[row]), target
+
+
+def _annotated(training: TrainingSet) -> NDArray[np.bool_]:
+    """(n,) bool: which training images are positive and have a target."""
+    annotated = training.positive.copy()
+    if training.steered and training.targets is not None:
+        annotated &= training.targets.classes > 0
+    return annotated

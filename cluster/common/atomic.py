@@ -7,7 +7,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
+
+TEMPORARY: Final = ".tmp"
+"""How the names of files end that are being written, which begin with a dot."""
 
 
 @contextmanager
@@ -29,7 +32,7 @@ def open_atomic(
         FileExistsError: `exclusive`, and `path` exists.
         OSError: The file cannot be written.
     """
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    temporary = path.with_name(f".{uuid.uuid4().hex}{TEMPORARY}")
     try:
         creation_mode = 0o666 if mode is None else 0o600  # never wider than `mode`, not even now
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL

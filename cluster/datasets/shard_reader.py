@@ -24,19 +24,23 @@ from spurious.data.masks import PackedMasks, packed_bytes
 _BOX_BYTES = 16
 
 
-def read_shard(path: Path, manifest: Manifest, entry: ShardEntry) -> Iterator[Dataset]:
+def read_shard(
+    source: Path | memoryview, manifest: Manifest, entry: ShardEntry
+) -> Iterator[Dataset]:
     """Verify a downloaded shard at once, then yield its rows, a small dataset per row group.
 
-    Images and mask bits are views of the decoded Arrow buffers.
+    Images and mask bits are views of the decoded Arrow buffers, and of memory where the shard is
+    there.
 
     Raises:
         Corrupt: size, SHA-256, schema, row count or a row's size differs from the manifest; names
             the shard's key, what was expected and what was found.
     """
     key = shard_key(manifest.name, entry.sha256)
-    _verify_bytes(path, key, entry)
+    _verify_bytes(source, key, entry)
     try:
-        file = pq.ParquetFile(path, memory_map=True)
+        opened = source if isinstance(source, Path) else pa.BufferReader(pa.py_buffer(source))
+        file = pq.ParquetFile(opened, memory_map=isinstance(source, Path))
     except (pa.ArrowException, OSError) as error:  # the manifest names another kind of object
         raise Corrupt(f"shard {key} is not Parquet ({error}): stage the dataset again") from error
     schema, expected = file.schema_arrow, _schema(manifest)
@@ -53,10 +57,13 @@ def read_shard(path: Path, manifest: Manifest, entry: ShardEntry) -> Iterator[Da
     return _row_groups(file, manifest, key)
 
 
-def _verify_bytes(path: Path, key: str, entry: ShardEntry) -> None:
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    size = path.stat().st_size
+def _verify_bytes(source: Path | memoryview, key: str, entry: ShardEntry) -> None:
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        size = source.stat().st_size
+    else:
+        sha256, size = hashlib.sha256(source).hexdigest(), len(source)
     if (sha256, size) != (entry.sha256, entry.size_bytes):
         raise Corrupt(
             f"shard {key} is corrupt: expected sha256 {entry.sha256} ({entry.size_bytes} bytes), "

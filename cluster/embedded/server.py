@@ -33,7 +33,7 @@ from cluster.embedded.inner_tls import find_open_ports, is_own_listener
 from cluster.embedded.keeper import keep_running
 from cluster.embedded.seaweed import choose_ports, find_binary, inner_ports, server_command, sockets
 from cluster.errors import ServerError
-from cluster.stores.s3 import make_client
+from cluster.stores.s3_client import make_client
 
 _log = logging.getLogger(__name__)
 BUCKET = "sweeps"

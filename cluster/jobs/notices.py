@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-import os
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -136,19 +134,6 @@ def _parse(answer: bytes | None) -> Notice:
         return Notice()
     notice = json.loads(answer)
     return Notice(notice["stop"], frozenset(notice["retried"]))
-
-
-DRAIN_VARIABLE = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
-_RAYS_DRAIN_S = 30.0
-
-
-def drain_seconds() -> float:
-    """Return how long this node's tasks may go on after its SIGTERM, as Ray 2.60 reads it."""
-    try:
-        seconds = float(os.environ.get(DRAIN_VARIABLE, ""))
-    except ValueError:
-        return _RAYS_DRAIN_S
-    return seconds if math.isfinite(seconds) else _RAYS_DRAIN_S
 
 
 class Drain:

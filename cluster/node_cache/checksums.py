@@ -5,6 +5,9 @@ next to the files says which identity had which SHA-256, so that a large dataset
 node and not once a worker. A change of permissions or of links moves the time of change: such a
 file is hashed again and stays. Permissions alone protect nothing, since root ignores them.
 
+What was verified counts until the machine boots again. So nothing waits for a disk: what a power
+cut took from a file that was not yet written is found by its checksum afterwards.
+
 A file system keeps times in ticks of 4 ms to 2 s. A file that changes twice within a tick keeps
 its identity, so a file is hashed only once its last tick is over by the file system's own clock;
 where that does not come, the result is not recorded.
@@ -22,15 +25,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
-from cluster.common.atomic import write_atomic
+from cluster.common.atomic import sync, write_atomic
 from cluster.errors import Corrupt
 
 RECORD: Final = "verified.json"
 _LONGEST_TICK_S: Final = 2.5
 """FAT keeps times of modification in steps of two seconds; nothing in use is coarser."""
 _POLL_S: Final = 0.002
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 Identity = tuple[int, int, int, int]
 """Inode, size in bytes, times of modification and of change in ns."""
@@ -48,13 +53,34 @@ def identify(file: BufferedReader | Path) -> Identity:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
+def boot_id() -> str:
+    """Return what names this boot of the machine; empty where nothing does (not Linux)."""
+    try:
+        return _BOOT.read_text().strip()
+    except OSError:
+        return ""
+
+
+def settle_on_disk(path: Path) -> None:
+    """Write a file or a folder's entries to disk where a record may outlive the machine's boot."""
+    if not boot_id():
+        sync(path)
+
+
 def protect(path: Path) -> None:
     """Take the rights to write from a file that is complete."""
     path.chmod(path.stat().st_mode & 0o444)
 
 
-def hash_new_files(folder: Path, names: list[str]) -> dict[str, dict[str, int | str]]:
+def hash_new_files(
+    folder: Path, names: list[str], known: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, dict[str, int | str]]:
     """Hash files that were just written, and record them as verified.
+
+    Args:
+        folder: Where they are.
+        names: Of the files.
+        known: The SHA-256 of those that were hashed as they were written, from verified memory.
 
     Returns:
         By name the `size` in bytes and the `sha256`, for the index.
@@ -67,11 +93,11 @@ def hash_new_files(folder: Path, names: list[str]) -> dict[str, dict[str, int | 
     entries: dict[str, dict[str, int | str]] = {}
     for name in names:
         with (folder / name).open("rb") as file:
-            sha256, identity, is_settled = _hash(file, folder / name)
+            sha256, identity, is_settled = _hash(file, folder / name, known.get(name))
         entries[name] = {"size": identity[1], "sha256": sha256}
         if is_settled:
             verified[name] = (sha256, identity)
-    _write_record(folder, verified)
+    _add_to_record(folder, verified)
     return entries
 
 
@@ -116,16 +142,16 @@ def verify_files(
         if is_settled:
             current[name] = (expected, identity)
     if hashed:
-        _write_record(folder, current)
+        _add_to_record(folder, current)
     return identities
 
 
-def _hash(file: BufferedReader, path: Path) -> tuple[str, Identity, bool]:
+def _hash(file: BufferedReader, path: Path, known: str | None = None) -> tuple[str, Identity, bool]:
     """Return SHA-256, identity, and whether a later change is certain to have another identity."""
     identity = identify(file)
     is_settled = _outlast_tick(path.parent.parent, identity[3])
     file.seek(0)
-    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = known or hashlib.file_digest(file, "sha256").hexdigest()
     if identify(file) != identity:
         raise Corrupt(f"cached file {path} changed while it was verified")
     return sha256, identity, is_settled
@@ -157,19 +183,26 @@ def _read_record(folder: Path) -> Verified:
     """Read what was verified; a damaged record is as good as none."""
     try:
         stored = json.loads((folder / RECORD).read_bytes())
+        if stored["boot"] != boot_id():
+            return {}
         return {
             str(name): (sha256, (inode, size, modified, changed))
-            for name, (sha256, (inode, size, modified, changed)) in stored.items()
+            for name, (sha256, (inode, size, modified, changed)) in stored["files"].items()
         }
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
 
 
-def _write_record(folder: Path, verified: Verified) -> None:
-    """Record what was verified; where the folder is another user's, for this process alone."""
+def _add_to_record(folder: Path, verified: Verified) -> None:
+    """Record what was verified; where the folder is another user's, for this process alone.
+
+    The caller holds the folder's lock.
+    """
+    everything = _read_record(folder) | _here.get(folder, {}) | verified
     try:
-        write_atomic(folder / RECORD, json.dumps(verified).encode(), mode=0o644)
+        stored = {"boot": boot_id(), "files": everything}
+        write_atomic(folder / RECORD, json.dumps(stored).encode(), mode=0o644)
         _here.pop(folder, None)
     except OSError as error:
         _log.info("cannot record in %s what was verified: %s", folder, error)
-        _here[folder] = verified
+        _here[folder] = everything

@@ -98,11 +98,16 @@ def cache_limit() -> int | None:
 
 
 @contextmanager
-def make_room(folder: Path, needed: int) -> Iterator[None]:
+def make_room(folder: Path, needed: int, *, held: int = 0) -> Iterator[None]:
     """Evict what is not in use until `needed` bytes fit, and keep others from the room meanwhile.
 
     The caller reserves its files inside the block: fetches of several datasets are let in one by
     one, so they cannot all count on the same free bytes.
+
+    Args:
+        folder: The dataset that the room is for; it is not evicted.
+        needed: Further bytes that it needs.
+        held: Bytes that it has already.
 
     Raises:
         DiskFull: they do not fit.
@@ -113,10 +118,10 @@ def make_room(folder: Path, needed: int) -> Iterator[None]:
         _remove_leftovers(cache_dir, folder)
         candidates = sorted(_find_other_datasets(cache_dir, folder), key=_last_opened)
         for other in candidates:
-            if _shortage(folder, needed, max_bytes) is None:
+            if _shortage(folder, needed, held, max_bytes) is None:
                 break
             _evict(other)
-        shortage = _shortage(folder, needed, max_bytes)
+        shortage = _shortage(folder, needed, held, max_bytes)
         if shortage is not None:
             raise DiskFull(shortage)
         yield
@@ -157,7 +162,7 @@ def remove_folder(folder: Path) -> None:
         ) from error
 
 
-def _shortage(folder: Path, needed: int, max_bytes: int | None) -> str | None:
+def _shortage(folder: Path, needed: int, held: int, max_bytes: int | None) -> str | None:
     """Return why `needed` bytes do not fit now, or None."""
     cache_dir = folder.parent
     free = shutil.disk_usage(cache_dir).free
@@ -169,7 +174,7 @@ def _shortage(folder: Path, needed: int, max_bytes: int | None) -> str | None:
     used = (
         0
         if max_bytes is None
-        else sum(map(_size, _find_other_datasets(cache_dir, folder, building=True)))
+        else held + sum(map(folder_size, _find_other_datasets(cache_dir, folder, building=True)))
     )
     if max_bytes is not None and used + needed > max_bytes:
         return (
@@ -238,7 +243,7 @@ def _last_opened(folder: Path) -> float:
         return 0.0
 
 
-def _size(folder: Path) -> int:
+def folder_size(folder: Path) -> int:
     """Return the bytes of a folder's files; one that vanishes meanwhile counts as nothing."""
     total = 0
     for path in folder.glob("*"):

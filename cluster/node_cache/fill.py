@@ -1,30 +1,27 @@
-"""Filling the node cache: shards are fetched one at a time, verified, decoded and dropped."""
+"""Filling the node cache: shards are read into memory ahead, verified, decoded and dropped."""
 
 from __future__ import annotations
 
 import json
 import logging
 import math
-import os
 import shutil
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from cluster.common.atomic import sync
-from cluster.datasets.keys import shard_key
-from cluster.datasets.manifest import Manifest, ShardEntry
-from cluster.datasets.shard_reader import read_shard
-from cluster.errors import Corrupt, NotFound
-from cluster.node_cache.checksums import hash_new_files, protect
+from cluster.datasets.manifest import Manifest
+from cluster.errors import Corrupt
+from cluster.node_cache.array_files import ArrayFiles, ArrayForm, allocate
+from cluster.node_cache.checksums import hash_new_files, protect, settle_on_disk
 from cluster.node_cache.eviction import disk_errors, make_room, remove_folder, temporary_folder
+from cluster.node_cache.shards_ahead import read_shards
 from cluster.stores.base import Store
-from spurious.data.dataset import COLUMNS
+from spurious.data.dataset import COLUMNS, Dataset
 from spurious.data.masks import PackedMasks, packed_bytes
 
 INDEX: Final = "index.json"
@@ -58,26 +55,25 @@ def fetch_dataset(
         remove_folder(leftover)
     shapes = pixel_arrays(manifest)
     decoded = sum(math.prod(shape) * dtype.itemsize for shape, dtype in shapes.values())
-    largest_shard = max(entry.size_bytes for entry in manifest.shards)
-    needed = decoded + manifest.rows * _COLUMN_BYTES + largest_shard
+    needed = decoded + manifest.rows * _COLUMN_BYTES
     _log.info("fetching dataset %s into %s", manifest.name, folder)
     try:
         with disk_errors(folder.parent, needed):
             with make_room(folder, needed):
                 temporary.mkdir()
                 for name, (shape, dtype) in shapes.items():
-                    _allocate(temporary / f"{name}.npy", shape, dtype)
-            fetched = _decode_shards(store, manifest, temporary, progress)
-            _seal(temporary, manifest)
+                    allocate(temporary / f"{name}.npy", shape, dtype)
+            fetched, known = _decode_shards(store, manifest, temporary, progress)
+            _seal(temporary, manifest, known)
             temporary.rename(folder)
-            sync(folder.parent)
+            settle_on_disk(folder.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return fetched
 
 
-def pixel_arrays(manifest: Manifest) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+def pixel_arrays(manifest: Manifest) -> dict[str, ArrayForm]:
     """Return shape and dtype of the arrays that are written row by row.
 
     These are images and packed mask bits, and those of filled boxes where some are drawn as such.
@@ -99,67 +95,37 @@ def array_names(manifest: Manifest) -> tuple[str, ...]:
     return (*pixel_arrays(manifest), *column_names(manifest))
 
 
-def _allocate(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Create an array file with its blocks reserved: no other fetch can count on them.
-
-    Moving rows through a map of a sparse file on a full disk would kill the process (SIGBUS).
-    """
-    npy.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    with path.open("r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-
-
 def _decode_shards(
     store: Store, manifest: Manifest, folder: Path, progress: Progress | None
-) -> int:
+) -> tuple[int, dict[str, str]]:
+    """Write every array; return the bytes that were read, and the SHA-256 of those files known."""
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in column_names(manifest)}
     total = sum(entry.size_bytes for entry in manifest.shards)
-    path = folder / "shard.parquet"
     fetched = 0
-    with ExitStack() as stack:
-        files = {
-            name: stack.enter_context(_rows_of(folder / f"{name}.npy"))
-            for name in pixel_arrays(manifest)
-        }
-        for entry in manifest.shards:
-            _download(store, manifest, entry, path)
-            for rows in read_shard(path, manifest, entry):
-                # Not through a map: a page fault for each new 4 kB is several times slower.
-                for name, file in files.items():
-                    array = getattr(rows, name)
-                    file.write((array.bits if isinstance(array, PackedMasks) else array).data)
+    with ArrayFiles(folder, tuple(pixel_arrays(manifest))) as files:
+        for entry, shard in read_shards(store, manifest):
+            for rows in shard:
+                files.append({name: _pixels(rows, name) for name in pixel_arrays(manifest)})
                 for name, columns_so_far in parts.items():
                     columns_so_far.append(getattr(rows, name))
-            path.unlink()
             fetched += entry.size_bytes
             if progress is not None:
                 progress(fetched, total)
+    known = files.hexdigests()
     columns = {name: np.concatenate(of_shards) for name, of_shards in parts.items()}
     order = _id_order(columns["sample_ids"], manifest)
-    for name in pixel_arrays(manifest):
-        _permute_rows(npy.open_memmap(folder / f"{name}.npy", mode="r+"), order)
+    if (order != np.arange(len(order))).any():
+        known = {}
+        for name in pixel_arrays(manifest):
+            _permute_rows(npy.open_memmap(folder / f"{name}.npy", mode="r+"), order)
     for name, column in columns.items():
         np.save(folder / f"{name}.npy", column[order], allow_pickle=False)
-    return fetched
+    return fetched, known
 
 
-def _rows_of(path: Path) -> BinaryIO:
-    """Open an array file for writing, positioned at its first row."""
-    file = path.open("r+b")
-    npy.read_magic(file)
-    npy.read_array_header_1_0(file)
-    return file
-
-
-def _download(store: Store, manifest: Manifest, entry: ShardEntry, path: Path) -> None:
-    key = shard_key(manifest.name, entry.sha256)
-    try:
-        store.download(key, path)
-    except NotFound as error:
-        raise NotFound(
-            f"shard {key} of dataset {manifest.name}@{manifest.digest} is missing from "
-            f"{store.url}: stage the dataset again"
-        ) from error
+def _pixels(rows: Dataset, name: str) -> NDArray[Any]:
+    array = getattr(rows, name)
+    return array.bits if isinstance(array, PackedMasks) else np.asarray(array)
 
 
 def _id_order(sample_ids: NDArray[np.str_], manifest: Manifest) -> NDArray[np.int64]:
@@ -190,17 +156,17 @@ def _permute_rows(array: NDArray[Any], order: NDArray[np.int64]) -> None:
         moved[row] = True
 
 
-def _seal(folder: Path, manifest: Manifest) -> None:
-    """Write the index last, everything before it on disk: a power cut leaves no believed half."""
+def _seal(folder: Path, manifest: Manifest, known: Mapping[str, str]) -> None:
+    """Write the index last; see `checksums` for what a power cut leaves."""
     names = [f"{name}.npy" for name in array_names(manifest)]
     for name in names:
         protect(folder / name)
-        sync(folder / name)
+        settle_on_disk(folder / name)
     index = {
         "content_digest": manifest.content_digest,
-        "files": hash_new_files(folder, names),
+        "files": hash_new_files(folder, names, known),
     }
     (folder / INDEX).write_text(json.dumps(index))
     protect(folder / INDEX)
-    sync(folder / INDEX)
-    sync(folder)
+    settle_on_disk(folder / INDEX)
+    settle_on_disk(folder)

@@ -7,26 +7,23 @@ Its files have checksums (`checksums`); a copy that does not match them is fetch
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import json
 import logging
 import os
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from io import BufferedReader
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from cluster.common.locks import lock_shared
 from cluster.datasets.manifest import Manifest
-from cluster.errors import ClusterError, Corrupt, Denied, Unavailable
-from cluster.node_cache.checksums import Identity, identify, verify_files
+from cluster.errors import ClusterError, Corrupt, Denied
+from cluster.node_cache.cached_file import OF_THIS_PROCESS, CachedFile, map_array
+from cluster.node_cache.checksums import verify_files
+from cluster.node_cache.derived import DerivedFiles
 from cluster.node_cache.eviction import dataset_folder, held_lock
 from cluster.node_cache.fill import INDEX, Progress, array_names, fetch_dataset, pixel_arrays
 from cluster.stores.base import Store
@@ -34,38 +31,6 @@ from spurious.data.dataset import Dataset
 from spurious.data.masks import PackedMasks
 
 _log = logging.getLogger(__name__)
-
-
-_OF_THIS_PROCESS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-"""What a process or node runs out of while the cached files are sound."""
-
-
-class CacheChanged(Unavailable):
-    """A cached file was damaged while a trial had it mapped; another attempt fetches it again."""
-
-
-@dataclass(frozen=True)
-class CachedFile:
-    """A verified file of a cached dataset, and the array that maps it."""
-
-    path: Path
-    sha256: str
-    identity: Identity
-    array: NDArray[Any]
-
-    def check(self) -> None:
-        """Raise CacheChanged where the file has another identity now and the map other bytes.
-
-        The map is hashed only then: a file may be replaced, or its permissions changed, without
-        harm to those who have it open.
-        """
-        try:
-            if identify(self.path) == self.identity:
-                return
-        except OSError:
-            pass  # evicted or replaced
-        if hashlib.sha256(self.array.base).hexdigest() != self.sha256:  # type: ignore[arg-type]
-            raise CacheChanged(f"cached file {self.path} changed while it was in use")
 
 
 _Mapped = tuple[Dataset, tuple[CachedFile, ...]]
@@ -84,6 +49,7 @@ class CachedDataset:
         seconds_fetching: Wall time of fetching and decoding, 0 on a hit, seconds.
         discarded: Why the cached copy was discarded and fetched again; else empty.
         files: The mapped files.
+        derived: Where the dataset's derived arrays are kept.
     """
 
     dataset: Dataset
@@ -93,6 +59,7 @@ class CachedDataset:
     seconds_fetching: float
     discarded: str = ""
     files: tuple[CachedFile, ...] = ()
+    derived: DerivedFiles | None = None
 
     def check_unchanged(self) -> None:
         """Verify that what was mapped is what was verified; takes microseconds if nothing changed.
@@ -101,7 +68,8 @@ class CachedDataset:
             CacheChanged: a file's content was changed in place; what was computed from it may be
                 wrong.
         """
-        for file in self.files:
+        derived = () if self.derived is None else self.derived.files
+        for file in (*self.files, *derived):
             file.check()
 
 
@@ -146,14 +114,16 @@ def open_dataset(
         with suppress(PermissionError):  # another user's
             os.utime(folder / INDEX)  # eviction goes by the time of the last opening
     dataset, files = mapped
+    derived = DerivedFiles(folder, files, wait_seconds)
     return CachedDataset(
-        dataset,
+        replace(dataset, derived=derived),
         hit=hit,
         bytes_fetched=fetched,
         seconds_waited=free - began,
         seconds_fetching=fetching,
         discarded=discarded,
         files=files,
+        derived=derived,
     )
 
 
@@ -191,11 +161,11 @@ def _map(folder: Path, manifest: Manifest) -> _Mapped:
             for file in files.values():
                 lock_shared(file)
             identities = verify_files(folder, files, entries)
-            arrays = {name: _map_array(files[f"{name}.npy"]) for name in names}
+            arrays = {name: map_array(files[f"{name}.npy"]) for name in names}
     except (ClusterError, ImportError, MemoryError):
         raise
     except Exception as error:  # a damaged header or index may raise anything in its parser
-        if isinstance(error, OSError) and error.errno in _OF_THIS_PROCESS:
+        if isinstance(error, OSError) and error.errno in OF_THIS_PROCESS:
             raise
         raise Corrupt(f"cached dataset {folder} cannot be opened: {error!r}") from error
     _check_shapes(arrays, folder, manifest)
@@ -230,17 +200,3 @@ def _check_shapes(arrays: dict[str, NDArray[Any]], folder: Path, manifest: Manif
             )
     if any(len(array) != manifest.rows for array in arrays.values()):
         raise Corrupt(f"cached columns in {folder} do not have {manifest.rows} rows")
-
-
-def _map_array(file: BufferedReader) -> NDArray[Any]:
-    """Map one `.npy` file, whose shared lock holds for as long as the map lives.
-
-    The lock belongs to the open file, which `mmap` duplicates and closes when it goes; so the lock
-    ends with the last view of the array, or with the process, however that ends.
-    """
-    file.seek(0)
-    npy.read_magic(file)
-    shape, fortran, dtype = npy.read_array_header_1_0(file)
-    if fortran:
-        raise ValueError(f"{file.name} is in Fortran order")
-    return np.memmap(file, dtype=dtype, mode="r", offset=file.tell(), shape=shape)

@@ -1,20 +1,39 @@
-"""The Store protocol: an S3 bucket or a folder behind the same eight verbs.
+"""The Store protocol: an S3 bucket or a folder behind the same eleven verbs.
 
 Keys are `/`-separated relative paths such as `results/trials/3f2a91c04b7e0d55.parquet`.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cluster.errors import ClusterError
+from cluster.errors import ClusterError, Corrupt, Unavailable
 
+_log = logging.getLogger(__name__)
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=@+-]{0,199}")
 _USER_INFO = re.compile(r"[A-Za-z0-9+.-]+://[^/]*[@:]")
 _LONGEST = 800  # S3 ends at 1024 bytes, of which a store's own prefix takes some
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """What a put or an upload that was interrupted, or still runs, has left in a store.
+
+    Attributes:
+        key: The object's; of a folder's temporary file, whose object it does not know, a name
+            below the same prefix.
+        age_s: Seconds since it was begun, or last written to.
+        token: What the store knows it by.
+    """
+
+    key: str
+    age_s: float
+    token: str
 
 
 class Store(Protocol):
@@ -33,8 +52,17 @@ class Store(Protocol):
         """Return the whole object; raises NotFound."""
         ...
 
-    def put(self, key: str, data: bytes) -> None:
-        """Write or replace an object, atomically."""
+    def read_into(self, key: str, memory: memoryview) -> None:
+        """Fill memory with an object that has as many bytes; a large one in parts at once.
+
+        Raises:
+            NotFound: it is not there.
+            Corrupt: it has another number of bytes.
+        """
+        ...
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        """Write or replace an object, atomically; `data` is not copied as a whole."""
         ...
 
     def create(self, key: str, data: bytes) -> None:
@@ -71,6 +99,46 @@ class Store(Protocol):
             False where the store refuses, which is logged once: no run depends on it.
         """
         ...
+
+    def list_unfinished(self, prefix: str) -> Iterator[Unfinished]:
+        """What is unfinished of keys that start with `prefix`; no reader ever sees it."""
+        ...
+
+    def discard(self, unfinished: Unfinished) -> None:
+        """Remove what is unfinished. A writer of it that is still alive begins anew, or fails."""
+        ...
+
+
+def discard_unfinished(store: Store, prefix: str, older_than_s: float) -> int:
+    """Remove what interrupted writers left below a prefix.
+
+    Args:
+        store: The store.
+        prefix: Of keys.
+        older_than_s: Age from which no writer is still alive, seconds.
+
+    Returns:
+        How many were removed: none where keys may not do that, or the server cannot.
+
+    Raises:
+        Unavailable: the store is away.
+    """
+    count = 0
+    try:
+        for unfinished in store.list_unfinished(prefix):
+            if unfinished.age_s >= older_than_s:
+                store.discard(unfinished)
+                count += 1
+    except Unavailable:
+        raise
+    except ClusterError as error:  # nothing depends on it
+        _log.info("%s; what interrupted writers left there stays", error)
+    return count
+
+
+def other_size(where: str, size: int, expected: int) -> Corrupt:
+    """Return the error of an object that has another size than it should have."""
+    return Corrupt(f"cannot {where}: it has {size} bytes; expected {expected}: it is damaged")
 
 
 def check_key(key: str) -> str:

@@ -6,14 +6,15 @@ import errno
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from cluster.common.atomic import make_folder_durable, open_atomic
+from cluster.common.atomic import TEMPORARY, make_folder_durable, open_atomic
 from cluster.errors import AlreadyExists, ClusterError, Denied, NotFound, Unavailable
-from cluster.stores.base import check_key, check_prefix, is_key
+from cluster.stores.base import Unfinished, check_key, check_prefix, is_key, other_size
 
 _log = logging.getLogger(__name__)
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
@@ -47,7 +48,14 @@ class FolderStore:
         with self._reading(key):
             return self._path(key).read_bytes()
 
-    def put(self, key: str, data: bytes) -> None:
+    def read_into(self, key: str, memory: memoryview) -> None:
+        """Fill memory with an object of its size; raises NotFound and Corrupt."""
+        with self._reading(key), self._path(key).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != len(memory) or file.readinto(memory) != size:
+                raise other_size(f"read '{key}' in {self.url}", size, len(memory))
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
         """Write or replace an object, atomically."""
         with self._writing(key), self._open_new(key) as file:
             file.write(data)
@@ -113,6 +121,21 @@ class FolderStore:
                 if error.errno not in _ABSENT:
                     raise
         return True
+
+    def list_unfinished(self, prefix: str) -> Iterator[Unfinished]:
+        """Temporary files, see `Store`; their names do not say of which object they are."""
+        parent = check_prefix(prefix).rpartition("/")[0]
+        now = time.time()
+        for path in sorted((self._root / parent).rglob(f".*{TEMPORARY}")):
+            key = path.relative_to(self._root).as_posix().replace("/.", "/").removeprefix(".")
+            if key.startswith(prefix):
+                with suppress(FileNotFoundError):  # its writer has ended
+                    yield Unfinished(key, now - path.stat().st_mtime, str(path))
+
+    def discard(self, unfinished: Unfinished) -> None:
+        """Remove a temporary file."""
+        with self._writing(unfinished.key):
+            Path(unfinished.token).unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)

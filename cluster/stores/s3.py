@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-import boto3
 from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ChecksumError,
@@ -22,15 +20,25 @@ from botocore.exceptions import (
 
 from cluster.common.redaction import redact
 from cluster.errors import AlreadyExists, ClusterError, Corrupt, Denied, NotFound, Unavailable
-from cluster.stores.base import check_key, check_prefix, check_url, is_key
+from cluster.stores.base import (
+    Unfinished,
+    check_key,
+    check_prefix,
+    check_url,
+    is_key,
+    other_size,
+)
+from cluster.stores.multipart import MemoryFile, PartSource, list_uploads
 from cluster.stores.probe import check_bytes, probe_store
-from cluster.stores.retry import call_with_retries, retry_timeout_s
+from cluster.stores.retry import call_with_retries
+from cluster.stores.s3_client import make_client
 from cluster.stores.s3_errors import (
     CHECKSUM_HINT,
     CHECKSUM_VARIABLES,
     MULTIPART_HINT,
     OLD_CHECKSUMS,
     ForeignAnswer,
+    UploadGone,
     is_mismatch,
     status_of,
     translate,
@@ -38,20 +46,22 @@ from cluster.stores.s3_errors import (
 from cluster.stores.s3_settings import check_settings
 
 _MIB = 1 << 20
+_PART = 16 * _MIB
+"""Bytes of a part, and size from which objects are moved in parts."""
 _TRANSFER = TransferConfig(
-    multipart_threshold=16 * _MIB,
-    multipart_chunksize=16 * _MIB,
+    multipart_threshold=_PART,
+    multipart_chunksize=_PART,
     max_concurrency=4,
     num_download_attempts=1,  # retries are cluster.stores.retry's alone
     preferred_transfer_client="classic",
 )
+_TRANSFER.max_in_memory_upload_chunks = _TRANSFER.max_concurrency  # ten by default
 _MISMATCHES = 3
 """Reads that differ from their checksum before it is the object, not the way, that is damaged.
 
 As many writes that the server finds so, before it is the server that cannot tell.
 """
 _log = logging.getLogger(__name__)
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 T = TypeVar("T")
 
@@ -140,10 +150,28 @@ class S3Store:
 
         return self._read("get", key, call)
 
-    def put(self, key: str, data: bytes) -> None:
-        """Write or replace an object, atomically."""
+    def read_into(self, key: str, memory: memoryview) -> None:
+        """Fill memory with an object of its size, several parts at once; see `Store`."""
+        source = PartSource(self._client, self._bucket, self._name(key), len(memory))
+
+        def read(start: int) -> None:
+            part = memory[start : start + _PART]
+            found = self._read("read", key, lambda: source.read(start, part))
+            if found != len(memory):
+                raise other_size(f"read '{key}' in {self.url}", found, len(memory))
+
+        starts = range(0, max(1, len(memory)), _PART)
+        with ThreadPoolExecutor(min(len(starts), _TRANSFER.max_concurrency)) as pool:
+            for _ in pool.map(read, starts):
+                pass
+
+    def put(self, key: str, data: bytes | memoryview) -> None:
+        """Write or replace an object, atomically; a large one in parts, a few at a time."""
         name = self._name(key)
-        self._call("put", key, lambda: self._put(name, data))
+        if len(data) < _PART:
+            self._call("put", key, lambda: self._put(name, bytes(data)))
+        else:
+            self._upload(key, lambda: MemoryFile(data))
 
     def create(self, key: str, data: bytes) -> None:
         """Write an object only where there is none; raises AlreadyExists.
@@ -187,13 +215,7 @@ class S3Store:
 
     def upload(self, path: Path, key: str) -> None:
         """Stream a local file into an object, atomically; OSError where it cannot be read."""
-        name = self._name(key)
-
-        def call() -> None:
-            with path.open("rb") as file:
-                self._client.upload_fileobj(file, self._bucket, name, Config=self._transfer)
-
-        self._call("upload", key, call)
+        self._upload(key, lambda: path.open("rb"))
 
     def list(self, prefix: str) -> Iterator[str]:
         """Keys that start with `prefix`, ascending by code point.
@@ -280,12 +302,40 @@ class S3Store:
             )
         return f" ({setting}, as for servers without checksums, was tried and does not help)"
 
+    def list_unfinished(self, prefix: str) -> Iterator[Unfinished]:
+        """Uploads in parts that were neither completed nor given up, see `Store`."""
+        query = {"Bucket": self._bucket, "Prefix": self._prefix + check_prefix(prefix)}
+        pages = self._call("list uploads of", prefix, lambda: list_uploads(self._client, query))
+        for name, age_s, upload_id in pages:
+            key = name.removeprefix(self._prefix)
+            if name.startswith(self._prefix) and is_key(key):
+                yield Unfinished(key, age_s, upload_id)
+
+    def discard(self, unfinished: Unfinished) -> None:
+        """Give up an upload in parts, whose parts the server then removes."""
+        names = {"Bucket": self._bucket, "Key": self._name(unfinished.key)}
+
+        def call() -> None:
+            self._client.abort_multipart_upload(**names, UploadId=unfinished.token)
+
+        with suppress(UploadGone):
+            self._call("give up the upload of", unfinished.key, call)
+
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)
 
     def _where(self, verb: str, key: str) -> str:
         what = f"{verb} '{key}' in {self.url}" if key else f"{verb} {self.url}"
         return f"cannot {what} at {self.endpoint}"
+
+    def _upload(self, key: str, open_source: Callable[[], AbstractContextManager[Any]]) -> None:
+        name = self._name(key)
+
+        def call() -> None:
+            with open_source() as source:
+                self._client.upload_fileobj(source, self._bucket, name, Config=self._transfer)
+
+        self._call("upload", key, call)
 
     def _put(self, name: str, data: bytes, **condition: str) -> None:
         answer = self._client.put_object(Bucket=self._bucket, Key=name, Body=data, **condition)
@@ -354,30 +404,3 @@ class _Opening(S3Store):
 
     def _where(self, verb: str, key: str) -> str:
         return f"cannot open {self.url} at {self.endpoint}"
-
-
-def make_client(config: Mapping[str, str] | None = None, **options: str) -> Any:
-    """A boto3 S3 client without retries of its own; `options` as boto3's (endpoint_url, keys).
-
-    `config` are further options of botocore's Config. Where no region is set boto3 takes us-east-1.
-    A server on loopback is never sought by a proxy.
-    """
-    session = boto3.Session()  # boto3's default one keeps the first credentials it found
-    region = os.environ.get("AWS_REGION") or session.region_name
-    endpoint = options.get("endpoint_url") or _configured_endpoint()
-    loopback = urlsplit(endpoint).hostname in _LOOPBACK
-    settings = Config(
-        connect_timeout=3,
-        read_timeout=min(30.0, max(5.0, retry_timeout_s())),
-        retries={"total_max_attempts": 1, "mode": "standard"},
-        max_pool_connections=32,
-        tcp_keepalive=True,
-        **(config or {}),
-        **({"proxies": {}} if loopback else {}),
-    )
-    return session.client("s3", **{"region_name": region, **options}, config=settings)
-
-
-def _configured_endpoint() -> str:
-    variables = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-    return next((os.environ[name] for name in variables if os.environ.get(name)), "")

@@ -77,6 +77,10 @@ class ForeignAnswer(ClusterError):
         )
 
 
+class UploadGone(Unavailable):
+    """An upload in parts that the server does not know (any more); another try begins anew."""
+
+
 def status_of(error: ClientError) -> int:
     """Return the HTTP status of a server's answer; 0 where it had none."""
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -134,6 +138,8 @@ def _answer(error: ClientError, where: str, hint: str) -> ClusterError:
     message = _quote(error.response.get("Error", {}).get("Message", ""))
     text = f"{where}: {f'the server answered {status} {message}'.strip()}"
     text += "" if code in {"", str(status)} else f" ({code})"
+    if code == "NoSuchUpload":
+        return UploadGone(text)
     if code == "NoSuchBucket":
         return NotFound(f"{text}: create the bucket, or correct the store's URL")
     if status == 412:

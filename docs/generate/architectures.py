@@ -20,7 +20,10 @@ from spurious.training.architectures import build_on_meta, has_maps, smp_encoder
 from spurious.training.released import sketch
 
 TABLE = Path(__file__).resolve().parents[2] / "spurious" / "config" / "architectures.tsv"
-_HEADER = "# library\tname\tsides of a classifier\tof an encoder\tmaps\tsketch of tensors"
+_HEADER = (
+    "# library\tname\tsides of a classifier\tof an encoder\tmaps\tnumbers of a classifier\t"
+    "of a U-Net\tsketch of tensors"
+)
 _OBLONG = {1: (97, 129), 2: (98, 130), 4: (100, 132), 8: (104, 136), 14: (98, 126)} | {
     16: (112, 144),
     32: (96, 160),
@@ -38,7 +41,8 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     lines = [_HEADER]
     lines += [
-        "\t".join(("smp", name, "-", "32", "-", encoder_sketch(name))) for name in sorted(ENCODERS)
+        "\t".join(("smp", name, "-", "32", "-", "-", unet_numbers(name), encoder_sketch(name)))
+        for name in sorted(ENCODERS)
     ]
     lines += [
         "\t".join(("timm", name, *row)) for name in sorted(timm.list_models()) for row in rows(name)
@@ -51,8 +55,17 @@ def encoder_sketch(name: str) -> str:
     return _sketch(build_on_meta(lambda: smp_encoder(name)))
 
 
-def rows(name: str) -> Iterator[tuple[str, str, str, str]]:
-    """Yield a timm architecture's columns: sides of both uses, its maps and sketch; or nothing.
+def unet_numbers(encoder: str) -> str:
+    """Return how many numbers the tensors of a U-Net of segmentation-models-pytorch hold."""
+    from segmentation_models_pytorch import Unet
+
+    return _count(
+        build_on_meta(lambda: Unet(encoder_name=encoder, encoder_weights=None, classes=2))
+    )
+
+
+def rows(name: str) -> Iterator[tuple[str, str, str, str, str, str]]:
+    """Yield a timm architecture's columns, or nothing: sides of both uses, maps, numbers, sketch.
 
     Maps are `maps` where a classifier pools maps, and `-` elsewhere. An architecture that can be
     neither, as it gives no vector an image, has no line.
@@ -68,7 +81,10 @@ def rows(name: str) -> Iterator[tuple[str, str, str, str]]:
     classifier = _sides(is_classifier, native, fixed)
     encoder = _encoder_sides(name, native, fixed)
     if classifier != "-" or encoder != "-":
-        yield classifier, encoder, _maps(body, native, classifier), _sketch(body)
+        of_classifier = "-" if classifier == "-" else _count(body)
+        of_unet = "-" if encoder == "-" else unet_numbers(TIMM_PREFIX + name)
+        maps = _maps(body, native, classifier)
+        yield classifier, encoder, maps, of_classifier, of_unet, _sketch(body)
 
 
 def _maps(body: Any, native: int, classifier: str) -> str:
@@ -113,6 +129,10 @@ def _forward(module: Any, height: int, width: int) -> Any:
             return module(torch.empty(2, 3, height, width, device="meta"))
     except Exception:  # noqa: BLE001 (architectures raise many types for sides they cannot take)
         return None
+
+
+def _count(module: torch.nn.Module) -> str:
+    return str(sum(tensor.numel() for tensor in module.state_dict().values()))
 
 
 def _sketch(module: torch.nn.Module) -> str:

@@ -50,6 +50,9 @@ class Architecture(NamedTuple):
         classifier: Image sides as a classifier, or None where it cannot be one.
         encoder: Image sides of a U-Net on it, or None where it cannot be an encoder.
         maps: Whether a classifier has feature maps before it pools them; transformers have tokens.
+        classifier_numbers: Of its tensors as a classifier without the last layer; None where it
+            cannot be one.
+        unet_numbers: Of a U-Net on it; likewise.
         sketch: The smallest hashes of its tensors' names and shapes, see
             `spurious.training.released.sketch`.
     """
@@ -57,6 +60,8 @@ class Architecture(NamedTuple):
     classifier: Sides | None
     encoder: Sides | None
     maps: bool
+    classifier_numbers: int | None
+    unet_numbers: int | None
     sketch: frozenset[str]
 
 
@@ -68,9 +73,11 @@ def timm_architectures() -> Mapping[str, Architecture]:
             _parse_sides(classifier),
             _parse_sides(encoder),
             maps == "maps",
+            _parse_number(of_classifier),
+            _parse_number(of_unet),
             _split_sketch(sketch),
         )
-        for library, name, classifier, encoder, maps, sketch in _rows()
+        for library, name, classifier, encoder, maps, of_classifier, of_unet, sketch in _rows()
         if library == "timm"
     }
 
@@ -79,6 +86,16 @@ def timm_architectures() -> Mapping[str, Architecture]:
 def encoder_sketches() -> Mapping[str, frozenset[str]]:
     """Return the encoders of segmentation-models-pytorch: name to sketch."""
     return {name: _split_sketch(row[-1]) for library, name, *row in _rows() if library == "smp"}
+
+
+@cache
+def unet_parameters() -> Mapping[str, int]:
+    """Return the encoders of segmentation-models-pytorch: name to the numbers of a U-Net on it."""
+    return {name: int(row[-2]) for library, name, *row in _rows() if library == "smp"}
+
+
+def _parse_number(text: str) -> int | None:
+    return None if text == "-" else int(text)
 
 
 def _rows() -> list[list[str]]:

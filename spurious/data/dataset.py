@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spurious.data.classes import ImageClass
+from spurious.data.derived import DerivedArrays
 from spurious.data.drawn import MASK
 from spurious.data.mask_of import MaskOf
 from spurious.data.masks import PackedMasks
@@ -50,6 +51,7 @@ class Dataset:
         mask_of: What the masks are of.
         class_numbers: (N,) int64, 0 to K - 1; None where labels are all that is told apart.
         classes: K classes, at least three; empty where there are only labels.
+        derived: Where arrays that follow from these are kept; None where nowhere.
     """
 
     images: NDArray[Any]
@@ -68,6 +70,7 @@ class Dataset:
     mask_of: MaskOf = "abnormality"
     class_numbers: NDArray[np.int64] | None = None
     classes: tuple[ImageClass, ...] = ()
+    derived: DerivedArrays | None = None
 
     def __post_init__(self) -> None:
         n = len(self.labels)

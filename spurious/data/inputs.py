@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from spurious.config.fields import Negatives
 from spurious.config.options import Specificity
+from spurious.data.derived import DerivedArrays, name_of
 from spurious.data.masks import PackedMasks
 from spurious.data.specificity import supervision_target
 
@@ -107,6 +108,7 @@ class PackedTargets:
             of class 0 is empty. None is class 1 for all.
         boxes: Of the whole dataset, where some are drawn as such: they are what a box target is,
             unless they are empty and the mask is not.
+        derived: Where the targets of the whole dataset are kept; None makes those of the rows.
     """
 
     def __init__(
@@ -116,16 +118,20 @@ class PackedTargets:
         specificity: Specificity,
         classes: NDArray[np.int64] | None = None,
         boxes: PackedMasks | None = None,
+        derived: DerivedArrays | None = None,
     ) -> None:
         self.classes = np.ones(len(rows), dtype=np.int64) if classes is None else classes
         if specificity.kind == "mask":
             self._masks, self._rows = masks, rows
             return
+        if derived is not None:
+            whole = _derive_targets(masks, boxes, specificity, derived)
+            if whole is not None:
+                self._masks, self._rows = whole, rows
+                return
         bits = np.zeros((len(rows), masks.bits.shape[1]), dtype=np.uint8)
-        for position in np.flatnonzero(self.classes):
-            row = int(rows[position])
-            target = supervision_target(_drawn_region(masks, boxes, row, specificity), specificity)
-            bits[position] = np.packbits(target)
+        wanted = np.flatnonzero(self.classes)
+        _pack_targets(bits, wanted, rows[wanted], masks, boxes, specificity)
         self._masks = PackedMasks(bits, masks.height, masks.width)
         self._rows = np.arange(len(rows))
 
@@ -138,6 +144,46 @@ class PackedTargets:
     def pixels(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Classes of the pixels at some positions, (B, H, W) int64; 0 outside the targets."""
         return self[positions] * self.classes[positions][:, None, None]
+
+
+def _derive_targets(
+    masks: PackedMasks,
+    boxes: PackedMasks | None,
+    specificity: Specificity,
+    derived: DerivedArrays,
+) -> PackedMasks | None:
+    """Return the targets of every row of the dataset, of negative images, too."""
+
+    def fill(bits: NDArray[np.uint8]) -> None:
+        drawn = np.array([row.any() for row in masks.bits], dtype=bool)
+        if boxes is not None:
+            drawn |= np.array([row.any() for row in boxes.bits], dtype=bool)
+        rows = np.flatnonzero(drawn)
+        _pack_targets(bits, rows, rows, masks, boxes, specificity)
+
+    name = name_of(f"targets-{name_specificity(specificity)}")
+    bits = derived.get(name, masks.bits.shape, np.uint8, fill)
+    return None if bits is None else PackedMasks(bits, masks.height, masks.width)
+
+
+def name_specificity(specificity: Specificity) -> str:
+    """Return a specificity and its options in letters, digits and dashes."""
+    options = {"r": str(specificity.r), "box": f"-{specificity.box_per}"}
+    return f"{specificity.kind}{options.get(specificity.kind, '')}"
+
+
+def _pack_targets(
+    bits: NDArray[np.uint8],
+    places: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    masks: PackedMasks,
+    boxes: PackedMasks | None,
+    specificity: Specificity,
+) -> None:
+    """Write the targets of some rows of a dataset into places of `bits`."""
+    for place, row in zip(places.tolist(), rows.tolist(), strict=True):
+        target = supervision_target(_drawn_region(masks, boxes, row, specificity), specificity)
+        bits[place] = np.packbits(target)
 
 
 def _drawn_region(

@@ -87,7 +87,9 @@ class TrainingSet:
         self.targets = (
             None
             if specificity.kind == "label"
-            else PackedTargets(dataset.masks, rows, specificity, classes, dataset.boxes)
+            else PackedTargets(
+                *(dataset.masks, rows, specificity, classes, dataset.boxes, dataset.derived)
+            )
         )
 
     def __len__(self) -> int:

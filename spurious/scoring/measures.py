@@ -20,26 +20,52 @@ from spurious.scoring.groups import count_groups
 from spurious.scoring.metrics import auroc
 
 
-class _Moments:
-    """Count, sum and sum of squares of pixel values by channel; integers are summed exactly."""
+def moments_dtype(images: np.dtype[Any]) -> np.dtype[Any]:
+    """Return what moments of images of a dtype are: of integers they are exact."""
+    return np.dtype(np.int64 if images.kind in "iu" else np.float64)
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.sum: Any = 0
-        self.squares: Any = 0
 
-    def add(self, values: NDArray[Any]) -> None:
-        """Pixels (P, C) of an integer or float dtype."""
-        kind = np.int64 if values.dtype.kind in "iu" else np.float64
-        wide = values.T.astype(kind, order="C")  # sums along a channel are ten times as fast
-        self.count += len(values)
-        self.sum = self.sum + wide.sum(axis=1)
-        self.squares = self.squares + np.einsum("cp,cp->c", wide, wide)
+def pixel_moments(values: NDArray[Any]) -> NDArray[Any]:
+    """Count, sums and sums of squares by channel of an image's pixels, (P, C) to (1 + 2 C,)."""
+    # sums along a channel are ten times as fast
+    wide = values.T.astype(moments_dtype(values.dtype), order="C")
+    sums, squares = wide.sum(axis=1), np.einsum("cp,cp->c", wide, wide)
+    return np.concatenate([np.array([len(values)], wide.dtype), sums, squares])
 
-    def variance(self) -> NDArray[np.float64]:
-        """(C,) population variances; needs at least one pixel."""
-        mean = self.sum / self.count
-        return np.asarray(np.maximum(self.squares / self.count - mean * mean, 0.0))
+
+def moments_within(image: NDArray[Any], target: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """Return `pixel_moments` of an image (H, W, C) where its (H, W) target is, None for all."""
+    pixels = image.reshape(-1, image.shape[-1])
+    return pixel_moments(pixels if target is None else pixels[np.flatnonzero(target)])
+
+
+def pool_moments(moments: NDArray[Any]) -> NDArray[Any]:
+    """Add the moments of images, (n, 1 + 2 C) to (1 + 2 C,), one after the other in their order.
+
+    The order matters to the last bits of floats: numpy's own sum has another one.
+    """
+    if not len(moments):
+        return np.zeros(moments.shape[1:], moments.dtype)
+    return np.asarray(np.add.accumulate(moments, axis=0)[-1])
+
+
+def _variance(moments: NDArray[Any]) -> NDArray[np.float64]:
+    """(C,) population variances; needs at least one pixel."""
+    count, (sums, squares) = moments[0], np.split(moments[1:], 2)
+    mean = sums / count
+    return np.asarray(np.maximum(squares / count - mean * mean, 0.0))
+
+
+def relative_variance(everything: NDArray[Any], abnormal: NDArray[Any]) -> float:
+    """Return `empirical_variance` from pooled moments of all pixels and of abnormal ones.
+
+    Args:
+        everything: (1 + 2 C,).
+        abnormal: (1 + 2 C,).
+    """
+    if not everything[0] or not (whole := _variance(everything)).all() or not abnormal[0]:
+        return float("nan")
+    return float((_variance(abnormal) / whole).mean())
 
 
 def empirical_variance(images: Iterable[tuple[NDArray[Any], NDArray[np.bool_] | None]]) -> float:
@@ -70,19 +96,14 @@ def empirical_variances(
         images: Each once: (H, W, C), and its `kinds` targets.
         kinds: How many targets each image comes with.
     """
-    everything, abnormal = _Moments(), [_Moments() for _ in range(kinds)]
+    pooled: list[Any] = [0] * (1 + kinds)
     for image, targets in images:
-        pixels = image.reshape(-1, image.shape[-1])
-        everything.add(pixels)
-        for moments, target in zip(abnormal, targets, strict=True):
+        pooled[0] = pooled[0] + moments_within(image, None)
+        for kind, target in enumerate(targets, 1):
             if target is not None:
-                moments.add(pixels[np.flatnonzero(target)])
-    if not everything.count or not (whole := everything.variance()).all():
-        return [float("nan")] * kinds
-    return [
-        float((moments.variance() / whole).mean()) if moments.count else float("nan")
-        for moments in abnormal
-    ]
+                pooled[kind] = pooled[kind] + moments_within(image, target)
+    everything, *abnormal = (np.atleast_1d(moments) for moments in pooled)
+    return [relative_variance(everything, moments) for moments in abnormal]
 
 
 def mutual_information(joint: NDArray[np.floating]) -> float:

@@ -122,6 +122,7 @@ class Evaluator:
                     specificity,
                     pixel_classes(dataset.labels[rows], negatives),
                     dataset.boxes,
+                    dataset.derived,
                 )
                 for split, rows in self.rows.items()
             }

@@ -63,15 +63,16 @@ class Hooks:
 
     Attributes:
         resume: Bytes of an earlier checkpoint, or None.
-        save: Takes a checkpoint after every `save_every` epochs.
+        save: Keeps a checkpoint after every `save_every` epochs, see
+            `spurious.training.checkpoint.SaveCheckpoint`.
         save_every: Epochs between checkpoints.
         on_epoch: Receives epoch, number of epochs and the evaluation's `val.auroc`-like values.
         poll: Returns the control signal, after every epoch but the last.
         shared_models: Keeps models that several trials begin with; by default each is trained here.
     """
 
-    resume: bytes | None = None
-    save: Callable[[bytes], None] | None = None
+    resume: bytes | memoryview | None = None
+    save: checkpoint.SaveCheckpoint | None = None
     save_every: int = 1
     on_epoch: Callable[[int, int, dict[str, float]], None] | None = None
     poll: Callable[[], ControlSignal] = lambda: ControlSignal.CONTINUE
@@ -151,6 +152,7 @@ class Loop:
         self.rule: SelectionRule = parse_rule(config.keep)
         self.fit = Fit()
         self.epoch = 0
+        self.owes_checkpoint = False
         self.start = _weights(model)
         if config.compile:
             compile_model(self.model)
@@ -188,9 +190,10 @@ class Loop:
     def _between_epochs(self, hooks: Hooks) -> None:
         """Save a checkpoint where one is due or wished for, and stop where that is wished."""
         poll = hooks.poll()
-        due = self.epoch % hooks.save_every == 0 or poll is not ControlSignal.CONTINUE
+        urgent = poll is not ControlSignal.CONTINUE
+        due = urgent or self.owes_checkpoint or self.epoch % hooks.save_every == 0
         if hooks.save is not None and due:
-            hooks.save(self.state())
+            self.owes_checkpoint = not hooks.save(self.snapshot, urgent=urgent)
         if poll is ControlSignal.STOP:
             raise Stopped(f"stopped after epoch {self.epoch} of {self.config.epochs}, as asked")
 
@@ -252,8 +255,8 @@ class Loop:
         fit.kept_probabilities = evaluation.probabilities
         fit.kept_state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
-    def state(self) -> bytes:
-        """Everything that continuing needs, as a checkpoint; the last epoch is still to come."""
+    def snapshot(self) -> checkpoint.Snapshot:
+        """Copy everything that continuing needs; the last epoch is still to come."""
         fit = self.fit
         plain: dict[str, Any] = {
             "epoch": self.epoch,
@@ -270,10 +273,10 @@ class Loop:
             },
             "work": [fit.seconds_training, fit.images_trained],
         }
-        return checkpoint.pack(plain)
+        return checkpoint.Snapshot(plain)
 
-    def restore(self, data: bytes) -> None:
-        """Take up a state that `state` gave.
+    def restore(self, data: bytes | memoryview) -> None:
+        """Take up a sealed snapshot.
 
         Raises:
             DataError: the bytes are not a checkpoint, or one of another model or optimizer.

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 from cluster.stores.base import Store
 from sweeps.driver.progress import count_progress, make_console
@@ -22,7 +23,8 @@ def count_reads(store: Store, text: str, objects: int) -> Iterator[Store]:
     """
     with count_progress(text, "objects", make_console()) as progress:
         progress(0, objects)
-        yield _CountedStore(store, lambda done: progress(min(done, objects), objects))
+        counted = _CountedStore(store, lambda done: progress(min(done, objects), objects))
+        yield cast("Store", counted)
 
 
 class _CountedStore:
@@ -32,36 +34,21 @@ class _CountedStore:
         self._store, self._on_read = store, on_read
         self._lock, self._reads = threading.Lock(), 0
 
-    @property
-    def url(self) -> str:
-        return self._store.url
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)  # verbs that read nothing
 
     def get(self, key: str) -> bytes:
         data = self._store.get(key)
         self._count()
         return data
 
+    def read_into(self, key: str, memory: memoryview) -> None:
+        self._store.read_into(key, memory)
+        self._count()
+
     def download(self, key: str, path: Path) -> None:
         self._store.download(key, path)
         self._count()
-
-    def put(self, key: str, data: bytes) -> None:
-        self._store.put(key, data)
-
-    def create(self, key: str, data: bytes) -> None:
-        self._store.create(key, data)
-
-    def upload(self, path: Path, key: str) -> None:
-        self._store.upload(path, key)
-
-    def list(self, prefix: str) -> Iterator[str]:
-        return self._store.list(prefix)
-
-    def exists(self, key: str) -> bool:
-        return self._store.exists(key)
-
-    def delete(self, key: str) -> bool:
-        return self._store.delete(key)
 
     def _count(self) -> None:
         with self._lock:

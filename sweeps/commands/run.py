@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cluster.common.redaction import redact
-from cluster.stores.base import Store
+from cluster.stores.base import Store, discard_unfinished
 from sweeps.commands.context import (
     SpecSource,
     check_cache_folder,
@@ -27,11 +27,14 @@ from sweeps.plan.archive import archive
 from sweeps.plan.choices import refuse_impossible_choices
 from sweeps.plan.facts import refresh_plan
 from sweeps.plan.plan import Plan, Trial
+from sweeps.results.keys import CHECKPOINTS, STAGES
 from sweeps.results.tables import drop_checkpoints, read_failures
 from sweeps.spec.model import Spec
 
 if TYPE_CHECKING:
     from rich.console import Console
+_DEAD_S = 3600.0
+"""Age of an unfinished checkpoint in the store from which whoever wrote it has ended."""
 
 
 def run(
@@ -134,10 +137,15 @@ def _run_missing(
 
 
 def _tidy(spec: Spec, store: Store, plan: Plan) -> None:
-    """Archive the spec and the plan after a run, and drop the checkpoints of finished trials."""
+    """Archive the spec and the plan after a run, and drop the checkpoints of finished trials.
+
+    So is what a killed trial left of one that it was writing.
+    """
     archive(store, spec, plan)
     if not spec.checkpoint.keep:
         drop_checkpoints(store, plan.done)
+    for prefix in (CHECKPOINTS, STAGES):
+        discard_unfinished(store, prefix, _DEAD_S)
 
 
 def _run_on_ray(

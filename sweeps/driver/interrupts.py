@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from cluster.jobs.notices import Drain, Notices, drain_seconds
+from cluster.jobs.drain import drain_seconds
+from cluster.jobs.notices import Drain, Notices
 from sweeps.telemetry import PULSE
 from sweeps.trial.deadline import Deadline
 from sweeps.trial.events import Control

@@ -6,6 +6,7 @@ from typing import Final
 
 TRIALS: Final = "results/trials/"
 CHECKPOINTS: Final = "checkpoints/"
+STAGES: Final = "stages/"
 SUFFIX: Final = ".parquet"
 READERS: Final = 16
 """Concurrent reads: result objects are small, so latency decides."""

@@ -106,27 +106,28 @@ def _claim(store: Store, trial_id: str, attempt: str, row: bytes, lost: type[Exc
     return bool(winner.column("attempt").to_pylist() == [attempt])
 
 
-def pack_checkpoint(state: bytes, seconds: float) -> bytes:
-    """Return a checkpoint object: a line of JSON with what the trial adds, then the training state.
+def checkpoint_head(seconds: float) -> bytes:
+    """Return how a checkpoint object begins: a line of JSON with what the trial adds.
+
+    The training state follows, which vouches for itself.
 
     Args:
-        state: The training state, which vouches for itself.
         seconds: Wall time that the trial has taken so far.
     """
-    return json.dumps({"format": CHECKPOINT_FORMAT, "seconds": seconds}).encode() + b"\n" + state
+    return json.dumps({"format": CHECKPOINT_FORMAT, "seconds": seconds}).encode() + b"\n"
 
 
-def unpack_checkpoint(data: bytes) -> tuple[bytes, float]:
-    """Training state and seconds so far, as `pack_checkpoint` took them.
+def unpack_checkpoint(data: bytes) -> tuple[memoryview, float]:
+    """Training state, which is not copied, and the seconds that `checkpoint_head` took.
 
     Raises:
         ResultError: the first line is none of this format.
     """
-    line, _, state = data.partition(b"\n")
+    end = data.find(b"\n") + 1
     try:
-        head = json.loads(line)
+        head = json.loads(data[:end])
         if head["format"] == CHECKPOINT_FORMAT:
-            return state, float(head["seconds"])
+            return memoryview(data)[end:], float(head["seconds"])
     except (ValueError, KeyError, TypeError):
         pass
     raise ResultError(f"the checkpoint does not begin with a line of format {CHECKPOINT_FORMAT}")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 from cluster.errors import NotFound
 from cluster.stores.base import Store
 from spurious.errors import DataError, Stopped
 from spurious.training import checkpoint
+from spurious.training.checkpoint import Snapshot
 from spurious.training.loop import ControlSignal
 from sweeps.errors import ResultError, TimeLimit
 from sweeps.results import tables as results
+from sweeps.trial.checkpoint_writer import CheckpointWriter
 from sweeps.trial.events import Control
 from sweeps.trial.tasks import Task
 
@@ -43,11 +46,22 @@ class TrainingState:
     def __init__(self, store: Store, task: Task, clock: Clock, control: Control) -> None:
         self.store, self.task, self.clock, self.control = store, task, clock, control
         self.key = results.checkpoint_key(task.trial_id)
+        self.writer = CheckpointWriter(
+            store, self.key, lambda: results.checkpoint_head(clock.trial())
+        )
         self.stored = task.has_checkpoint
         self._polled_at = time.monotonic()
         self._is_late = False
 
-    def resume(self) -> bytes | None:
+    def __enter__(self) -> TrainingState:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Let a write end after an error, which tells more than one of the write would."""
+        if kind is not None:
+            self.writer.settle()
+
+    def resume(self) -> memoryview | None:
         """Return the training state to continue from, or None."""
         self.stored = self.stored or self.control.retried(self.task.trial_id)
         if not self.stored:
@@ -84,17 +98,17 @@ class TrainingState:
                 f"checkpoint is saved: {_RAISE}"
             ) from stopped
 
-    def save(self, state: bytes) -> None:
-        """Write the checkpoint."""
+    def save(self, take: Callable[[], Snapshot], *, urgent: bool) -> bool:
+        """Take a snapshot, which a thread writes; see `CheckpointWriter.save`."""
         self.stored = True
-        self.store.put(self.key, results.pack_checkpoint(state, self.clock.trial()))
+        return self.writer.save(take, urgent=urgent)
 
     def poll(self) -> ControlSignal:
         """Return the control signal after an epoch.
 
-        Where an epoch takes longer than a node has after its notice, each is worth a checkpoint:
-        there will be no time for one once the notice has come. A trial that has no time left for
-        another epoch as long as the last one stops.
+        Where an epoch and the writing of its checkpoint take longer than a node has after its
+        notice, each is worth a checkpoint: there will be no time for one once the notice has come.
+        A trial that has no time left for another epoch as long as the last one stops.
         """
         before, self._polled_at = self._polled_at, time.monotonic()
         epoch_s = self._polled_at - before
@@ -103,10 +117,18 @@ class TrainingState:
         self._is_late = self.clock.trial() + epoch_s > self.control.limit_s()
         if self._is_late:
             return ControlSignal.STOP
-        slow = epoch_s > self.control.notice_s()
+        slow = epoch_s + self.writer.seconds > self.control.notice_s()
         return ControlSignal.SAVE if self.control.leaving() or slow else ControlSignal.CONTINUE
 
+    def finish(self) -> None:
+        """Wait until the last checkpoint is in the store; raises what its put raised."""
+        self.writer.finish()
+
     def forget(self) -> None:
-        """Remove the checkpoint of a committed trial, unless it is to be kept."""
+        """Remove the checkpoint of a committed trial, unless it is to be kept.
+
+        What is still being written ends before: put after the removal, it would stay for good.
+        """
+        self.writer.settle()
         if self.stored and not self.task.keep_checkpoint:
             self.store.delete(self.key)

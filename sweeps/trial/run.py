@@ -82,29 +82,32 @@ def run_trial(
         return Outcome(task.trial_id, "stopped", clock.attempt())
     store = _open_store(task.store_url)
     shown = TrialTelemetry(task.sweep, task.label, task.trial_id, task.dataset)
-    with _record_failure(store, task, attempt), shown:
+    state = TrainingState(store, task, clock, control)
+    with _record_failure(store, task, attempt), shown, state:
         if _has_result(store, task.trial_id):
             return Outcome(task.trial_id, "already done", clock.attempt())
         began = datetime.now(UTC)
         _log.info("attempt %s begins", attempt)
         cached = _open(store, task, shown)
-        warnings = _describe_discarded(cached)
-        state = TrainingState(store, task, clock, control)
         on_epoch = _after_check(cached, shown.telling(progress))
         try:
             hooks = _make_hooks(store, task, state, on_epoch)
             fitted = fit_function(cached.dataset, task, hooks, store)
         except Stopped as stopped:
+            state.finish()
             state.refuse_stop(stopped)
             _log.info("attempt %s %s", attempt, stopped)
+            warnings = _describe_discarded(cached)
             return Outcome(task.trial_id, "stopped", clock.attempt(), warnings=warnings)
+        if task.keep_checkpoint:
+            state.finish()
         cached.check_unchanged()
         rows = Rows(cached.dataset, task, attempt, fitted)
         trial = rows.trial(began, clock.trial())
         ending = "committed" if _commit(store, rows, trial) else "lost the race"
         _log.info("attempt %s %s", attempt, ending)
         state.forget()
-    outcome = Outcome(task.trial_id, ending, clock.attempt(), warnings=warnings)
+    outcome = Outcome(task.trial_id, ending, clock.attempt(), warnings=_describe_discarded(cached))
     robust = trial["test_robust_auroc"]
     return replace(outcome, images=fitted.images_trained, robust_auroc=robust)
 
@@ -172,14 +175,14 @@ def _open(store: Store, task: Task, shown: TrialTelemetry) -> CachedDataset:
 
 
 def _describe_discarded(cached: CachedDataset) -> tuple[str, ...]:
-    """Return a warning where this node's copy of the dataset was damaged."""
-    if not cached.discarded:
-        return ()
-    node = socket.gethostname()
-    return (
-        f"node {node}: {cached.discarded}; the dataset was fetched again from the store "
-        "(check the node's disk and memory)",
-    )
+    """Return a warning for each part of this node's copy of the dataset that was damaged."""
+    node, check = socket.gethostname(), "(check the node's disk and memory)"
+    warnings = []
+    if cached.discarded:
+        warnings.append(f"{cached.discarded}; the dataset was fetched again from the store")
+    if cached.derived is not None:
+        warnings += [f"{reason}; it was made again" for reason in cached.derived.discarded]
+    return tuple(f"node {node}: {warning} {check}" for warning in warnings)
 
 
 class _Tail(logging.Handler):

@@ -21,6 +21,8 @@ from spurious.training import checkpoint
 from spurious.training.loop import ControlSignal, Hooks
 from spurious.training.shared_models import SharedModel
 from sweeps.plan.identity import shared_model_id
+from sweeps.results.keys import STAGES
+from sweeps.trial.checkpoint_writer import CheckpointWriter
 from sweeps.trial.tasks import Task
 
 BEAT = 15.0
@@ -63,7 +65,7 @@ class StoredSharedModels:
         Raises:
             Stopped: the control signal said so, while waiting or training.
         """
-        folder = f"stages/{shared_model_id(model, self.task.dataset_digest)}"
+        folder = f"{STAGES}{shared_model_id(model, self.task.dataset_digest)}"
         is_announced = False
         while True:
             result = self._read(f"{folder}/result.pt")
@@ -143,16 +145,23 @@ class StoredSharedModels:
         self, folder: str, model: SharedModel, make: Callable[[Hooks], bytes]
     ) -> bytes:
         state = f"{folder}/state.pt"
+        writer = CheckpointWriter(self.store, state)
         hooks = Hooks(
             resume=self._read(state),
-            save=lambda data: self.store.put(state, data),
+            save=writer.save,
             save_every=self.task.checkpoint_every,
             on_epoch=self.on_epoch,
             poll=self.poll,
         )
         _log.info("%s is made in %s", model.kind, folder)
         with self._beating(folder):
-            result = make(hooks)
+            try:
+                result = make(hooks)
+            except Stopped:
+                writer.finish()
+                raise
+            finally:
+                writer.settle()  # or it would be put after its removal
             self.store.put(f"{folder}/result.pt", result)
             self.store.delete(state)
         return result

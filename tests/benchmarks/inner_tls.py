@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cluster.embedded.inner_tls import closed_environment, find_open_ports
 from cluster.embedded.seaweed import choose_ports, find_binary, inner_ports, server_command, sockets
-from cluster.stores.s3 import make_client
+from cluster.stores.s3_client import make_client
 
 STARTS = 5
 TURNS = 15

@@ -20,11 +20,11 @@ class CountingStore:
     def __getattr__(self, name):
         return getattr(self.store, name)
 
-    def download(self, key, path):
+    def read_into(self, key, memory):
         """Count, and take long enough that others would fetch too if they could."""
         self.downloads.append(key)
         time.sleep(0.05)
-        self.store.download(key, path)
+        self.store.read_into(key, memory)
 
 
 def entries(cache: Path) -> list[str]:

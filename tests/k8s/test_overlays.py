@@ -10,7 +10,7 @@ import boto3
 import pytest
 from kube_manifests import OVERLAYS, one, render
 
-from cluster.stores.s3 import make_client
+from cluster.stores.s3_client import make_client
 from k8s.lint.documents import Document, pod_templates, quantity
 
 

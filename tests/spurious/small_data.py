@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from spurious.data.masks import PackedMasks
 from spurious.data.records import Record
 from spurious.fit import fit
 from spurious.generators.gaussian_squares import GaussianSquaresSource
+from spurious.training.checkpoint import SaveCheckpoint, Snapshot
 from spurious.training.loop import Fit, Hooks
 
 SMALL = GaussianSquares(
@@ -113,6 +115,16 @@ def method_config(name: str, kind: str, method: Any, **options: Any) -> FitConfi
         drawing = FourBlock(channels=2, decoder="unet")
         config = replace(config, model_name="four-block", model=drawing)
     return config
+
+
+def keeping(saved: list[bytes]) -> SaveCheckpoint:
+    """Append each checkpoint to a list, at once."""
+
+    def save(take: Callable[[], Snapshot], *, urgent: bool) -> bool:
+        saved.append(bytes(take().seal()))
+        return True
+
+    return save
 
 
 def fitted(dataset: Dataset, config: FitConfig, hooks: Hooks | None = None) -> Fit:

@@ -12,7 +12,7 @@ import torch
 from classed_images import CLASSES, classed
 from plain_steering import cross_entropies, network
 from sklearn.metrics import accuracy_score, roc_auc_score
-from small_data import fit_config, fitted, no_weights, numbers, values, with_arrays
+from small_data import fit_config, fitted, keeping, no_weights, numbers, values, with_arrays
 
 from spurious.config.machine import Machine
 from spurious.config.methods import METHODS
@@ -123,7 +123,7 @@ def test_stopped_and_continued_equals_undisturbed(stop: int) -> None:
     saved: list[bytes] = []
     epochs: list[int] = []
     hooks = Hooks(
-        save=saved.append,
+        save=keeping(saved),
         on_epoch=lambda epoch, *_: epochs.append(epoch),
         poll=lambda: ControlSignal.STOP if len(epochs) == stop else ControlSignal.CONTINUE,
     )

@@ -31,7 +31,7 @@ from cluster.embedded.inner_tls import (
 from cluster.embedded.seaweed import choose_ports, find_binary, inner_ports, server_command, sockets
 from cluster.embedded.server import Endpoint, embedded_server
 from cluster.errors import ServerError
-from cluster.stores.s3 import make_client
+from cluster.stores.s3_client import make_client
 
 pytestmark = pytest.mark.timeout(180)
 PRIVATE = {"Bucket": "sweeps", "Key": "private"}

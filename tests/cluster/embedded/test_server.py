@@ -33,7 +33,7 @@ from cluster.embedded import server as embedded
 from cluster.embedded.seaweed import choose_ports
 from cluster.embedded.server import Endpoint, default_home, embedded_server
 from cluster.errors import ServerError
-from cluster.stores.s3 import make_client
+from cluster.stores.s3_client import make_client
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -11,14 +11,18 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from server_processes import kill, server_of, wait_until
 
 from cluster.embedded.seaweed import choose_ports
 from cluster.embedded.server import Endpoint, embedded_server
 from cluster.errors import ClusterError, Denied, NotFound, Unavailable
 from cluster.stores import open_store
-from cluster.stores.s3 import S3Store, make_client
+from cluster.stores.base import discard_unfinished
+from cluster.stores.s3 import S3Store
+from cluster.stores.s3_client import make_client
 
 
 @pytest.fixture
@@ -63,6 +67,46 @@ def test_no_such_bucket(s3_environment: Endpoint) -> None:
             call()
     with pytest.raises(ClusterError, match="bucket name"):
         open_store("s3://Bad_Bucket*/x")
+
+
+def test_a_put_in_parts_that_fails_leaves_no_parts(
+    s3_store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One part is refused for good: the upload is given up, and the object before stays."""
+    s3_store.put("large", b"before")
+    send, sent = s3_store._client.upload_part, []
+
+    def fail(**arguments: object) -> object:
+        sent.append(arguments["PartNumber"])
+        if arguments["PartNumber"] == 2:
+            raise EndpointConnectionError(endpoint_url="http://away")
+        return send(**arguments)
+
+    monkeypatch.setattr(s3_store._client, "upload_part", fail)
+    monkeypatch.setenv("SWEEPS_STORE_TIMEOUT_S", "0")
+    with pytest.raises(Unavailable, match="cannot upload 'large'"):
+        s3_store.put("large", bytes(50_000_000))
+    assert 2 in sent
+    assert s3_store.get("large") == b"before"
+    assert list(s3_store.list_unfinished("")) == []
+
+
+def test_an_upload_that_another_gave_up_begins_anew(s3_store: S3Store) -> None:
+    """Discarded beneath a writer that is alive, it is tried again, and the object is whole."""
+    data = np.random.default_rng(0).bytes(64_000_000)
+    send, discarded = s3_store._client.upload_part, []
+
+    def discard_once(**arguments: object) -> object:
+        if not discarded:
+            discarded.append(discard_unfinished(s3_store, "", 0))
+        return send(**arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(s3_store._client, "upload_part", discard_once)
+        s3_store.put("large", data)
+    assert discarded == [1]
+    assert s3_store.get("large") == data
+    assert list(s3_store.list_unfinished("")) == []
 
 
 def test_region_is_optional(s3_store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cluster.errors import AlreadyExists, ClusterError, Denied, NotFound, Unavailable
+from cluster.errors import AlreadyExists, ClusterError, Corrupt, Denied, NotFound, Unavailable
 from cluster.stores import open_store
 from cluster.stores.base import Store
 from cluster.stores.folder import FolderStore
@@ -36,6 +36,17 @@ def test_round_trip(store: Store) -> None:
     store.delete("a/b/one.bin")
     assert not store.exists("a/b/one.bin")
     assert list(store.list("")) == []
+
+
+@pytest.mark.parametrize("size", [0, 1000, (16 << 20) - 1, 16 << 20, 40_000_001])
+def test_memory_is_put_as_it_is(store: Store, size: int) -> None:
+    """A view of memory of any size, in one request or in parts; nothing unfinished stays."""
+    data = np.random.default_rng(0).bytes(size + 7)
+    store.put("a/large.bin", memoryview(data)[7:])
+    assert store.get("a/large.bin") == data[7:]
+    store.put("a/large.bin", data)
+    assert store.get("a/large.bin") == data
+    assert list(store.list_unfinished("")) == []
 
 
 def test_missing_key(store: Store, tmp_path: Path) -> None:
@@ -331,3 +342,20 @@ def test_open_store_by_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for url in ("s3://", "s3:///x", "s3://bucket/../x", "s3://bucket/a//b"):
         with pytest.raises(ClusterError, match="bad store"):
             open_store(url)
+
+
+@pytest.mark.parametrize("size", [0, 1000, 40_000_001])
+def test_an_object_is_read_into_memory_of_its_size(store: Store, size: int) -> None:
+    """Whole, whatever the number of parts; another size, or none, is told and names the key."""
+    data = np.random.default_rng(1).bytes(size)
+    store.put("a/large.bin", data)
+    memory = np.full(size + 100, 7, np.uint8)
+    store.read_into("a/large.bin", memory[50 : 50 + size].data)
+    assert memory[50 : 50 + size].tobytes() == data
+    assert (memory[:50] == 7).all()
+    assert (memory[50 + size :] == 7).all()
+    for other in {max(0, size - 1), size + 1, 20_000_000} - {size}:
+        with pytest.raises(Corrupt, match=rf"a/large\.bin.*{size} bytes; expected {other}"):
+            store.read_into("a/large.bin", np.empty(other, np.uint8).data)
+    with pytest.raises(NotFound, match=r"no/such\.bin"):
+        store.read_into("no/such.bin", memory.data)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_data import SMALL, fit_config, fitted, squares, values
+from small_data import SMALL, fit_config, fitted, keeping, squares, values
 
 from spurious.config.methods import George, GroupDro
 from spurious.config.options import FitConfig
@@ -176,7 +176,7 @@ def test_continuing_equals_never_stopping() -> None:
     saved: list[bytes] = []
     kept = Kept()
     config = george_config(epochs=4, rule="greedy", keep="best val.auroc")
-    whole = fitted(mixed(), config, Hooks(save=saved.append, shared_models=kept))
+    whole = fitted(mixed(), config, Hooks(save=keeping(saved), shared_models=kept))
     assert len(saved) == 3
     for hooks in (Hooks(resume=saved[2], shared_models=kept), Hooks(resume=saved[2])):
         torch.manual_seed(3)

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from small_data import fit_config, fitted, no_weights, squares, values
+from small_data import fit_config, fitted, keeping, no_weights, squares, values
 
 from spurious.config.methods import GroupDro, GroupWeights
 from spurious.config.options import Budget, FitConfig, WeakLabels
@@ -343,7 +343,7 @@ def test_a_fit_agrees_with_a_plain_loop(draw: Any) -> None:
     method = {"draw": draw, "step_size": 0.2, "adjustment": 1.0}
     config = dro("label", method, epochs=4, optimizer="sgd")
     saved: list[bytes] = []
-    outcome = fitted(dataset, config, Hooks(save=saved.append))
+    outcome = fitted(dataset, config, Hooks(save=keeping(saved)))
     losses, _ = by_hand(dataset, config, GroupDro(**method))
     assert values(outcome, "train", "loss").tolist() == pytest.approx(losses, rel=1e-4)
     shorter = replace(config, train=replace(config.train, epochs=3))
@@ -373,10 +373,10 @@ def test_continuing_equals_never_stopping(method: dict[str, Any], mixed: bool) -
     if mixed:
         config = replace(config, budget=Budget(12), rest=WeakLabels())
     saved: list[bytes] = []
-    undisturbed = fitted(dataset, config, Hooks(save=saved.append))
+    undisturbed = fitted(dataset, config, Hooks(save=keeping(saved)))
     for stopped_after in (1, 3):
         later: list[bytes] = []
-        hooks = Hooks(resume=saved[stopped_after - 1], save=later.append)
+        hooks = Hooks(resume=saved[stopped_after - 1], save=keeping(later))
         assert numbers(fitted(dataset, config, hooks)) == numbers(undisturbed)
         for ours, theirs in zip(later, saved[stopped_after:], strict=True):
             a, b = (checkpoint.unpack(data)["objective"]["groups"] for data in (ours, theirs))
@@ -391,6 +391,6 @@ def test_a_checkpoint_of_other_groups_is_refused() -> None:
     """Four groups do not continue as two."""
     config = dro("label", {}, epochs=2)
     saved: list[bytes] = []
-    fitted(four_groups(), config, Hooks(save=saved.append))
+    fitted(four_groups(), config, Hooks(save=keeping(saved)))
     with pytest.raises(DataError, match="4 groups instead of 2"):
         fitted(squares(), config, Hooks(resume=saved[0]))

@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from small_data import fit_config, fitted, grey_squares, no_weights, squares, values
+from small_data import fit_config, fitted, grey_squares, keeping, no_weights, squares, values
 
 from spurious.config.fields import problems
 from spurious.config.methods import Jtt
@@ -320,7 +320,7 @@ def test_continuing_the_second_stage_equals_never_stopping() -> None:
     dataset = grey_squares(spurious_given_positive=0.8, spurious_given_negative=0.2)
     config = by_jtt(fit_config("label", epochs=4, **train), upsample="append", factor=4)
     saved: list[bytes] = []
-    undisturbed = fitted(dataset, config, Hooks(save=saved.append))
+    undisturbed = fitted(dataset, config, Hooks(save=keeping(saved)))
     assert undisturbed.images_trained > 4 * 21
     assert len(saved) == 3
     torch.manual_seed(7)

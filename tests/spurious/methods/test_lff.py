@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from small_data import fit_config, fitted, no_weights, numbers, squares, values
+from small_data import fit_config, fitted, keeping, no_weights, numbers, squares, values
 from torch.nn import functional
 
 from spurious.config.machine import Machine
@@ -195,7 +195,7 @@ def test_it_resumes_bit_for_bit(difficulty: str) -> None:
     dataset = squares()
     config = with_lff(fit_config("label", epochs=4), difficulty=difficulty)
     saved: list[bytes] = []
-    undisturbed = fitted(dataset, config, Hooks(save=saved.append))
+    undisturbed = fitted(dataset, config, Hooks(save=keeping(saved)))
     continued = fitted(dataset, config, Hooks(resume=saved[2]))
     assert continued.resumed_from_epoch == 3
     assert numbers(continued) == numbers(undisturbed)
@@ -209,7 +209,7 @@ def test_averages_of_other_images_are_refused() -> None:
     """A checkpoint of another number of images is a data error."""
     saved: list[bytes] = []
     config = with_lff(fit_config("label", epochs=2))
-    fitted(squares(n_train=30), config, Hooks(save=saved.append))
+    fitted(squares(n_train=30), config, Hooks(save=keeping(saved)))
     with pytest.raises(DataError, match="delete it"):
         fitted(squares(), config, Hooks(resume=saved[0]))
 
@@ -221,7 +221,7 @@ def test_images_against_the_bias_weigh_more() -> None:
     )
     saved: list[bytes] = []
     config = with_lff(fit_config("label", epochs=6, batch_size=20, learning_rate=2e-2))
-    outcome = fitted(dataset, config, Hooks(save=saved.append))
+    outcome = fitted(dataset, config, Hooks(save=keeping(saved)))
     assert np.isfinite(values(outcome, "train", "loss")).all()
     averages = checkpoint.unpack(saved[-1])["objective"]["averages"].numpy()
     rows = dataset.rows("train")

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from small_data import fit_config, fitted, no_weights, numbers, squares, values
+from small_data import fit_config, fitted, keeping, no_weights, numbers, squares, values
 
 from spurious.config.methods import Erm, Spl
 from spurious.config.models import SmallUnet
@@ -239,7 +239,7 @@ def test_it_resumes_bit_for_bit_beside_labels_of_the_rest() -> None:
     config = with_spl(fit_config("mask", epochs=3, augment="flip"), weight=1.0, pixels=9)
     config = replace(config, budget=Budget(10), rest=WeakLabels())
     saved: list[bytes] = []
-    undisturbed = fitted(dataset, config, Hooks(save=saved.append))
+    undisturbed = fitted(dataset, config, Hooks(save=keeping(saved)))
     assert numbers(fitted(dataset, config, Hooks(resume=saved[0]))) == numbers(undisturbed)
 
 

@@ -16,6 +16,7 @@ from small_data import (
     fit_config,
     fitted,
     grey_squares,
+    keeping,
     no_weights,
     numbers,
     squares,
@@ -283,12 +284,12 @@ def test_it_resumes_bit_for_bit_with_the_papers_views() -> None:
     early: list[bytes] = []
 
     def recorded(stage: SharedModel, make: Callable[[Hooks], bytes]) -> bytes:
-        return make(Hooks(save=early.append))
+        return make(Hooks(save=keeping(early)))
 
     def resumed(stage: SharedModel, make: Callable[[Hooks], bytes]) -> bytes:
         return make(Hooks(resume=early[0]))
 
-    undisturbed = fitted(dataset, config, Hooks(save=saved.append, shared_models=recorded))
+    undisturbed = fitted(dataset, config, Hooks(save=keeping(saved), shared_models=recorded))
     assert (len(saved), len(early)) == (2, 2)
     for data in saved:
         continued = fitted(dataset, config, Hooks(resume=data, shared_models=resumed))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_data import fit_config, fitted, numbers, squares, values
+from small_data import fit_config, fitted, keeping, numbers, squares, values
 
 from spurious.config.options import Specificity, Train
 from spurious.data.sampling import BatchSampler
@@ -114,7 +114,7 @@ def test_an_accumulating_fit_resumes_bit_for_bit() -> None:
     """Gradients never wait across epochs, so a checkpoint holds all there is."""
     dataset, config = squares(), fit_config("mask", epochs=4, accumulate=3, channels_last=True)
     saved: list[bytes] = []
-    whole = fitted(dataset, config, Hooks(save=saved.append))
+    whole = fitted(dataset, config, Hooks(save=keeping(saved)))
     assert numbers(fitted(dataset, config, Hooks(resume=saved[1]))) == numbers(whole)
 
 

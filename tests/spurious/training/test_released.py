@@ -135,11 +135,13 @@ def test_the_table_is_the_libraries() -> None:
     assert set(timm.list_models()) - none == table.keys()
     assert encoder_sketches().keys() == ENCODERS
     for name in (NAME, "test_vit", "test_convnext"):
-        [(classifier, encoder, maps, sketch)] = rows(name)
+        [(classifier, encoder, maps, of_classifier, of_unet, sketch)] = rows(name)
         known = table[name]
         assert "".join(sorted(known.sketch)) == sketch
         assert (maps == "maps") == known.maps == (name != "test_vit")
         assert (classifier, encoder) == (_cell(known.classifier), _cell(known.encoder))
+        numbers = (known.classifier_numbers, known.unet_numbers)
+        assert (of_classifier, of_unet) == tuple("-" if n is None else str(n) for n in numbers)
     assert "".join(sorted(encoder_sketches()["resnet18"])) == encoder_sketch("resnet18")
 
 

@@ -7,13 +7,14 @@ import io
 import math
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from small_data import fit_config, fitted, grey_squares, squares
+from small_data import fit_config, fitted, grey_squares, keeping, squares
 
 from spurious.config.options import FitConfig
 from spurious.data.dataset import Dataset
@@ -62,7 +63,7 @@ def run(
 ) -> tuple[Fit, list[bytes]]:
     """A fit with the checkpoint of every epoch but the last."""
     saved: list[bytes] = []
-    return fitted(dataset, config, Hooks(resume=resume, save=saved.append)), saved
+    return fitted(dataset, config, Hooks(resume=resume, save=keeping(saved))), saved
 
 
 @pytest.mark.parametrize(
@@ -142,8 +143,22 @@ def test_work_adds_up() -> None:
 def test_how_often_checkpoints_are_saved() -> None:
     """Every `save_every` epochs and never at the end, where a result follows."""
     saved: list[bytes] = []
-    fitted(squares(), fit_config("label", epochs=6), Hooks(save=saved.append, save_every=2))
+    fitted(squares(), fit_config("label", epochs=6), Hooks(save=keeping(saved), save_every=2))
     assert [checkpoint.unpack(data)["epoch"] for data in saved] == [2, 4]
+
+
+def test_a_checkpoint_that_could_not_be_taken_is_owed() -> None:
+    """Where one before is still being written, the next epoch's end takes it, due or not."""
+    asked: list[tuple[int, bool]] = []
+
+    def save(take: Callable[[], checkpoint.Snapshot], *, urgent: bool) -> bool:
+        is_free = len(asked) != 1
+        epoch = checkpoint.unpack(take().seal())["epoch"] if is_free else 0
+        asked.append((epoch, urgent))
+        return is_free
+
+    fitted(squares(), fit_config("label", epochs=8), Hooks(save=save, save_every=2))
+    assert asked == [(2, False), (0, False), (5, False), (6, False)]
 
 
 def test_a_wish_saves_between_due_checkpoints() -> None:
@@ -152,7 +167,7 @@ def test_a_wish_saves_between_due_checkpoints() -> None:
         [ControlSignal.CONTINUE, ControlSignal.SAVE, ControlSignal.CONTINUE, ControlSignal.STOP]
     )
     saved: list[bytes] = []
-    hooks = Hooks(save=saved.append, save_every=100, poll=lambda: next(wishes))
+    hooks = Hooks(save=keeping(saved), save_every=100, poll=lambda: next(wishes))
     with pytest.raises(Stopped, match="after epoch 4 of 6"):
         fitted(squares(), fit_config("label", epochs=6), hooks)
     assert [checkpoint.unpack(data)["epoch"] for data in saved] == [2, 4]

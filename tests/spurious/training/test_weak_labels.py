@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_data import copy_array, fit_config, fitted, numbers, squares, values, with_arrays
+from small_data import (
+    copy_array,
+    fit_config,
+    fitted,
+    keeping,
+    numbers,
+    squares,
+    values,
+    with_arrays,
+)
 
 from spurious.config.datasets import GaussianSquares
 from spurious.config.options import Budget, WeakLabels
@@ -85,7 +94,7 @@ def test_a_mixed_fit_resumes_bit_for_bit() -> None:
     """Continuing after the first epoch gives the bytes of never having stopped."""
     dataset, config = squares(), replace(MIXED, train=replace(MIXED.train, epochs=3))
     saved: list[bytes] = []
-    whole = fitted(dataset, config, Hooks(save=saved.append))
+    whole = fitted(dataset, config, Hooks(save=keeping(saved)))
     resumed = fitted(dataset, config, Hooks(resume=saved[0]))
     assert resumed.resumed_from_epoch == 1
     assert numbers(resumed) == numbers(whole)

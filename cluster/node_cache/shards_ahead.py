@@ -1,0 +1,66 @@
+"""Shards read into memory by threads, ahead of the one that is decoded."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
+
+import numpy as np
+
+from cluster.datasets.keys import shard_key
+from cluster.datasets.manifest import Manifest, ShardEntry
+from cluster.datasets.shard_reader import read_shard
+from cluster.errors import Corrupt, NotFound
+from cluster.stores.base import Store
+from spurious.data.dataset import Dataset
+
+AHEAD: Final = 2
+"""Shards that are read while one is decoded; each is read in parts at once."""
+
+
+def read_shards(store: Store, manifest: Manifest) -> Iterator[tuple[ShardEntry, Iterator[Dataset]]]:
+    """Yield every shard's rows in the manifest's order, each verified before it is yielded.
+
+    Memory for `AHEAD` + 1 shards is used again and again: rows are views of it, and are done with
+    when the next shard is asked for.
+
+    Raises:
+        Corrupt, NotFound: a shard is damaged or missing; names it.
+        Denied, Unavailable: from the store.
+    """
+    entries = manifest.shards
+    largest = max(entry.size_bytes for entry in entries)
+    buffers = [np.empty(largest, np.uint8) for _ in range(min(len(entries), AHEAD + 1))]
+
+    def read(index: int) -> Iterator[Dataset]:
+        entry = entries[index]
+        memory = buffers[index % len(buffers)][: entry.size_bytes].data
+        _fetch(store, manifest, entry, memory)
+        return read_shard(memory, manifest, entry)
+
+    with ThreadPoolExecutor(AHEAD, thread_name_prefix="shards-ahead") as pool:
+        pending: deque[Future[Iterator[Dataset]]] = deque()
+        try:
+            for index, entry in enumerate(entries):
+                begun = index + len(pending)
+                for following in range(begun, min(len(entries), index + len(buffers))):
+                    pending.append(pool.submit(read, following))
+                yield entry, pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _fetch(store: Store, manifest: Manifest, entry: ShardEntry, memory: memoryview) -> None:
+    key = shard_key(manifest.name, entry.sha256)
+    try:
+        store.read_into(key, memory)
+    except NotFound as error:
+        raise NotFound(
+            f"shard {key} of dataset {manifest.name}@{manifest.digest} is missing from "
+            f"{store.url}: stage the dataset again"
+        ) from error
+    except Corrupt as error:
+        raise Corrupt(f"{error}; stage the dataset again") from error
