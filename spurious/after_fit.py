@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spurious.data.dataset import Dataset
+from spurious.data.splits import TEST
 from spurious.data.training_set import TrainingSet
 from spurious.methods.base import TrainingProblem
 from spurious.methods.covering import covering_rows
@@ -19,7 +20,7 @@ from spurious.training.evaluate import MetricRow
 from spurious.training.explained import ExplanationRequest, explain_test
 from spurious.training.loop import Fit
 
-EMBEDDED = "test"
+EMBEDDED = TEST
 """The split whose images are embedded."""
 
 
@@ -35,10 +36,12 @@ def measure(problem: TrainingProblem, fitted: Fit, request: ExplanationRequest |
     if not fitted.kept_epoch:
         return
     data, epoch = problem.evaluator.dataset, fitted.kept_epoch
-    model = load_first_model(problem, fitted.kept_state)
-    fitted.embeddings = problem.evaluator.embeddings(model, EMBEDDED)
-    if request is not None:
-        fitted.explanations = explain_test(problem.evaluator, model, request)
+    if fitted.embeddings is None or request is not None:
+        model = load_first_model(problem, fitted.kept_state)
+        if fitted.embeddings is None:
+            fitted.embeddings = problem.evaluator.embeddings(model, EMBEDDED)
+        if request is not None:
+            fitted.explanations = explain_test(problem.evaluator, model, request)
     fitted.rows += alignments(data, data.rows(EMBEDDED), fitted.embeddings, epoch)
     variance = empirical_variance(iterate_annotated(data, problem.training))
     fitted.rows.append(MetricRow(epoch, "train", "variance_measure", None, variance))
