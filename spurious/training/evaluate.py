@@ -230,7 +230,8 @@ class Evaluator:
         classes, embeddings = {}, {}
         if self.supervision.by_class:
             classes[split] = _join(parts["classes"], len(self.dataset.classes))
-        rows += self._of_predictions(split, epoch, scores, _join(parts["calls"]), classes.get(split))
+        calls = _join(parts["calls"])
+        rows += self._of_predictions(split, epoch, scores, calls, classes.get(split))
         if segments:
             dice = mean_dice(*_join(parts["pixels"], 3)[drawn].T)
             rows.append(MetricRow(epoch, split, "dice", None, dice))
@@ -284,7 +285,7 @@ def layout(train: Train) -> torch.memory_format:
 
 
 def _join(parts: Sequence[torch.Tensor], *shape: int) -> NDArray[Any]:
-    """Concatenate batches on the CPU; of none an empty array, with `shape` behind its first axis."""
+    """Concatenate batches on the CPU; of none an empty array, `shape` behind its first axis."""
     return torch.cat(list(parts)).cpu().numpy() if parts else np.empty((0, *shape))
 
 

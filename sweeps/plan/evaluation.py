@@ -52,8 +52,8 @@ def _candidates(
     if saved >= _MUCH:
         yield (
             f"train.score_test: candidates would save up to {saved:.0%} of the time: "
-            f"{_describe(trials, facts)}. No epoch that a rule of validation chooses, and no number "
-            "of it, changes; trial ids do"
+            f"{_describe(trials, facts)}. Trial ids change; epochs that rules of validation "
+            "choose, and their numbers, do not"
         )
 
 

@@ -168,7 +168,7 @@ def _check_select(root: Field, select: SelectionRule, cells: Iterable[_Cell]) ->
 
 
 def _check_oracles(root: Field, values: Mapping[str, Any], cells: Iterable[_Cell]) -> None:
-    """Note rules that read test scores of all epochs where only candidates of validation have any."""
+    """Note rules that read test scores of every epoch where only candidates have any."""
     if all(train_for(values["train"], *cell).score_test == "every" for cell in cells):
         return
     rules = [(root.at("select", "epoch") or root, values.get("select", Select()).epoch)]
