@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from spurious.config.options import Specificity
 from spurious.data.dataset import Dataset
+from spurious.data.splits import TEST
 from spurious.data.training_set import TrainingSet
 from spurious.methods.base import TrainingProblem
 from spurious.methods.covering import covering_rows
@@ -26,7 +27,7 @@ from spurious.training.explained import ExplanationRequest, explain_test
 from spurious.training.image_moments import derive_moments
 from spurious.training.loop import Fit
 
-EMBEDDED = "test"
+EMBEDDED = TEST
 """The split whose images are embedded."""
 
 
@@ -42,10 +43,12 @@ def measure(problem: TrainingProblem, fitted: Fit, request: ExplanationRequest |
     if not fitted.kept_epoch:
         return
     data, epoch = problem.evaluator.dataset, fitted.kept_epoch
-    model = load_first_model(problem, fitted.kept_state)
-    fitted.embeddings = problem.evaluator.embeddings(model, EMBEDDED)
-    if request is not None:
-        fitted.explanations = explain_test(problem.evaluator, model, request)
+    if fitted.embeddings is None or request is not None:
+        model = load_first_model(problem, fitted.kept_state)
+        if fitted.embeddings is None:
+            fitted.embeddings = problem.evaluator.embeddings(model, EMBEDDED)
+        if request is not None:
+            fitted.explanations = explain_test(problem.evaluator, model, request)
     fitted.rows += alignments(data, data.rows(EMBEDDED), fitted.embeddings, epoch)
     variance = variance_measure(data, problem.training, problem.config.specificity)
     fitted.rows.append(MetricRow(epoch, "train", "variance_measure", None, variance))

@@ -75,6 +75,9 @@ class Train:
         accumulate: Batches whose gradients are averaged into one optimizer step.
         deterministic: Let torch use deterministic kernels only.
         evaluate_every: Epochs between evaluations; the last epoch is always evaluated.
+        score_test: `every` scores test images at every evaluation; `candidates` at those alone that
+            a rule of validation could choose: best so far by some metric of validation, and the
+            last. What is kept and reported by such rules is the same.
         keep: Rule for the kept checkpoint; `auto` is `best val.auroc` for labels and
             `best val.dice` for everything segmented.
     """
@@ -94,6 +97,7 @@ class Train:
     accumulate: Annotated[int, Ge(1), Le(65_536)] = 1
     deterministic: bool = True
     evaluate_every: Annotated[int, Ge(1), Le(100_000)] = 1
+    score_test: Literal["every", "candidates"] = "every"
     keep: str = "auto"
 
 

@@ -33,7 +33,7 @@ class Batch:
     x: torch.Tensor
     targets: torch.Tensor
     positions: torch.Tensor
-    rest: Batch | StoredBatch | None = None
+    rest: Batch | None = None
     second: torch.Tensor | None = None
     regions: torch.Tensor | None = None
 
@@ -45,8 +45,11 @@ class Batch:
         x = self.x.to(device, memory_format=memory_format, non_blocking=True)
         targets = self.targets.to(device, non_blocking=True)
         regions = None if self.regions is None else self.regions.to(device, non_blocking=True)
-        companions = _companions_to(self, device, memory_format)
-        return Batch(x, targets, self.positions, *companions, regions)
+        rest = None if self.rest is None else self.rest.to(device, memory_format)
+        second = self.second
+        if second is not None:
+            second = second.to(device, memory_format=memory_format, non_blocking=True)
+        return Batch(x, targets, self.positions, rest, second, regions)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class StoredBatch:
         positions: (B,) int64, where the images stand in their `TrainingSet`.
         normalise: `unit` or `imagenet`.
         rest: As in `Batch`.
-        second: As in `Batch`.
+        second: The same images augmented by other draws, converted where the model is, too.
         scaled: Whether images are floats that were scaled from integers to [0, 1].
         steered: Whether labels are the targets, and `pixels` regions: empty ones where there are
             none.
@@ -73,8 +76,8 @@ class StoredBatch:
     labels: torch.Tensor
     positions: torch.Tensor
     normalise: str
-    rest: Batch | StoredBatch | None = None
-    second: torch.Tensor | None = None
+    rest: StoredBatch | None = None
+    second: StoredBatch | None = None
     scaled: bool = False
     steered: bool = False
 
@@ -106,8 +109,9 @@ class StoredBatch:
         if self.steered:
             pixels, regions = None, _fill_empty(pixels)
         targets = _targets_of(pixels, labels)
-        companions = _companions_to(self, device, memory_format)
-        return Batch(x, targets, self.positions, *companions, regions)
+        rest = None if self.rest is None else self.rest.to(device, memory_format)
+        second = None if self.second is None else self.second.to(device, memory_format).x
+        return Batch(x, targets, self.positions, rest, second, regions)
 
 
 def _fill_empty(regions: torch.Tensor | None) -> torch.Tensor | None:
@@ -119,15 +123,6 @@ def _fill_empty(regions: torch.Tensor | None) -> torch.Tensor | None:
 
 def _targets_of(pixels: torch.Tensor | None, labels: torch.Tensor) -> torch.Tensor:
     return labels if pixels is None else pixels.long() * labels[:, None, None]
-
-
-def _companions_to(
-    batch: Batch | StoredBatch, device: torch.device, memory_format: torch.memory_format
-) -> tuple[Batch | None, torch.Tensor | None]:
-    rest, second = batch.rest, batch.second
-    if second is not None:
-        second = second.to(device, memory_format=memory_format, non_blocking=True)
-    return None if rest is None else rest.to(device, memory_format), second
 
 
 def empty_batch(

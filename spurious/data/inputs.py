@@ -130,8 +130,8 @@ class PackedTargets:
                 self._masks, self._rows = whole, rows
                 return
         bits = np.zeros((len(rows), masks.bits.shape[1]), dtype=np.uint8)
-        wanted = np.flatnonzero(self.classes)
-        _pack_targets(bits, wanted, rows[wanted], masks, boxes, specificity)
+        annotated = np.flatnonzero(self.classes)
+        _pack_targets(bits, annotated, rows[annotated], masks, boxes, specificity)
         self._masks = PackedMasks(bits, masks.height, masks.width)
         self._rows = np.arange(len(rows))
 

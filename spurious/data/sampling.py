@@ -111,4 +111,4 @@ def _in_two_views(
     first: Iterator[StoredBatch], second: Iterator[StoredBatch]
 ) -> Iterator[StoredBatch]:
     for batch, other in zip(first, second, strict=True):
-        yield replace(batch, second=other.x)
+        yield replace(batch, second=other)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from spurious.config.options import FitConfig, Train
 from spurious.data.sampling import BatchSampler, Sampler
+from spurious.data.splits import VALIDATION
 from spurious.data.training_set import TrainingSet
 from spurious.training.evaluate import Evaluator
 from spurious.training.loop import Fit, Hooks, Loop
@@ -62,9 +63,12 @@ class TrainingProblem:
         """The loop's options."""
         return self.config.train
 
-    def with_config(self, config: FitConfig) -> TrainingProblem:
-        """Return the same images under other options, for a stage."""
-        return replace(self, config=config)
+    def stage(self, config: FitConfig) -> TrainingProblem:
+        """Return the same images under other options, for a model that trials begin with.
+
+        Its own scores on test are nobody's results, so that test images are not scored.
+        """
+        return replace(self, config=config, evaluator=self.evaluator.only(VALIDATION))
 
     def batch_sampler(
         self, sampler: Sampler | None = None, rest: TrainingSet | None = None

@@ -98,7 +98,7 @@ def first_model(problem: TrainingProblem, options: FirstModelOptions, hooks: Hoo
 def _train(
     problem: TrainingProblem, config: FitConfig, sampler: Sampler | None, hooks: Hooks
 ) -> bytes:
-    part = problem.with_config(config)
+    part = problem.stage(config)
     model = part.build()
     objective = LoggingObjective(part.supervision, len(part.training))
     fitted = part.run(model, objective, hooks, sampler=sampler)

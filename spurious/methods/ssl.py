@@ -132,7 +132,8 @@ def teacher(
     config = replace(problem.config, method=replace(options, filter_by_label=False), rest=None)
 
     def make(model_hooks: Hooks) -> bytes:
-        return checkpoint.pack({"kept": run(problem, options, rest, False, model_hooks).kept_state})
+        fitted = run(problem.stage(config), options, rest, False, model_hooks)
+        return checkpoint.pack({"kept": fitted.kept_state})
 
     copies = config.augments_copies(len(problem.training) + len(rest))
     state: dict[str, torch.Tensor] = checkpoint.unpack(

@@ -61,6 +61,35 @@ def parse_rule(text: str) -> SelectionRule:
     return SelectionRule(match[1], match[2])
 
 
+class Candidates:
+    """Which evaluations a rule over metrics of validation could come to choose.
+
+    A rule chooses the earliest epoch with the best value: strictly better than all before, by one
+    metric of `PER_EPOCH`. NaN is never better. The first evaluation counts, too: it is kept while
+    the metric of a rule is undefined.
+    """
+
+    def __init__(self) -> None:
+        self._best: dict[str, float] = {}
+        self._is_first = True
+
+    def note(self, values: Mapping[str, float]) -> bool:
+        """Take up the next evaluation; return whether it is a candidate.
+
+        Args:
+            values: `val.auroc`-like keys; those of other splits and metrics are ignored.
+        """
+        better = {}
+        for name in PER_EPOCH:
+            value = METRICS[name].sign * values.get(f"val.{name}", math.nan)
+            if not math.isnan(value) and (name not in self._best or value > self._best[name]):
+                better[name] = value
+        is_candidate = self._is_first or bool(better)
+        self._best |= better
+        self._is_first = False
+        return is_candidate
+
+
 def charged_rules(
     select: SelectionRule | None, keep: SelectionRule, trains_by_keep: bool
 ) -> list[SelectionRule]:

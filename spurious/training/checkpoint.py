@@ -13,7 +13,7 @@ from spurious.errors import DataError
 
 FORMAT = 2
 _DIGEST_BYTES = 32
-_ROOM: Final = 256
+_HEAD_BYTES: Final = 256
 """Bytes kept free before a state, so that a caller's own head needs no copy of it."""
 
 
@@ -26,13 +26,13 @@ class Snapshot:
 
     def __init__(self, state: dict[str, Any]) -> None:
         self._buffer = io.BytesIO()
-        self._buffer.write(bytes(_ROOM + _DIGEST_BYTES))
+        self._buffer.write(bytes(_HEAD_BYTES + _DIGEST_BYTES))
         torch.save({"format": FORMAT, **state}, self._buffer)
 
     @property
     def size_bytes(self) -> int:
         """Bytes of the state, without a head."""
-        return self._buffer.getbuffer().nbytes - _ROOM
+        return self._buffer.getbuffer().nbytes - _HEAD_BYTES
 
     def seal(self, head: bytes = b"") -> memoryview:
         """Return `head`, the SHA-256 of the state, and the state: one piece of memory.
@@ -40,13 +40,15 @@ class Snapshot:
         Raises:
             ValueError: `head` is longer than 256 bytes.
         """
-        if len(head) > _ROOM:
-            raise ValueError(f"the head of a checkpoint has {len(head)} bytes; expected {_ROOM}")
+        if len(head) > _HEAD_BYTES:
+            raise ValueError(
+                f"the head of a checkpoint has {len(head)} bytes; expected {_HEAD_BYTES}"
+            )
         data = self._buffer.getbuffer()
-        data[_ROOM - len(head) : _ROOM] = head
-        end = _ROOM + _DIGEST_BYTES
-        data[_ROOM:end] = hashlib.sha256(data[end:]).digest()
-        return data[_ROOM - len(head) :]
+        data[_HEAD_BYTES - len(head) : _HEAD_BYTES] = head
+        end = _HEAD_BYTES + _DIGEST_BYTES
+        data[_HEAD_BYTES:end] = hashlib.sha256(data[end:]).digest()
+        return data[_HEAD_BYTES - len(head) :]
 
 
 class SaveCheckpoint(Protocol):

@@ -6,7 +6,9 @@ The only part of training that holds test images; a method is handed this object
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,11 +77,22 @@ class Evaluation:
         rows: Metrics.
         scores: (n,) float64 per split.
         probabilities: (n, K) float64 per split, of a classifier of classes; else empty.
+        embeddings: (n, D) float32 per split, where they were asked for.
     """
 
     rows: list[MetricRow]
     scores: dict[str, NDArray[np.float64]]
     probabilities: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    embeddings: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def __or__(self, other: Evaluation) -> Evaluation:
+        """Return both, of the same epoch and different splits."""
+        return Evaluation(
+            self.rows + other.rows,
+            self.scores | other.scores,
+            self.probabilities | other.probabilities,
+            self.embeddings | other.embeddings,
+        )
 
     def values(self) -> dict[str, float]:
         """`val.auroc`-like keys for selection rules; robust AUROC over all attributes only."""
@@ -147,68 +160,85 @@ class Evaluator:
         }
         self.clusters: NDArray[np.int64] | None = None
 
-    def __call__(self, model: torch.nn.Module, epoch: int) -> Evaluation:
-        """Evaluate in eval mode without gradients; the model's mode is put back."""
+    def only(self, split: str) -> Evaluator:
+        """Return what scores one of the splits alone."""
+        limited = copy(self)
+        limited.rows = {split: self.rows[split]}
+        return limited
+
+    def __call__(
+        self, model: Model, epoch: int, splits: Sequence[str] = (), *, embeds: bool = False
+    ) -> Evaluation:
+        """Evaluate in eval mode without gradients; the model's mode is put back.
+
+        Args:
+            model: On the evaluator's device.
+            epoch: Of the rows.
+            splits: Those that are scored; by default all.
+            embeds: Whether embeddings are kept of the same forward passes, which then never go
+                through a compiled model.
+        """
         was_training = model.training
         model.eval()
-        rows: list[MetricRow] = []
-        scores: dict[str, NDArray[np.float64]] = {}
-        of_classes: dict[str, NDArray[np.float64]] = {}
+        evaluation = Evaluation([], {})
         with torch.no_grad():
-            for split in self.rows:
-                scores[split], classes, metrics = self._split(model, split, epoch)
-                rows += metrics
-                of_classes |= {} if classes is None else {split: classes}
+            for split in splits or self.rows:
+                evaluation |= self._split(model, split, epoch, embeds)
         model.train(was_training)
-        return Evaluation(rows, scores, of_classes)
+        return evaluation
 
     def embeddings(self, model: Model, split: str) -> NDArray[np.float32]:
         """Image embeddings of a split in row order, by a model in eval mode; (n, D)."""
-        rows, train = self.rows[split], self.train
-        forward = Forward(model, self.device, train.precision == "bfloat16")
-        parts = [np.empty((0, 0), dtype=np.float32)] if not len(rows) else []
+        forward = Forward(model, self.device, self.train.precision == "bfloat16")
         with torch.no_grad():
-            for stored in self.images[split].read_in_order(_BATCH):
-                x = stored.to(self.device, layout(train)).x
-                parts.append(forward.embedded(x).images.float().cpu().numpy())
-        return np.concatenate(parts)
+            parts = [
+                forward.embedded(stored.to(self.device, layout(self.train)).x).images.float()
+                for stored in self.images[split].read_in_order(_BATCH)
+            ]
+            return _join(parts, 0)
 
-    def _split(
-        self, model: torch.nn.Module, split: str, epoch: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, list[MetricRow]]:
-        """Scores, probabilities of classes where there are any, and metrics of a split."""
-        rows, classes = self.rows[split], self._make_probabilities(split)
-        scores = np.full(len(rows), np.nan)
-        losses = np.full(len(rows), np.nan)
-        pixels = np.zeros((3, len(rows)), dtype=np.int64)
-        calls = np.zeros(len(rows), dtype=bool)
-        bfloat16 = self.train.precision == "bfloat16"
+    def _split(self, model: Model, split: str, epoch: int, embeds: bool) -> Evaluation:
+        """Score a split; what is said of images stays on the device until all batches are done."""
+        forward = Forward(model, self.device, self.train.precision == "bfloat16")
+        parts: defaultdict[str, list[torch.Tensor]] = defaultdict(list)
         for stored in self.images[split].read_in_order(_BATCH):
-            batch, part = stored.to(self.device, layout(self.train)), stored.positions.numpy()
-            targets = batch.targets
-            with torch.autocast(self.device.type, torch.bfloat16, bfloat16):
-                logits = model(batch.x)
-            losses[part] = self.supervision.losses(logits, targets).cpu().numpy()
-            scores[part] = self.supervision.scores(logits).cpu().numpy()
-            if classes is not None:
-                classes[part] = probabilities(logits).cpu().numpy()
-            if self.supervision.segments:
-                pixels[:, part] = _pixel_counts(logits, targets)
+            batch = stored.to(self.device, layout(self.train))
+            if embeds:
+                output = forward.embedded(batch.x)
+                logits = output.logits
+                parts["embeddings"].append(output.images.float())
             else:
-                calls[part] = (logits.argmax(dim=1) == 1).cpu().numpy()
-        drawn = self.drawn[split]  # nobody knows the pixels of other images
-        loss = float(losses[drawn].mean()) if drawn.any() else math.nan
-        metric_rows = [MetricRow(epoch, split, "loss", None, loss)]
-        metric_rows += self._of_predictions(split, epoch, scores, calls, classes)
-        if self.supervision.segments:
-            metric_rows.append(MetricRow(epoch, split, "dice", None, mean_dice(*pixels[:, drawn])))
-        return scores, classes, metric_rows
+                logits = forward(batch.x)
+            parts["losses"].append(self.supervision.losses(logits, batch.targets).double())
+            parts["scores"].append(self.supervision.scores(logits).double())
+            if self.supervision.by_class:
+                parts["classes"].append(probabilities(logits).double())
+            if self.supervision.segments:
+                parts["pixels"].append(_pixel_counts(logits, batch.targets))
+            else:
+                parts["calls"].append(logits.argmax(dim=1) == 1)
+        return self._summarise(split, epoch, parts)
 
-    def _make_probabilities(self, split: str) -> NDArray[np.float64] | None:
-        """Room for probabilities of classes; None where there are only labels."""
-        if not self.supervision.by_class:
-            return None
-        return np.full((len(self.rows[split]), len(self.dataset.classes)), np.nan)
+    def _summarise(
+        self, split: str, epoch: int, parts: Mapping[str, Sequence[torch.Tensor]]
+    ) -> Evaluation:
+        """Metrics of a split from what each batch of it gave; see `_split`."""
+        drawn, segments = self.drawn[split], self.supervision.segments
+        losses, scores = _join(parts["losses"]), _join(parts["scores"])
+        # nobody knows the pixels of images that are not drawn on
+        loss = float(losses[drawn].mean()) if drawn.any() else math.nan
+        rows = [MetricRow(epoch, split, "loss", None, loss)]
+        classes, embeddings = {}, {}
+        if self.supervision.by_class:
+            classes[split] = _join(parts["classes"], len(self.dataset.classes))
+        calls = _join(parts["calls"])
+        rows += self._of_predictions(split, epoch, scores, calls, classes.get(split))
+        if segments:
+            dice = mean_dice(*_join(parts["pixels"], 3)[drawn].T)
+            rows.append(MetricRow(epoch, split, "dice", None, dice))
+        if "embeddings" in parts:
+            embeddings[split] = _join(parts["embeddings"], 0)
+        return Evaluation(rows, {split: scores}, classes, embeddings)
 
     def _of_predictions(
         self,
@@ -255,12 +285,17 @@ def layout(train: Train) -> torch.memory_format:
     return torch.channels_last if train.channels_last else torch.preserve_format
 
 
-def _pixel_counts(logits: torch.Tensor, targets: torch.Tensor) -> NDArray[np.int64]:
-    """(3, B): intersection, predicted and target pixels of the argmax masks.
+def _join(parts: Sequence[torch.Tensor], *shape: int) -> NDArray[Any]:
+    """Concatenate batches on the CPU; of none an empty array, `shape` behind its first axis."""
+    return torch.cat(list(parts)).cpu().numpy() if parts else np.empty((0, *shape))
+
+
+def _pixel_counts(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """(B, 3): intersection, predicted and target pixels of the argmax masks.
 
     Of three classes both foreground ones count as one.
     """
     predicted = logits.argmax(dim=1).flatten(1).bool()
     target = targets.flatten(1).bool()
     counts = [(predicted & target).sum(1), predicted.sum(1), target.sum(1)]
-    return torch.stack(counts).cpu().numpy()
+    return torch.stack(counts, dim=1)

@@ -18,7 +18,7 @@ from torch.nn import functional
 from spurious.data.dataset import Dataset
 from spurious.data.drawn import BOXES, MASK
 from spurious.data.runs import decode_runs
-from spurious.data.splits import EVALUATION_SPLITS
+from spurious.data.splits import TEST
 from spurious.scoring.explanations import (
     activation_precision,
     chance_level,
@@ -29,7 +29,7 @@ from spurious.training.evaluate import Evaluator
 from spurious.training.explain import explain
 from spurious.training.model import Model
 
-EXPLAINED: Final = EVALUATION_SPLITS[-1]
+EXPLAINED: Final = TEST
 """The split whose images are explained."""
 SIDE: Final = 96
 """Longest side of a picture, pixels; larger maps are averaged over cells."""

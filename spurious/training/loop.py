@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,11 @@ from spurious.config.options import Train
 from spurious.data.batches import Batch
 from spurious.data.randomness import derive
 from spurious.data.sampling import BatchSampler
+from spurious.data.splits import TEST, VALIDATION
 from spurious.errors import DataError, NumericalError, Stopped
 from spurious.scoring.events import UNMOVED_WEIGHTS
 from spurious.scoring.registry import METRICS
-from spurious.scoring.selection import SelectionRule, parse_rule
+from spurious.scoring.selection import Candidates, SelectionRule, parse_rule
 from spurious.training import checkpoint
 from spurious.training.evaluate import (
     Evaluation,
@@ -95,7 +97,7 @@ class Fit:
             else empty.
         last_probabilities: The same at the last epoch.
         embeddings: The kept model's image embeddings of the test split in row order, (n, D); None
-            before `spurious.fit.fit` has measured them.
+            where the loop could not take them, before `spurious.fit.fit` has measured them.
         explanations: Of the test images by the kept model; None where nobody asked for them.
         seconds_training: Wall time of training steps, seconds.
         images_trained: Images that went through training steps.
@@ -150,6 +152,7 @@ class Loop:
         self.parameters = [*self.model.parameters(), *objective.networks.parameters()]
         self.optimizer = make_optimizer(self.parameters, config)
         self.rule: SelectionRule = parse_rule(config.keep)
+        self.candidates = Candidates()
         self.fit = Fit()
         self.epoch = 0
         self.owes_checkpoint = False
@@ -176,7 +179,7 @@ class Loop:
             speed = images / (self.fit.seconds_training - before[0])
             values = {"train.loss": loss, "train.images_per_second": speed}
             if last or self.epoch % self.config.evaluate_every == 0:
-                evaluation = evaluator(self.model, self.epoch)
+                evaluation = self._evaluate(evaluator, last=last)
                 self._keep(evaluation)
                 values |= evaluation.values()
             if hooks.on_epoch is not None:
@@ -237,20 +240,45 @@ class Loop:
             self.optimizer.zero_grad(set_to_none=True)
         return loss.detach()
 
+    def _evaluate(self, evaluator: Evaluator, *, last: bool) -> Evaluation:
+        """Score validation, and test where the options ask for it.
+
+        What is kept so far is embedded in the same passes, unless arithmetic would differ from the
+        kept model's own.
+        """
+        validation = evaluator(self.model, self.epoch, [VALIDATION])
+        is_candidate = self.candidates.note(validation.values())
+        if TEST not in evaluator.rows:
+            return validation
+        if self.config.score_test == "candidates" and not (is_candidate or last):
+            return validation
+        is_kept = last if self.rule.metric is None else self._prefers(validation)
+        plain = not (self.config.compile or self.config.channels_last)
+        embeds = is_kept and plain
+        return validation | evaluator(self.model, self.epoch, [TEST], embeds=embeds)
+
+    def _value(self, evaluation: Evaluation) -> float:
+        """Return what the rule's metric is; NaN where it is undefined, or of no rule."""
+        return evaluation.values().get(f"{self.rule.split}.{self.rule.metric}", math.nan)
+
+    def _prefers(self, evaluation: Evaluation) -> bool:
+        """Return whether the rule prefers this epoch to the kept one; the first while undefined."""
+        if self.rule.metric is None or not self.fit.kept_epoch:
+            return True
+        value, sign = self._value(evaluation), METRICS[self.rule.metric].sign
+        return not math.isnan(value) and not sign * self.fit.kept_value >= sign * value
+
     def _keep(self, evaluation: Evaluation) -> None:
-        """Keep the checkpoint where the rule prefers this epoch; the first one while undefined."""
+        """Keep the checkpoint where the rule prefers this epoch."""
         self.fit.rows += evaluation.rows
         self.fit.last_scores = evaluation.scores
         self.fit.last_probabilities = evaluation.probabilities
-        fit, rule = self.fit, self.rule
-        if rule.metric is not None:
-            value = evaluation.values().get(f"{rule.split}.{rule.metric}", math.nan)
-            sign = METRICS[rule.metric].sign
-            better = not math.isnan(value) and not sign * fit.kept_value >= sign * value
-            if fit.kept_epoch and not better:
-                return
-            fit.kept_value = value
+        if not self._prefers(evaluation):
+            return
+        fit = self.fit
+        fit.kept_value = self._value(evaluation)
         fit.kept_epoch = self.epoch
+        fit.embeddings = evaluation.embeddings.get(TEST)
         fit.kept_scores = evaluation.scores
         fit.kept_probabilities = evaluation.probabilities
         fit.kept_state = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
@@ -312,3 +340,8 @@ class Loop:
             images_trained=state["work"][1],
             resumed_from_epoch=self.epoch,
         )
+        self.candidates = Candidates()
+        for _, rows in groupby(self.fit.rows, key=lambda row: row.epoch):
+            values = Evaluation([row for row in rows if row.split == VALIDATION], {}).values()
+            if values:  # the training loss alone is of an epoch that was not evaluated
+                self.candidates.note(values)

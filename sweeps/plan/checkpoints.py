@@ -18,14 +18,14 @@ def checkpoint_notes(plan: Plan, spec: Spec) -> Iterator[str]:
     """Yield each model whose checkpoint a node cannot save between its notice and its end."""
     if plan.facts is None or plan.facts.image_shape is None or not plan.seeds:
         return
-    drain, told = drain_seconds(), set[tuple[str, int]]()
+    drain, noted = drain_seconds(), set[tuple[str, int]]()
     for cell in plan.cells:
         config = fit_config(spec, cell, plan.seeds[0], plan.facts)
         size = estimate_checkpoint_bytes(config, plan.facts.image_shape)
         if size is None or size <= drain * WRITTEN_BYTES_PER_S:
             continue
-        if (config.model_name, size) not in told:
-            told.add((config.model_name, size))
+        if (config.model_name, size) not in noted:
+            noted.add((config.model_name, size))
             yield (
                 f"checkpoints: one of {config.model_name} takes about {size / 1e6:,.0f} MB (its "
                 f"weights, those of the kept epoch, {config.train.optimizer}), at "

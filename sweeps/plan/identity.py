@@ -89,6 +89,7 @@ ADDED_LATER: Mapping[str, Any] = {
     "train.compile": False,
     "train.deterministic": True,
     "train.fused": False,
+    "train.score_test": "every",
 }
 """Dotted key to the value that reproduces the behaviour from before the key existed.
 
@@ -212,9 +213,13 @@ def earlier_ids(
 
 
 def shared_model_id(stage: SharedModel, dataset_digest: str) -> str:
-    """Return the id of a model that several trials may begin with: its kind, and as a trial's."""
+    """Return the id of a model that several trials may begin with: its kind, and as a trial's.
+
+    No such model sees test images, so trials share it whenever they score theirs.
+    """
     revision = 1 + len(_reasons(stage.config, stage.augments_copies))
-    resolved = resolve_config(stage.config, dataset_digest, revision)
+    train = replace(stage.config.train, score_test=ADDED_LATER["train.score_test"])
+    resolved = resolve_config(replace(stage.config, train=train), dataset_digest, revision)
     return _digits(hashed_text({"stage": stage.kind, **resolved}))
 
 

@@ -9,6 +9,7 @@ from spurious.config.datasets import GENERATORS
 from sweeps.plan.cell import Cell
 from sweeps.plan.checkpoints import checkpoint_notes
 from sweeps.plan.compute import Compute, compute_dict, compute_lines
+from sweeps.plan.evaluation import evaluation_notes
 from sweeps.plan.notes import plan_notes
 from sweeps.plan.plan import Plan
 from sweeps.plan.prices import cell_price
@@ -33,7 +34,12 @@ def as_dict(plan: Plan, spec: Spec, compute: Compute | None = None) -> dict[str,
         if facts is None
         else {"name": facts.name, "digest": facts.digest, "synthetic": facts.synthetic},
         "unknown": plan.unknown,
-        "notes": [*plan_notes(plan), *checkpoint_notes(plan, spec), *plan.explaining],
+        "notes": [
+            *plan_notes(plan),
+            *checkpoint_notes(plan, spec),
+            *plan.explaining,
+            *evaluation_notes(plan, spec),
+        ],
         "cells": [{**cell_dict(cell), "cost": _cost(plan, spec, cell)} for cell in plan.cells],
         "seeds": list(plan.seeds),
         "skipped": [{**cell_dict(cell), "reason": reason} for cell, reason in plan.skipped],
@@ -136,7 +142,7 @@ def as_text(plan: Plan, spec: Spec, compute: Compute | None = None) -> str:
         for cell, reason in plan.skipped
     ]
     notes = [*_synthetic(plan, spec), *plan_notes(plan), *checkpoint_notes(plan, spec)]
-    notes += [*plan.explaining, *_older(plan)]
+    notes += [*plan.explaining, *_older(plan), *evaluation_notes(plan, spec)]
     lines += [f"note: {line}" for line in notes]
     lines += [f"note: {line}" for line in damaged_lines(plan, "computed again by `sweeps run`")]
     if plan.unknown is not None:

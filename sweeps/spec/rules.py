@@ -81,6 +81,7 @@ def check_together(root: Field, values: Mapping[str, Any]) -> None:
         _check_select(root, select, cells)
     if "train" in values:
         _check_keep(root, values["train"], cells)
+        _check_oracles(root, values, cells)
 
 
 def _check_tuned(root: Field, names: tuple[str, ...], axes: FoundAxes) -> None:
@@ -164,6 +165,23 @@ def _check_select(root: Field, select: SelectionRule, cells: Iterable[_Cell]) ->
             f"a rule for every cell of axes, and {reasons[0]}",
             f"did you mean 'best {select.split}.auroc', or kept?",
         )
+
+
+def _check_oracles(root: Field, values: Mapping[str, Any], cells: Iterable[_Cell]) -> None:
+    """Note rules that read test scores of every epoch where only candidates have any."""
+    if all(train_for(values["train"], *cell).score_test == "every" for cell in cells):
+        return
+    rules = [(root.at("select", "epoch") or root, values.get("select", Select()).epoch)]
+    for name in values.get("published", ()):
+        table = tables()["/".join(name.split("/")[:2])]
+        rules.append((root.at("published") or root, table.epoch))
+    for place, rule in rules:
+        if rule is not None and rule.oracle and rule.sees_every_epoch:
+            place.note(
+                f"'{rule}' needs test scores of every epoch, and train.score_test: candidates "
+                "takes them at candidates of rules of validation alone; expected such a rule "
+                "(best val.METRIC, last or kept), or train.score_test: every"
+            )
 
 
 def _check_keep(root: Field, training: Training, cells: Iterable[_Cell]) -> None:

@@ -91,6 +91,21 @@ SECTION_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         "train.per_specificity.mask.keep",
         ["never sees test data"],
     ),
+    "report's rule on test scores that candidates lack": (
+        add("train: {score_test: candidates}\nselect: {epoch: best test.auroc}"),
+        9,
+        "select.epoch",
+        ["'best test.auroc' needs test scores of every epoch", "train.score_test: every"],
+    ),
+    "the same where one specificity lacks them": (
+        add(
+            "train: {per_specificity: {label: {score_test: candidates}}}\n"
+            "select: {epoch: best test.loss}"
+        ),
+        9,
+        "select.epoch",
+        ["best val.METRIC, last or kept", "train.score_test: every"],
+    ),
     "keep rule that labels cannot have": (
         add("train: {keep: best val.dice}"),
         8,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from spurious.config.methods import Dfr
+from spurious.data.splits import TEST
 from spurious.errors import ConfigError
 from spurious.methods.base import TrainingProblem
 from spurious.methods.dfr.last_layer import best_penalty, fit_averaged, put, undo_scaling
@@ -73,7 +74,7 @@ def fit(problem: TrainingProblem, options: Dfr, hooks: Hooks) -> Fit:
 def _evaluate(problem: TrainingProblem, model: Model, hooks: Hooks) -> Fit:
     """Return a fit of one evaluated epoch, numbered as the trial's last, and kept."""
     epoch = problem.train.epochs
-    evaluation = problem.evaluator(model, epoch)
+    evaluation = problem.evaluator(model, epoch, embeds=True)
     values = evaluation.values()
     if hooks.on_epoch is not None:
         hooks.on_epoch(epoch, epoch, values)
@@ -85,6 +86,7 @@ def _evaluate(problem: TrainingProblem, model: Model, hooks: Hooks) -> Fit:
         kept_state={k: v.detach().clone() for k, v in model.state_dict().items()},
         kept_scores=evaluation.scores,
         last_scores=evaluation.scores,
+        embeddings=evaluation.embeddings[TEST],
     )
 
 

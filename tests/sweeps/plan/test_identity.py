@@ -242,6 +242,7 @@ def test_what_has_been_added_later() -> None:
         "train.compile": False,
         "train.deterministic": True,
         "train.fused": False,
+        "train.score_test": "every",
     }
 
 

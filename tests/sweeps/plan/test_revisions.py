@@ -133,6 +133,9 @@ def test_a_shared_model_has_a_revision_of_its_own_numbers() -> None:
     [config] = {trial.config for label, trial, _ in trials() if label == _ERM}
     before = shared_model_id(SharedModel("erm", config), "d" * 64)
     assert before == "e8127d553bf02897"
+    train = dataclasses.replace(config.train, score_test="candidates")
+    rarely = SharedModel("erm", dataclasses.replace(config, train=train))
+    assert shared_model_id(rarely, "d" * 64) == before  # no such model is scored on test
     moved = shared_model_id(SharedModel("erm", config, augments_copies=True), "d" * 64)
     assert moved != before
 

@@ -56,6 +56,7 @@ def test_the_synthetic_experiment_is_the_papers() -> None:
         learning_rate=1e-3,
         precision="bfloat16",
         evaluate_every=5,
+        score_test="candidates",
         keep="best val.loss",
     )
 
@@ -102,7 +103,13 @@ def test_table_1_has_the_papers_methods_and_hyper_parameters() -> None:
         (str(trial.cell.specificity), trial.cell.method.name): trial.config.train
         for trial in plan.trials
     }
-    erm = Train(epochs=150, normalise="imagenet", keep="best val.auroc", learning_rate=1e-5)
+    erm = Train(
+        epochs=150,
+        normalise="imagenet",
+        keep="best val.auroc",
+        learning_rate=1e-5,
+        score_test="candidates",
+    )
     assert trained["label", "erm"] == erm
     segmented = replace(erm, learning_rate=5e-4, augment="paper", keep="best val.dice")
     assert trained["box", "erm"] == trained["mask", "erm"] == segmented
