@@ -105,7 +105,7 @@ class Store(Protocol):
         ...
 
     def discard(self, unfinished: Unfinished) -> None:
-        """Remove what is unfinished. A writer of it that is still alive begins anew, or fails."""
+        """Remove what is unfinished. A writer of it that is still alive begins again, or fails."""
         ...
 
 

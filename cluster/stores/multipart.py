@@ -108,15 +108,15 @@ def list_uploads(client: Any, query: Mapping[str, Any]) -> list[tuple[str, float
     Returns:
         Name, age in seconds by this machine's clock, and id of each.
     """
-    found: list[tuple[str, float, str]] = []
+    uploads: list[tuple[str, float, str]] = []
     now, marker = datetime.now(UTC), dict[str, str]()
     for _ in range(_MOST_PAGES):
         page = client.list_multipart_uploads(**query, **marker)
         for upload in page.get("Uploads", ()):
             age_s = (now - upload["Initiated"]).total_seconds()
-            found.append((upload["Key"], age_s, upload["UploadId"]))
+            uploads.append((upload["Key"], age_s, upload["UploadId"]))
         following = page.get("NextKeyMarker")
         if not page["IsTruncated"] or not following:
             break
         marker = {"KeyMarker": following, "UploadIdMarker": page.get("NextUploadIdMarker", "")}
-    return found
+    return uploads

@@ -156,9 +156,9 @@ class S3Store:
 
         def read(start: int) -> None:
             part = memory[start : start + _PART]
-            found = self._read("read", key, lambda: source.read(start, part))
-            if found != len(memory):
-                raise other_size(f"read '{key}' in {self.url}", found, len(memory))
+            size = self._read("read", key, lambda: source.read(start, part))
+            if size != len(memory):
+                raise other_size(f"read '{key}' in {self.url}", size, len(memory))
 
         starts = range(0, max(1, len(memory)), _PART)
         with ThreadPoolExecutor(min(len(starts), _TRANSFER.max_concurrency)) as pool:

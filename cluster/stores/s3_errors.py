@@ -78,7 +78,7 @@ class ForeignAnswer(ClusterError):
 
 
 class UploadGone(Unavailable):
-    """An upload in parts that the server does not know (any more); another try begins anew."""
+    """An upload in parts that the server does not know (any more); another try begins again."""
 
 
 def status_of(error: ClientError) -> int:
