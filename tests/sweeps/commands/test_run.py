@@ -42,6 +42,7 @@ OUR_LINE = re.compile(
     r"Ray dashboard: http://127\.0\.0\.1:\d+( \(token in \S+\))?"
     r"|staging gaussian-squares: \d+ of 100 images(, [\d,.]+ images/s)?(, [\d:]+ left)?"
     r"|sweep 'tiny': 4 trials, \d done, \d to run, \d at once"
+    r"|sweep 'tiny': 4 trials, \d done; starting Ray on this machine"
     r"|CPUs stay idle: with resources.cpus=\d+ as many trials fit, .*"
     r"|sweep 'tiny': \d trials finished"
     r"|sweep 'tiny': all 4 trials have a result; nothing to run"
@@ -49,7 +50,7 @@ OUR_LINE = re.compile(
     r"|Ray's logs: /\S+/logs"
     r"|next: sweeps report \S+/tiny.yaml( --set '?train.\S+( \S+)*)? --store \S+"
     r"| *\d+ s  \[\d/\d\] [0-9a-f]{8} (label|mask)-20-erm-s[01] "
-    r"(robust AUROC ([\d.]+|nan) in [\d.]+ s|already done|lost the race)"
+    r"(robust AUROC ([\d.]+|nan) in [\d.]+ s(; [\d:]+ left)?|already done|lost the race)"
     r"| *\d+ s  running .*"
     r"| *\d+ s  stopping: running trials save a checkpoint at the end of their epoch; .*"
 )
