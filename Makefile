@@ -25,6 +25,7 @@ bench: setup
 	$(RUN)/python tests/benchmarks/training_speed.py
 	$(RUN)/python tests/benchmarks/trial_speed.py
 	$(RUN)/python tests/benchmarks/inner_tls.py
+	$(RUN)/python tests/benchmarks/checkpoint_saving.py
 	PYTHONPATH=tests/spurious $(RUN)/python tests/benchmarks/steering_speed.py
 bench-coverage: setup
 	OMP_NUM_THREADS=1 $(RUN)/python tests/benchmarks/interval_coverage.py
@@ -32,7 +33,7 @@ bench-coverage: setup
 bench-damage: setup
 	$(RUN)/python tests/benchmarks/damaged_pictures.py
 bench-data: setup
-	$(RUN)/python tests/benchmarks/data
+	$(RUN)/python tests/benchmarks/data && $(RUN)/python tests/benchmarks/data/fill.py
 bench-engine: setup
 	$(RUN)/python tests/benchmarks/engine
 bench-kills: setup

@@ -103,9 +103,13 @@ def _decode_shards(
     total = sum(entry.size_bytes for entry in manifest.shards)
     fetched = 0
     with ArrayFiles(folder, tuple(pixel_arrays(manifest))) as files:
-        for entry, shard in read_shards(store, manifest):
+
+        def write(first: int, rows: Dataset) -> None:
+            files.write(first, {name: _pixels(rows, name) for name in pixel_arrays(manifest)})
+
+        for entry, shard in read_shards(store, manifest, write):
             for rows in shard:
-                files.append({name: _pixels(rows, name) for name in pixel_arrays(manifest)})
+                files.hash({name: _pixels(rows, name) for name in pixel_arrays(manifest)})
                 for name, columns_so_far in parts.items():
                     columns_so_far.append(getattr(rows, name))
             fetched += entry.size_bytes

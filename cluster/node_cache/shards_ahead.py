@@ -1,9 +1,9 @@
-"""Shards read into memory by threads, ahead of the one that is decoded."""
+"""Shards read into memory, verified and written by threads, several at once."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
@@ -16,15 +16,22 @@ from cluster.errors import Corrupt, NotFound
 from cluster.stores.base import Store
 from spurious.data.dataset import Dataset
 
-AHEAD: Final = 2
-"""Shards that are read while one is decoded; each is read in parts at once."""
+AT_ONCE: Final = 3
+"""Shards that are in memory; each is read in parts at once."""
 
 
-def read_shards(store: Store, manifest: Manifest) -> Iterator[tuple[ShardEntry, Iterator[Dataset]]]:
-    """Yield every shard's rows in the manifest's order, each verified before it is yielded.
+def read_shards(
+    store: Store, manifest: Manifest, write: Callable[[int, Dataset], None]
+) -> Iterator[tuple[ShardEntry, Sequence[Dataset]]]:
+    """Yield every shard's rows in the manifest's order, each verified and written before.
 
-    Memory for `AHEAD` + 1 shards is used again and again: rows are views of it, and are done with
+    Memory for `AT_ONCE` shards is used again and again: rows are views of it, and are done with
     when the next shard is asked for.
+
+    Args:
+        store: Where the shards are.
+        manifest: The dataset.
+        write: Called in a thread with verified rows and the number of the first of them.
 
     Raises:
         Corrupt, NotFound: a shard is damaged or missing; names it.
@@ -32,16 +39,22 @@ def read_shards(store: Store, manifest: Manifest) -> Iterator[tuple[ShardEntry, 
     """
     entries = manifest.shards
     largest = max(entry.size_bytes for entry in entries)
-    buffers = [np.empty(largest, np.uint8) for _ in range(min(len(entries), AHEAD + 1))]
+    buffers = [np.empty(largest, np.uint8) for _ in range(min(len(entries), AT_ONCE))]
+    starts = np.cumsum([0, *(entry.rows for entry in entries)]).tolist()
 
-    def read(index: int) -> Iterator[Dataset]:
-        entry = entries[index]
+    def read(index: int) -> list[Dataset]:
+        entry, first = entries[index], starts[index]
         memory = buffers[index % len(buffers)][: entry.size_bytes].data
         _fetch(store, manifest, entry, memory)
-        return read_shard(memory, manifest, entry)
+        parts: list[Dataset] = []
+        for rows in read_shard(memory, manifest, entry):
+            write(first, rows)
+            parts.append(rows)
+            first += len(rows.labels)
+        return parts
 
-    with ThreadPoolExecutor(AHEAD, thread_name_prefix="shards-ahead") as pool:
-        pending: deque[Future[Iterator[Dataset]]] = deque()
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="shards-ahead") as pool:
+        pending: deque[Future[list[Dataset]]] = deque()
         try:
             for index, entry in enumerate(entries):
                 begun = index + len(pending)

@@ -25,7 +25,7 @@ from cluster.datasets.shards import write_shards
 from cluster.errors import Corrupt, Denied, NotFound, Unavailable
 from cluster.node_cache.eviction import CACHE_VERSION
 from cluster.node_cache.open import open_dataset
-from cluster.node_cache.shards_ahead import AHEAD
+from cluster.node_cache.shards_ahead import AT_ONCE
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -171,7 +171,7 @@ def test_threads_fetch_once(folder_store, tmp_path):
         jobs = [pool.submit(open_dataset, store, manifest, tmp_path / "cache") for _ in range(6)]
         cached = [job.result(60) for job in jobs]
     assert sorted(c.hit for c in cached) == [False] + [True] * 5
-    least = 0.05 * len(manifest.shards) / AHEAD  # what the downloads took
+    least = 0.05 * len(manifest.shards) / AT_ONCE  # what the downloads took
     [fetcher] = [c for c in cached if not c.hit]
     assert fetcher.seconds_waited < least <= fetcher.seconds_fetching
     assert all(c.seconds_waited >= least / 2 and c.seconds_fetching == 0 for c in cached if c.hit)
