@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -34,6 +34,10 @@ class Unfinished:
     key: str
     age_s: float
     token: str
+
+    def below(self, prefix: str) -> Unfinished:
+        """Return it under the key that its object has in a store with a prefix of its own."""
+        return replace(self, key=self.key.removeprefix(prefix))
 
 
 class Store(Protocol):

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError, IncompleteReadError
 
+from cluster.stores.base import Unfinished
 from cluster.stores.s3_errors import status_of
 
 _NOT_IN_RANGE: Final = 416
@@ -98,7 +99,7 @@ def _total(answer: Mapping[str, Any]) -> str:
     return str(answer["ContentRange"]).rpartition("/")[2]
 
 
-def list_uploads(client: Any, query: Mapping[str, Any]) -> list[tuple[str, float, str]]:
+def list_uploads(client: Any, query: Mapping[str, Any]) -> list[Unfinished]:
     """List the uploads in parts that were begun and neither completed nor aborted.
 
     Args:
@@ -106,15 +107,16 @@ def list_uploads(client: Any, query: Mapping[str, Any]) -> list[tuple[str, float
         query: Bucket and prefix.
 
     Returns:
-        Name, age in seconds by this machine's clock, and id of each.
+        Each under its object's name, with its age by this machine's clock.
     """
-    uploads: list[tuple[str, float, str]] = []
+    uploads: list[Unfinished] = []
     now, marker = datetime.now(UTC), dict[str, str]()
     for _ in range(_MOST_PAGES):
         page = client.list_multipart_uploads(**query, **marker)
         for upload in page.get("Uploads", ()):
             age_s = (now - upload["Initiated"]).total_seconds()
-            uploads.append((upload["Key"], age_s, upload["UploadId"]))
+            if upload["Key"].startswith(query["Prefix"]):
+                uploads.append(Unfinished(upload["Key"], age_s, upload["UploadId"]))
         following = page.get("NextKeyMarker")
         if not page["IsTruncated"] or not following:
             break

@@ -305,21 +305,15 @@ class S3Store:
     def list_unfinished(self, prefix: str) -> Iterator[Unfinished]:
         """Uploads in parts that were neither completed nor given up, see `Store`."""
         query = {"Bucket": self._bucket, "Prefix": self._prefix + check_prefix(prefix)}
-        pages = self._call("list uploads of", prefix, lambda: list_uploads(self._client, query))
-        for name, age_s, upload_id in pages:
-            key = name.removeprefix(self._prefix)
-            if name.startswith(self._prefix) and is_key(key):
-                yield Unfinished(key, age_s, upload_id)
+        found = self._call("list uploads of", prefix, lambda: list_uploads(self._client, query))
+        return iter([upload.below(self._prefix) for upload in found])
 
     def discard(self, unfinished: Unfinished) -> None:
         """Give up an upload in parts, whose parts the server then removes."""
         names = {"Bucket": self._bucket, "Key": self._name(unfinished.key)}
-
-        def call() -> None:
-            self._client.abort_multipart_upload(**names, UploadId=unfinished.token)
-
+        chosen, abort = {**names, "UploadId": unfinished.token}, self._client.abort_multipart_upload
         with suppress(UploadGone):
-            self._call("give up the upload of", unfinished.key, call)
+            self._call("give up the upload of", unfinished.key, lambda: abort(**chosen))
 
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)

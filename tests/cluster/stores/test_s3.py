@@ -94,10 +94,10 @@ def test_a_put_in_parts_that_fails_leaves_no_parts(
 def test_an_upload_that_another_gave_up_begins_anew(s3_store: S3Store) -> None:
     """Discarded beneath a writer that is alive, it is tried again, and the object is whole."""
     data = np.random.default_rng(0).bytes(64_000_000)
-    send, discarded = s3_store._client.upload_part, []
+    send, discarded, once = s3_store._client.upload_part, [], threading.Lock()
 
     def discard_once(**arguments: object) -> object:
-        if not discarded:
+        if once.acquire(blocking=False):
             discarded.append(discard_unfinished(s3_store, "", 0))
         return send(**arguments)
 
