@@ -71,8 +71,8 @@ def calibrate(task: Task, kind: Kind, seconds: float) -> TimedTrial:
         started = time.perf_counter()
         fitted = fit(part, config, task.machine, Hooks(), load)
         timing = _Timing(time.perf_counter() - started, fitted.seconds_training)
-        held_out = sum(len(part.rows(split)) for split in EVALUATION_SPLITS)
-        return timing, ImageNumbers(len(part.rows("train")), held_out), config
+        numbers = ImageNumbers(*(len(part.rows(split)) for split in ("train", *EVALUATION_SPLITS)))
+        return timing, numbers, config
 
     run(_PROBED, 1)  # imports, first calls, memory: none of it is a step's
     began = time.perf_counter()
@@ -133,7 +133,8 @@ def _reduce(
         most = 2 * half if split == "train" else half
         for label in (1, 0):
             splits[rows[dataset.labels[rows] == label][:most]] = split
-    part = replace(dataset, splits=splits)
+    # what is kept of a dataset is of all of its images
+    part = replace(dataset, splits=splits, derived=None)
     chosen = part.rows("train")
     smallest = min(int((dataset.labels[chosen] == label).sum()) for label in (0, 1))
     budget = Budget(max(2, 2 * min(half, smallest)), "equal")
