@@ -113,7 +113,7 @@ def calibrated_config(config: FitConfig) -> FitConfig:
     ERM on the same model, and what they train beyond it is counted, see `sweeps.plan.work`.
     """
     method: Method = config.method
-    train = replace(config.train, keep="last", evaluate_every=1)
+    train = replace(config.train, keep="last", evaluate_every=1, score_test="every")
     if method.first_training(config.train)[0] == 0 and method.passes:
         return replace(config, train=train)
     # its classifier learns labels, also where regions steer it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,10 @@ from sweeps.plan.plan import DatasetFacts, Trial
 
 EVALUATION_SHARE = 1 / 3
 """Time of scoring an image in that of training on it: a pass forward of one forward and back."""
+
+
+_RECORDS = 3.0
+"""Epochs that are best so far under some metric, for each factor of e of evaluations: assumed."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +43,22 @@ class ImageNumbers:
 
     Attributes:
         train: Of the training split.
-        held_out: Of validation and test together.
+        val: Of validation.
+        test: Of test.
     """
 
     train: int
-    held_out: int
+    val: int
+    test: int
 
 
 def count_images(facts: DatasetFacts | None) -> ImageNumbers:
     """Count the images that trials on a dataset see."""
     if facts is None:
-        return ImageNumbers(0, 0)
+        return ImageNumbers(0, 0, 0)
     counts: Mapping[str, Mapping[str, int]] = facts.counts or {}
-    held_out = sum(counts[split]["n"] for split in EVALUATION_SPLITS if split in counts)
-    return ImageNumbers(facts.training_images or 0, held_out)
+    val, test = (counts[split]["n"] if split in counts else 0 for split in EVALUATION_SPLITS)
+    return ImageNumbers(facts.training_images or 0, val, test)
 
 
 def trial_work(trial: Trial, images: ImageNumbers) -> Work:
@@ -88,14 +95,28 @@ def count_work(cell: Cell, train: Train, images: ImageNumbers, *, reads_rest: bo
     )
     first_epochs, first_passes = method.first_training(train)
     last_model = train.epochs * method.passes * paired
-    evaluations = _count_evaluations(train.epochs if method.passes else 1, train)
-    evaluations += _count_evaluations(first_epochs, train)
+    evaluations = [
+        _count_evaluations(train.epochs if method.passes else 1, train),
+        _count_evaluations(first_epochs, train),
+    ]
+    scored_on_test = sum(_count_candidates(number, train) for number in evaluations)
     return Work(
         trained=annotated * (last_model + first_epochs * first_passes),
-        evaluated=float(images.held_out * evaluations),
+        evaluated=float(images.val * sum(evaluations) + images.test * scored_on_test),
     )
 
 
 def _count_evaluations(epochs: int, train: Train) -> int:
     """Count evaluated epochs; the last one always is."""
     return -(-epochs // train.evaluate_every)
+
+
+def _count_candidates(evaluations: int, train: Train) -> int:
+    """Count the evaluations that score test images.
+
+    Of candidates nobody knows the number. That of records among independent values grows with the
+    logarithm, and there are a few metrics.
+    """
+    if train.score_test == "every" or not evaluations:
+        return evaluations
+    return min(evaluations, 1 + round(_RECORDS * math.log(evaluations)))

@@ -71,15 +71,16 @@ def calibrate(task: Task, kind: Kind, seconds: float) -> TimedTrial:
         started = time.perf_counter()
         fitted = fit(part, config, task.machine, Hooks(), load)
         timing = _Timing(time.perf_counter() - started, fitted.seconds_training)
-        held_out = sum(len(part.rows(split)) for split in EVALUATION_SPLITS)
-        return timing, ImageNumbers(len(part.rows("train")), held_out), config
+        numbers = ImageNumbers(*(len(part.rows(split)) for split in ("train", *EVALUATION_SPLITS)))
+        return timing, numbers, config
 
     run(_PROBED, 1)  # imports, first calls, memory: none of it is a step's
     began = time.perf_counter()
     probe = run(_PROBED, 1)
-    images = _choose_images(probe[0], seconds - (time.perf_counter() - began))
-    if images <= _PROBED:  # no time for more
+    left = seconds - (time.perf_counter() - began)
+    if sum(_EPOCHS) * probe[0].total > left:  # no time for more, and steps that outweigh the start
         return _timed(task, kind, *probe)
+    images = _choose_images(probe[0], left)
     short, *_ = run(images, _EPOCHS[0])
     long, numbers, config = run(images, _EPOCHS[1])
     difference = _Timing(long.total - short.total, long.training - short.training)
@@ -93,7 +94,7 @@ def calibrate(task: Task, kind: Kind, seconds: float) -> TimedTrial:
 def _choose_images(probe: _Timing, left: float) -> int:
     """Return how many images an epoch may have; twice as many are scored after each."""
     per_image = probe.total / _PROBED
-    return min(_MOST, int(_SHARE * left / (sum(_EPOCHS) * per_image)) // 2 * 2)
+    return max(_PROBED, min(_MOST, int(_SHARE * left / (sum(_EPOCHS) * per_image)) // 2 * 2))
 
 
 def _timed(
@@ -132,7 +133,8 @@ def _reduce(
         most = 2 * half if split == "train" else half
         for label in (1, 0):
             splits[rows[dataset.labels[rows] == label][:most]] = split
-    part = replace(dataset, splits=splits)
+    # what is kept of a dataset is of all of its images
+    part = replace(dataset, splits=splits, derived=None)
     chosen = part.rows("train")
     smallest = min(int((dataset.labels[chosen] == label).sum()) for label in (0, 1))
     budget = Budget(max(2, 2 * min(half, smallest)), "equal")

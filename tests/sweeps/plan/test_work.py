@@ -9,7 +9,7 @@ from tiny_sweeps import FACTS, FILMS
 
 from spurious.config.methods import METHODS
 from sweeps.plan.plan import make_plan
-from sweeps.plan.work import Work, count_images, trial_work
+from sweeps.plan.work import ImageNumbers, Work, count_images, trial_work
 from sweeps.spec.model import parse_spec
 
 HELD_OUT = 60
@@ -39,6 +39,8 @@ def work(specificity: str, method: Any, **overrides: Any) -> Work:
         ("label", "erm", {}, 20 * 10, HELD_OUT * 10),
         ("label", "erm", {"axes__budget": ["all"]}, 100 * 10, HELD_OUT * 10),
         ("mask", "erm", {"train__evaluate_every": 4}, 20 * 10, HELD_OUT * 3),  # 4, 8 and the last
+        # the first, and three a factor of e: 1 + 7 of 10 evaluations score half of the images
+        ("mask", "erm", {"train__score_test": "candidates"}, 20 * 10, 30 * 10 + 30 * 8),
         ("mask", "erm", {"rest": "label"}, 2 * 20 * 10, HELD_OUT * 10),
         ("label", "lff", {}, 2 * 20 * 10, HELD_OUT * 10),
         ("mask", "rrr", {}, 2.4 * 20 * 10, HELD_OUT * 10),
@@ -68,4 +70,4 @@ def test_every_method_is_work(name: str) -> None:
 
 def test_work_without_counts_is_that_of_training() -> None:
     """Before a dataset is staged nothing is known of its held-out images."""
-    assert count_images(None).held_out == 0
+    assert count_images(None) == ImageNumbers(0, 0, 0)
