@@ -12,12 +12,14 @@ from docs.generate.documents import ROOT, code, table
 from spurious.config.fields import Pattern, Sha256
 from sweeps.commands.failures import describe_policy
 from sweeps.plan.plan import make_plan
+from sweeps.plan.searched import dimensions_of
 from sweeps.report.tables import (
     REPORT_ATTAINMENT,
     REPORT_CELLS,
     REPORT_EXPLANATIONS,
     REPORT_METRICS,
     REPORT_PUBLISHED,
+    REPORT_SEARCH,
     REPORT_TRIALS,
 )
 from sweeps.results.schemas import TABLES as RESULT_TABLES
@@ -74,7 +76,7 @@ def _key_rows(
         if "default" in part or key in _DEFAULTS:
             default = code(part["default"] if "default" in part else _DEFAULTS[key])
         nested = part.get("properties", {})
-        changes = any("$ref" in below for below in nested.values())
+        changes = bool(nested) and all("$ref" in below for below in nested.values())
         if changes:
             allowed = f"changes of `train` for {_listed(list(nested))}"
         else:
@@ -156,16 +158,19 @@ def specs() -> str:
         gpus = f"{spec.resources.gpus:g} a trial" if spec.resources.gpus else "none"
         compared = ", ".join(code(name) for name in spec.published)
         name = getattr(spec.dataset, "name", "")
-        rows.append(
-            (code(path.stem), _purpose(path), code(name), str(_trials(spec)), gpus, compared)
-        )
+        rows.append((code(path.stem), _purpose(path), code(name), _trials(spec), gpus, compared))
     header = ("specification", "what it runs", "dataset", "trials", "GPUs", "compared with")
     return table(header, rows)
 
 
-def _trials(spec: Spec) -> int:
-    """Count the trials of the cells that make sense."""
-    return len(make_plan(spec, None).cells) * len(spec.axes.seed)
+def _trials(spec: Spec) -> str:
+    """Count the trials of the cells that make sense, and those that a search tries first."""
+    cells = make_plan(spec, None).cells
+    count = f"{len(cells) * len(spec.axes.seed)}"
+    if spec.search is None:
+        return count
+    searched = sum(bool(dimensions_of(spec.search, cell)) for cell in cells)
+    return f"{count}, after {searched * spec.search.trials * len(spec.search_seeds)} of a search"
 
 
 def _purpose(path: Path) -> str:
@@ -199,6 +204,7 @@ def report_columns() -> str:
         "metrics.parquet": REPORT_METRICS,
         "published.parquet": REPORT_PUBLISHED,
         "explanations.parquet": REPORT_EXPLANATIONS,
+        "search.parquet": REPORT_SEARCH,
     }
     return "\n\n".join(f"### `{name}`\n\n{_columns(of)}" for name, of in tables.items())
 

@@ -146,6 +146,7 @@ def trial_cost(
     counts: AnnotationCounts,
     prices: Prices,
     rule: SelectionRule | None = None,
+    search: SelectionRule | None = None,
 ) -> Cost:
     """Return the dollars for one trial's annotations and for what is read to select its epoch.
 
@@ -161,8 +162,11 @@ def trial_cost(
         counts: What was annotated.
         prices: Price table in force.
         rule: The rule that selects the reported epoch; None is the trial's own.
+        search: Of the metric that its options were searched by; None where they were not. It is
+            charged as a rule is.
     """
-    if charged_rules(rule, keep, method.trains_by_keep):
+    is_searched = search is not None and search.needs_spurious_labels and not search.oracle
+    if is_searched or charged_rules(rule, keep, method.trains_by_keep):
         every = counts.val_images * counts.attributes
         # the same labels, where the method needed them already
         counts = replace(counts, val_spurious_labels=max(counts.val_spurious_labels, every))

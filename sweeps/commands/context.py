@@ -25,6 +25,7 @@ from sweeps.plan.archive import read_archive
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan
 from sweeps.plan.render import damaged_lines
+from sweeps.search.resolve import resolve_searches
 from sweeps.spec.model import Spec, StagedDataset, load_spec, parse_override, parse_spec
 from sweeps.spec.stored import STORED, get_spec
 
@@ -185,14 +186,19 @@ def read_spec(source: SpecSource, store: Store) -> Spec:
     return parse_spec(archived.spec_text, f"{source.target} (stored)", overrides)
 
 
-def plan_sweep(spec: Spec, store: Store) -> Plan:
+def plan_sweep(spec: Spec, store: Store, archived: Mapping[str, Any] | None = None) -> Plan:
     """Plan a sweep against the datasets and results in its store.
+
+    Args:
+        spec: The sweep.
+        store: Its store.
+        archived: What an earlier run wrote of its searches, see `resolve_searches`.
 
     Raises:
         PlanError: its dataset is not staged; the message says how to stage it.
     """
     try:
-        return plan_on(spec, store)
+        return resolve_searches(plan_on(spec, store), spec, store, archived)
     except NotFound as error:
         if isinstance(spec.dataset, StagedDataset) and spec.dataset.digest_prefix is None:
             example = f"sweeps stage siim-acr DIR --name {spec.dataset.name}"
@@ -207,8 +213,9 @@ def read_spec_and_plan(source: SpecSource, store: Store) -> tuple[Spec, Plan]:
         PlanError: its dataset is not staged, or it has no trials, since all cells are skipped.
     """
     spec = read_spec(source, store)
-    plan = plan_sweep(spec, store)
-    if not plan.trials:
+    searched = None if spec.search is None else read_archive(store, spec.name).searches
+    plan = plan_sweep(spec, store, searched)
+    if not plan.cells:
         reasons = "; ".join(dict.fromkeys(reason for _, reason in plan.skipped))
         raise PlanError(f"sweep '{spec.name}' has no trials, all cells are skipped: {reasons}")
     return spec, plan

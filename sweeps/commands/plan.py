@@ -20,6 +20,8 @@ from sweeps.plan.packing import Pool, trials_on_node
 from sweeps.plan.plan import Plan, make_plan
 from sweeps.plan.render import as_dict, as_text
 from sweeps.plan.spending import used_hours
+from sweeps.search.assumed import assume_trials
+from sweeps.search.resolve import resolve_searches
 from sweeps.spec.model import GeneratorDataset, Spec
 
 PLAN_TIMEOUT_S = "5"
@@ -62,8 +64,8 @@ def plan_without_fail(spec: Spec, store_url: str | None) -> tuple[Plan, History]
     """
     try:
         with store_session(choose_store_url(store_url, spec)) as store:
-            planned = plan_on(spec, store)
-            return planned, read_history(store, planned, spec)
+            planned = resolve_searches(plan_on(spec, store), spec, store)
+            return planned, read_history(store, assume_trials(planned, spec), spec)
     except ClusterError as error:
         dataset = spec.dataset
         facts = generator_facts(dataset) if isinstance(dataset, GeneratorDataset) else None
@@ -72,6 +74,7 @@ def plan_without_fail(spec: Spec, store_url: str | None) -> tuple[Plan, History]
 
 def estimate_compute(plan: Plan, spec: Spec, history: History) -> Compute | None:
     """Estimate what is left to compute; None where trials are not known."""
+    plan = assume_trials(plan, spec)
     if not plan.trials:
         return None
     estimates = history.estimate(plan, spec.resources)

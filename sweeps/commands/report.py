@@ -28,6 +28,7 @@ from sweeps.errors import ResultError
 from sweeps.plan.cell import cell_of
 from sweeps.plan.notes import plan_notes
 from sweeps.plan.plan import Plan
+from sweeps.plan.searched import describe_search
 from sweeps.results import tables as results
 from sweeps.spec.model import GeneratorDataset, Spec
 from sweeps.spec.papers import PublishedTable, find
@@ -130,6 +131,9 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
         tune=spec.select.tune,
         notes=[*describe_staging(manifest.provenance), *plan_notes(plan)],
         mask_of=facts.mask_of,
+        searches=plan.searches,
+        search="" if spec.search is None else describe_search(spec),
+        search_rule=spec.search_rule,
         sample_ids=_read_sample_ids(store, manifest) if needs_ids(tables["epochs"]) else None,
     )
 

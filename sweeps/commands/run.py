@@ -126,7 +126,7 @@ def _run_missing(
     """Run the trials that have no result; return the exit status and the plan afterwards."""
     plan = plan_sweep(spec, store)
     refuse_impossible_choices(plan)
-    if plan.unknown is not None or plan.missing:
+    if plan.unknown is not None or plan.missing or plan.is_searching:
         return _run_on_ray(spec, plan, store, console, end, keep_logs=keep_logs, quiet=quiet)
     _tidy(spec, store, plan)
     console.print(
@@ -136,6 +136,11 @@ def _run_missing(
     return 0, plan
 
 
+def _refresh(plan: Plan, spec: Spec, store: Store) -> Plan:
+    """Return the plan after results were committed; a search may have chosen other trials."""
+    return refresh_plan(plan, store) if spec.search is None else plan_sweep(spec, store)
+
+
 def _tidy(spec: Spec, store: Store, plan: Plan) -> None:
     """Archive the spec and the plan after a run, and drop the checkpoints of finished trials.
 
@@ -143,7 +148,7 @@ def _tidy(spec: Spec, store: Store, plan: Plan) -> None:
     """
     archive(store, spec, plan)
     if not spec.checkpoint.keep:
-        drop_checkpoints(store, plan.done)
+        drop_checkpoints(store, [*plan.done, *plan.searched_to_the_end])
     for prefix in (CHECKPOINTS, STAGES):
         discard_unfinished(store, prefix, _DEAD_S)
 
@@ -180,7 +185,7 @@ def _run_on_ray(
         ensure_staged(spec, store)
         # counts of a dataset that was staged just now can exclude cells
         is_final = plan.unknown is None
-        plan = refresh_plan(plan, store) if is_final else plan_sweep(spec, store)
+        plan = _refresh(plan, spec, store) if is_final else plan_sweep(spec, store)
         refuse_impossible_choices(plan)
         archive(store, spec, plan)
         for text in plan.explaining:
@@ -195,7 +200,7 @@ def _run_on_ray(
             quiet=quiet,
             on_limit=end.stopped_by,
         )
-        plan = refresh_plan(plan, store)
+        plan = _refresh(plan, spec, store)
         _tidy(spec, store, plan)
         if keep_logs:
             console.print(f"Ray's logs: {session.folder}/logs", highlight=False, markup=False)

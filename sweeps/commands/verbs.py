@@ -182,6 +182,8 @@ VERBS: Sequence[Verb] = (
             "compute": "what is left to compute, null where no trial is known: trials, estimated, "
             "gpu_hours, cpu_hours, dollars and wall_hours (each value, low, high or null), "
             "at_once, used, sources, warnings",
+            "searches": "settings of the search and, per cell, what was tried, with values, ids, "
+            "state and value, and the number of the chosen one; null without a search",
         },
     ),
     Verb(

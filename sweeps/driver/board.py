@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from sweeps.plan.plan import Trial
-from sweeps.trial.events import HAS_RESULT, Outcome, TaskName, Watcher
+from sweeps.trial.events import HAS_RESULT, UNFINISHED, Outcome, TaskName, Watcher
 
 STATES = ("done", "running", "failed", "waiting")
 
@@ -39,7 +39,7 @@ class Board(Watcher):
     Args:
         trials: All trials of the sweep.
         done: Ids of those that had a result before.
-        seconds: Trial id to its expected seconds, in any unit; 1 where unknown.
+        seconds: Trial id to its expected seconds, in any unit; their mean where unknown.
         at_once: Trials that the pool runs at once; 0 where no node is there yet.
     """
 
@@ -52,20 +52,39 @@ class Board(Watcher):
     ) -> None:
         self.cells: dict[str, CellState] = {}
         self._cell: dict[str, CellState] = {}
-        for trial in trials:
-            name = str(trial.cell)
-            cell = self.cells.setdefault(name, CellState(name))
-            cell.seeds[trial.id] = "done" if trial.id in done else "waiting"
-            self._cell[trial.id] = cell
         self.running: dict[str, tuple[str, int, int]] = {}
         """Trial id to short name, epoch and number of epochs; in the order they began."""
-        self.ended = self.failed = 0
-        self.to_run = sum(trial.id not in done for trial in trials)
+        self.ended = self.failed = self.to_run = 0
         self._expected = seconds
-        self._waiting = {trial.id for trial in trials if trial.id not in done}
+        self._typical = sum(seconds.values()) / len(seconds) if seconds else 1.0
+        self._waiting: set[str] = set()
+        self.add(trials, done)
         self._at_once = at_once
         self._began: dict[str, float] = {}
         self._spent = self._foreseen = 0.0
+
+    def add(self, trials: Sequence[Trial], done: frozenset[str] = frozenset()) -> None:
+        """Take trials in, those of a search under a cell of their own; known ones stay."""
+        for trial in trials:
+            if trial.id in self._cell:
+                continue
+            name = str(trial.cell) + ("" if trial.suggestion is None else ", search")
+            cell = self._cell[trial.id] = self.cells.setdefault(name, CellState(name))
+            cell.seeds[trial.id] = "done" if trial.id in done else "waiting"
+            if trial.id not in done:
+                self.to_run += 1
+                self._waiting.add(trial.id)
+
+    def on_added(self, trials: Sequence[Trial]) -> None:
+        """See `Watcher`."""
+        self.add(trials)
+
+    def on_settled(self, trial_ids: Collection[str]) -> None:
+        """See `Watcher`."""
+        for trial_id in self._waiting & set(trial_ids):
+            self._waiting.remove(trial_id)
+            self.ended += 1
+            self._cell[trial_id].seeds[trial_id] = "done"
 
     def on_started(self, task: TaskName) -> None:
         """See `Watcher`."""
@@ -85,7 +104,7 @@ class Board(Watcher):
     def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """See `Watcher`."""
         self.running.pop(task.trial_id, None)
-        if outcome is not None and outcome.state == "stopped":
+        if outcome is not None and outcome.state in UNFINISHED:
             self._set(task, "waiting")
             return
         self.ended += 1
@@ -123,7 +142,7 @@ class Board(Watcher):
         return max(0.0, left) * spent / foreseen / slots
 
     def _work(self, trial_id: str) -> float:
-        return self._expected.get(trial_id, 1.0)
+        return self._expected.get(trial_id, self._typical)
 
     def _set(self, task: TaskName, state: str) -> None:
         cell = self._cell.get(task.trial_id)

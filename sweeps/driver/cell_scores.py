@@ -21,9 +21,12 @@ class CellScores:
         self._scores: dict[Cell, dict[str, float]] = {}
 
     def add(self, trial_id: str, robust_auroc: float | None) -> None:
-        """Take note of a result, once; of more cells than are kept, of none."""
-        cell = self._cells[trial_id]
-        if robust_auroc is None or math.isnan(robust_auroc):
+        """Take note of a result, once; of more cells than are kept, of none.
+
+        A trial of a search has no cell: what it scores on test is nobody's choice.
+        """
+        cell = self._cells.get(trial_id)
+        if cell is None or robust_auroc is None or math.isnan(robust_auroc):
             return
         if cell in self._scores or len(self._scores) < MOST_CELLS:
             self._scores.setdefault(cell, {}).setdefault(trial_id, robust_auroc)

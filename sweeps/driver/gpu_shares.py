@@ -60,8 +60,13 @@ class GpuShares:
     """
 
     def __init__(self, tasks: Iterable[Task], known: Mapping[str, Measured]) -> None:
-        self.kinds = {task.trial_id: memory_kind(task) for task in tasks}
+        self.kinds: dict[str, str] = {}
         self.before, self.known = known, dict(known)
+        self.add(tasks)
+
+    def add(self, tasks: Iterable[Task]) -> None:
+        """Take in tasks of the run."""
+        self.kinds |= {task.trial_id: memory_kind(task) for task in tasks}
 
     def share(self, trial_id: str) -> float:
         """Return a trial's share: a whole GPU while its kind is unknown."""

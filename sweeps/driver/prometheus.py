@@ -6,7 +6,7 @@ import statistics
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from sweeps.driver.board import Board
 from sweeps.driver.cell_scores import CellScores
 from sweeps.driver.gpu_shares import GpuShares
 from sweeps.plan.cell import Cell
-from sweeps.plan.plan import Plan
+from sweeps.plan.plan import Plan, Trial
 from sweeps.results.tables import decode, trial_key
 from sweeps.spec.model import Spec
 from sweeps.telemetry import PULSE, STATES, harmless, ray_runs, record
@@ -57,8 +57,9 @@ class SweepTelemetry(Watcher):
         self._cpus, self._gpus, self._shares = spec.resources.cpus, spec.resources.gpus, shares
         self._trials = [trial.id for trial in plan.trials]
         self._board, self._is_over = board, False
-        self._scores = CellScores({trial.id: trial.cell for trial in plan.trials})
-        self._purchases = Purchases(spec, plan, store, self._scores)
+        self._cells = {trial.id: trial.cell for trial in plan.trials}
+        self._scores = CellScores(self._cells)
+        self._purchases = Purchases(spec, plan, store, self._scores, self._cells)
         self._running: dict[str, tuple[float, float]] = {}
         """Trial id to when its attempt began, and its GPUs."""
         self._ended: dict[str, str] = dict.fromkeys(plan.done, "already_done")
@@ -81,6 +82,12 @@ class SweepTelemetry(Watcher):
                     self._ended.setdefault(trial_id, "stopped")
         with harmless():
             self._beat()
+
+    def on_added(self, trials: Sequence[Trial]) -> None:
+        """See `Watcher`."""
+        known = set(self._trials)
+        self._trials += [trial.id for trial in trials if trial.id not in known]
+        self._cells |= {trial.id: trial.cell for trial in trials if trial.suggestion is None}
 
     def counts(self) -> dict[str, int]:
         """Return trials in each of `sweeps.telemetry.STATES`."""
@@ -108,6 +115,9 @@ class SweepTelemetry(Watcher):
                 tags = self._tags | {"failure_class": _class_in(message)}
                 record(metrics.ATTEMPTS_LOST, 1, tags)
                 record(metrics.FAILURES, 1, tags)
+                return
+            if outcome.state == "at a rung":
+                self._ended.pop(task.trial_id, None)  # it waits for the others at its rung
                 return
             self._ended[task.trial_id] = state = _STATE_OF[outcome.state]
             if state == "failed":
@@ -145,9 +155,15 @@ class Purchases:
     What the results of earlier runs scored is passed on to `scores`.
     """
 
-    def __init__(self, spec: Spec, plan: Plan, store: Store, scores: CellScores) -> None:
-        self._spec, self._store, self._scores = spec, store, scores
-        self._cells = {trial.id: trial.cell for trial in plan.trials}
+    def __init__(
+        self,
+        spec: Spec,
+        plan: Plan,
+        store: Store,
+        scores: CellScores,
+        cells: Mapping[str, Cell],
+    ) -> None:
+        self._spec, self._store, self._scores, self._cells = spec, store, scores, cells
         self._mask_of: MaskOf = "abnormality" if plan.facts is None else plan.facts.mask_of
         self._per_cell = max(1, _SAMPLE // max(1, len(plan.cells)))
         self._taken: Counter[Cell] = Counter()
@@ -159,7 +175,9 @@ class Purchases:
 
     def add(self, trial_id: str) -> None:
         """Take note of a trial that has a result."""
-        cell = self._cells[trial_id]
+        cell = self._cells.get(trial_id)
+        if cell is None:  # a search's: nobody buys it
+            return
         if self._taken[cell] < self._per_cell:
             self._taken[cell] += 1
             self._unread.append(trial_id)
@@ -221,6 +239,7 @@ class Purchases:
             self._spec.select_rule,
             options.include_validation,
             self._mask_of,
+            self._spec.search_rule,
         )
         for trial_id, dollars in zip(priced["trial_id"], priced["dollars"], strict=True):
             self._dollars.setdefault(self._cells[trial_id], []).append(float(dollars))

@@ -8,8 +8,20 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Protocol
 
 from sweeps.trial.tasks import Task
+
+
+class TaskSource(Protocol):
+    """Gives out tasks while others run; called from the driver's own thread alone."""
+
+    def take_ready(self) -> Iterable[Task]:
+        """Return tasks that became ready since the last call."""
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Return whether nothing more will come."""
 
 
 class TrialQueue:
@@ -22,7 +34,8 @@ class TrialQueue:
         tasks: What waits from the start.
         seconds: Trial id to its expected seconds, in any unit; trials without one come first, in
             the order they were given.
-        most: Tasks that are given out at most, None for all.
+        most: Trials that are given out at most, None for all.
+        source: What gives more tasks while others run; until it is exhausted the queue is open.
     """
 
     def __init__(
@@ -30,9 +43,11 @@ class TrialQueue:
         tasks: Iterable[Task] = (),
         seconds: Mapping[str, float] = MappingProxyType({}),
         most: int | None = None,
+        source: TaskSource | None = None,
     ) -> None:
+        self.source = source
         self.seconds = seconds
-        self._most, self._taken = most, 0
+        self._most, self._begun = most, set[str]()
         self.labels: dict[str, str] = {}
         """Trial id to short name, of every task that was ever given."""
         self._waiting: list[tuple[float, int, Task]] = []
@@ -52,11 +67,12 @@ class TrialQueue:
             self.labels[task.trial_id] = task.label
 
     def take(self) -> Task | None:
-        """Return the next task, None where none waits or the queue was closed."""
-        if self.is_finished:
+        """Return the next task, None where none waits by now or the queue was closed."""
+        if self.is_finished or not self._waiting:
             return None
-        self._taken += 1
-        return heapq.heappop(self._waiting)[2]
+        task = heapq.heappop(self._waiting)[2]
+        self._begun.add(task.trial_id)
+        return task
 
     def close(self) -> None:
         """Give out nothing more: the run stops."""
@@ -64,10 +80,13 @@ class TrialQueue:
 
     @property
     def is_finished(self) -> bool:
-        """Return whether nothing will be given out any more."""
-        return self._is_closed or not self._waiting or self.is_spent
+        """Return whether nothing will be given out any more; takes in what has become ready."""
+        is_exhausted = self.source is None or self.source.is_exhausted
+        if self.source is not None:
+            self.add(self.source.take_ready())
+        return self._is_closed or self.is_spent or (is_exhausted and not self._waiting)
 
     @property
     def is_spent(self) -> bool:
-        """Return whether it gave out as many as it may, and more wait."""
-        return self._most is not None and self._taken >= self._most and bool(self._waiting)
+        """Return whether it gave out as many trials as it may, and more wait."""
+        return self._most is not None and len(self._begun) >= self._most and bool(self._waiting)

@@ -12,7 +12,7 @@ from rich.live import Live
 from sweeps.driver.board import Board
 from sweeps.driver.live_view import LiveView
 from sweeps.driver.progress import HEARTBEAT_S, format_clock
-from sweeps.trial.events import Outcome, TaskName, Watcher
+from sweeps.trial.events import UNFINISHED, Outcome, TaskName, Watcher
 
 _MOST_NAMED = 4
 _REFRESH_PER_S = 2
@@ -56,6 +56,11 @@ class RunProgress(Watcher):
         """See `Watcher`."""
         self._line(f"{task.trial_id[:8]} {task.label} tried again after {message}")
 
+    def on_searched(self, text: str) -> None:
+        """See `Watcher`."""
+        if not self.quiet:
+            self._line(f"search: {text}")
+
     def on_stopping(self) -> None:
         """See `Watcher`."""
         self._line(
@@ -75,7 +80,7 @@ class RunProgress(Watcher):
         """See `Watcher`."""
         for warning in () if outcome is None else outcome.warnings:
             self._line(f"warning: {warning}")
-        if outcome is not None and outcome.state == "stopped":
+        if outcome is not None and outcome.state in UNFINISHED:
             return
         if outcome is None or outcome.state == "failed":
             kind = "lost" if outcome is None else f"failed ({outcome.failure_class})"

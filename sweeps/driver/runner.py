@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +18,19 @@ from sweeps.driver.lost_workers import read_lost_workers
 from sweeps.driver.prometheus import SweepTelemetry
 from sweeps.driver.queue import TrialQueue
 from sweeps.driver.run_progress import RunProgress
+from sweeps.driver.search_feed import SearchFeed
 from sweeps.driver.store_watch import StoreWatch
 from sweeps.driver.trainable import attempt_with, run_attempt
 from sweeps.driver.tuner import run_tasks
 from sweeps.errors import SweepError
+from sweeps.plan.cell import Cell
 from sweeps.plan.history import read_history
-from sweeps.plan.plan import Plan
+from sweeps.plan.plan import Plan, Trial
 from sweeps.plan.render import damaged_lines
+from sweeps.plan.searched import count_of, describe_searches
 from sweeps.plan.spending import spending_of
 from sweeps.results.tables import checkpointed_ids, committed_ids
+from sweeps.search.assumed import assume_trials
 from sweeps.spec.model import Spec
 from sweeps.trial.events import HAS_RESULT, Tally, Watchers
 from sweeps.trial.tasks import Task, task_for
@@ -64,29 +69,32 @@ def run_plan(
     Raises:
         SweepError: Ray gave up, or the store was away for longer than its bound.
     """
-    saved = checkpointed_ids(store)
-    tasks = [task_for(t, spec, store.url, cache, t.id in saved) for t in plan.missing]
     concurrent = how_many_at_once(
         spec.resources.cpus, spec.resources.gpus, session.nodes, may_grow=session.may_grow
     )
-    _print_start(spec, plan, len(tasks), concurrent, session.nodes, console, quiet=quiet)
-    history = read_history(store, plan, spec)
-    seconds = history.estimate(plan, spec.resources).relative
+    _print_start(spec, plan, concurrent, session.nodes, console, quiet=quiet)
+    foreseen = assume_trials(plan, spec)
+    history = read_history(store, foreseen, spec)
+    seconds = history.estimate(foreseen, spec.resources).relative
     board = Board(plan.trials, plan.done, seconds, at_once=concurrent)
-    queue = TrialQueue(tasks, seconds, spec.limits.trials)
     limits, watch = LimitWatch(spending_of(spec, history.own_rows)), StoreWatch(store)
-    shares = GpuShares(tasks, read_measured(store, tasks)) if spec.resources.is_measured else None
+
+    to_task = partial(_make_task, spec, store.url, cache, checkpointed_ids(store))
+    tasks = [to_task(trial) for trial in plan.missing]
+    shares = _find_shares(spec, store, [*tasks, *map(to_task, plan.searched_next)])
     with (
         RunProgress(spec.name, board, console, quiet=quiet).shown() as progress,
         SweepTelemetry(spec, plan, store, board, shares).shown() as metrics,
         read_lost_workers(store) as losses,
+        SearchFeed(spec, plan, store, to_task, Watchers(board, progress, metrics), shares) as feed,
     ):
+        queue = TrialQueue(tasks, seconds, spec.limits.trials, feed)
         tally = run_tasks(
             spec.name,
             queue,
             cpus=spec.resources.cpus,
             gpus=spec.resources.gpus,
-            watcher=Watchers(board, progress, metrics, losses, limits),
+            watcher=Watchers(board, progress, metrics, losses, limits, feed),
             trial_minutes=spec.limits.trial_minutes,
             shares=shares,
             limits=limits,
@@ -94,16 +102,16 @@ def run_plan(
             scratch=session.folder if os.access(session.folder, os.W_OK) else None,
             attempt=run_attempt if fit_function is None else attempt_with(fit_function),
         )
-    _refuse_lost_store(spec, len(tasks), tally, watch)
+    _refuse_lost_store(spec, len(queue.labels), tally, watch)
     if shares is not None:
         write_measured(store, shares)
     rerun = {key for key, outcome in tally.outcomes.items() if outcome.state in HAS_RESULT}
-    done = (committed_ids(store) - plan.damaged.keys()) | rerun
+    done = (committed_ids(store) - plan.damaged.keys()) | rerun | feed.settled
     if queue.is_spent:
         limits.reached = limits.reached or limits.spending.refuses_start() or ""
     if limits.reached:
         on_limit(limits.reached)
-    return _conclude(spec, tasks, tally, done, limits.reached, console)
+    return _conclude(spec, queue.labels, tally, done, feed.unfinished, limits.reached, console)
 
 
 def _refuse_lost_store(spec: Spec, n_tasks: int, tally: Tally, watch: StoreWatch) -> None:
@@ -117,10 +125,20 @@ def _refuse_lost_store(spec: Spec, n_tasks: int, tally: Tally, watch: StoreWatch
     )
 
 
+def _make_task(spec: Spec, url: str, cache: Path, saved: Collection[str], trial: Trial) -> Task:
+    return task_for(trial, spec, url, cache, trial.id in saved)
+
+
+def _find_shares(spec: Spec, store: Store, tasks: Sequence[Task]) -> GpuShares | None:
+    """Return what trials need of a GPU, where that is measured."""
+    if not spec.resources.is_measured:
+        return None
+    return GpuShares(tasks, read_measured(store, tasks))
+
+
 def _print_start(
     spec: Spec,
     plan: Plan,
-    to_run: int,
     concurrent: int,
     nodes: Sequence[tuple[float, float]],
     console: Any,
@@ -128,12 +146,15 @@ def _print_start(
     quiet: bool,
 ) -> None:
     """Print what is going to run, and where nothing can yet, why."""
+    to_run = len(plan.missing)
     if not quiet:
         console.print(
             f"sweep '{spec.name}': {len(plan.trials)} trials, {len(plan.done)} done, "
             f"{to_run} to run, {min(concurrent, to_run)} at once",
             highlight=False,
         )
+        for line in describe_searches(spec, len(plan.cells), plan.searches):
+            console.print(line, highlight=False, markup=False)
         cpus = most_cpus(min(concurrent, to_run), nodes) if concurrent and to_run else 0
         if cpus > spec.resources.cpus:
             console.print(
@@ -154,27 +175,39 @@ def _print_start(
 
 def _conclude(
     spec: Spec,
-    tasks: list[Task],
+    labels: Mapping[str, str],
     tally: Tally,
     done: Collection[str],
+    unfinished: Collection[Cell],
     reached: str,
     console: Any,
 ) -> int:
-    """Say how it went; what has a result is done, whoever committed it."""
+    """Say how it went; what has a result is done, whoever committed it.
+
+    Args:
+        spec: The sweep.
+        labels: Trial id to short name, of all that was to run.
+        tally: How trials ended.
+        done: Trials with a result, and those that searches need no more.
+        unfinished: Cells whose search is not over.
+        reached: Which limit stopped the run; empty without one.
+        console: Where to.
+    """
     failed = {key: reason for key, reason in tally.failed.items() if key not in done}
-    missing = [task for task in tasks if task.trial_id not in {*done, *failed}]
-    good = len(tasks) - len(missing) - len(failed)
+    missing = labels.keys() - {*done, *failed}
+    good = len(labels) - len(missing) - len(failed)
     console.print(f"sweep '{spec.name}': {good} trials finished", highlight=False)
     if tally.attempts:
         listed = ", ".join(f"{count} {name}" for name, count in tally.attempts.most_common())
         console.print(f"failed attempts: {listed}", highlight=False)
-    labels = {task.trial_id: task.label for task in tasks}
     for trial_id, reason in failed.items():
         console.print(f"failed: {labels[trial_id]} {trial_id}: {reason}", markup=False)
-    if missing and reached:
+    if unfinished:
+        console.print(f"{count_of(len(unfinished), 'search')} not over", highlight=False)
+    if reached and (missing or unfinished):
         console.print(f"stopped: {len(missing)} trials are not done; {reached}", markup=False)
         return 3
-    if missing:
+    if missing or (unfinished and not failed):
         console.print(
             f"interrupted: {len(missing)} trials are not done; the same command continues",
             highlight=False,

@@ -50,17 +50,23 @@ class TaskTrial(Trial):
     def handle_error(self, exc: Any = None) -> None:
         """See the base class; the judge hears of it before Tune asks what follows."""
         super().handle_error(exc)
-        self.losses.judge(self.trial_id, self.cache, exc)
+        self.losses.judge(self.config[TRIAL_ID], self.cache, exc)
 
     def should_recover(self) -> bool:
         """See the base class, which counts failures whatever they were."""
-        return self.losses.is_retried(self.trial_id)
+        return self.losses.is_retried(self.config[TRIAL_ID])
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
         for name in ("losses", "cache"):  # Tune writes trials down for a restore that never comes
             state.pop(name, None)
         return state
+
+
+def tune_id(task: Task) -> str:
+    """Return what Tune knows a task by: a search may run a trial in parts, one after the other."""
+    part = "" if task.until_epoch is None else f"_{task.until_epoch}"
+    return f"{task.trial_id}{part}"
 
 
 class QueueSearch(SearchAlgorithm):
@@ -75,6 +81,10 @@ class QueueSearch(SearchAlgorithm):
     def __init__(self, queue: TrialQueue, placement: Placement, losses: Losses) -> None:
         self.queue, self.placement, self.losses = queue, placement, losses
         self._experiment: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Tune pickles it for a restore that is never asked for; a queue's source has a thread
+        return object, ()
 
     @property
     def total_samples(self) -> int:
@@ -94,11 +104,11 @@ class QueueSearch(SearchAlgorithm):
         trial = TaskTrial(
             self._experiment.run_identifier,
             config=pack_task(task),
-            trial_id=task.trial_id,
+            trial_id=tune_id(task),
             storage=self._experiment.storage,
             placement_group_factory=factory(self.placement.request(task.trial_id)),
             trial_name_creator=lambda trial: name,
-            trial_dirname_creator=lambda trial: task.trial_id,
+            trial_dirname_creator=lambda trial: trial.trial_id,
         )
         trial.losses, trial.cache = self.losses, Path(task.cache_dir)
         return trial
@@ -149,7 +159,7 @@ class QueueScheduler(FIFOScheduler):
         """See the base class; called also before a trial that is tried again waits."""
         self._has_ended = True
         if trial.status == Trial.ERROR:  # of one that is not, this is the end
-            trial.update_resources(factory(self.placement.request(trial.trial_id)))
+            trial.update_resources(factory(self.placement.request(trial.config[TRIAL_ID])))
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """See the base class; between two events, when none is being handled."""
@@ -160,7 +170,7 @@ class QueueScheduler(FIFOScheduler):
         if self.placement.changes != self._seen:
             self._seen = self.placement.changes
             for trial in waiting_trials(tune_controller):
-                request = factory(self.placement.request(trial.trial_id))
+                request = factory(self.placement.request(trial.config[TRIAL_ID]))
                 if request != trial.placement_group_factory:
                     ask_for_other_resources(tune_controller, trial, request)
         return super().choose_trial_to_run(tune_controller)

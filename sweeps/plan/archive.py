@@ -27,10 +27,12 @@ class Archived:
     Attributes:
         spec_text: The YAML as it was run.
         overrides: Overrides it was run with.
+        searches: What the plan said of searches, see `sweeps.plan.searched.searches_dict`.
     """
 
     spec_text: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    searches: Mapping[str, Any] | None = None
 
 
 def spec_key(name: str) -> str:
@@ -66,7 +68,7 @@ def read_archive(store: Store, name: str) -> Archived:
     """
     try:
         plan = json.loads(store.get(plan_key(name)))
-        return Archived(plan["spec"], plan["overrides"])
+        return Archived(plan["spec"], plan["overrides"], plan.get("searches"))
     except NotFound:
         return Archived()
     except (ValueError, KeyError, TypeError) as error:

@@ -139,17 +139,17 @@ def plan_on(spec: Spec, store: Store) -> Plan:
             unknown = f"'{dataset.name}' is {state}; `sweeps run` stages it"
             plan = make_plan(spec, generator_facts(dataset), committed_ids(store), unknown)
             refuse_unknown_exemplars(plan, lambda: list_generated_ids(dataset))
-            return _check(plan, store)
+            return check_plan(plan, store)
     else:
         manifest = find_manifest(store, dataset.name, dataset.digest_prefix)
     facts = facts_of(manifest, read_image_counts(store, manifest))
     plan = make_plan(spec, facts, committed_ids(store))
     plan = replace(plan, explaining=explaining_notes(spec, store, manifest))
     refuse_unknown_exemplars(plan, lambda: read_staged_ids(store, manifest))
-    return _check(plan, store)
+    return check_plan(plan, store)
 
 
-def _check(plan: Plan, store: Store) -> Plan:
+def check_plan(plan: Plan, store: Store) -> Plan:
     """Return the plan without damaged results; refuse one whose weights are not in the store."""
     plan = _check_done(plan, store)
     _check_weights(plan, store)
@@ -162,7 +162,7 @@ def _check_weights(plan: Plan, store: Store) -> None:
     Raises:
         PlanError: they are not there, or are of another architecture as far as staging knows.
     """
-    models = {trial.config.model for trial in plan.missing}
+    models = {trial.config.model for trial in (*plan.missing, *plan.searched_next)}
     named = {m for m in models if getattr(m, "weights", None) is not None}
     for digest in sorted({model.weights for model in named}):
         if not store.exists(weights_key(digest)):

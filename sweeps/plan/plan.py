@@ -11,16 +11,16 @@ from itertools import product
 
 from spurious.config.fields import Negatives, SupervisionKind
 from spurious.config.methods import Ssl
-from spurious.config.models import SHOWING, shown_by, sides_of
+from spurious.config.models import SHOWING, shown_by
 from spurious.config.options import Budget, FitConfig, Specificity
 from spurious.data.attributes import GroupCounts
-from spurious.data.budget import find_excess
 from spurious.data.mask_of import MaskOf
 from spurious.scoring.annotations import ImageFacts
-from sweeps.errors import PlanError
 from sweeps.plan.cell import Cell
 from sweeps.plan.identity import EarlierId, earlier_ids, trial_id
-from sweeps.plan.steering import exemplar_reason, implies_lesion, region_reason, unpicked_reason
+from sweeps.plan.searched import CellSearch
+from sweeps.plan.steering import exemplar_reason, implies_lesion
+from sweeps.plan.unfit import refuse_unfit, unfit_reason
 from sweeps.spec.model import MethodChoice, Spec
 
 
@@ -96,12 +96,16 @@ class Trial:
     config: FitConfig
     dataset: str
     dataset_digest: str
+    suggestion: int | None = None
+    """The number of the configuration, where a search tries it; its cell is then that of the axes.
+    """
 
     @property
     def label(self) -> str:
-        """A short name for people: `mask-600-erm-s0`."""
+        """A short name for people: `mask-600-erm-s0`, and of a search `mask-600-erm-s0-t7`."""
         cell = self.cell
-        return f"{cell.specificity}-{cell.budget}-{cell.method}-s{self.config.seed}"
+        number = "" if self.suggestion is None else f"-t{self.suggestion}"
+        return f"{cell.specificity}-{cell.budget}-{cell.method}-s{self.config.seed}{number}"
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,8 @@ class Plan:
         name: The sweep's name.
         cells: Cells in the spec's order.
         seeds: Replicates of each cell.
-        trials: One per cell and seed; empty where the dataset's digest is unknown.
+        trials: One per cell and seed; empty where the dataset's digest is unknown. Of a cell with a
+            search only once that has chosen, and the cell then has the chosen options.
         skipped: Cells that make no sense, each with the reason.
         done: Ids of trials with a committed result.
         unknown: Why ids or counts are missing, or None.
@@ -120,6 +125,8 @@ class Plan:
         damaged: Why trials whose result misses objects or is damaged count as not done, by id.
         unverified: Those of `done` that are from before results had hashes.
         explaining: Sentences on what explanations cannot be measured on.
+        searches: The search of each cell, in their order; empty without one, or while nothing is
+            known of results.
     """
 
     name: str
@@ -134,6 +141,24 @@ class Plan:
     damaged: Mapping[str, str] = field(default_factory=dict)
     unverified: frozenset[str] = frozenset()
     explaining: tuple[str, ...] = ()
+    searches: tuple[CellSearch, ...] = ()
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether a search of some cell is not over."""
+        return any(not search.is_over for search in self.searches)
+
+    @property
+    def searched_next(self) -> tuple[Trial, ...]:
+        """Trials that searches wait for, as far as they are known."""
+        return tuple(trial for search in self.searches for trial in search.waiting)
+
+    @property
+    def searched_to_the_end(self) -> tuple[str, ...]:
+        """Ids of trials that searches have a whole result of, or a failure for good."""
+        ends = ("finished", "failed")
+        tried = (each for search in self.searches for each in search.tried if each.state in ends)
+        return tuple(trial.id for each in tried for trial in each.trials)
 
     @property
     def missing(self) -> tuple[Trial, ...]:
@@ -184,36 +209,6 @@ def model_reason(spec: Spec, cell: Cell) -> str | None:
     )
 
 
-def unfit_reason(cell: Cell, facts: DatasetFacts) -> str | None:
-    """Return why every trial of a cell would fail on this dataset; None where nothing says so."""
-    options, name = cell.method.options, cell.method.name
-    split = options.spurious_labels
-    attribute_used = getattr(options, "attribute", None)
-    missing = {} if split is None else facts.unlabelled.get(split, {})
-    for attribute, unknown in missing.items():
-        if unknown and attribute_used in (None, attribute):
-            return (
-                f"{name} needs spurious labels of all {split} images, and {unknown} have none of "
-                f"{attribute}; annotate them, or use a method that does without"
-            )
-    if facts.classes and options.two_classes and not options.segments(cell.specificity.kind):
-        return (
-            f"{name} {options.two_classes}, and the dataset has "
-            f"{len(facts.classes['train'])} classes; stage it without --set classes=all, or use "
-            "another method"
-        )
-    if isinstance(options, Ssl) and options.views == "paper" and _is_float(facts):
-        return (
-            f"{name} with views: paper changes gamma and brightness, which needs integer images, "
-            f"and these are {facts.dtype}; use views: flip"
-        )
-    return unpicked_reason(cell, facts) or region_reason(cell, facts)
-
-
-def _is_float(facts: DatasetFacts) -> bool:
-    return facts.dtype is not None and facts.dtype.startswith("float")
-
-
 def fit_config(spec: Spec, cell: Cell, seed: int, facts: DatasetFacts | None = None) -> FitConfig:
     """Return the fully resolved configuration of one trial on a dataset, where it is known."""
     model_name, model = spec.model_for(cell.specificity, cell.method)
@@ -246,6 +241,8 @@ def make_plan(
 ) -> Plan:
     """Expand a spec.
 
+    A spec with a search gets no trials here: `sweeps.search.resolve` reads them off results.
+
     Args:
         spec: The spec.
         facts: The dataset, or None where it is not staged or the store cannot be reached.
@@ -269,11 +266,11 @@ def make_plan(
         else:
             skipped.append((cell, reason))
     if facts is not None:
-        _check(spec, cells, facts)
+        refuse_unfit(spec, cells, facts)
     trials = (
         ()
-        if facts is None
-        else tuple(_trial(spec, cell, seed, facts) for cell in cells for seed in spec.axes.seed)
+        if facts is None or spec.search is not None
+        else tuple(make_trial(spec, cell, seed, facts) for cell in cells for seed in spec.axes.seed)
     )
     ids = {trial.id for trial in trials}
     return Plan(
@@ -285,11 +282,11 @@ def make_plan(
         done=frozenset(ids & set(done)),
         facts=facts,
         unknown=unknown,
-        older=_older(trials, done, None if facts is None else facts.training_images),
+        older=find_older(trials, done, None if facts is None else facts.training_images),
     )
 
 
-def _older(
+def find_older(
     trials: tuple[Trial, ...], done: Collection[str], training_images: int | None
 ) -> tuple[tuple[Trial, EarlierId], ...]:
     """Pair trials with the earlier ids that have a committed result."""
@@ -302,79 +299,8 @@ def _older(
     )
 
 
-def _trial(spec: Spec, cell: Cell, seed: int, facts: DatasetFacts) -> Trial:
+def make_trial(spec: Spec, cell: Cell, seed: int, facts: DatasetFacts) -> Trial:
+    """Return one trial of a cell."""
     config = fit_config(spec, cell, seed, facts)
     number = trial_id(config, facts.digest, facts.training_images)
     return Trial(number, cell, config, facts.name, facts.digest)
-
-
-def _check(spec: Spec, cells: list[Cell], facts: DatasetFacts) -> None:
-    """Refuse, all at once, what this dataset cannot carry."""
-    problems: dict[str, None] = {}  # ordered, without repeats
-    lesions = spec.negatives == "lesion" and facts.counts is not None
-    if lesions and not _on_negatives(facts, "train"):
-        problems[
-            "negatives: lesion needs masks of negative images, and the training split has none; "
-            "use background"
-        ] = None
-    for cell in cells:
-        if facts.counts is not None and (excess := _find_excess(cell, facts)):
-            problems[f"axes.budget: {excess}"] = None
-        if facts.counts is not None and (reason := _attribute_problem(cell, facts)):
-            problems[reason] = None
-        if facts.image_shape is not None:
-            problems |= dict.fromkeys(_shape_problems(spec, cell, facts.image_shape))
-        train = spec.train_for(cell.specificity, cell.method)
-        if train.augment == "paper" and _is_float(facts):
-            problems[
-                f"train.augment: 'paper' changes gamma and brightness, which needs integer images, "
-                f"and these are {facts.dtype}; use 'flip' or 'none'"
-            ] = None
-    if problems:
-        raise PlanError(
-            f"sweep '{spec.name}' does not fit dataset '{facts.name}':\n  " + "\n  ".join(problems)
-        )
-
-
-def _find_excess(cell: Cell, facts: DatasetFacts) -> str | None:
-    """Return why a cell's budget is more than the training split carries of its annotation."""
-    kind = cell.specificity.kind
-    positives, negatives = facts.count_carrying("train", kind)
-    return find_excess(positives, negatives, cell.budget, kind, partial=facts.is_partial)
-
-
-def _on_negatives(facts: DatasetFacts, split: str) -> int:
-    """Abnormalities drawn on a split's negative images; needs counts."""
-    return 0 if facts.counts is None else facts.counts[split].get("negative_abnormalities", 0)
-
-
-def _attribute_problem(cell: Cell, facts: DatasetFacts) -> str | None:
-    attribute_used = getattr(cell.method.options, "attribute", None)
-    if cell.method.options.spurious_labels is None:
-        return None
-    if facts.attributes and (attribute_used is None or attribute_used in facts.attributes):
-        return None
-    has = f"it has {', '.join(facts.attributes)}" if facts.attributes else "it has none"
-    return (
-        f"axes.method: {cell.method.name} needs spurious labels"
-        f"{f' of {attribute_used}' if attribute_used else ''}, and the dataset lacks them ({has}); "
-        "use a method that does without"
-    )
-
-
-def _shape_problems(spec: Spec, cell: Cell, shape: tuple[int, int, int]) -> list[str]:
-    height, width, _ = shape
-    problems = []
-    if cell.specificity.r is not None and cell.specificity.r > min(height, width):
-        problems.append(
-            f"axes.specificity: r={cell.specificity.r} is larger than the image side "
-            f"{min(height, width)}; expected 1 to {min(height, width)}"
-        )
-    name, options = spec.model_for(cell.specificity, cell.method)
-    sides = sides_of(options)
-    if not sides.take(height, width):
-        problems.append(
-            f"model: '{name}' needs image sides {sides}, these are "
-            f"{height} x {width}; stage the dataset at another size or choose another model"
-        )
-    return problems

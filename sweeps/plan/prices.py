@@ -71,6 +71,7 @@ def _cost(spec: Spec, config: FitConfig, counts: AnnotationCounts) -> Cost:
         counts,
         spec.prices,
         spec.select_rule,
+        spec.search_rule,
     )
 
 

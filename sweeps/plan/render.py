@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from spurious.config.datasets import GENERATORS
@@ -13,6 +14,7 @@ from sweeps.plan.evaluation import evaluation_notes
 from sweeps.plan.notes import plan_notes
 from sweeps.plan.plan import Plan
 from sweeps.plan.prices import cell_price
+from sweeps.plan.searched import describe_searches, searches_dict
 from sweeps.spec.model import MethodChoice, Spec
 
 _MOST_LISTED = 10
@@ -59,6 +61,7 @@ def as_dict(plan: Plan, spec: Spec, compute: Compute | None = None) -> dict[str,
         "damaged": damaged_dicts(plan),
         "unverified": len(plan.unverified),
         "compute": compute_dict(compute),
+        "searches": searches_dict(spec, plan.searches),
     }
 
 
@@ -119,7 +122,7 @@ def as_text(plan: Plan, spec: Spec, compute: Compute | None = None) -> str:
     if facts is not None and facts.synthetic is not None:
         name += f" (synthetic: {facts.synthetic})"
     planned = len(plan.cells) * len(plan.seeds)
-    names = _short_names(spec)
+    names = _short_names([cell.method for cell in (*plan.cells, *(c for c, _ in plan.skipped))])
     wide = max([16, *(len(name) for name in names.values())])
     lines = [
         f"sweep {plan.name}: {name}",
@@ -135,7 +138,8 @@ def as_text(plan: Plan, spec: Spec, compute: Compute | None = None) -> str:
             f"{cell.specificity!s:<12} {cell.budget!s:>8} {names[cell.method]:<{wide}} {done:>7}  "
             f"{_dollars(plan, spec, cell)}"
         )
-    lines += ["", *([] if compute is None else compute_lines(compute, spec))]
+    lines += ["", *describe_searches(spec, len(plan.cells), plan.searches)]
+    lines += [] if compute is None else compute_lines(compute, spec)
     lines += [f"method: {method}" for method, name in names.items() if name != str(method)]
     lines += [
         f"skipped: {cell.specificity} / {cell.budget} / {names[cell.method]}: {reason}"
@@ -150,13 +154,11 @@ def as_text(plan: Plan, spec: Spec, compute: Compute | None = None) -> str:
     return "\n".join(lines)
 
 
-def _short_names(spec: Spec) -> dict[MethodChoice, str]:
+def _short_names(methods: Sequence[MethodChoice]) -> dict[MethodChoice, str]:
     """Methods by their name alone, where no other choice of the sweep has it, else with options."""
-    counts = Counter(method.name for method in spec.axes.method)
-    return {
-        method: method.name if counts[method.name] == 1 else str(method)
-        for method in spec.axes.method
-    }
+    unique = list(dict.fromkeys(methods))
+    counts = Counter(method.name for method in unique)
+    return {method: method.name if counts[method.name] == 1 else str(method) for method in unique}
 
 
 def _dollars(plan: Plan, spec: Spec, cell: Cell) -> str:

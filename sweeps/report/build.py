@@ -15,6 +15,7 @@ from sweeps.report.tables import (
     REPORT_EXPLANATIONS,
     REPORT_METRICS,
     REPORT_PUBLISHED,
+    REPORT_SEARCH,
     REPORT_TRIALS,
     ReportInput,
     arrow_schema,
@@ -44,6 +45,7 @@ class ReportFiles:
         published: Parquet, columns of `REPORT_PUBLISHED`; None where the sweep names no paper.
         explanations: Parquet, columns of `REPORT_EXPLANATIONS`; None where no trial has any.
         scatter: PNG of them against robust AUROC; None likewise.
+        search: Parquet, columns of `REPORT_SEARCH`; None where nothing was searched.
         examples: PNG of maps of example images; None where no trial kept any.
         answer: The page's answer, as text.
         caveats: What limits it, one sentence or more each.
@@ -62,6 +64,7 @@ class ReportFiles:
     explanations: Path | None = None
     scatter: Path | None = None
     examples: Path | None = None
+    search: Path | None = None
     answer: str = ""
     caveats: tuple[str, ...] = ()
 
@@ -70,7 +73,7 @@ class ReportFiles:
         """All that were written."""
         written = [self.cells, self.attainment, self.trials, self.metrics, self.projection]
         written += [self.figure, self.resolution, self.published, self.explanations]
-        written += [self.scatter, self.examples, self.text, self.page]
+        written += [self.scatter, self.examples, self.search, self.text, self.page]
         return [path for path in written if path is not None]
 
 
@@ -114,6 +117,7 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
     from sweeps.report.probabilities import attainment_frame
     from sweeps.report.published import judge_by_rule, published_frame
     from sweeps.report.published_words import published_sections
+    from sweeps.report.searched import search_frame
     from sweeps.report.trials import attribute_columns, select_and_price
 
     priced = select_and_price(source, source.rule)
@@ -123,7 +127,7 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
     measured, metrics = measures(priced, source.epochs), metric_frame(priced, source.epochs)
     explained = explained_frame(priced, source.trials, source.explained)
     figures = _draw(source, priced, table, attained, measured, explained)
-    files = _files(out, figures, bool(source.published), not explained.empty)
+    files = _files(out, figures, source, explained=not explained.empty)
     judged = judge_by_rule(source, priced, evidence)
     published = published_frame(source.published, table, judged, source.epochs, source.squares)
     sections = published_sections(source.published, published, judged)
@@ -142,6 +146,7 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
         (files.explanations, _parquet(explained, REPORT_EXPLANATIONS)),
         (files.scatter, figures.scatter),
         (files.examples, figures.examples),
+        (files.search, _parquet(search_frame(source.searches), REPORT_SEARCH)),
         (files.text, render_markdown(context).encode()),
         (files.page, render_page(context).encode()),
     ]
@@ -164,7 +169,10 @@ def _draw(
     from sweeps.report.page import Figures
     from sweeps.report.projection import projection_png
     from sweeps.report.resolution import resolution_png
+    from sweeps.report.searched import name_as_in_axes
 
+    # a method has one marker, whatever was chosen for it in each cell
+    priced, table = (name_as_in_axes(frame, source.searches) for frame in (priced, table))
     return Figures(
         frontier_png(table, priced, attained),
         projection_png(source.embeddings, priced, table) if source.embeddings else None,
@@ -174,7 +182,7 @@ def _draw(
     )
 
 
-def _files(out: Path, figures: Figures, published: bool, explained: bool) -> ReportFiles:
+def _files(out: Path, figures: Figures, source: ReportInput, *, explained: bool) -> ReportFiles:
     return ReportFiles(
         cells=out / "cells.parquet",
         attainment=out / "attainment.parquet",
@@ -185,10 +193,11 @@ def _files(out: Path, figures: Figures, published: bool, explained: bool) -> Rep
         text=out / "report.md",
         projection=None if figures.projection is None else out / "projection.png",
         resolution=None if figures.resolution is None else out / "resolution.png",
-        published=out / "published.parquet" if published else None,
+        published=out / "published.parquet" if source.published else None,
         explanations=out / "explanations.parquet" if explained else None,
         scatter=None if figures.scatter is None else out / "explanations.png",
         examples=None if figures.examples is None else out / "examples.png",
+        search=out / "search.parquet" if source.searches else None,
     )
 
 

@@ -32,6 +32,7 @@ from sweeps.report.method_orders import method_context
 from sweeps.report.metrics import metric_context
 from sweeps.report.projection import projection_context
 from sweeps.report.resolution import resolution_context
+from sweeps.report.searched import search_context, search_notes
 from sweeps.report.spending import spending_context
 from sweeps.report.tables import ReportInput
 from sweeps.report.wording import (
@@ -118,6 +119,7 @@ def page_context(
         "exemplars": exemplar_rows(priced, source.epochs, source.sample_ids),
         "metrics": metric_context(cells, priced, source.epochs, metrics, source.point),
         "explained": explained_context(source, cells, priced, explained, figures.of_explanations),
+        "searched": search_context(source.search, source.searches),
         "projection": projection_context(source.embeddings, figures.projection),
         "resolution": resolution_context(figures.resolution, source.squares),
         "failed": _failed_rows(unfinished),
@@ -146,7 +148,7 @@ def _rest_of_page(source: ReportInput, priced: pd.DataFrame) -> dict[str, Any]:
 def _caveats(source: ReportInput, cells: pd.DataFrame, priced: pd.DataFrame) -> list[str]:
     """Return what limits the answer: of cells, of trials, and of the plan."""
     notes = [f"{note[:1].upper()}{note[1:]}." for note in source.notes]
-    notes += integrity_notes(source)
+    notes += integrity_notes(source) + search_notes(source.searches)
     return caveats(cells, priced, source.tune) + cautions(cells, priced, source.epochs) + notes
 
 

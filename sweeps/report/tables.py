@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from sweeps.plan.searched import CellSearch
     from sweeps.report.readings import Readings
     from sweeps.spec.papers import PublishedTable
 
@@ -104,6 +105,9 @@ class ReportInput:
         tune: Options of methods whose values are a grid, of which one is ranked.
         notes: What the plan says of its axes and prices (`sweeps.plan.notes`).
         mask_of: What the dataset's masks are of.
+        searches: The search of each cell, where the sweep has one.
+        search: What was searched, in a sentence.
+        search_rule: The metric that configurations were compared by; None without a search.
         sample_ids: Ids of all images, ascending; None where no trial names one or none are known.
     """
 
@@ -131,6 +135,9 @@ class ReportInput:
     notes: Sequence[str] = ()
     mask_of: MaskOf = "abnormality"
     sample_ids: Sequence[str] | None = None
+    searches: Sequence[CellSearch] = ()
+    search: str = ""
+    search_rule: SelectionRule | None = None
 
 
 def _columns(text: str) -> tuple[Column, ...]:
@@ -266,6 +273,22 @@ REPORT_EXPLANATIONS = _columns("""
     activation_precision | float64 | | mean share of the strongest 5 % of pixels, ties included
     pointing | float64 | | share of images whose map is highest in the region
     chance | float64 | | mean share of the image that the region covers
+""")
+
+REPORT_SEARCH = _columns("""
+    schema_version | int64 | | version of this schema
+    specificity | string | | of the sweep's cell
+    budget | string | | likewise
+    method | string | | likewise, without what was searched
+    number | int64 | | place of the configuration in the cell's search, from 0
+    options | string | | JSON: searched options with their values
+    trial_ids | string | | its trials, one per seed of the search, separated by spaces
+    state | string | | finished, stopped (early), failed (no value), or waiting (no result yet)
+    value | float64 | | metric on validation, mean over seeds; of a stopped one at its last epoch
+    dollars | float64 | USD | annotation, where dollars are searched for, too; else NaN
+    stopped_at | int64 | | epoch after which it was stopped; else null
+    best | bool | | whether no other configuration is better in every metric
+    chosen | bool | | whether the cell's trials have these options
 """)
 
 REPORT_PUBLISHED = _columns("""

@@ -75,6 +75,7 @@ def price_trials(
     rule: SelectionRule | None,
     include_validation: bool,
     mask_of: MaskOf,
+    search: SelectionRule | None = None,
 ) -> pd.DataFrame:
     """Add dollars to selected trials: three items and `dollars`, the frontier's axis.
 
@@ -86,8 +87,9 @@ def price_trials(
         rule: The rule that was given there; None charges each trial's own rule.
         include_validation: Whether `dollars` includes validation annotation.
         mask_of: What the dataset's masks are of.
+        search: Of the metric that options were searched by; None where they were not.
     """
-    costs = [_cost(trial, prices, rule, mask_of) for trial in selected.to_dict("records")]
+    costs = [_cost(trial, prices, rule, mask_of, search) for trial in selected.to_dict("records")]
     return selected.assign(
         training_dollars=[item.training for item in costs],
         spurious_label_dollars=[item.spurious_labels for item in costs],
@@ -100,7 +102,7 @@ def select_and_price(source: ReportInput, rule: SelectionRule | None) -> pd.Data
     """Return the result of `price_trials` for a report's trials at the epochs of a rule."""
     chosen = select_trials(source.trials, source.epochs, rule)
     validation = source.include_validation
-    return price_trials(chosen, source.prices, rule, validation, source.mask_of)
+    return price_trials(chosen, source.prices, rule, validation, source.mask_of, source.search_rule)
 
 
 def attribute_columns(selected: pd.DataFrame) -> list[str]:
@@ -201,10 +203,14 @@ def _rule_of(trial: Mapping[Any, Any]) -> SelectionRule:
 
 
 def _cost(
-    trial: Mapping[Any, Any], prices: Prices, rule: SelectionRule | None, mask_of: MaskOf
+    trial: Mapping[Any, Any],
+    prices: Prices,
+    rule: SelectionRule | None,
+    mask_of: MaskOf,
+    search: SelectionRule | None,
 ) -> Cost:
     cell = cell_of(str(trial["config"]))
     options = cell.method.options
     counts = read_counts(trial, options, mask_of)
     keep = _rule_of(trial)
-    return trial_cost(cell.specificity, options, keep, counts, prices, rule)
+    return trial_cost(cell.specificity, options, keep, counts, prices, rule, search)

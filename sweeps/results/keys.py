@@ -22,6 +22,11 @@ def attempt_key(table: str, trial_id: str, attempt: str) -> str:
     return f"results/{table}/{trial_id}/{attempt}{SUFFIX}"
 
 
+def stopped_key(trial_id: str) -> str:
+    """Return what is known of a trial before its end, where a search compares it early."""
+    return f"results/stopped/{trial_id}{SUFFIX}"
+
+
 def checkpoint_key(trial_id: str) -> str:
     """Return a trial's training state."""
     return f"{CHECKPOINTS}{trial_id}/state.pt"

@@ -190,6 +190,18 @@ FAILURES = _columns("""
     failed_at | timestamp | UTC | when
 """)
 
+STOPPED = _columns("""
+    schema_version | int64 | | version of this schema
+    trial_id | string | | the trial, of which this is not the result
+    attempt | string | | the attempt
+    reached | int64 | | epoch after which a search compared trials
+    epochs | int64 | | epochs of the whole trial
+    epoch | int64 | | epoch, from 1
+    metric | string | | metric on validation
+    value | float64 | | the metric; NaN where undefined
+""")
+"""Of trials that a search compares early, or has stopped: all of validation up to that epoch."""
+
 TABLES = {
     "trials": TRIALS,
     "epochs": EPOCHS,
@@ -198,6 +210,7 @@ TABLES = {
     "explanations": EXPLANATIONS,
     "examples": EXAMPLES,
     "failures": FAILURES,
+    "stopped": STOPPED,
 }
 
 

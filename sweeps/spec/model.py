@@ -22,6 +22,8 @@ from sweeps.errors import SpecError
 from sweeps.spec import money, sections
 from sweeps.spec.fields import Field, Refused, SpecIssues
 from sweeps.spec.rules import check_together, train_for
+from sweeps.spec.search import Search
+from sweeps.spec.search_section import search
 from sweeps.spec.values import (
     EXAMPLES,
     NAME,
@@ -51,6 +53,7 @@ __all__ = [
     "MethodChoice",
     "Models",
     "Resources",
+    "Search",
     "Select",
     "Spec",
     "StagedDataset",
@@ -77,6 +80,7 @@ class Spec:
         negatives: What masks of negative images count as, where the dataset has them.
         model: Models and read-out.
         train: Training options.
+        search: Hyper-parameters that are searched inside each cell; None for none.
         select: How the report selects epochs, by default by each trial's own rule, and fixes the
             operating point.
         cost: What annotations and compute cost.
@@ -103,6 +107,7 @@ class Spec:
     negatives: Negatives = "background"
     model: Models = field(default_factory=Models)
     train: Training = field(default_factory=Training)
+    search: Search | None = None
     select: Select = field(default_factory=Select)
     cost: CostOptions = field(default_factory=CostOptions)
     published: tuple[str, ...] = ()
@@ -115,6 +120,18 @@ class Spec:
     store: str | None = None
     text: str = field(default="", compare=False, repr=False)
     overrides: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def search_seeds(self) -> tuple[int, ...]:
+        """Seeds that a search tries configurations on; none without a search."""
+        if self.search is None:
+            return ()
+        return self.search.seeds or self.axes.seed[:1]
+
+    @property
+    def search_rule(self) -> SelectionRule | None:
+        """The metric that a search compares configurations by, as a rule; None without one."""
+        return None if self.search is None else SelectionRule(*self.search.split_metric)
 
     @property
     def select_rule(self) -> SelectionRule | None:
@@ -235,6 +252,7 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 def _values(root: Field) -> dict[str, Any]:
     """Every section that can be taken, by its key; what is wrong with the others is noted."""
+    values: dict[str, Any] = {}
     readers: dict[str, Callable[[Field], Any]] = {
         "name": lambda field: field.value(NAME),
         "dataset": sections.dataset,
@@ -244,6 +262,7 @@ def _values(root: Field) -> dict[str, Any]:
         "negatives": lambda field: field.value(Negatives, Spec.negatives),
         "model": sections.model,
         "train": sections.train,
+        "search": lambda field: search(field, values.get("model", Models())),
         "select": sections.select,
         "cost": sections.cost,
         "published": sections.published,
@@ -255,9 +274,9 @@ def _values(root: Field) -> dict[str, Any]:
         "examples": lambda field: field.value(EXAMPLES, Spec.examples),
         "store": lambda field: field.value(STORE | None, Spec.store),
     }
-    children = root.mapping(readers, REQUIRED, ("search", "prune"))
-    values: dict[str, Any] = {} if "balance" in children else {"balance": Spec.balance}
-    for name, child in children.items():
+    children = root.mapping(readers, REQUIRED, ("prune",))
+    values |= {} if "balance" in children else {"balance": Spec.balance}
+    for name, child in sorted(children.items(), key=lambda item: item[0] == "search"):
         with suppress(Refused):
             values[name] = readers[name](child)
     return values

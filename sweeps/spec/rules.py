@@ -13,6 +13,7 @@ from spurious.scoring.selection import SelectionRule, parse_rule
 from sweeps.spec.fields import Field
 from sweeps.spec.money import check_money
 from sweeps.spec.papers import find, tables
+from sweeps.spec.search_rules import check_search
 from sweeps.spec.sections import FoundAxes
 from sweeps.spec.values import (
     DatasetRef,
@@ -76,6 +77,8 @@ def check_together(root: Field, values: Mapping[str, Any]) -> None:
     _check_methods(root, values, axes)
     _check_tuned(root, values.get("select", Select()).tune, axes)
     check_money(root, values)
+    if "search" in values and axes:
+        check_search(root, values, [method for _, method in axes["method"]], cells, _lacks)
     select = values.get("select", Select()).epoch
     if select is not None:
         _check_select(root, select, cells)

@@ -29,6 +29,8 @@ from sweeps.spec import sections
 from sweeps.spec.fields import describe, hint_parts, options_of
 from sweeps.spec.model import REQUIRED, Spec
 from sweeps.spec.papers import names as published_names
+from sweeps.spec.search import Search
+from sweeps.spec.search_schema import search_parts
 from sweeps.spec.values import (
     DATASET,
     NAME,
@@ -78,6 +80,7 @@ def spec_schema() -> Schema:
         "rest": lambda: _choice(RESTS),
         "model": _model,
         "train": _train,
+        "search": _search,
         "select": _select,
         "cost": _cost,
         "published": _published,
@@ -92,6 +95,7 @@ def spec_schema() -> Schema:
         **_mapping(properties, REQUIRED, "What is swept, on which data, at which prices."),
         "$defs": {
             "method": _choice(METHODS),
+            "space": _search_parts()["space"],
             "training": _mapping(_training(), doc="Changes of training options."),
         },
     }
@@ -277,6 +281,23 @@ def _select() -> Schema:
         "default": [],
     }
     return _mapping({"epoch": epoch, "operating_point": point, "margin": margin, "tune": tune})
+
+
+@cache
+def _search_parts() -> Mapping[str, Schema]:
+    return search_parts(schema_of_hint, _of_field, _mapping, _list)
+
+
+def _search() -> Schema:
+    """Options of training stand beside methods and models, whose options are below them."""
+    docs = _docs(Search)
+    plain = _properties(Search, ("trials", "sampler", "batch", "stop"))
+    own = {**_search_parts(), "space": {"$ref": "#/$defs/space"}}
+    parts = {**plain, **{name: {"description": docs[name], **own[name]} for name in own}}
+    is_grid = {"description": docs["sampler"], "const": "grid"}
+    grid = {"properties": {"sampler": is_grid}, "required": ["sampler"]}
+    rule = {"if": grid, "else": {"required": ["trials"]}}
+    return {**_mapping({name: parts[name] for name in options_of(Search)}, ("space",)), **rule}
 
 
 def _cost() -> Schema:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sweeps.plan.plan import Trial
 
 HAS_RESULT = frozenset({"committed", "already done", "lost the race"})
 """States of an `Outcome` after which the store has the trial's result."""
+UNFINISHED = frozenset({"stopped", "at a rung"})
+"""States after which the trial may go on from its checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +28,10 @@ class TaskName:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended: `committed`, `already done`, `lost the race`, `failed` or `stopped`.
+    """How an attempt ended.
 
+    `committed`, `already done`, `lost the race`, `failed`, `stopped`, or `at a rung`, where a
+    search compares it before it goes on.
     `warnings` are for the user of `sweeps run`, who does not see the worker's log. Bytes of GPU
     memory are 0 where it used no GPU.
     """
@@ -130,6 +139,15 @@ class Watcher:
     def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:
         """A trial ended; without an outcome no attempt came to an end of its own."""
 
+    def on_added(self, trials: Sequence[Trial]) -> None:
+        """A search gave out trials."""
+
+    def on_settled(self, trial_ids: Collection[str]) -> None:
+        """A search needs these trials no more, whether they have a result or not."""
+
+    def on_searched(self, text: str) -> None:
+        """A search is over."""
+
 
 class Watchers(Watcher):
     """Tells several watchers, one after the other."""
@@ -176,3 +194,18 @@ class Watchers(Watcher):
         """See `Watcher`."""
         for watcher in self.watchers:
             watcher.on_ended(task, outcome, message)
+
+    def on_added(self, trials: Sequence[Trial]) -> None:
+        """See `Watcher`."""
+        for watcher in self.watchers:
+            watcher.on_added(trials)
+
+    def on_settled(self, trial_ids: Collection[str]) -> None:
+        """See `Watcher`."""
+        for watcher in self.watchers:
+            watcher.on_settled(trial_ids)
+
+    def on_searched(self, text: str) -> None:
+        """See `Watcher`."""
+        for watcher in self.watchers:
+            watcher.on_searched(text)

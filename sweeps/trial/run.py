@@ -37,6 +37,7 @@ from sweeps.trial.explanations import explanation_request
 from sweeps.trial.failures import classify, describe_error
 from sweeps.trial.prometheus import TrialTelemetry
 from sweeps.trial.result_rows import Rows
+from sweeps.trial.rungs import RungReached, record_rung, stop_at_rung
 from sweeps.trial.shared_models import StoredSharedModels
 from sweeps.trial.tasks import Task
 from sweeps.trial.weights import load_weights
@@ -91,8 +92,13 @@ def run_trial(
         cached = _open(store, task, shown)
         on_epoch = _after_check(cached, shown.telling(progress))
         try:
-            hooks = _make_hooks(store, task, state, on_epoch)
+            hooks = stop_at_rung(_make_hooks(store, task, state, on_epoch), task.until_epoch)
             fitted = fit_function(cached.dataset, task, hooks, store)
+        except RungReached as rung:
+            state.finish()
+            record_rung(store, task, attempt, rung)
+            _log.info("attempt %s %s", attempt, rung)
+            return Outcome(task.trial_id, "at a rung", clock.attempt())
         except Stopped as stopped:
             state.finish()
             state.refuse_stop(stopped)

@@ -15,7 +15,8 @@ from sweeps.spec.model import Spec
 class Task:
     """What a worker is sent: a trial and where it runs. Nothing but `config` decides numbers.
 
-    `has_checkpoint` says whether the store held one when the run began.
+    `has_checkpoint` says whether the store held one when the run began. `until_epoch` is the epoch
+    at which a search compares it, where that is not the end.
     """
 
     trial_id: str
@@ -33,6 +34,7 @@ class Task:
     embeddings: bool = False
     explanations: bool = False
     examples: int = 0
+    until_epoch: int | None = None
 
 
 def task_for(

@@ -234,9 +234,8 @@ SECTION_CASES: dict[str, tuple[str, int, str, list[str]]] = {
     "store of another kind": (add("store: gs://b/x"), 8, "store", ["s3://BUCKET/PREFIX"]),
     "bucket with credentials": (add("store: s3://k:s@bucket"), 8, "store", ["s3://BUCKET/PREFIX"]),
     "prefix that climbs": (add("store: s3://bucket/../x"), 8, "store", ["s3://BUCKET/PREFIX"]),
-    "search": (add("search: {trials: 8}"), 8, "search", ["not available yet", "remove"]),
-    "empty search": (add("search:"), 8, "search", ["not available yet"]),
-    "prune": (add("prune: asha"), 8, "prune", ["not available yet"]),
+    "empty search": (add("search:"), 8, "search", ["nothing given", "space, trials, sampler"]),
+    "prune": (add("prune: asha"), 8, "prune", ["not available yet", "remove"]),
     # money
     "unknown limit": (
         add("limits: {hours: 5}"),

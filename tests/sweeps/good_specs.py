@@ -43,6 +43,17 @@ train:
     r: {keep: last}
   per_method:
     erm: {weight_decay: 0.01, epochs: 70}
+search:
+  sampler: tpe
+  trials: 12
+  batch: 6
+  metric: [val.auroc, dollars]
+  seeds: [0, 7]
+  space:
+    learning_rate: {log: [1.0e-5, 1.0e-2]}
+    batch_size: {range: [8, 64]}
+    optimizer: [adam, sgd]
+    weight_decay: [0, 0.01]
 select: {epoch: best test.robust_auroc, operating_point: {sensitivity: 0.95}, margin: 0.05}
 cost:
   wage_per_hour: 50

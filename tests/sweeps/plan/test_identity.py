@@ -103,6 +103,7 @@ NOT_HASHED_CHANGES: dict[str, dict[str, Any]] = {
     },
     "published": {"published": "saab2022/figure3"},
 }
+"""A search is tried in `tests/sweeps/search/test_resolve.py`: its trials have other ids."""
 
 
 @pytest.mark.parametrize("field", NOT_HASHED_CHANGES)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bad_searches import SEARCH_CASES
 from bad_sections import SECTION_CASES
 from bad_specs import DATA_CASES, GOOD, add, change
 
@@ -14,7 +15,7 @@ from sweeps.errors import SpecError
 from sweeps.spec.model import load_spec, parse_spec
 from sweeps.spec.yaml import MAX_BYTES, read
 
-CASES = {**DATA_CASES, **SECTION_CASES}
+CASES = {**DATA_CASES, **SECTION_CASES, **SEARCH_CASES}
 
 
 def refusal(text: str | bytes, overrides: dict[str, Any] | None = None) -> list[str]:
@@ -58,7 +59,7 @@ def test_all_problems_come_at_once_in_line_order() -> None:
         "select: {epoch: best val.dice}\n"
         "resources: {cpus: 1, threads: 2}\n"
         "resources: {}\n"
-        "search: {}\n"
+        "limits: {}\n"
     )
     found = refusal(text, {"cost.clicks.mask": "many"})
     places = [line.split(": ")[:2] for line in found]
@@ -81,7 +82,7 @@ def test_all_problems_come_at_once_in_line_order() -> None:
         ["sweep.yaml:9", "select.epoch"],
         ["sweep.yaml:10", "resources.threads"],
         ["sweep.yaml:11", "resources"],
-        ["sweep.yaml:12", "search"],
+        ["sweep.yaml:12", "limits"],
         [
             "override cost.clicks.mask",
             "'many' given; expected a number from 0 to 10000 (default 45)",

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from bad_searches import SEARCH_CASES
 from bad_sections import SECTION_CASES
 from bad_specs import DATA_CASES, GOOD
 from good_specs import FULL, SMALL
@@ -33,7 +34,7 @@ from sweeps.spec.yaml import ScalarNode, read, to_python
 SCHEMA = spec_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
 SPECS = sorted((Path(__file__).resolve().parents[3] / "sweeps" / "specs").glob("*.yaml"))
-CASES = {**DATA_CASES, **SECTION_CASES}
+CASES = {**DATA_CASES, **SECTION_CASES, **SEARCH_CASES}
 
 READER_ONLY: Mapping[str, tuple[str, ...]] = {
     "a schema sees parsed values, not the text: doubled keys and non-text keys are gone by then": (
@@ -46,6 +47,11 @@ READER_ONLY: Mapping[str, tuple[str, ...]] = {
         *("squares that do not fit side by side", "ring without a hole"),
         *("r larger than the generator's image", "more threads than cpus", "odd budget"),
         *("unknown node type", "none of two node types"),
+        *(
+            "search ends the wrong way round",
+            "grid of an interval",
+            "more trials than the grid has",
+        ),
     ),
     "two ways to write one value, of which uniqueItems sees two": (
         *("box per component twice", "method twice"),
@@ -53,6 +59,7 @@ READER_ONLY: Mapping[str, tuple[str, ...]] = {
     "an option that another option leaves unread": (
         *("option of another rule", "option of another clustering"),
         *("option of another group rule", "read-out option without effect"),
+        *("searched option that nobody reads",),
     ),
     "two sections contradict each other": (
         *("filter without labels", "a third class beside labels of the rest"),
@@ -63,8 +70,12 @@ READER_ONLY: Mapping[str, tuple[str, ...]] = {
         *("selection rule that masks cannot have", "selection rule that labels cannot have"),
         *("limit in GPU-hours without a GPU", "limit in dollars without a price"),
         *("node type that is too small",),
+        *("search metric that labels cannot have", "searched method that is not of the axes"),
+        *("search metric that masks cannot have", "searched model that no cell trains"),
+        *("early stopping on two metrics", "early stopping of other lengths"),
+        *("search beside tune", "methods that a search makes equal"),
     ),
-    "a product of the lengths of four lists": ("too many trials",),
+    "a product of the lengths of four lists": ("too many trials", "too many searched trials"),
 }
 """Why JSON Schema cannot refuse what the reader refuses, and the cases of each kind."""
 
@@ -167,9 +178,9 @@ def test_both_know_the_same_keys_in_every_mapping() -> None:
             del place["unknown-key"]
             lists = re.findall("unknown key; expected one of ([^;\n]*)", str(caught.value))
             properties = schema["properties"]
-            one_key = list(properties) in (["r"], ["box"])
+            one_key = list(properties) in (["r"], ["box"], ["log"], ["range"])
             if one_key:  # {r: N}, {box: image}: refused by their number of keys
-                assert "expected a mapping of one key" in str(caught.value)
+                assert "a mapping of one key" in str(caught.value)
             else:
                 assert [set(keys.split(", ")) for keys in lists] == [properties.keys()]
             assert schema["additionalProperties"] is False

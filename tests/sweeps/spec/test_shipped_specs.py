@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from shipped_sweeps import FILES, ISIC, SIIM_ACR, kinds, shipped
+from shipped_sweeps import FILES, HALF_REAL, ISIC, SIIM_ACR, kinds, shipped
 
 from spurious.config.method import FirstModelOptions
 from spurious.config.methods import Jtt
@@ -16,8 +16,9 @@ from spurious.methods.first_model import first_config
 from spurious.scoring.cost import Cost
 from sweeps.plan.cell import Cell
 from sweeps.plan.identity import generator_digest
-from sweeps.plan.plan import DatasetFacts, Plan
+from sweeps.plan.plan import DatasetFacts, Plan, make_trial
 from sweeps.plan.prices import cell_price
+from sweeps.plan.searched import dimensions_of
 from sweeps.spec.model import GeneratorDataset, Spec
 from sweeps.spec.papers import find
 
@@ -28,7 +29,9 @@ def test_every_shipped_sweep_is_planned(file: str) -> None:
     spec, plan = shipped(Path(file).stem)
     assert f"{spec.name}.yaml" == file
     assert plan.cells
-    assert len({trial.id for trial in plan.trials}) == len(plan.cells) * len(spec.axes.seed)
+    assert plan.facts is not None
+    cells = [(cell, seed) for cell in plan.cells for seed in spec.axes.seed]
+    assert len({make_trial(spec, *each, plan.facts).id for each in cells}) == len(cells)
     for name in spec.published:
         assert find(name, spec.dataset.name) is not None
 
@@ -202,15 +205,38 @@ def test_table_4_crosses_budgets_with_similarity_losses() -> None:
         "ssl": {"box", "mask"},
         "spl": {"box", "mask"},
     }
-    assert (len(plan.cells), len(plan.trials), len(plan.skipped)) == (28, 84, 8)
+    assert (len(plan.cells), len(plan.skipped), len(spec.axes.seed)) == (28, 8, 3)
     assert {reason for _, reason in plan.skipped} == {
         "ssl takes box, mask, r, not label",
         "spl takes box, mask, r, not label",
     }
     assert {cell.budget.images for cell in plan.cells} == {600, 1100, 2200, 4400}
     assert {cell.budget.balance for cell in plan.cells} == {"equal"}
-    assert {trial.config.train.epochs for trial in plan.trials} == {150}
+    assert {spec.train_for(cell.specificity, cell.method).epochs for cell in plan.cells} == {150}
     assert spec.rest is None
+
+
+@pytest.mark.parametrize("name", ["siim-acr-table4", "siim-acr-half-real-spl"])
+def test_the_weight_of_the_similarity_is_searched_for_validation_dice(name: str) -> None:
+    """As the paper did, in spl's cells alone; every other cell runs as it is."""
+    spec, plan = shipped(name)
+    assert spec.search is not None
+    assert (spec.search.metric, spec.search.trials, spec.search_seeds) == (("val.dice",), 8, (0,))
+    searched = {cell for cell in plan.cells if dimensions_of(spec.search, cell)}
+    assert searched == {cell for cell in plan.cells if cell.method.name == "spl"}
+    [weight] = spec.search.space
+    assert (weight.name, weight.scale, weight.values) == ("spl.weight", "log", (1e-5, 1.0))
+
+
+def test_half_real_searches_share_trials_with_the_other_sweeps() -> None:
+    """Masks without the loss are the trials of `siim-acr-half-real`."""
+    _, plan = shipped("siim-acr-half-real")
+    spec, searching = shipped("siim-acr-half-real-spl")
+    ids = {trial.id for trial in plan.trials}
+    erm = [cell for cell in searching.cells if cell.method.name == "erm"]
+    trials = [make_trial(spec, cell, seed, HALF_REAL).id for cell in erm for seed in (0, 1, 2)]
+    assert len(trials) == 6
+    assert set(trials) <= ids
 
 
 def test_half_real_films_are_asked_the_questions_of_both_tables() -> None:
