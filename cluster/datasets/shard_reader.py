@@ -24,6 +24,10 @@ from spurious.data.masks import PackedMasks, packed_bytes
 _BOX_BYTES = 16
 
 
+class WrongBytes(Corrupt):
+    """A shard's bytes are not the manifest's: the object is damaged, or it was on the way."""
+
+
 def read_shard(
     source: Path | memoryview, manifest: Manifest, entry: ShardEntry
 ) -> Iterator[Dataset]:
@@ -65,7 +69,7 @@ def _verify_bytes(source: Path | memoryview, key: str, entry: ShardEntry) -> Non
     else:
         sha256, size = hashlib.sha256(source).hexdigest(), len(source)
     if (sha256, size) != (entry.sha256, entry.size_bytes):
-        raise Corrupt(
+        raise WrongBytes(
             f"shard {key} is corrupt: expected sha256 {entry.sha256} ({entry.size_bytes} bytes), "
             f"found {sha256} ({size} bytes); stage the dataset again"
         )

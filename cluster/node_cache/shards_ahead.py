@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,13 +12,18 @@ import numpy as np
 
 from cluster.datasets.keys import shard_key
 from cluster.datasets.manifest import Manifest, ShardEntry
-from cluster.datasets.shard_reader import read_shard
+from cluster.datasets.shard_reader import WrongBytes, read_shard
 from cluster.errors import Corrupt, NotFound
 from cluster.stores.base import Store
 from spurious.data.dataset import Dataset
 
 AT_ONCE: Final = 3
 """Shards that are in memory; each is read in parts at once."""
+
+_AGAIN = 2
+"""Further reads of a shard with other bytes: a part of an object has no checksum of its own."""
+
+_log = logging.getLogger("cluster.node_cache.shards_ahead")
 
 
 def read_shards(
@@ -45,6 +51,12 @@ def read_shards(
     def read(index: int) -> list[Dataset]:
         entry, first = entries[index], starts[index]
         memory = buffers[index % len(buffers)][: entry.size_bytes].data
+        for _ in range(_AGAIN):
+            _fetch(store, manifest, entry, memory)
+            try:
+                return read_shard(memory, manifest, entry)
+            except WrongBytes as error:
+                _log.warning("%s; it is read again: it may have changed on the way", error)
         _fetch(store, manifest, entry, memory)
         parts: list[Dataset] = []
         for rows in read_shard(memory, manifest, entry):

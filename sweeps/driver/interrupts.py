@@ -104,6 +104,6 @@ class WorkerControl(Control):
         """See `Control`."""
         return self.deadline.limit_s
 
-    def continues(self, before_s: float) -> None:
+    def took(self, seconds: float) -> None:
         """See `Control`."""
-        self.deadline.continues(before_s)
+        self.deadline.took(seconds)

@@ -207,8 +207,8 @@ class Limits:
     """What a sweep may use; one that reaches a limit stops and keeps all results.
 
     Attributes:
-        trial_minutes: Wall-clock minutes of one attempt at a trial, which is ended then and counts
-            as failed.
+        trial_minutes: Wall-clock minutes of a trial, those up to the checkpoint that it continues
+            from with it; it is ended then and counts as failed.
         gpu_hours: Hours of GPUs, of all trials of the sweep that have a result or run: two trials
             that share one GPU for an hour use one.
         cpu_hours: Hours of CPU cores, likewise.

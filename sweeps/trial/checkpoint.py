@@ -19,6 +19,8 @@ from sweeps.trial.events import Control
 from sweeps.trial.tasks import Task
 
 _RAISE = "raise limits.trial_minutes, and the same command continues"
+_LAST_S = 30.0
+"""Seconds kept of a trial's time for its end, or a tenth of short limits."""
 _log = logging.getLogger("sweeps.trial.checkpoint")
 
 
@@ -52,6 +54,7 @@ class TrainingState:
         self.stored = task.has_checkpoint
         self._polled_at = time.monotonic()
         self._is_late = False
+        control.took(clock.trial())  # a worker's imports were no part of it
 
     def __enter__(self) -> TrainingState:
         return self
@@ -76,17 +79,22 @@ class TrainingState:
             return None
         self.clock.before = seconds
         self._refuse_late()
-        self.control.continues(seconds)
+        self.control.took(self.clock.trial())
         _log.info("continues from its checkpoint")
         return state
 
     def _refuse_late(self) -> None:
         """Raise TimeLimit where the trial has taken all of its time before."""
-        if self.clock.trial() >= (limit_s := self.control.limit_s()):
+        if self._left_s() <= 0:
             raise TimeLimit(
                 f"took {self.clock.trial() / 60:.1f} minutes up to its checkpoint, and a trial may "
-                f"take {limit_s / 60:g}: {_RAISE}"
+                f"take {self.control.limit_s() / 60:g}: {_RAISE}"
             )
+
+    def _left_s(self) -> float:
+        """Return seconds that are left for training: what comes after it takes some, too."""
+        limit_s = self.control.limit_s()
+        return limit_s - min(_LAST_S, limit_s / 10) - self.clock.trial()
 
     def refuse_stop(self, stopped: Stopped) -> None:
         """Raise TimeLimit where training stopped since the next epoch would have been too long."""
@@ -114,7 +122,7 @@ class TrainingState:
         epoch_s = self._polled_at - before
         if self.control.stop():
             return ControlSignal.STOP
-        self._is_late = self.clock.trial() + epoch_s > self.control.limit_s()
+        self._is_late = epoch_s + self.writer.seconds > self._left_s()
         if self._is_late:
             return ControlSignal.STOP
         slow = epoch_s + self.writer.seconds > self.control.notice_s()

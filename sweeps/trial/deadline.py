@@ -56,10 +56,10 @@ class Deadline:
             with suppress(OSError):
                 self.path.unlink(missing_ok=True)
 
-    def continues(self, before_s: float) -> None:
-        """Leave a trial that took some seconds before only the rest of its time."""
+    def took(self, seconds: float) -> None:
+        """Leave a trial that has taken some seconds the rest of its time, from now on."""
         if self._file is not None:
-            self._arm(self.limit_s - before_s)
+            self._arm(self.limit_s - seconds)
 
     def _open(self) -> None:
         try:

@@ -108,8 +108,8 @@ class Control:
         """Return seconds that the trial may take, those of earlier attempts with it."""
         return math.inf
 
-    def continues(self, before_s: float) -> None:
-        """The trial goes on from a checkpoint, after so many seconds that it took before."""
+    def took(self, seconds: float) -> None:
+        """The trial has taken so many seconds by now: it begins, or goes on from a checkpoint."""
 
 
 class Watcher:

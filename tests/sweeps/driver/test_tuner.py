@@ -20,6 +20,7 @@ from tiny_sweeps import (
     fit_on_a_leaving_node_without_store,
     fit_on_leaving_nodes,
     fit_unless_unlucky,
+    one,
     printed,
     quiet_console,
     run_here,
@@ -129,6 +130,24 @@ def test_each_class_of_failure_has_its_policy(ray_here: RayHere, tmp_path: Path)
     assert sum("numerical: the training loss became" in line for line in failed) == 2
     assert sum("infrastructure: the store went away" in line for line in failed) == 1
     assert "1 trials finished" in text
+
+
+def test_a_trial_beyond_its_limit_saves_its_checkpoint_and_fails(
+    ray_here: RayHere, tmp_path: Path
+) -> None:
+    """Not tried again; counted by its class at the end, and it goes on from there another time."""
+    store = FolderStore(tmp_path / "store")
+    spec = one(train__epochs=50_000, checkpoint__every_epochs=50_000, limits__trial_minutes=0.6)
+    stage_here(store, spec)
+    console, plan = quiet_console(), plan_on(spec, store)
+    cache, session = tmp_path / "cache", ray_here.session
+    assert run_plan(spec, plan, store, session, cache, console) == 1
+    [trial] = plan.trials
+    assert "minutes, and another epoch would have gone" in printed(console)
+    assert "failed attempts: 1 timeout" in printed(console)
+    assert results.checkpointed_ids(store) == {trial.id}
+    [row] = results.read_failures(store, [trial.id]).to_pylist()
+    assert row["failure_class"] == "timeout"
 
 
 def test_a_killed_worker_and_an_absent_store_cost_an_attempt_each(

@@ -31,7 +31,7 @@ def train(seconds):
 
 threading.Thread(target=another, daemon=True).start()
 with Deadline(float(sys.argv[2]), Path(sys.argv[1]), "run", "trial") as deadline:
-    deadline.continues(float(sys.argv[3]))
+    deadline.took(float(sys.argv[3]))
     train(20.0)
 """
 
@@ -67,7 +67,7 @@ def test_a_trial_that_ends_in_time_leaves_nothing(tmp_path: Path) -> None:
 def test_without_a_limit_there_is_no_file(tmp_path: Path) -> None:
     """No folder either."""
     with Deadline(float("inf"), tmp_path, "run", "trial") as deadline:
-        deadline.continues(5.0)
+        deadline.took(5.0)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -98,8 +98,8 @@ class Limited(Control):
     def limit_s(self) -> float:
         return self._limit_s
 
-    def continues(self, before_s: float) -> None:
-        self.before.append(before_s)
+    def took(self, seconds: float) -> None:
+        self.before.append(seconds)
 
     def retried(self, trial_id: str) -> bool:
         return self.lost
@@ -131,8 +131,9 @@ def test_a_trial_without_time_for_another_epoch_ends_with_its_checkpoint(
     assert [row["failure_class"] for row in rows] == ["timeout"] * 2
     later = Limited(600.0, lost=True)
     assert run_trial(task, "third", later.reached, control=later).state == "committed"
-    [before] = later.before
-    assert before >= first.epoch
+    begun, resumed = later.before
+    assert begun < 1
+    assert resumed >= first.epoch
     undisturbed = FolderStore(tmp_path / "undisturbed")
     expected = tables(undisturbed, run_here(undisturbed, spec, tmp_path))
     assert_same(tables(folder_store, plan_on(spec, folder_store)), expected)
