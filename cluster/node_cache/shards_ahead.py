@@ -51,15 +51,8 @@ def read_shards(
     def read(index: int) -> list[Dataset]:
         entry, first = entries[index], starts[index]
         memory = buffers[index % len(buffers)][: entry.size_bytes].data
-        for _ in range(_AGAIN):
-            _fetch(store, manifest, entry, memory)
-            try:
-                return read_shard(memory, manifest, entry)
-            except WrongBytes as error:
-                _log.warning("%s; it is read again: it may have changed on the way", error)
-        _fetch(store, manifest, entry, memory)
         parts: list[Dataset] = []
-        for rows in read_shard(memory, manifest, entry):
+        for rows in _read_verified(store, manifest, entry, memory):
             write(first, rows)
             parts.append(rows)
             first += len(rows.labels)
@@ -76,6 +69,20 @@ def read_shards(
         finally:
             for future in pending:
                 future.cancel()
+
+
+def _read_verified(
+    store: Store, manifest: Manifest, entry: ShardEntry, memory: memoryview
+) -> Iterator[Dataset]:
+    """Fetch a shard and verify its bytes, a few times where they differ; return its rows."""
+    for _ in range(_AGAIN):
+        _fetch(store, manifest, entry, memory)
+        try:
+            return read_shard(memory, manifest, entry)
+        except WrongBytes as error:
+            _log.warning("%s; it is read again: it may have changed on the way", error)
+    _fetch(store, manifest, entry, memory)
+    return read_shard(memory, manifest, entry)
 
 
 def _fetch(store: Store, manifest: Manifest, entry: ShardEntry, memory: memoryview) -> None:

@@ -305,8 +305,8 @@ class S3Store:
     def list_unfinished(self, prefix: str) -> Iterator[Unfinished]:
         """Uploads in parts that were neither completed nor given up, see `Store`."""
         query = {"Bucket": self._bucket, "Prefix": self._prefix + check_prefix(prefix)}
-        found = self._call("list uploads of", prefix, lambda: list_uploads(self._client, query))
-        return iter([upload.below(self._prefix) for upload in found])
+        uploads = self._call("list uploads of", prefix, lambda: list_uploads(self._client, query))
+        return iter([upload.below(self._prefix) for upload in uploads])
 
     def discard(self, unfinished: Unfinished) -> None:
         """Give up an upload in parts, whose parts the server then removes."""

@@ -86,15 +86,17 @@ def run_plan(
         RunProgress(spec.name, board, console, quiet=quiet).shown() as progress,
         SweepTelemetry(spec, plan, store, board, shares).shown() as metrics,
         read_lost_workers(store) as losses,
-        SearchFeed(spec, plan, store, to_task, Watchers(board, progress, metrics), shares) as feed,
+        SearchFeed(
+            spec, plan, store, to_task, Watchers(board, progress, metrics), shares
+        ) as searches,
     ):
-        queue = TrialQueue(tasks, seconds, spec.limits.trials, feed)
+        queue = TrialQueue(tasks, seconds, spec.limits.trials, searches)
         tally = run_tasks(
             spec.name,
             queue,
             cpus=spec.resources.cpus,
             gpus=spec.resources.gpus,
-            watcher=Watchers(board, progress, metrics, losses, limits, feed),
+            watcher=Watchers(board, progress, metrics, losses, limits, searches),
             trial_minutes=spec.limits.trial_minutes,
             shares=shares,
             limits=limits,
@@ -106,12 +108,12 @@ def run_plan(
     if shares is not None:
         write_measured(store, shares)
     rerun = {key for key, outcome in tally.outcomes.items() if outcome.state in HAS_RESULT}
-    done = (committed_ids(store) - plan.damaged.keys()) | rerun | feed.settled
+    done = (committed_ids(store) - plan.damaged.keys()) | rerun | searches.settled
     if queue.is_spent:
         limits.reached = limits.reached or limits.spending.refuses_start() or ""
     if limits.reached:
         on_limit(limits.reached)
-    return _conclude(spec, queue.labels, tally, done, feed.unfinished, limits.reached, console)
+    return _conclude(spec, queue.labels, tally, done, searches.unfinished, limits.reached, console)
 
 
 def _refuse_lost_store(spec: Spec, n_tasks: int, tally: Tally, watch: StoreWatch) -> None:

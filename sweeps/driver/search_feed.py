@@ -25,10 +25,10 @@ MakeTask = Callable[[Trial], Task]
 
 @dataclass
 class _Cell:
-    """A cell's search, what of it was asked for, and what of that runs."""
+    """A cell's search, what of it was requested, and what of that runs."""
 
     run: CellRun
-    asked: set[tuple[str, int | None]] = field(default_factory=set)
+    requested: set[tuple[str, int | None]] = field(default_factory=set)
     running: set[str] = field(default_factory=set)
 
 
@@ -147,7 +147,9 @@ class SearchFeed(Watcher):
             trial.id for each in search.tried if each.state != "waiting" for trial in each.trials
         }
         if requests:
-            self._give_out([r for r in requests if (r.trial.id, r.until) not in cell.asked], cell)
+            self._give_out(
+                [r for r in requests if (r.trial.id, r.until) not in cell.requested], cell
+            )
             return
         self.unfinished.remove(search.cell)
         if search.chosen is not None:
@@ -160,7 +162,7 @@ class SearchFeed(Watcher):
     def _give_out(self, requests: list[Request], cell: _Cell | None = None) -> None:
         """Make tasks ready, each once; those of a cell's search are waited for."""
         unique = {(request.trial.id, request.until): request for request in requests}
-        ran = set() if cell is None else {trial_id for trial_id, _ in cell.asked}
+        ran = set() if cell is None else {trial_id for trial_id, _ in cell.requested}
         ready = []
         for request in unique.values():
             task = self.make_task(request.trial)
@@ -170,6 +172,6 @@ class SearchFeed(Watcher):
         with self._lock:
             self._ready += ready
             if cell is not None:
-                cell.asked |= unique.keys()
+                cell.requested |= unique.keys()
                 cell.running |= {trial_id for trial_id, _ in unique}
                 self._cells |= dict.fromkeys(cell.running, cell)

@@ -112,12 +112,12 @@ def with_values(spec: Spec, cell: Cell, values: Mapping[str, Any]) -> tuple[Spec
 def chosen_cell(search: CellSearch) -> Cell:
     """Return a cell with the chosen options of its method; as in the axes before there are any."""
     name = search.cell.method.name
-    own = {
+    options_of_method = {
         option.rpartition(".")[2]: value
         for option, value in search.values.items()
         if owner_of(option) == name
     }
-    options = replace(search.cell.method.options, **own)
+    options = replace(search.cell.method.options, **options_of_method)
     return replace(search.cell, method=MethodChoice(name, options))
 
 

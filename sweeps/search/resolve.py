@@ -107,7 +107,7 @@ def _from_archive(
     return searches
 
 
-def _own(spec: Spec, cell: Cell) -> list[Dimension]:
+def _dimensions_of_options(spec: Spec, cell: Cell) -> list[Dimension]:
     """Return the dimensions of a cell that are options of its method or model."""
     assert spec.search is not None
     return [each for each in dimensions_of(spec.search, cell) if owner_of(each.name)]
@@ -115,8 +115,8 @@ def _own(spec: Spec, cell: Cell) -> list[Dimension]:
 
 def _corner_reason(spec: Spec, cell: Cell, facts: DatasetFacts) -> str | None:
     """Return why a searched option makes a cell impossible; None where nothing does."""
-    own = _own(spec, cell)
-    for values in corners(own) if own else ():
+    dimensions = _dimensions_of_options(spec, cell)
+    for values in corners(dimensions) if dimensions else ():
         changed, resolved = with_values(spec, cell, values)
         reason = (
             skip_reason(
@@ -140,7 +140,7 @@ def _refuse_equal_dollars(spec: Spec, cells: Sequence[Cell], facts: DatasetFacts
         return
     for cell in cells:
         prices = []
-        for values in corners(_own(spec, cell)):
+        for values in corners(_dimensions_of_options(spec, cell)):
             price = cell_price(*with_values(spec, cell, values), facts)
             prices += [] if price is None else [price.dollars]
         if prices and max(prices) - min(prices) > _CENT:

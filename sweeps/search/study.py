@@ -69,9 +69,10 @@ def _ask(
         )
         for each in tried:
             study.add_trial(_as_trial(search, known, each))
-        asked = [study.ask(known).params for _ in range(count)]
+        suggested = [study.ask(known).params for _ in range(count)]
     return [
-        {each.name: _rounded(each, params[each.name]) for each in dimensions} for params in asked
+        {each.name: _rounded(each, params[each.name]) for each in dimensions}
+        for params in suggested
     ]
 
 

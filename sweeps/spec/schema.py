@@ -292,8 +292,8 @@ def _search() -> Schema:
     """Options of training stand beside methods and models, whose options are below them."""
     docs = _docs(Search)
     plain = _properties(Search, ("trials", "sampler", "batch", "stop"))
-    own = {**_search_parts(), "space": {"$ref": "#/$defs/space"}}
-    parts = {**plain, **{name: {"description": docs[name], **own[name]} for name in own}}
+    parts = {**_search_parts(), "space": {"$ref": "#/$defs/space"}}
+    parts = {**plain, **{name: {"description": docs[name], **parts[name]} for name in parts}}
     is_grid = {"description": docs["sampler"], "const": "grid"}
     grid = {"properties": {"sampler": is_grid}, "required": ["sampler"]}
     rule = {"if": grid, "else": {"required": ["trials"]}}

@@ -66,12 +66,12 @@ def _check_sampler(field: Field, values: dict[str, Any]) -> None:
 def _metric(field: Field) -> tuple[str, ...]:
     if isinstance(field.node, ScalarNode):
         return (_objective(field, OBJECTIVES),)
-    found = [
+    names = [
         name for _, name in field.each("metric", lambda c: _objective(c, (*OBJECTIVES, DOLLARS)))
     ]
-    if found and (len(found) > 2 or (len(found) == 2) != (DOLLARS in found)):
+    if names and (len(names) > 2 or (len(names) == 2) != (DOLLARS in names)):
         raise field.refuse(f"one of {', '.join(OBJECTIVES)}, or a list of one and {DOLLARS}")
-    return tuple(sorted(found, key=lambda name: name == DOLLARS))
+    return tuple(sorted(names, key=lambda name: name == DOLLARS))
 
 
 def _objective(field: Field, known: Collection[str]) -> str:
@@ -92,22 +92,22 @@ def _space(field: Field, models: Models) -> tuple[Dimension, ...]:
     for name, model in zip(MODELS, (models.classifier, models.segmenter), strict=True):
         owners |= {} if model is None else {name: type(model[1])}
     trained = searchable(Train)
-    found: list[Dimension] = []
+    dimensions: list[Dimension] = []
     with field.complete():
         is_noted = _note_options_of_methods(field, {**trained, **owners})
         for name, child in field.mapping((*trained, *owners)).items():
             with suppress(Refused):
                 if name in trained:
-                    found.append(_dimension(child, name, trained[name]))
+                    dimensions.append(_dimension(child, name, trained[name]))
                     continue
                 if not (known := searchable(owners[name])):
                     raise child.note(f"{name} has no option that can be searched; remove this key")
                 for option, below in child.mapping(known).items():
                     with suppress(Refused):
-                        found.append(_dimension(below, f"{name}.{option}", known[option]))
+                        dimensions.append(_dimension(below, f"{name}.{option}", known[option]))
         if isinstance(field.node, MappingNode) and not field.node.items and not is_noted:
             raise field.refuse("a mapping of options to what is tried of each")
-    return tuple(found)
+    return tuple(dimensions)
 
 
 def _note_options_of_methods(field: Field, known: Mapping[str, Any]) -> bool:
