@@ -70,6 +70,8 @@ READER_ONLY: Mapping[str, tuple[str, ...]] = {
         *("selection rule that masks cannot have", "selection rule that labels cannot have"),
         *("limit in GPU-hours without a GPU", "limit in dollars without a price"),
         *("node type that is too small",),
+        *("report's rule on test scores that candidates lack",),
+        *("the same where one specificity lacks them",),
         *("search metric that labels cannot have", "searched method that is not of the axes"),
         *("search metric that masks cannot have", "searched model that no cell trains"),
         *("early stopping on two metrics", "early stopping of other lengths"),
