@@ -30,10 +30,10 @@ CACHE_VERSION: Final = 3
 _TEMPORARY: Final = ".tmp"
 _FOLDER = re.compile(r"v\d+-[0-9a-f]{64}")
 _REMIND_SECONDS: Final = 60.0
-LIMIT_VARIABLE: Final = "SWEEPS_CACHE_MAX"
-"""The most that a node's cache may take, such as 200GiB; unset, only the disk limits it."""
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(I?)B?|B)?")
 _POWERS: Final = {"K": 1, "M": 2, "G": 3, "T": 4}
+LIMIT_VARIABLE: Final = "SWEEPS_CACHE_MAX"
+"""The most that a node's cache may take, such as 200GiB; unset, only the disk limits it."""
 _log = logging.getLogger(__name__)
 
 
@@ -81,7 +81,16 @@ def cache_limit() -> int | None:
     Raises:
         ClusterError: SWEEPS_CACHE_MAX is not a size.
     """
-    text = os.environ.get(LIMIT_VARIABLE, "").strip()
+    return read_size(LIMIT_VARIABLE)
+
+
+def read_size(variable: str) -> int | None:
+    """Read a number of bytes from the environment; None where the variable is not set.
+
+    Raises:
+        ClusterError: it is not a size.
+    """
+    text = os.environ.get(variable, "").strip()
     if not text:
         return None
     size = 0
@@ -90,9 +99,8 @@ def cache_limit() -> int | None:
         size = int(float(number) * (1024 if is_binary else 1000) ** _POWERS.get(letter, 0))
     if size < 1:
         raise ClusterError(
-            f"{LIMIT_VARIABLE}={text!r}: expected a size above 0, such as 200GiB (of 2^30 bytes), "
-            "50G (of 10^9 bytes) or a number of bytes; unset it to let the disk alone limit the "
-            "node cache"
+            f"{variable}={text!r}: expected a size above 0, such as 200GiB (of 2^30 bytes), "
+            "50G (of 10^9 bytes) or a number of bytes; unset it for the default"
         )
     return size
 

@@ -1,4 +1,4 @@
-"""The Store protocol: an S3 bucket or a folder behind the same eleven verbs.
+"""The Store protocol: an S3 bucket or a folder behind the same thirteen verbs.
 
 Keys are `/`-separated relative paths such as `results/trials/3f2a91c04b7e0d55.parquet`.
 """
@@ -18,6 +18,24 @@ _log = logging.getLogger(__name__)
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=@+-]{0,199}")
 _USER_INFO = re.compile(r"[A-Za-z0-9+.-]+://[^/]*[@:]")
 _LONGEST = 800  # S3 ends at 1024 bytes, of which a store's own prefix takes some
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as a store lists it, without its bytes.
+
+    Attributes:
+        key: Its key.
+        size_bytes: Its size.
+        tag: Another one whenever other bytes are written: S3's ETag, or a file's inode and time.
+            Empty where the server tells none, so that nothing can be known of the object's bytes.
+        modified: When it was written, seconds since 1970-01-01 UTC.
+    """
+
+    key: str
+    size_bytes: int
+    tag: str
+    modified: float
 
 
 @dataclass(frozen=True)
@@ -56,6 +74,14 @@ class Store(Protocol):
         """Return the whole object; raises NotFound."""
         ...
 
+    def read(self, key: str) -> tuple[bytes, StoredObject]:
+        """Return the whole object and how the store lists these bytes; raises NotFound.
+
+        Faster than `get` for small objects; it may leave checks of a server's checksums out, so the
+        bytes are to be compared with a hash, and the time of their writing, which is then 0.
+        """
+        ...
+
     def read_into(self, key: str, memory: memoryview) -> None:
         """Fill memory with an object that has as many bytes; a large one in parts at once.
 
@@ -90,6 +116,10 @@ class Store(Protocol):
 
     def list(self, prefix: str) -> Iterator[str]:
         """Keys that start with `prefix`, ascending by code point."""
+        ...
+
+    def scan(self, prefix: str) -> Iterator[StoredObject]:
+        """Objects whose keys start with `prefix`, ascending by code point of the key."""
         ...
 
     def exists(self, key: str) -> bool:

@@ -14,7 +14,14 @@ from typing import BinaryIO
 
 from cluster.common.atomic import TEMPORARY, make_folder_durable, open_atomic
 from cluster.errors import AlreadyExists, ClusterError, Denied, NotFound, Unavailable
-from cluster.stores.base import Unfinished, check_key, check_prefix, is_key, other_size
+from cluster.stores.base import (
+    StoredObject,
+    Unfinished,
+    check_key,
+    check_prefix,
+    is_key,
+    other_size,
+)
 
 _log = logging.getLogger(__name__)
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
@@ -45,8 +52,13 @@ class FolderStore:
 
     def get(self, key: str) -> bytes:
         """Return the whole object; raises NotFound."""
-        with self._reading(key):
-            return self._path(key).read_bytes()
+        return self.read(key)[0]
+
+    def read(self, key: str) -> tuple[bytes, StoredObject]:
+        """Return the whole object and how it was listed at that time; raises NotFound."""
+        with self._reading(key), self._path(key).open("rb") as file:
+            data = file.read()
+            return data, _describe(key, os.fstat(file.fileno()))
 
     def read_into(self, key: str, memory: memoryview) -> None:
         """Fill memory with an object of its size; raises NotFound and Corrupt."""
@@ -103,6 +115,17 @@ class FolderStore:
         with self._reading(prefix):
             keys = _keys_below(top, f"{parent}/" if parent else "") if top.is_dir() else []
         return iter(sorted(key for key in keys if key.startswith(prefix)))
+
+    def scan(self, prefix: str) -> Iterator[StoredObject]:
+        """Objects whose keys start with `prefix`, ascending by code point of the key."""
+        objects = []
+        for key in self.list(prefix):
+            try:
+                objects.append(_describe(key, self._path(key).stat()))
+            except OSError as error:  # removed since it was listed
+                if error.errno not in _ABSENT:
+                    raise self._unavailable(key, "read", error) from error
+        return iter(objects)
 
     def exists(self, key: str) -> bool:
         """Return whether the key holds an object."""
@@ -185,6 +208,12 @@ class FolderStore:
         return Unavailable(
             f"cannot {verb} '{key}' in {self.url}: {error.strerror}: {remedy}, then start again"
         )
+
+
+def _describe(key: str, status: os.stat_result) -> StoredObject:
+    """Describe a file; a replaced one has another inode, as both exist when it is renamed."""
+    tag = f"{status.st_ino:x}-{status.st_mtime_ns:x}"
+    return StoredObject(key, status.st_size, tag, status.st_mtime)
 
 
 def _keys_below(folder: Path, prefix: str) -> list[str]:

@@ -21,6 +21,7 @@ from botocore.exceptions import (
 from cluster.common.redaction import redact
 from cluster.errors import AlreadyExists, ClusterError, Corrupt, Denied, NotFound, Unavailable
 from cluster.stores.base import (
+    StoredObject,
     Unfinished,
     check_key,
     check_prefix,
@@ -43,6 +44,8 @@ from cluster.stores.s3_errors import (
     status_of,
     translate,
 )
+from cluster.stores.s3_pages import describe, list_objects, read_pages
+from cluster.stores.s3_quick import QuickGet
 from cluster.stores.s3_settings import check_settings
 
 _MIB = 1 << 20
@@ -85,6 +88,7 @@ class S3Store:
         self._bucket = bucket
         self._prefix = prefix
         self._refuses_deletes = False
+        self._quick = QuickGet(client, bucket)
 
     @classmethod
     def open(cls, url: str, *, probe: bool = True) -> S3Store:
@@ -141,12 +145,19 @@ class S3Store:
 
     def get(self, key: str) -> bytes:
         """Return the whole object; raises NotFound."""
+        return self._get(key)[0]
+
+    def read(self, key: str) -> tuple[bytes, StoredObject]:
+        """Return the whole object and how the store lists these bytes; raises NotFound."""
+        data, answer = self._quick(self._name(key)) or self._get(key)
+        return data, describe(key, {**answer, "Size": len(data)})
+
+    def _get(self, key: str) -> tuple[bytes, Mapping[str, Any]]:
         name = self._name(key)
 
-        def call() -> bytes:
+        def call() -> tuple[bytes, Mapping[str, Any]]:
             answer = self._client.get_object(Bucket=self._bucket, Key=name)
-            body: bytes = answer["Body"].read()
-            return body
+            return answer["Body"].read(), answer
 
         return self._read("get", key, call)
 
@@ -218,30 +229,19 @@ class S3Store:
         self._upload(key, lambda: path.open("rb"))
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Keys that start with `prefix`, ascending by code point.
+        """Keys that start with `prefix`, ascending by code point."""
+        return (item.key for item in self.scan(prefix))
 
-        Sorted here, since servers that keep folders (SeaweedFS) list `a/b` before `a.b`.
-        """
-        keys: set[str] = set()
+    def scan(self, prefix: str) -> Iterator[StoredObject]:
+        """Objects whose keys start with `prefix`, ascending by code point of the key."""
         start = self._prefix + check_prefix(prefix)
         query = {"Bucket": self._bucket, "Prefix": start, "MaxKeys": self._page_size}
-        tokens: set[str] = set()
-        while True:
-            page = self._call("list", prefix, lambda: self._list_page(query))
-            names = [item["Key"] for item in page.get("Contents", ())]
-            below = (n.removeprefix(self._prefix) for n in names if n.startswith(start))
-            keys.update(key for key in below if is_key(key))
-            if not page["IsTruncated"]:
-                return iter(sorted(keys))
-            token = page.get("NextContinuationToken")
-            if not token or token in tokens:  # else the list would be short, or never end
-                raise ClusterError(
-                    f"{self._where('list', prefix)}: the server ends its list after "
-                    f"{len(keys)} keys, says that there are more and gives no (new) token to go "
-                    "on with: use a server with ListObjectsV2, or a folder as the store"
-                )
-            tokens.add(token)
-            query["ContinuationToken"] = token
+        pages = read_pages(
+            lambda query: self._call("list", prefix, lambda: self._list_page(query)),
+            query,
+            self._where("list", prefix),
+        )
+        return iter(list_objects(pages, start, self._prefix))
 
     def exists(self, key: str) -> bool:
         """Return whether the key holds an object."""

@@ -31,6 +31,7 @@ def make_client(config: Mapping[str, str] | None = None, **options: str) -> Any:
         retries={"total_max_attempts": 1, "mode": "standard"},
         max_pool_connections=32,
         tcp_keepalive=True,
+        signature_version="s3v4",  # of signed URLs, too, which boto3 signs as of 2006 else
         **(config or {}),
         **({"proxies": {}} if loopback else {}),
     )
