@@ -27,7 +27,7 @@ from sweeps.plan.identity import generator_digest
 from sweeps.plan.located import explaining_notes
 from sweeps.plan.plan import DatasetFacts, Plan, make_plan
 from sweeps.results.checking import check_results
-from sweeps.results.tables import committed_ids
+from sweeps.results.reader import ResultReader
 from sweeps.spec.model import GeneratorDataset, Spec
 from sweeps.spec.stored import read_fits, weights_key
 
@@ -127,8 +127,16 @@ def _count(table: SplitTable) -> Mapping[str, int]:
     }
 
 
-def plan_on(spec: Spec, store: Store) -> Plan:
-    """Return the plan against a store's datasets and results."""
+def plan_on(spec: Spec, source: Store | ResultReader, *, verify: bool = True) -> Plan:
+    """Return the plan against a store's datasets and results.
+
+    Args:
+        spec: The spec.
+        source: The store, or a reader of its results.
+        verify: Look at results, so that damaged ones are not done; else the list alone decides.
+    """
+    reader = ResultReader.of(source)
+    store, listing = reader.store, reader.listing
     dataset = spec.dataset
     if isinstance(dataset, GeneratorDataset):
         digest = generator_digest(dataset.name, dataset.options)
@@ -137,22 +145,23 @@ def plan_on(spec: Spec, store: Store) -> Plan:
         except (NotFound, Corrupt) as error:
             state = "not staged yet" if isinstance(error, NotFound) else "damaged in the store"
             unknown = f"'{dataset.name}' is {state}; `sweeps run` stages it"
-            plan = make_plan(spec, generator_facts(dataset), committed_ids(store), unknown)
+            plan = make_plan(spec, generator_facts(dataset), listing.trials.keys(), unknown)
             refuse_unknown_exemplars(plan, lambda: list_generated_ids(dataset))
-            return check_plan(plan, store)
+            return check_plan(plan, reader, verify=verify)
     else:
         manifest = find_manifest(store, dataset.name, dataset.digest_prefix)
     facts = facts_of(manifest, read_image_counts(store, manifest))
-    plan = make_plan(spec, facts, committed_ids(store))
+    plan = make_plan(spec, facts, listing.trials.keys())
     plan = replace(plan, explaining=explaining_notes(spec, store, manifest))
     refuse_unknown_exemplars(plan, lambda: read_staged_ids(store, manifest))
-    return check_plan(plan, store)
+    return check_plan(plan, reader, verify=verify)
 
 
-def check_plan(plan: Plan, store: Store) -> Plan:
+def check_plan(plan: Plan, reader: ResultReader, *, verify: bool = True) -> Plan:
     """Return the plan without damaged results; refuse one whose weights are not in the store."""
-    plan = _check_done(plan, store)
-    _check_weights(plan, store)
+    if verify:
+        plan = _check_done(plan, reader)
+    _check_weights(plan, reader.store)
     return plan
 
 
@@ -181,13 +190,15 @@ def _check_weights(plan: Plan, store: Store) -> None:
             )
 
 
-def refresh_plan(plan: Plan, store: Store) -> Plan:
+def refresh_plan(plan: Plan, source: Store | ResultReader) -> Plan:
     """Return the plan with results that were committed or removed since it was made.
 
-    Results that it counted as done were checked then and are not read again.
+    Results that it counted as done were checked then and are not read again. A reader must be one
+    that has listed nothing before.
     """
-    committed = committed_ids(store)
-    checked = check_results(store, {trial.id for trial in plan.missing} & committed)
+    reader = ResultReader.of(source)
+    committed = reader.listing.trials.keys()
+    checked = check_results(reader, {trial.id for trial in plan.missing} & committed)
     still_done = plan.done & committed
     return replace(
         plan.refreshed(still_done | checked.done),
@@ -196,9 +207,9 @@ def refresh_plan(plan: Plan, store: Store) -> Plan:
     )
 
 
-def _check_done(plan: Plan, store: Store) -> Plan:
+def _check_done(plan: Plan, reader: ResultReader) -> Plan:
     """Take those trials out of the plan's done ones whose result is damaged."""
-    checked = check_results(store, plan.done)
+    checked = check_results(reader, plan.done)
     return replace(
         plan.refreshed(checked.done), damaged=checked.damaged, unverified=checked.unverified
     )

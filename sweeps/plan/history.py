@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from cluster.errors import ClusterError, NotFound
 from cluster.stores.base import Store
-from sweeps.errors import SweepError
+from sweeps.errors import DamagedResult, SweepError
 from sweeps.plan.estimate import Estimates, estimate_seconds
 from sweeps.plan.plan import Plan
 from sweeps.plan.spending import reads_results
 from sweeps.plan.timed import TimedTrial, as_record, choose_timed, from_record, rows_of
-from sweeps.results.codec import decode
-from sweeps.results.keys import READERS, trial_key
-from sweeps.results.tables import committed_ids
+from sweeps.results.keys import trial_key
+from sweeps.results.reader import ResultReader
 from sweeps.spec.model import Resources, Spec
 
 FORMAT = 1
@@ -49,34 +47,35 @@ def calibration_key(name: str) -> str:
     return f"sweeps/{name}/calibration.json"
 
 
-def read_history(store: Store, plan: Plan, spec: Spec) -> History:
+def read_history(source: Store | ResultReader, plan: Plan, spec: Spec) -> History:
     """Read the times of some committed trials, and of all of the sweep's own if limits count them.
 
     A result that cannot be read is left out: here it decides nothing.
     """
-    committed = committed_ids(store)
+    reader = ResultReader.of(source)
+    committed = reader.listing.trials.keys()
     planned = {trial.id for trial in plan.trials} & plan.done
-    chosen = set(choose_timed(plan, committed))
+    chosen = set(choose_timed(plan, set(committed)))
     ids = chosen | planned if reads_results(spec.limits) else chosen
-    rows = _read_rows(store, ids & committed)
+    rows = _read_rows(reader, ids & committed)
     return History(
         rows=[row for row in rows if row["trial_id"] in chosen],
         own_rows=[row for row in rows if row["trial_id"] in planned],
-        calibrated=read_calibration(store, plan, spec.resources),
+        calibrated=read_calibration(reader.store, plan, spec.resources),
     )
 
 
-def _read_rows(store: Store, ids: Collection[str]) -> list[dict[str, Any]]:
-    def read(trial_id: str) -> list[dict[str, Any]]:
-        key = trial_key(trial_id)
-        try:
-            return rows_of(decode(store.get(key), key))
-        except (ClusterError, SweepError, KeyError) as error:
-            _log.info("%s tells no time: %s", key, error)
-            return []
-
-    with ThreadPoolExecutor(READERS) as pool:
-        return [row for rows in pool.map(read, sorted(ids)) for row in rows]
+def _read_rows(reader: ResultReader, ids: Collection[str]) -> list[dict[str, Any]]:
+    try:
+        outcomes = reader.look([trial_key(trial_id) for trial_id in sorted(ids)])
+    except (ClusterError, SweepError) as error:
+        _log.info("results tell no time: %s", error)
+        return []
+    for key, outcome in outcomes.items():
+        if isinstance(outcome, DamagedResult):
+            _log.info("%s tells no time: %s", key, outcome)
+    whole = [key for key, outcome in outcomes.items() if not isinstance(outcome, DamagedResult)]
+    return [row for table in reader.tables(whole) for row in rows_of(table)]
 
 
 def write_calibration(

@@ -128,22 +128,23 @@ def explained_context(
 
 
 def _rows(cells: pd.DataFrame, explained: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    groups = dict(list(explained.groupby([*CELL, *_BY], sort=True)))
+    of_cells: dict[tuple[str, ...], list[tuple[str, str, pd.DataFrame]]] = {}
+    for names, group in explained.groupby([*CELL, *_BY], sort=True):
+        *of_cell, kind, region = map(str, names)
+        of_cells.setdefault(tuple(of_cell), []).append((kind, region, group))
     for cell, key in zip(cells["cell"], cell_keys(cells), strict=True):
-        for names, group in groups.items():
-            *of_cell, kind, region = map(str, names)
-            if tuple(of_cell) == key:
-                yield {
-                    "annotation": annotation(cell.specificity),
-                    "images": images(cell.budget),
-                    "method": key[2],
-                    "map": KINDS[kind],
-                    "region": describe_region(region),
-                    "means": [_words(summarize(group[name]), _digits(group)) for name in MEASURES],
-                    "chance": number(group["chance"].mean(), _digits(group)),
-                    "tested": f"{int(group['images'].iloc[0]):,}{_zeros(group)}",
-                    "seeds": int(group["share"].notna().sum()),
-                }
+        for kind, region, group in of_cells.get(key, ()):
+            yield {
+                "annotation": annotation(cell.specificity),
+                "images": images(cell.budget),
+                "method": key[2],
+                "map": KINDS[kind],
+                "region": describe_region(region),
+                "means": [_words(summarize(group[name]), _digits(group)) for name in MEASURES],
+                "chance": number(group["chance"].mean(), _digits(group)),
+                "tested": f"{int(group['images'].iloc[0]):,}{_zeros(group)}",
+                "seeds": int(group["share"].notna().sum()),
+            }
 
 
 def _digits(group: pd.DataFrame) -> int:

@@ -86,10 +86,13 @@ def measures(priced: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
 
 def measure_rows(cells: pd.DataFrame, measured: pd.DataFrame) -> list[dict[str, Any]]:
     """The table of measures: a row per cell and attribute, means over seeds with intervals."""
-    groups = dict(list(measured.groupby([*CELL, "attribute"], sort=True)))
+    of_cells: dict[tuple[str, ...], list[tuple[str, pd.DataFrame]]] = {}
+    for names, group in measured.groupby([*CELL, "attribute"], sort=True):
+        *of_cell, attribute = map(str, names)
+        of_cells.setdefault(tuple(of_cell), []).append((attribute, group))
     return [
         {
-            **_bought(of_cell),
+            **_bought(cell),
             "method": key[2],
             "attribute": attribute,
             "seeds": len(group),
@@ -98,9 +101,8 @@ def measure_rows(cells: pd.DataFrame, measured: pd.DataFrame) -> list[dict[str, 
                 *(_summarise(summarize(group[name]), name) for name in BY_ATTRIBUTE),
             ],
         }
-        for of_cell, key in zip(cells["cell"], cell_keys(cells), strict=True)
-        for (*cell, attribute), group in groups.items()
-        if tuple(cell) == key
+        for cell, key in zip(cells["cell"], cell_keys(cells), strict=True)
+        for attribute, group in of_cells.get(key, ())
     ]
 
 

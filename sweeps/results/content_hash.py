@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,9 +35,32 @@ def content_sha256(table: pa.Table) -> str:
     """
     fields = [[field.name, type_name(field.type)] for field in table.schema]
     digest = hashlib.sha256(json.dumps([fields, table.num_rows]).encode() + b"\n")
-    for column in table.columns:
-        _add(digest, column.combine_chunks())
+    for field, column in zip(fields, table.columns, strict=True):
+        pack = _PACKERS.get(field[1]) if table.num_rows == 1 else None
+        if pack is not None:  # a row of `trials` takes a third of the time this way
+            digest.update(_pack_one(column[0], pack))
+        else:
+            _add(digest, column.combine_chunks())
     return digest.hexdigest()
+
+
+def _pack_one(value: pa.Scalar, pack: Callable[[Any], bytes]) -> bytes:
+    """Return what `_add` adds for a column of one row."""
+    return b"\1" + pack(value.as_py()) if value.is_valid else b"\0" + pack(None)
+
+
+def _pack_text(value: str | None) -> bytes:
+    data = (value or "").encode()
+    return struct.pack("<q", len(data)) + data
+
+
+_PACKERS: Mapping[str, Callable[[Any], bytes]] = {
+    "int64": lambda value: struct.pack("<q", value or 0),
+    "double": lambda value: struct.pack("<d", 0.0 if value is None else value),
+    "bool": lambda value: struct.pack("<B", bool(value)),
+    "string": _pack_text,
+}
+"""By a column's type what packs one value, null as zero, false or empty."""
 
 
 def type_name(kind: pa.DataType) -> str:

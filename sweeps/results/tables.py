@@ -18,10 +18,12 @@ from sweeps.errors import DamagedResult, ResultError
 from sweeps.results.checking import check_result
 from sweeps.results.codec import decode as decode
 from sweeps.results.codec import encode as encode
-from sweeps.results.keys import CHECKPOINTS, READERS, SUFFIX, TRIALS
+from sweeps.results.keys import CHECKPOINTS, SUFFIX, TRIALS
 from sweeps.results.keys import attempt_key as attempt_key
 from sweeps.results.keys import checkpoint_key as checkpoint_key
 from sweeps.results.keys import trial_key as trial_key
+from sweeps.results.packs import PACKED, Fact
+from sweeps.results.reader import ResultReader, by_dictionary
 from sweeps.results.schemas import arrow_schema
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CHECKPOINT_FORMAT = 1
+_BATCH = 1024
+_AHEAD = 4
 _log = logging.getLogger(__name__)
 
 
@@ -150,15 +154,33 @@ def record_failure(store: Store, failure: Mapping[str, Any]) -> None:
     store.put(key, encode("failures", [failure]))
 
 
-def read_trials(store: Store, ids: Collection[str]) -> pa.Table:
+def read_trials(source: Store | ResultReader, ids: Collection[str]) -> pa.Table:
     """The committed rows of some trials, ordered by trial id; ids without a result are left out."""
-    keys = [trial_key(trial_id) for trial_id in sorted(set(ids) & committed_ids(store))]
-    return _read(store, "trials", keys)
+    reader = ResultReader.of(source)
+    chosen = sorted(set(ids) & reader.listing.trials.keys())
+    return _read(reader, "trials", [trial_key(trial_id) for trial_id in chosen])
 
 
-def read_attempts(store: Store, table: str, trials: pa.Table) -> pa.Table:
+def read_attempts(source: Store | ResultReader, table: str, trials: pa.Table) -> pa.Table:
     """`epochs` or `predictions` of the committed attempts in `trials`."""
-    return _read(store, table, attempt_keys(table, trials))
+    return _read(ResultReader.of(source), table, attempt_keys(table, trials))
+
+
+def iterate_attempts(
+    source: Store | ResultReader, table: str, trials: pa.Table
+) -> Iterator[pa.Table]:
+    """Yield `epochs` or `predictions` of the committed attempts in `trials`, some rows at a time.
+
+    All parts have one schema; text is numbers into a dictionary, as `ResultReader.tables` yields
+    it. At least one part comes, without rows where there are none.
+    """
+    reader, keys = ResultReader.of(source), attempt_keys(table, trials)
+    if not keys:
+        yield arrow_schema(table).empty_table()
+        return
+    schema = by_dictionary(reader.schema(keys).empty_table()).schema
+    for part in reader.tables(keys):
+        yield with_schema(by_dictionary(part), schema)
 
 
 def attempt_keys(table: str, trials: pa.Table) -> list[str]:
@@ -168,12 +190,15 @@ def attempt_keys(table: str, trials: pa.Table) -> list[str]:
 
 
 def reduce_attempts(
-    store: Store, table: str, trials: pa.Table, reduce: Callable[[Mapping[str, Any], pa.Table], T]
+    source: Store | ResultReader,
+    table: str,
+    trials: pa.Table,
+    reduce: Callable[[Mapping[str, Any], pa.Table], T],
 ) -> list[T]:
     """Return a small result from each committed attempt's table, which is dropped at once.
 
     Args:
-        store: Where from.
+        source: Where from.
         table: `predictions` or another table of an attempt.
         trials: Rows of `trials`.
         reduce: Called with a row of `trials` and its table.
@@ -181,63 +206,77 @@ def reduce_attempts(
     Returns:
         In the order of `trials`; those whose object is absent are left out.
     """
-    there = set(store.list(f"results/{table}/"))
-    pairs = zip(trials.to_pylist(), attempt_keys(table, trials), strict=True)
-    having = [(trial, key) for trial, key in pairs if key in there]
-    reduced: list[T] = []
-    with ThreadPoolExecutor(READERS) as pool:
-        for start in range(0, len(having), READERS):  # no more objects than these in memory
-            part = having[start : start + READERS]
-            objects = pool.map(store.get, [key for _, key in part])
-            for (trial, key), data in zip(part, objects, strict=True):
-                reduced.append(reduce(trial, decode(data, key)))
-    return reduced
+    reader = ResultReader.of(source)
+    having = trials_with(reader, table, trials)
+    rows = (row for batch in having.to_batches(_BATCH) for row in batch.to_pylist())
+    return [
+        reduce(trial, part)
+        for trial, part in zip(rows, each_table(reader, table, having), strict=True)
+    ]
 
 
-def trials_with(store: Store, table: str, trials: pa.Table) -> pa.Table:
-    """Those of the committed trials that have a table of `schemas.OPTIONAL`."""
+def trials_with(source: Store | ResultReader, table: str, trials: pa.Table) -> pa.Table:
+    """Those of the committed trials that have a table, one of `schemas.OPTIONAL` perhaps."""
     import pyarrow as pa
 
-    there = set(store.list(f"results/{table}/"))
-    having = [key in there for key in attempt_keys(table, trials)]
+    reader, keys = ResultReader.of(source), attempt_keys(table, trials)
+    reader.listing.prepare(keys)
+    having = [reader.listing.get(key) is not None for key in keys]
     return trials.filter(pa.array(having, pa.bool_()))
 
 
-def each_table(store: Store, table: str, trials: pa.Table) -> Iterator[pa.Table]:
-    """A table of trials that all have it, one trial's at a time: each may be large."""
-    for key in attempt_keys(table, trials):
-        yield decode(store.get(key), key)
+def each_table(source: Store | ResultReader, table: str, trials: pa.Table) -> Iterator[pa.Table]:
+    """A table of trials that all have it, one trial's at a time: each may be large.
+
+    Tables of `schemas.OPTIONAL` are read from their objects, a few ahead.
+    """
+    reader, keys = ResultReader.of(source), attempt_keys(table, trials)
+    if table in PACKED:
+        yield from reader.each(keys)
+        return
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        for start in range(0, len(keys), _AHEAD):
+            part = keys[start : start + _AHEAD]
+            for key, data in zip(part, pool.map(reader.store.get, part), strict=True):
+                yield decode(data, key)
+                reader.on_rows(1)
 
 
-def read_failures(store: Store, ids: Iterable[str]) -> pa.Table:
+def read_failures(source: Store | ResultReader, ids: Iterable[str]) -> pa.Table:
     """Return all recorded failures of some trials, also of those that succeeded later.
 
     A record that is damaged is left out with a warning: it decides nothing.
     """
-    trial_ids = set(ids)
-    keys = [key for key in store.list("results/failures/") if key.split("/")[2] in trial_ids]
-
-    def read(key: str) -> pa.Table | None:
-        try:
-            return decode(store.get(key), key)
-        except DamagedResult as error:
-            _log.warning("a failure's record is left out: %s", error)
-            return None
-
-    with ThreadPoolExecutor(READERS) as pool:
-        tables = [table for table in pool.map(read, keys) if table is not None]
-    return _concatenate("failures", tables)
+    reader = ResultReader.of(source)
+    keys = [item.key for item in reader.listing.failures(set(ids))]
+    outcomes = reader.look(keys)
+    for outcome in outcomes.values():
+        if isinstance(outcome, DamagedResult):
+            _log.warning("a failure's record is left out: %s", outcome)
+    whole = [key for key in keys if isinstance(outcomes.get(key), Fact)]
+    return _read(reader, "failures", whole)
 
 
-def _read(store: Store, table: str, keys: Sequence[str]) -> pa.Table:
-    read: Callable[[str], pa.Table] = lambda key: decode(store.get(key), key)  # noqa: E731
-    with ThreadPoolExecutor(READERS) as pool:
-        return _concatenate(table, list(pool.map(read, keys)))
-
-
-def _concatenate(name: str, tables: Sequence[pa.Table]) -> pa.Table:
+def _read(reader: ResultReader, table: str, keys: Sequence[str]) -> pa.Table:
     import pyarrow as pa
 
-    if not tables:
-        return arrow_schema(name).empty_table()
-    return pa.concat_tables(tables, promote_options="default")
+    if not keys:
+        return arrow_schema(table).empty_table()
+    schema = reader.schema(keys)
+    parts = [with_schema(part, schema) for part in reader.tables(keys)]
+    return pa.concat_tables(parts)
+
+
+def with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table with the columns of a schema, those that it lacks null."""
+    import pyarrow as pa
+
+    if table.schema == schema:
+        return table
+    columns = [
+        table.column(field.name).cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)

@@ -13,7 +13,7 @@ from sweeps.plan.plan import DatasetFacts, Plan, Trial, find_older, model_reason
 from sweeps.plan.prices import cell_price
 from sweeps.plan.searched import CellSearch, Tried, dimensions_of, settings_of, with_values
 from sweeps.plan.unfit import refuse_unfit, unfit_reason
-from sweeps.results.tables import committed_ids
+from sweeps.results.reader import ResultReader
 from sweeps.search.cell_run import CellRun, chosen_trials, waiting
 from sweeps.search.stored import StoredObservations
 from sweeps.spec.model import Spec
@@ -26,16 +26,22 @@ _CENT = 0.005
 
 
 def resolve_searches(
-    plan: Plan, spec: Spec, store: Store, archived: Mapping[str, Any] | None = None
+    plan: Plan,
+    spec: Spec,
+    source: Store | ResultReader,
+    archived: Mapping[str, Any] | None = None,
+    *,
+    verify: bool = True,
 ) -> Plan:
     """Return a plan with its searches as far as results go, and the trials of chosen options.
 
     Args:
         plan: Of a spec; one without a search is returned as it is.
         spec: Its spec.
-        store: Where results are.
+        source: Where results are, or their reader.
         archived: What an earlier run wrote of its searches, `searches_dict`. Where these are over
             and of the same configurations they are believed, and results are not read again.
+        verify: See `sweeps.plan.facts.plan_on`.
 
     Raises:
         PlanError: dollars are searched for, and nothing in the space changes any.
@@ -43,11 +49,12 @@ def resolve_searches(
     facts = plan.facts
     if spec.search is None or facts is None:
         return plan
+    reader = ResultReader.of(source)
     kept = [(cell, _corner_reason(spec, cell, facts)) for cell in plan.cells]
     cells = [cell for cell, reason in kept if reason is None]
     _refuse_equal_dollars(spec, cells, facts)
     searches = _from_archive(spec, cells, facts, archived) or _from_results(
-        spec, cells, facts, store
+        spec, cells, facts, reader.store
     )
     resolved, trials = list[Cell](), list[Trial]()
     for search in searches:
@@ -57,7 +64,7 @@ def resolve_searches(
             trials += chosen
         else:
             resolved.append(search.cell)
-    committed = committed_ids(store)
+    committed = reader.listing.trials.keys()
     plan = replace(
         plan,
         cells=tuple(resolved),
@@ -66,7 +73,7 @@ def resolve_searches(
         older=find_older(tuple(trials), committed, facts.training_images),
         searches=tuple(searches),
     )
-    return check_plan(plan.refreshed(committed), store)
+    return check_plan(plan.refreshed(committed), reader, verify=verify)
 
 
 def _from_results(

@@ -175,7 +175,7 @@ def test_a_store_that_cannot_be_read_is_not_damage(
     def refuse(self: FolderStore, key: str) -> bytes:
         raise error
 
-    monkeypatch.setattr(FolderStore, "get", refuse)
+    monkeypatch.setattr(FolderStore, "read", refuse)
     with pytest.raises(type(error)):
         check_results(committed, [TRIAL])
 
@@ -188,7 +188,7 @@ def test_a_store_that_sees_damage_itself_is_heard(
     def refuse(self: FolderStore, key: str) -> Any:
         raise Corrupt("checksum mismatch")
 
-    monkeypatch.setattr(FolderStore, "get", refuse)
+    monkeypatch.setattr(FolderStore, "read", refuse)
     assert damage_of(committed) == f"{ROW} is damaged: checksum mismatch"
 
 

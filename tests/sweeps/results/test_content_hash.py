@@ -52,6 +52,29 @@ def test_the_hash_is_of_the_bytes_that_its_docstring_says() -> None:
     assert content_sha256(TABLE) == hashlib.sha256(b"".join(parts)).hexdigest()
 
 
+@pytest.mark.parametrize("number", range(4))
+def test_the_hash_of_a_row_is_the_same_however_it_is_computed(number: int) -> None:
+    """Rows of `trials` are hashed value by value; the bytes are those of the docstring."""
+    names = ["name", "n", "value", "kept", "when", "vector"]
+    row = TABLE.slice(number, 1)
+    name, n, value, kept, when, vector = (row[each][0].as_py() for each in names)
+    text = (name or "").encode()
+    types = ["string", "int64", "double", "bool", "timestamp[us, tz=UTC]", "list<float>"]
+    head = json.dumps([list(map(list, zip(names, types, strict=True))), 1])
+    parts = [
+        f"{head}\n".encode(),
+        name is not None, packed("q", len(text)) + text,
+        n is not None, packed("q", n or 0),
+        value is not None, packed("d", 0.0 if value is None else value),
+        kept is not None, bytes([bool(kept)]),
+        when is not None, packed("q", 0 if when is None else int(when.timestamp()) * 10**6),
+        vector is not None, packed("q", len(vector or [])) + b"\1" * len(vector or []),
+        packed("f", *(vector or [])),
+    ]  # fmt: skip
+    content = b"".join(bytes([part]) if isinstance(part, bool) else part for part in parts)
+    assert content_sha256(row) == hashlib.sha256(content).hexdigest()
+
+
 @pytest.mark.parametrize(
     "options",
     [

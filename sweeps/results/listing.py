@@ -1,0 +1,99 @@
+"""What a store lists of its results: which objects are there, and what tells their bytes apart."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+from sweeps.results.keys import FAILURES, READERS, SUFFIX, TRIALS, table_of, trial_key, trial_of
+from sweeps.results.schemas import SISTERS
+
+if TYPE_CHECKING:
+    from cluster.stores.base import Store, StoredObject
+
+_FEW: Final = 200
+"""A list of one trial's objects costs a request, as a page of a whole list does for hundreds."""
+
+
+class ResultListing:
+    """The results of a store as they were first listed; each table is listed when it is needed.
+
+    What is committed is decided here: an object that is not listed is not there, whatever is kept
+    of its rows elsewhere.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """List nothing yet."""
+        self._store = store
+        self._objects: dict[str, StoredObject] = {}
+        self._trials: dict[str, StoredObject] | None = None
+        self._whole: set[str] = set()
+        self._of_trials: set[tuple[str, str]] = set()
+
+    @property
+    def trials(self) -> dict[str, StoredObject]:
+        """The commit object of every trial with a result, by trial id."""
+        if self._trials is None:
+            self._list_whole("trials", TRIALS)
+            committed = [item for key, item in self._objects.items() if key.startswith(TRIALS)]
+            self._trials = {trial_of(item.key): item for item in committed}
+        return self._trials
+
+    def failures(self, ids: Collection[str] | None = None) -> list[StoredObject]:
+        """Records of failed attempts of some trials, or of all, by key."""
+        self._list_whole("failures", FAILURES)
+        chosen = None if ids is None else set(ids)
+        return [
+            self._objects[key]
+            for key in sorted(self._objects)
+            if key.startswith(FAILURES) and (chosen is None or trial_of(key) in chosen)
+        ]
+
+    def get(self, key: str) -> StoredObject | None:
+        """Return an object that was listed; None where it is not there."""
+        return self._objects.get(key)
+
+    def update(self, item: StoredObject) -> None:
+        """Take note of an object that was read just now: it may be newer than the list."""
+        listed = self._objects.get(item.key)
+        if listed is None or (listed.size_bytes, listed.tag) != (item.size_bytes, item.tag):
+            self._objects[item.key] = item
+
+    def forget(self, key: str) -> None:
+        """Take note of an object that is gone."""
+        self._objects.pop(key, None)
+
+    def list_again(self, trial_id: str) -> None:
+        """List the result of one trial again."""
+        for prefix in (trial_key(trial_id), *(f"results/{name}/{trial_id}/" for name in SISTERS)):
+            for key in [key for key in self._objects if key.startswith(prefix)]:
+                del self._objects[key]
+            self._objects.update((item.key, item) for item in self._store.scan(prefix))
+        self._trials = None
+
+    def prepare(self, keys: Iterable[str]) -> None:
+        """List what is needed to know whether these objects are there."""
+        trials: dict[str, set[str]] = {}
+        for key in keys:
+            trials.setdefault(table_of(key), set()).add(trial_of(key))
+        for table, ids in trials.items():
+            if table == "trials" or len(ids) * _FEW > len(self.trials):
+                self._list_whole(table, f"results/{table}/")
+            elif table not in self._whole:
+                self._list_trials(table, ids)
+
+    def _list_whole(self, table: str, prefix: str) -> None:
+        if table not in self._whole:
+            self._whole.add(table)
+            for item in self._store.scan(prefix):
+                if item.key.endswith(SUFFIX):
+                    self._objects[item.key] = item
+
+    def _list_trials(self, table: str, ids: Collection[str]) -> None:
+        new = [trial_id for trial_id in sorted(ids) if (table, trial_id) not in self._of_trials]
+        prefixes = [f"results/{table}/{trial_id}/" for trial_id in new]
+        with ThreadPoolExecutor(READERS) as pool:
+            for items in pool.map(lambda prefix: list(self._store.scan(prefix)), prefixes):
+                self._objects.update((item.key, item) for item in items)
+        self._of_trials.update((table, trial_id) for trial_id in new)
