@@ -226,7 +226,8 @@ def _submit(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from sweeps.commands.status import status
 
-    return status(_read_source(options), options.store, options.address, as_json=options.json)
+    source = _read_source(options)
+    return status(source, options.store, options.address, check=options.check, as_json=options.json)
 
 
 def _failures(options: argparse.Namespace) -> int:
@@ -267,6 +268,36 @@ def _store_check(options: argparse.Namespace) -> int:
     return check(options.store, repair=options.repair, as_json=options.json)
 
 
+def _store_du(options: argparse.Namespace) -> int:
+    from sweeps.commands.store_content import show_usage
+
+    return show_usage(options.store, as_json=options.json)
+
+
+def _store_compact(options: argparse.Namespace) -> int:
+    from sweeps.commands.store_content import compact_store
+
+    return compact_store(options.store, as_json=options.json)
+
+
+def _store_copy(options: argparse.Namespace) -> int:
+    from sweeps.commands.store_content import copy_sweep
+
+    return copy_sweep(options.sweep, options.store, options.target, as_json=options.json)
+
+
+def _store_prune(options: argparse.Namespace) -> int:
+    from sweeps.commands.store_content import prune_store
+
+    return prune_store(
+        options.store,
+        days=options.days,
+        results=options.results,
+        yes=options.yes,
+        as_json=options.json,
+    )
+
+
 def _schema(options: argparse.Namespace) -> int:
     from sweeps.commands.schema import schema
 
@@ -296,6 +327,10 @@ HANDLERS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "report": _report,
     "pull": _pull,
     "store check": _store_check,
+    "store du": _store_du,
+    "store compact": _store_compact,
+    "store copy": _store_copy,
+    "store prune": _store_prune,
     "phantom": _phantom,
     "schema": _schema,
     "serve": _serve,

@@ -11,6 +11,7 @@ from sweeps.commands.context import (
     check_reachable,
     choose_store_url,
     get_cache_folder,
+    open_results,
     plan_sweep,
     store_session,
 )
@@ -37,9 +38,10 @@ def calibrate_sweep(spec: Spec, store_url: str | None) -> tuple[Plan, History]:
     url = choose_store_url(store_url, spec)
     check_reachable(url)
     with store_session(url) as store:
-        plan = plan_sweep(spec, store)
+        reader = open_results(store)
+        plan = plan_sweep(spec, reader)
         refuse_impossible_choices(plan)
-        history = replace(read_history(store, plan, spec), calibrated=())
+        history = replace(read_history(reader, plan, spec), calibrated=())
         if not find_uncompared(plan, spec, history):
             note("calibration: results in the store compare with every trial that is left")
             return plan, history
@@ -68,7 +70,7 @@ def _calibrate_on_ray(
         how_many_at_once(spec.resources.cpus, spec.resources.gpus, session.nodes)
         ensure_staged(spec, store)
         if plan.unknown is not None:  # counts of a dataset that was staged just now drop cells
-            plan = plan_sweep(spec, store)
+            plan = plan_sweep(spec, open_results(store))
             refuse_impossible_choices(plan)
         timed = _time_kinds(find_uncompared(plan, spec, history), plan, spec, store)
     if timed:

@@ -6,10 +6,11 @@ once.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,11 +26,15 @@ from sweeps.plan.archive import read_archive
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan
 from sweeps.plan.render import damaged_lines
+from sweeps.results.pack_cache import DEFAULT_LIMIT, PackCache
+from sweeps.results.reader import ResultReader
 from sweeps.search.resolve import resolve_searches
 from sweeps.spec.model import Spec, StagedDataset, load_spec, parse_override, parse_spec
 from sweeps.spec.stored import STORED, get_spec
 
 STORE_VARIABLE = "SWEEPS_STORE"
+RESULTS_VARIABLE = "SWEEPS_RESULTS_MAX"
+"""The most that the local copies of one store's results may take, such as 20GiB."""
 _EMBEDDED = "the embedded server of this machine (give --store for another store)"
 
 
@@ -186,19 +191,49 @@ def read_spec(source: SpecSource, store: Store) -> Spec:
     return parse_spec(archived.spec_text, f"{source.target} (stored)", overrides)
 
 
-def plan_sweep(spec: Spec, store: Store, archived: Mapping[str, Any] | None = None) -> Plan:
+def open_results(store: Store) -> ResultReader:
+    """Open the results of a store, with what is read of them kept in this user's folder.
+
+    Raises:
+        ClusterError: SWEEPS_RESULTS_MAX is not a size.
+    """
+    from cluster.node_cache.eviction import read_size
+
+    limit = read_size(RESULTS_VARIABLE)
+    place = hashlib.sha256(store.url.encode()).hexdigest()[:16]
+    folder = get_home() / "results" / place
+    cache = PackCache(folder, DEFAULT_LIMIT if limit is None else limit)
+    return ResultReader(store, cache, _show_reads)
+
+
+def _show_reads(text: str) -> AbstractContextManager[Callable[[int, int], None]]:
+    """Show rate and time left of objects that are read one by one."""
+    from sweeps.driver.progress import count_progress, make_console
+
+    return count_progress(text, "objects", make_console())
+
+
+def plan_sweep(
+    spec: Spec,
+    reader: ResultReader,
+    archived: Mapping[str, Any] | None = None,
+    *,
+    verify: bool = True,
+) -> Plan:
     """Plan a sweep against the datasets and results in its store.
 
     Args:
         spec: The sweep.
-        store: Its store.
+        reader: The store's results.
         archived: What an earlier run wrote of its searches, see `resolve_searches`.
+        verify: See `sweeps.plan.facts.plan_on`.
 
     Raises:
         PlanError: its dataset is not staged; the message says how to stage it.
     """
     try:
-        return resolve_searches(plan_on(spec, store), spec, store, archived)
+        planned = plan_on(spec, reader, verify=verify)
+        return resolve_searches(planned, spec, reader, archived, verify=verify)
     except NotFound as error:
         if isinstance(spec.dataset, StagedDataset) and spec.dataset.digest_prefix is None:
             example = f"sweeps stage siim-acr DIR --name {spec.dataset.name}"
@@ -206,15 +241,22 @@ def plan_sweep(spec: Spec, store: Store, archived: Mapping[str, Any] | None = No
         raise
 
 
-def read_spec_and_plan(source: SpecSource, store: Store) -> tuple[Spec, Plan]:
+def read_spec_and_plan(
+    source: SpecSource, reader: ResultReader, *, verify: bool = True
+) -> tuple[Spec, Plan]:
     """Read a sweep's spec and plan it against the store, to find its results.
+
+    Args:
+        source: The sweep.
+        reader: The store's results.
+        verify: See `sweeps.plan.facts.plan_on`.
 
     Raises:
         PlanError: its dataset is not staged, or it has no trials, since all cells are skipped.
     """
-    spec = read_spec(source, store)
+    spec, store = read_spec(source, reader.store), reader.store
     searched = None if spec.search is None else read_archive(store, spec.name).searches
-    plan = plan_sweep(spec, store, searched)
+    plan = plan_sweep(spec, reader, searched, verify=verify)
     if not plan.cells:
         reasons = "; ".join(dict.fromkeys(reason for _, reason in plan.skipped))
         raise PlanError(f"sweep '{spec.name}' has no trials, all cells are skipped: {reasons}")

@@ -1,56 +1,34 @@
-"""Shows rate and time left while the objects of a store's results are read."""
+"""Shows rate and time left while rows of a store's results are read."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, cast
 
-from cluster.stores.base import Store
 from sweeps.driver.progress import count_progress, make_console
+from sweeps.results.reader import ResultReader
 
 
 @contextmanager
-def count_reads(store: Store, text: str, objects: int) -> Iterator[Store]:
-    """Give a store whose reads are counted, and show how many of them are done.
+def count_reads(reader: ResultReader, text: str, objects: int) -> Iterator[None]:
+    """Show of how many objects the rows were read while the block runs.
 
     Args:
-        store: Where objects are read.
+        reader: What reads them.
         text: What is done, e.g. `reading epochs`.
         objects: How many objects are expected; where fewer are read, the count ends early.
     """
+    done = 0
     with count_progress(text, "objects", make_console()) as progress:
+
+        def count(number: int) -> None:
+            nonlocal done
+            done += number
+            progress(min(done, objects), objects)
+
         progress(0, objects)
-        counted = _CountedStore(store, lambda done: progress(min(done, objects), objects))
-        yield cast("Store", counted)
-
-
-class _CountedStore:
-    """A store that tells how many objects were read; threads may read at once."""
-
-    def __init__(self, store: Store, on_read: Callable[[int], None]) -> None:
-        self._store, self._on_read = store, on_read
-        self._lock, self._reads = threading.Lock(), 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)  # verbs that read nothing
-
-    def get(self, key: str) -> bytes:
-        data = self._store.get(key)
-        self._count()
-        return data
-
-    def read_into(self, key: str, memory: memoryview) -> None:
-        self._store.read_into(key, memory)
-        self._count()
-
-    def download(self, key: str, path: Path) -> None:
-        self._store.download(key, path)
-        self._count()
-
-    def _count(self) -> None:
-        with self._lock:
-            self._reads += 1
-            self._on_read(self._reads)
+        before, reader.on_rows = reader.on_rows, count
+        try:
+            yield
+        finally:
+            reader.on_rows = before

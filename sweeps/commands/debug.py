@@ -20,6 +20,7 @@ from sweeps.commands.context import (
     check_cache_folder,
     choose_store_url_of,
     get_cache_folder,
+    open_results,
     plan_sweep,
     read_spec,
     store_session,
@@ -61,12 +62,12 @@ def debug(
         from sweeps.driver.progress import make_console
 
         spec = read_spec(source, store)
-        plan = plan_sweep(spec, store)
+        plan = plan_sweep(spec, open_results(store))
         chosen = find_trial(plan, trial)
         check_cache_folder()
         ensure_staged(spec, store, in_process=True)
         if plan.unknown is not None:  # counts of a dataset staged just now may exclude the trial
-            plan = plan_sweep(spec, store)
+            plan = plan_sweep(spec, open_results(store))
         if chosen not in plan.trials:
             reason = dict(plan.skipped).get(chosen.cell, "its configuration changed")
             raise PlanError(f"trial {chosen.label} cannot run on this dataset: {reason}")

@@ -10,6 +10,7 @@ from sweeps.commands.context import (
     SpecSource,
     choose_store_url_of,
     format_command,
+    open_results,
     read_spec_and_plan,
     store_session,
 )
@@ -26,8 +27,9 @@ _NODES = 3
 def failures(source: SpecSource, store_url: str | None, *, as_json: bool) -> int:
     """Print a sweep's failed attempts by class, the most frequent first."""
     with store_session(choose_store_url_of(source, store_url)) as store:
-        _, plan = read_spec_and_plan(source, store)
-        rows = results.read_failures(store, [trial.id for trial in plan.trials]).to_pylist()
+        reader = open_results(store)
+        _, plan = read_spec_and_plan(source, reader, verify=False)
+        rows = results.read_failures(reader, [trial.id for trial in plan.trials]).to_pylist()
         url = store.url
     summary = summarize(plan, rows)
     for kind in summary["classes"]:

@@ -16,6 +16,7 @@ from cluster.jobs.session_logs import read_lines
 from sweeps.commands.context import (
     SpecSource,
     choose_store_url_of,
+    open_results,
     read_spec_and_plan,
     store_session,
 )
@@ -132,9 +133,10 @@ def _describe_absence(name: str) -> str:
 def _print_failures(source: SpecSource, store_url: str | None, trial: str) -> int:
     """Print what the failures table keeps of a trial's log."""
     with store_session(choose_store_url_of(source, store_url)) as store:
-        _, plan = read_spec_and_plan(source, store)
+        reader = open_results(store)
+        _, plan = read_spec_and_plan(source, reader, verify=False)
         ids = [planned.id for planned in plan.trials if planned.id.startswith(trial)]
-        failures = results.read_failures(store, ids).to_pylist()
+        failures = results.read_failures(reader, ids).to_pylist()
     if not ids:
         raise SweepError(
             f"sweep '{plan.name}' has no trial {trial}: `sweeps plan --json` lists their ids"

@@ -13,6 +13,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sweeps.commands.arguments import (
+    add_address,
+    add_keep_logs,
+    add_notify,
+    add_set,
+    add_spec,
+    add_store,
+)
+from sweeps.commands.store_verbs import STORE_ARGUMENTS
 from sweeps.commands.verbs import VERBS, Verb, list_verbs
 
 PURPOSE = (
@@ -159,7 +168,7 @@ def _add_stage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", dest="dataset_name", help="name in the store; default: the dataset's"
     )
-    _add_set(parser, "an option of the dataset, e.g. image_size=256")
+    add_set(parser, "an option of the dataset, e.g. image_size=256")
     parser.add_argument(
         "--table", help="of folder: the table with a row per image; same as --set table=FILE"
     )
@@ -185,17 +194,17 @@ def _add_stage(parser: argparse.ArgumentParser) -> None:
         default="stop",
         help="what bad images do: stop the staging, or stay out of the dataset; default: stop",
     )
-    _add_store(parser, "SWEEPS_STORE, else the embedded server")
-    _add_keep_logs(parser)
+    add_store(parser, "SWEEPS_STORE, else the embedded server")
+    add_keep_logs(parser)
 
 
 def _add_data_list(parser: argparse.ArgumentParser) -> None:
-    _add_store(parser, "SWEEPS_STORE, else the embedded server")
+    add_store(parser, "SWEEPS_STORE, else the embedded server")
 
 
 def _add_dataset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", metavar="NAME", help="NAME, or NAME@DIGEST of one version")
-    _add_store(parser, "SWEEPS_STORE, else the embedded server")
+    add_store(parser, "SWEEPS_STORE, else the embedded server")
 
 
 def _add_data_show(parser: argparse.ArgumentParser) -> None:
@@ -233,11 +242,11 @@ _PHANTOMS = (
 def _add_phantom(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", choices=_PHANTOMS, help="the format")
     parser.add_argument("folder", type=Path, help="where to; must be new or empty")
-    _add_set(parser, "an option of the phantom, e.g. n_train=200")
+    add_set(parser, "an option of the phantom, e.g. n_train=200")
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
-    _add_spec(parser, "the sweep's YAML")
+    add_spec(parser, "the sweep's YAML")
     parser.add_argument(
         "--calibrate",
         action="store_true",
@@ -247,13 +256,13 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
-    _add_spec(
+    add_spec(
         parser,
         "the sweep's YAML, or stored:SHA256 of one in the store; with --debug also the name of a "
         "sweep that was run",
     )
-    _add_keep_logs(parser)
-    _add_notify(parser)
+    add_keep_logs(parser)
+    add_notify(parser)
     parser.add_argument(
         "--debug",
         metavar="TRIAL",
@@ -267,8 +276,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_submit(parser: argparse.ArgumentParser) -> None:
-    _add_spec(parser, "the sweep's YAML")
-    _add_address(parser)
+    add_spec(parser, "the sweep's YAML")
+    add_address(parser)
     parser.add_argument(
         "--rayjob",
         type=Path,
@@ -282,7 +291,7 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
         help="with --rayjob: up to N further clusters, one after the other, where the job fails "
         "or its head is lost; default: 0",
     )
-    _add_notify(parser)
+    add_notify(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="print the request; write and send nothing"
     )
@@ -290,17 +299,20 @@ def _add_submit(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_status(parser: argparse.ArgumentParser) -> None:
-    _add_spec(parser, _SWEEP_BY_NAME)
-    _add_address(parser)
+    add_spec(parser, _SWEEP_BY_NAME)
+    add_address(parser)
+    parser.add_argument(
+        "--check", action="store_true", help="read the results, too: damaged ones, and cautions"
+    )
 
 
 def _add_failures(parser: argparse.ArgumentParser) -> None:
-    _add_spec(parser, _SWEEP_BY_NAME)
+    add_spec(parser, _SWEEP_BY_NAME)
 
 
 def _add_logs(parser: argparse.ArgumentParser) -> None:
-    _add_spec(parser, _SWEEP_BY_NAME)
-    _add_address(parser)
+    add_spec(parser, _SWEEP_BY_NAME)
+    add_address(parser)
     parser.add_argument("--trial", metavar="ID", help="lines of a trial; its first digits will do")
     parser.add_argument("--worker", metavar="IP-OR-PID", help="lines of one worker, or of one node")
     parser.add_argument("--follow", action="store_true", help="go on until the job or run ends")
@@ -308,24 +320,17 @@ def _add_logs(parser: argparse.ArgumentParser) -> None:
 
 def _add_stop(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("spec", help=_SWEEP_BY_NAME)
-    _add_address(parser)
+    add_address(parser)
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
-    _add_spec(parser, _SWEEP_BY_NAME)
+    add_spec(parser, _SWEEP_BY_NAME)
     parser.add_argument("--out", type=Path, help="folder; default: NAME-report")
 
 
 def _add_pull(parser: argparse.ArgumentParser) -> None:
-    _add_spec(parser, _SWEEP_BY_NAME)
+    add_spec(parser, _SWEEP_BY_NAME)
     parser.add_argument("--out", type=Path, help="folder; default: NAME-tables")
-
-
-def _add_store_check(parser: argparse.ArgumentParser) -> None:
-    _add_store(parser, "SWEEPS_STORE, else the embedded server")
-    parser.add_argument(
-        "--repair", action="store_true", help="remove what must be staged or run again"
-    )
 
 
 def _add_schema(parser: argparse.ArgumentParser) -> None:
@@ -336,55 +341,10 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, help="S3 port; default: any free one")
 
 
-def _add_address(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--address",
-        metavar="URL",
-        help="the cluster's dashboard, http://HOST:8265; default: RAY_API_SERVER_ADDRESS",
-    )
-
-
-def _add_keep_logs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--keep-logs",
-        action="store_true",
-        help="keep the logs of the local Ray session, and print where they are",
-    )
-
-
-def _add_notify(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--notify",
-        metavar="URL",
-        help="post one JSON line there when the run ends; default: SWEEPS_NOTIFY, else nothing",
-    )
-
-
 def _whole_number(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"'{text}': expected a whole number, 0 or more")
     return int(text)
-
-
-def _add_spec(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("spec", help=text)
-    _add_set(parser, "override a field of the specification, e.g. train.epochs=2")
-    _add_store(parser)
-
-
-def _add_set(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
-
-
-def _add_store(
-    parser: argparse.ArgumentParser,
-    default: str = "the specification's, else SWEEPS_STORE, else the embedded server",
-) -> None:
-    parser.add_argument(
-        "--store",
-        help="a folder or s3://BUCKET/PREFIX (endpoint and keys from AWS_* variables); "
-        f"default: {default}",
-    )
 
 
 ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
@@ -403,7 +363,7 @@ ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "stop": _add_stop,
     "report": _add_report,
     "pull": _add_pull,
-    "store check": _add_store_check,
+    **STORE_ARGUMENTS,
     "phantom": _add_phantom,
     "schema": _add_schema,
     "serve": _add_serve,

@@ -10,7 +10,7 @@ from cluster.common.cpus import count_usable_cpus
 from cluster.common.gpus import count_usable_gpus
 from cluster.errors import ClusterError
 from cluster.jobs.requests import api_address
-from sweeps.commands.context import SpecSource, choose_store_url, store_session
+from sweeps.commands.context import SpecSource, choose_store_url, open_results, store_session
 from sweeps.commands.output import keep_stdout_for_json, print_json
 from sweeps.plan.choices import refuse_impossible_choices
 from sweeps.plan.compute import Compute, summarize
@@ -64,8 +64,9 @@ def plan_without_fail(spec: Spec, store_url: str | None) -> tuple[Plan, History]
     """
     try:
         with store_session(choose_store_url(store_url, spec)) as store:
-            planned = resolve_searches(plan_on(spec, store), spec, store)
-            return planned, read_history(store, assume_trials(planned, spec), spec)
+            reader = open_results(store)
+            planned = resolve_searches(plan_on(spec, reader), spec, reader)
+            return planned, read_history(reader, assume_trials(planned, spec), spec)
     except ClusterError as error:
         dataset = spec.dataset
         facts = generator_facts(dataset) if isinstance(dataset, GeneratorDataset) else None

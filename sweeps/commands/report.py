@@ -18,18 +18,19 @@ from sweeps.commands.context import (
     choose_store_url_of,
     format_command,
     note_damaged,
+    open_results,
     read_spec_and_plan,
     store_session,
 )
 from sweeps.commands.counted_reads import count_reads
 from sweeps.commands.output import note, print_json
-from sweeps.commands.pull import read_tables
 from sweeps.errors import ResultError
 from sweeps.plan.cell import cell_of
 from sweeps.plan.notes import plan_notes
 from sweeps.plan.plan import Plan
 from sweeps.plan.searched import describe_search
 from sweeps.results import tables as results
+from sweeps.results.reader import ResultReader
 from sweeps.spec.model import GeneratorDataset, Spec
 from sweeps.spec.papers import PublishedTable, find
 
@@ -49,9 +50,10 @@ def report(
     from sweeps.report.build import build_report
 
     with store_session(choose_store_url_of(source, store_url)) as store:
-        spec, plan = read_spec_and_plan(source, store)
+        reader = open_results(store)
+        spec, plan = read_spec_and_plan(source, reader)
         note_damaged(plan, source, store_url)
-        report_input = read_report_input(spec, plan, store)
+        report_input = read_report_input(spec, plan, reader)
         files = build_report(report_input, out or Path(f"{spec.name}-report"))
         _put_files(store, spec.name, files.paths)
     if as_json:
@@ -85,8 +87,8 @@ def _put_files(store: Store, sweep: str, paths: Sequence[Path]) -> None:
         note(f"the report is not put next to the results, which cannot be written: {error}")
 
 
-def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
-    """Read everything that a report is computed from."""
+def read_report_input(spec: Spec, plan: Plan, source: Store | ResultReader) -> ReportInput:
+    """Read everything that a report is computed from, from a store or a reader of its results."""
     from sweeps.report.exemplars import needs_ids
     from sweeps.report.tables import PlannedTrial, Provenance, ReportInput
     from sweeps.staging.bad_images import describe_staging
@@ -94,11 +96,13 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
     facts = plan.facts
     if facts is None:
         raise ResultError(f"sweep '{spec.name}' has no dataset in the store: {plan.unknown}")
-    stored = read_tables(store, plan)
+    reader = ResultReader.of(source)
+    store = reader.store
+    stored = _read_tables(reader, plan)
     tables = {name: _to_pandas(table) for name, table in stored.items()}
     manifest = find_manifest(store, facts.name, facts.digest)
     directions = {a.name: a.direction for a in manifest.attributes}
-    scored, readings = _score_predictions(spec, store, stored["trials"], directions)
+    scored, readings = _score_predictions(spec, reader, stored["trials"], directions)
     return ReportInput(
         **{name: tables[name] for name in ("trials", "epochs", "failures")},
         planned=[PlannedTrial(trial.cell, trial.config.seed, trial.id) for trial in plan.trials],
@@ -117,10 +121,10 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
         rule=spec.select_rule,
         include_validation=spec.cost.include_validation,
         squares=_get_square_options(spec),
-        embeddings=_first_seeds(store, "embeddings", stored["trials"]),
+        embeddings=_first_seeds(reader, "embeddings", stored["trials"]),
         asks_explanations=spec.explanations or spec.examples > 0,
-        explained=_reduce_explanations(store, stored["trials"]),
-        examples=_first_seeds(store, "examples", stored["trials"]),
+        explained=_reduce_explanations(reader, stored["trials"]),
+        examples=_first_seeds(reader, "examples", stored["trials"]),
         published=_find_published(spec, facts.name),
         scored=scored,
         point=spec.select.operating_point,
@@ -136,6 +140,19 @@ def read_report_input(spec: Spec, plan: Plan, store: Store) -> ReportInput:
         search_rule=spec.search_rule,
         sample_ids=_read_sample_ids(store, manifest) if needs_ids(tables["epochs"]) else None,
     )
+
+
+def _read_tables(reader: ResultReader, plan: Plan) -> Mapping[str, pa.Table]:
+    """Read the small tables of a sweep; those of images are read separately."""
+    with count_reads(reader, "reading trials", len(plan.done)):
+        trials = results.read_trials(reader, plan.done)
+    with count_reads(reader, "reading epochs", trials.num_rows):
+        epochs = results.read_attempts(reader, "epochs", trials)
+    return {
+        "trials": trials,
+        "epochs": epochs,
+        "failures": results.read_failures(reader, [trial.id for trial in plan.trials]),
+    }
 
 
 def _count_plan(plan: Plan) -> dict[str, int]:
@@ -163,7 +180,7 @@ def _versions() -> dict[str, str]:
 
 
 def _score_predictions(
-    spec: Spec, store: Store, trials: pa.Table, directions: Mapping[str, int]
+    spec: Spec, reader: ResultReader, trials: pa.Table, directions: Mapping[str, int]
 ) -> tuple[pd.DataFrame | None, Readings]:
     """Score all stored predictions, and read their AUROCs; None where no trial has any."""
     import pyarrow as pa
@@ -178,21 +195,21 @@ def _score_predictions(
         readings.update(read_epochs(table, directions))
         return score_epochs(table, segments, directions, spec.select.operating_point)
 
-    with count_reads(store, "scoring predictions", trials.num_rows) as counted:
-        parts = results.reduce_attempts(counted, "predictions", trials, reduce)
+    with count_reads(reader, "scoring predictions", trials.num_rows):
+        parts = results.reduce_attempts(reader, "predictions", trials, reduce)
     frame: pd.DataFrame | None = _to_pandas(pa.concat_tables(parts)) if parts else None
     return frame, readings
 
 
-def _reduce_explanations(store: Store, trials: pa.Table) -> pd.DataFrame | None:
+def _reduce_explanations(reader: ResultReader, trials: pa.Table) -> pd.DataFrame | None:
     """Return the means of every trial that has explanations; None where none has."""
     import pandas as pd
 
     from sweeps.report.explained import reduce_explanations
 
-    having = results.trials_with(store, "explanations", trials)
-    with count_reads(store, "reading explanations", having.num_rows) as counted:
-        parts = results.reduce_attempts(counted, "explanations", having, reduce_explanations)
+    having = results.trials_with(reader, "explanations", trials)
+    with count_reads(reader, "reading explanations", having.num_rows):
+        parts = results.reduce_attempts(reader, "explanations", having, reduce_explanations)
     return pd.concat(parts, ignore_index=True) if parts else None
 
 
@@ -203,16 +220,18 @@ def _get_square_options(spec: Spec) -> GaussianSquares | None:
     return options if is_square else None
 
 
-def _first_seeds(store: Store, name: str, trials: pa.Table) -> dict[str, pd.DataFrame]:
+def _first_seeds(reader: ResultReader, name: str, trials: pa.Table) -> dict[str, pd.DataFrame]:
     """Return a table of every cell's trial that has it and the smallest seed, by trial id."""
     import pyarrow as pa
 
-    having = results.trials_with(store, name, trials).sort_by("seed")
+    having = results.trials_with(reader, name, trials).sort_by("seed")
     columns = (having.column(name).to_pylist() for name in ("specificity", "budget", "method"))
     cells = list(zip(*columns, strict=True))
-    first = [cell not in cells[:index] for index, cell in enumerate(cells)]
-    chosen = having.filter(pa.array(first, pa.bool_()))
-    tables = results.each_table(store, name, chosen)
+    positions: dict[tuple[str, str, str], int] = {}
+    for position, cell in enumerate(cells):
+        positions.setdefault(cell, position)
+    chosen = having.take(pa.array(positions.values(), pa.int64()))
+    tables = results.each_table(reader, name, chosen)
     return {table.column("trial_id")[0].as_py(): _to_pandas(table) for table in tables}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cluster.common.redaction import redact
+from cluster.errors import ClusterError
 from cluster.stores.base import Store, discard_unfinished
 from sweeps.commands.context import (
     SpecSource,
@@ -14,6 +15,7 @@ from sweeps.commands.context import (
     choose_store_url,
     format_command,
     get_cache_folder,
+    open_results,
     plan_sweep,
     read_spec,
     store_session,
@@ -22,12 +24,15 @@ from sweeps.commands.output import keep_stdout_for_json, note, print_json
 from sweeps.commands.run_end import RunEnd
 from sweeps.commands.stage import ensure_staged
 from sweeps.driver.progress import make_console
+from sweeps.errors import ResultError
 from sweeps.notify import choose_notify_url
 from sweeps.plan.archive import archive
 from sweeps.plan.choices import refuse_impossible_choices
 from sweeps.plan.facts import refresh_plan
 from sweeps.plan.plan import Plan, Trial
+from sweeps.results.compaction import compact
 from sweeps.results.keys import CHECKPOINTS, STAGES
+from sweeps.results.reader import ResultReader
 from sweeps.results.tables import drop_checkpoints, read_failures
 from sweeps.spec.model import Spec
 
@@ -124,11 +129,12 @@ def _run_missing(
     spec: Spec, store: Store, console: Console, end: RunEnd, *, keep_logs: bool, quiet: bool
 ) -> tuple[int, Plan]:
     """Run the trials that have no result; return the exit status and the plan afterwards."""
-    plan = plan_sweep(spec, store)
+    reader = open_results(store)
+    plan = plan_sweep(spec, reader)
     refuse_impossible_choices(plan)
     if plan.unknown is not None or plan.missing or plan.is_searching:
         return _run_on_ray(spec, plan, store, console, end, keep_logs=keep_logs, quiet=quiet)
-    _tidy(spec, store, plan)
+    _tidy(spec, reader, plan)
     console.print(
         f"sweep '{spec.name}': all {len(plan.trials)} trials have a result; nothing to run",
         highlight=False,
@@ -136,21 +142,27 @@ def _run_missing(
     return 0, plan
 
 
-def _refresh(plan: Plan, spec: Spec, store: Store) -> Plan:
+def _refresh(plan: Plan, spec: Spec, reader: ResultReader) -> Plan:
     """Return the plan after results were committed; a search may have chosen other trials."""
-    return refresh_plan(plan, store) if spec.search is None else plan_sweep(spec, store)
+    return refresh_plan(plan, reader) if spec.search is None else plan_sweep(spec, reader)
 
 
-def _tidy(spec: Spec, store: Store, plan: Plan) -> None:
-    """Archive the spec and the plan after a run, and drop the checkpoints of finished trials.
+def _tidy(spec: Spec, reader: ResultReader, plan: Plan) -> None:
+    """Leave a store as later commands want it: the plan archived, results compacted, no leftovers.
 
-    So is what a killed trial left of one that it was writing.
+    Those are checkpoints of finished trials, unless the spec keeps them, and what a killed trial
+    left of one that it was writing.
     """
+    store = reader.store
     archive(store, spec, plan)
     if not spec.checkpoint.keep:
         drop_checkpoints(store, [*plan.done, *plan.searched_to_the_end])
     for prefix in (CHECKPOINTS, STAGES):
         discard_unfinished(store, prefix, _DEAD_S)
+    try:
+        compact(reader, {*(trial.id for trial in plan.trials), *plan.searched_to_the_end})
+    except (ClusterError, ResultError) as error:
+        note(f"note: results are read one by one, since they could not be compacted: {error}")
 
 
 def _run_on_ray(
@@ -185,7 +197,8 @@ def _run_on_ray(
         ensure_staged(spec, store)
         # counts of a dataset that was staged just now can exclude cells
         is_final = plan.unknown is None
-        plan = _refresh(plan, spec, store) if is_final else plan_sweep(spec, store)
+        reader = open_results(store)
+        plan = _refresh(plan, spec, reader) if is_final else plan_sweep(spec, reader)
         refuse_impossible_choices(plan)
         archive(store, spec, plan)
         for text in plan.explaining:
@@ -200,8 +213,9 @@ def _run_on_ray(
             quiet=quiet,
             on_limit=end.stopped_by,
         )
-        plan = _refresh(plan, spec, store)
-        _tidy(spec, store, plan)
+        reader = open_results(store)
+        plan = _refresh(plan, spec, reader)
+        _tidy(spec, reader, plan)
         if keep_logs:
             console.print(f"Ray's logs: {session.folder}/logs", highlight=False, markup=False)
         return status, plan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cluster.errors import ClusterError
@@ -13,15 +14,18 @@ from sweeps.commands.context import (
     SpecSource,
     choose_store_url_of,
     note_damaged,
+    open_results,
     read_spec_and_plan,
     store_session,
 )
 from sweeps.commands.output import note, print_json
 from sweeps.commands.ray_job import connect
 from sweeps.errors import ResultError
+from sweeps.plan.cell import Cell
 from sweeps.plan.plan import Plan
 from sweeps.plan.render import cell_dict
 from sweeps.results import tables as results
+from sweeps.results.reader import ResultReader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,18 +36,33 @@ _COLUMNS = ("specificity", "budget", "method", "done", "failed", "missing")
 _HEADER = {name: name for name in _COLUMNS}
 
 
-def status(source: SpecSource, store_url: str | None, address: str | None, *, as_json: bool) -> int:
+def status(
+    source: SpecSource,
+    store_url: str | None,
+    address: str | None,
+    *,
+    check: bool = False,
+    as_json: bool = False,
+) -> int:
     """Print how many trials of a sweep and its cells are done, failed and missing.
 
     Its newest job follows where a cluster is named; one without an answer is noted and skipped.
+
+    Args:
+        source: The sweep.
+        store_url: The store; None is the specification's, $SWEEPS_STORE's or the embedded one.
+        address: The cluster, or None.
+        check: Read the results, too: damaged ones are not done, and cautions are listed.
+        as_json: Print a JSON document instead of text.
     """
     with store_session(choose_store_url_of(source, store_url)) as store:
-        spec, plan = read_spec_and_plan(source, store)
+        reader = open_results(store)
+        spec, plan = read_spec_and_plan(source, reader, verify=check)
         note_damaged(plan, source, store_url)
-        done = results.read_trials(store, plan.done)
-        cautions = _find_cautions(store, plan, done)
-        failures = results.read_failures(store, [trial.id for trial in plan.trials])
-    summary = count_trials(plan, done, failures)
+        failures = results.read_failures(reader, [trial.id for trial in plan.trials])
+        written = [reader.listing.trials[trial_id].modified for trial_id in plan.done]
+        cautions = _find_cautions(reader, plan) if check else None
+    summary = count_trials(plan, max(written, default=None), failures)
     summary["cautions"] = cautions
     summary["job"] = _find_job(spec.name, address)
     if as_json:
@@ -53,25 +72,32 @@ def status(source: SpecSource, store_url: str | None, address: str | None, *, as
     return 0
 
 
-def count_trials(plan: Plan, done: pa.Table, failures: pa.Table) -> dict[str, Any]:
+def count_trials(plan: Plan, last: float | None, failures: pa.Table) -> dict[str, Any]:
     """Count the trials of a plan, over all and by cell.
 
     A trial has failed where an attempt failed and none has a result, also while it is retried.
     Failures are counted by attempt, also those of trials that have a result by now.
+
+    Args:
+        plan: The plan.
+        last: When its newest result was written, seconds since 1970-01-01 UTC; None without one.
+        failures: Columns of `sweeps.results.schemas.FAILURES`.
     """
     tried = set(failures.column("trial_id").to_pylist()) - plan.done
+    by_cell: dict[Cell, set[str]] = {cell: set() for cell in plan.cells}
+    for trial in plan.trials:
+        by_cell[trial.cell].add(trial.id)
     cells: list[dict[str, Any]] = []
-    for cell in plan.cells:
-        ids = {trial.id for trial in plan.trials if trial.cell == cell}
+    for cell, ids in by_cell.items():
         done_here, failed = len(ids & plan.done), len(ids & tried)
         counts = {"done": done_here, "failed": failed, "missing": len(ids) - done_here - failed}
         cells.append({**cell_dict(cell), "trials": len(ids), **counts})
-    finished = [when for when in done.column("finished_at").to_pylist() if when is not None]
+    written = None if last is None else datetime.fromtimestamp(last, UTC)
     return {
         "sweep": plan.name,
         "trials": len(plan.trials),
         **{key: sum(cell[key] for cell in cells) for key in ("done", "failed", "missing")},
-        "last_result_at": max(finished).isoformat(timespec="seconds") if finished else None,
+        "last_result_at": None if written is None else written.isoformat(timespec="seconds"),
         "failures": dict(sorted(Counter(failures.column("failure_class").to_pylist()).items())),
         "cells": cells,
     }
@@ -96,7 +122,7 @@ def format_summary(summary: dict[str, Any]) -> str:
         lines += ["", f"failed attempts so far: {by_class}"]
     if summary["cautions"]:
         lines.append("")
-    for caution in summary["cautions"]:
+    for caution in summary["cautions"] or ():
         shown = caution["trials"][:_SHOWN]
         more = len(caution["trials"]) - len(shown)
         names = ", ".join([*shown, *([f"{more} more"] if more else [])])
@@ -104,16 +130,16 @@ def format_summary(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _find_cautions(store: Store, plan: Plan, done: pa.Table) -> list[dict[str, Any]]:
+def _find_cautions(reader: ResultReader, plan: Plan) -> list[dict[str, Any]]:
     """Find finished trials whose numbers say little; none where a table cannot be read."""
     try:
-        return list_cautions(store, plan, done) if done.num_rows else []
+        return list_cautions(reader, plan) if plan.done else []
     except (ClusterError, ResultError) as error:
         note(f"note: whether trials trained as they should is unknown: {error}")
         return []
 
 
-def list_cautions(store: Store, plan: Plan, done: pa.Table) -> list[dict[str, Any]]:
+def list_cautions(source: Store | ResultReader, plan: Plan) -> list[dict[str, Any]]:
     """List finished trials whose numbers say little, by what happened to them.
 
     Predictions are read where they may all be the same, which an AUROC of one half may come from.
@@ -124,11 +150,13 @@ def list_cautions(store: Store, plan: Plan, done: pa.Table) -> list[dict[str, An
     from sweeps.report.scored import score_epochs
     from sweeps.report.soundness import MEANINGS, find_events
 
+    reader = ResultReader.of(source)
+    done = results.read_trials(reader, plan.done)
     auroc = done.column("test_auroc")
     suspects = done.filter(pc.or_(pc.equal(auroc, 0.5), pc.is_nan(auroc)))
-    tables = [results.read_attempts(store, "epochs", done)]
+    tables = [results.read_attempts(reader, "epochs", done)]
     tables += results.reduce_attempts(
-        store,
+        reader,
         "predictions",
         suspects,
         lambda trial, table: score_epochs(table, False, {}, OperatingPoint()),

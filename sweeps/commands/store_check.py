@@ -39,7 +39,7 @@ def check(store_url: str | None, *, repair: bool = False, as_json: bool = False)
         abilities = examine_store(store)
         if not as_json:  # first, for where keys cannot be listed the check ends in an error
             _print_abilities(store.url, abilities)
-        with _show_progress() as progress:
+        with show_progress("checking") as progress:
             sections = check_store(store, progress)
         findings = [finding for section in sections for finding in section.findings]
         if not as_json:
@@ -54,15 +54,19 @@ def check(store_url: str | None, *, repair: bool = False, as_json: bool = False)
 
 
 @contextmanager
-def _show_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show how much of each part of a store is checked, one after the other."""
+def show_progress(doing: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Show how much of each part of a store is done, one after the other.
+
+    Args:
+        doing: What is done, e.g. `checking`.
+    """
     with ExitStack() as shown:
         current: list[tuple[str, Callable[[int, int], None]]] = []
 
         def show(what: str, done: int, total: int) -> None:
             if not current or current[0][0] != what:
                 shown.close()
-                text = f"checking {what}"
+                text = f"{doing} {what}"
                 bar = shown.enter_context(count_progress(text, "objects", make_console()))
                 current[:] = [(what, bar)]
             current[0][1](done, total)

@@ -18,6 +18,7 @@ from sweeps.commands.context import (
     STORE_VARIABLE,
     SpecSource,
     choose_store_url,
+    open_results,
     plan_sweep,
     store_session,
 )
@@ -187,7 +188,7 @@ def _publish_if_work_left(spec: Spec, store: Store) -> int | None:
     Returns:
         The number of trials left; None where the dataset is not staged.
     """
-    plan = plan_sweep(spec, store)
+    plan = plan_sweep(spec, open_results(store))
     if plan.unknown is None and not plan.missing:
         note(f"sweep '{spec.name}': all {len(plan.trials)} trials have a result; nothing to run")
         return 0

@@ -5,33 +5,13 @@ Light on purpose: `sweeps --help` and shell completion import this and nothing h
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+
+from sweeps.commands.store_verbs import STORE_VERBS
+from sweeps.commands.verb import Verb as Verb
 
 GROUPS = ("data", "run", "cluster", "results", "store", "more")
 """Headings that verbs are listed under, in this order."""
-
-
-@dataclass(frozen=True)
-class Verb:
-    """One verb of the command line.
-
-    Attributes:
-        name: What is typed after `sweeps`; a verb below another has two words.
-        group: Its heading, one of `GROUPS`.
-        summary: One line for a list of verbs.
-        example: A command that works as it stands, on files of this repository where possible.
-        details: Sentences for the verb's own help.
-        json_fields: Fields of the document that `--json` prints, with their meanings; empty for a
-            verb without `--json`.
-    """
-
-    name: str
-    group: str
-    summary: str
-    example: str
-    details: str
-    json_fields: Mapping[str, str] = field(default_factory=dict)
 
 
 _SWEEP = {"sweep": "name of the sweep"}
@@ -221,15 +201,17 @@ VERBS: Sequence[Verb] = (
         "cluster",
         "show what is done, failed and missing",
         "sweeps status quickstart",
-        "Counts results in the store, so that it works without the cluster; with an address it "
-        "also names the newest job.",
+        "Counts results that the store lists, so that it works without the cluster and reads no "
+        "result; --check reads them, leaves damaged ones out, and lists trials whose numbers say "
+        "little. With an address the newest job is named, too.",
         {
             **_SWEEP,
             **_COUNTS,
-            "last_result_at": "time of the newest result, ISO 8601, or null",
+            "last_result_at": "when the newest result was written to this store, ISO 8601, or null",
             "failures": "failed attempts by class",
             "cells": "the same counts by specificity, budget, method",
-            "cautions": "kind, meaning, trials: finished trials whose numbers say little",
+            "cautions": "with --check, else null: kind, meaning, trials: finished trials whose "
+            "numbers say little",
             "job": "id, state, exit_code, message of the newest job, or null",
         },
     ),
@@ -300,23 +282,7 @@ VERBS: Sequence[Verb] = (
             **_DAMAGED,
         },
     ),
-    Verb(
-        "store check",
-        "store",
-        "verify every object of a store, and what its server can",
-        "sweeps store check --store quickstart-store",
-        "Reads all datasets, results, weights, shared models and checkpoints, compares them with "
-        "their hashes, and lists what is damaged with what it costs. With --repair it removes "
-        "what must be staged or run again, and says so before. Exit status 1 says that damage was "
-        "found, or that the server lacks what a run needs.",
-        {
-            **_STORE,
-            "abilities": "list of what the server can and lacks: name, works, needed, detail",
-            "checked": "by kind: objects or trials that were checked",
-            "unverified": "results from before they had hashes, which could only be read",
-            "damage": "list of kind, name, problem, cost, keys that --repair removes, removed",
-        },
-    ),
+    *STORE_VERBS,
     Verb(
         "phantom",
         "more",

@@ -15,8 +15,11 @@ from spurious.training import checkpoint
 from sweeps.catalogue.store_check.findings import Finding, Progress, Section
 from sweeps.errors import ResultError
 from sweeps.plan.archive import read_archive
+from sweeps.results.keys import COMPACT
+from sweeps.results.packs import PACKED
 from sweeps.results.tables import unpack_checkpoint
 
+_FOLDERS = re.compile("([a-z]+/)+")
 _READERS = 4
 """Objects read at once: models, of some hundred megabytes each."""
 
@@ -37,7 +40,7 @@ class _Kind:
     @property
     def prefix(self) -> str:
         """What the keys begin with."""
-        return self.keys.pattern.partition("/")[0] + "/"
+        return _FOLDERS.match(self.keys.pattern)[0]  # type: ignore[index]
 
 
 def check_objects(store: Store, progress: Progress) -> list[Section]:
@@ -92,6 +95,13 @@ def _check_archive(store: Store, key: str) -> None:
 
 
 _KINDS: Sequence[_Kind] = (
+    _Kind(
+        "compacted result",
+        "compacted results",
+        re.compile(rf"{COMPACT}(?:(?:{'|'.join(PACKED)})/)?[0-9a-f]{{64}}\.parquet"),
+        "no result: commands read it by itself until `sweeps store compact` has copied it again",
+        _check_name,
+    ),
     _Kind(
         "weights",
         "weights",

@@ -9,7 +9,7 @@ from cluster.errors import Corrupt, NotFound
 from cluster.stores.base import Store
 from sweeps.catalogue.store_check.findings import Finding, Progress, Section
 from sweeps.errors import ResultError
-from sweeps.results.checking import check_results as check_trials
+from sweeps.results.checking import verify_results
 from sweeps.results.schemas import SISTERS
 from sweeps.results.tables import committed_ids, decode, trial_key
 
@@ -30,7 +30,7 @@ def check_results(store: Store, progress: Progress) -> Section:
     unverified = 0
     for start in range(0, len(ids), _STEP):
         progress("results", start, len(ids))
-        checked = check_trials(store, ids[start : start + _STEP])
+        checked = verify_results(store, ids[start : start + _STEP])
         damaged.update(checked.damaged)
         unverified += len(checked.unverified)
     progress("results", len(ids), len(ids))

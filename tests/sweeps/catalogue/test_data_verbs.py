@@ -26,7 +26,7 @@ from spurious.data.overlaps import measure_overlap
 from spurious.data.records import Record
 from spurious.scoring.measures import empirical_variance
 from sweeps.catalogue.contact_sheet import TILE, choose_images
-from sweeps.catalogue.covariates import add_covariates
+from sweeps.catalogue.covariates import add_covariates, read_covariates
 from sweeps.catalogue.image_facts import load_image_columns
 from sweeps.cli import main
 
@@ -246,8 +246,8 @@ def test_predictions_get_the_covariates_of_their_images(home: Path) -> None:
     (digest,) = list_datasets(store)["marks"]
     ids = ["im-007", "im-002", "im-007", "elsewhere"]
     predictions = pa.table({"sample_id": ids, "score": [0.1, 0.2, 0.3, 0.4]})
-    joined = add_covariates(predictions, store, "marks", digest).to_pydict()
+    joined = add_covariates(predictions, read_covariates(store, "marks", digest)).to_pydict()
     assert joined["covariate_sex"] == ["M", "F", "M", None]
     assert joined["covariate_age"] == [37.0, 32.0, 37.0, None]
     assert joined["score"] == [0.1, 0.2, 0.3, 0.4]
-    assert add_covariates(predictions, store, "gone", digest) is predictions
+    assert add_covariates(predictions, read_covariates(store, "gone", digest)) is predictions

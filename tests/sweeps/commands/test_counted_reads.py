@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from compacted_results import IDS, fill
 from rich.console import Console
 from tiny_sweeps import run_here, stage_here, tiny
 
@@ -17,6 +19,10 @@ from sweeps.commands.counted_reads import count_reads
 from sweeps.commands.pull import pull
 from sweeps.commands.report import report
 from sweeps.driver import progress
+from sweeps.results import tables as results
+from sweeps.results.checking import check_results
+from sweeps.results.pack_cache import PackCache
+from sweeps.results.reader import ResultReader
 
 
 @pytest.fixture
@@ -36,24 +42,43 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
 
 
 def test_reads_are_counted(folder_store: FolderStore, lines: Callable[[], list[str]]) -> None:
-    """Each object once, with rate and time left; what else a store does goes through."""
-    for n in range(3):
-        folder_store.put(f"a/{n}", bytes([n]))
-    with count_reads(folder_store, "reading things", 3) as store:
-        assert [store.get(key) for key in store.list("a/")] == [b"\0", b"\1", b"\2"]
-        store.put("a/3", b"x")
-        assert store.exists("a/3")
-        assert store.url == folder_store.url
-        assert store.get("a/3") == b"x"  # one more than was expected
-        store.delete("a/3")
-    assert not folder_store.exists("a/3")
+    """Each object once, with rate and time left, and none after the block."""
+    fill(folder_store)
+    reader = ResultReader(folder_store)
+    trials = results.read_trials(reader, IDS)
+    with count_reads(reader, "reading things", 7):
+        for _ in results.each_table(
+            reader, "examples", results.trials_with(reader, "examples", trials)
+        ):
+            pass
+        results.read_attempts(reader, "epochs", trials)  # more than were expected
+    results.read_attempts(reader, "predictions", trials)
     printed = lines()
-    assert printed[0] == "reading things: 0 of 3 objects"
-    assert "reading things: 2 of 3 objects, 0.0 objects/s, " in printed[2]
+    assert printed[0] == "reading things: 0 of 7 objects"
+    assert "reading things: 2 of 7 objects, 0.0 objects/s, " in printed[2]
     assert printed[2].endswith(" left")
     assert [line.partition(" of ")[0] for line in printed] == [
-        *(f"reading things: {n}" for n in (0, 1, 2, 3, 3)),
+        *(f"reading things: {n}" for n in (0, 1, 2, 3, 4, 7)),
     ]
+
+
+def test_objects_that_are_read_one_by_one_are_counted(folder_store: FolderStore) -> None:
+    """Where there are many, by table; rows from packs are not."""
+    ids = [f"{number:016x}" for number in range(220)]
+    fill(folder_store, ids)
+    shown: list[tuple[str, int, int]] = []
+
+    @contextmanager
+    def show(text: str) -> Iterator[Callable[[int, int], None]]:
+        yield lambda done, total: shown.append((text, done, total))
+
+    cache = PackCache.temporary()
+    check_results(ResultReader(folder_store, cache, show), ids)
+    tables = ("trials", "epochs", "predictions")
+    assert shown == [(f"checking {name}", n, 220) for name in tables for n in range(1, 221)]
+    shown.clear()
+    check_results(ResultReader(folder_store, cache, show), ids)
+    assert shown == []
 
 
 def test_pull_and_report_tell_where_they_are(

@@ -103,6 +103,7 @@ def test_a_whole_store_passes(full: Store, capsys: pytest.CaptureFixture[str]) -
             "datasets": 1,
             "results": 5,
             "records of failures": 1,
+            "compacted results": 0,
             "weights": 1,
             "shared models": 2,
             "checkpoints": 1,

@@ -1,0 +1,184 @@
+"""What may go from a store, since nothing refers to it and nobody can be writing it.
+
+Everything here is older than a bound that no attempt, staging or compaction takes between writing
+an object and the one that names it. Results of named sweeps are never among it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from cluster.datasets.keys import DATASETS, manifest_key, shard_key
+from cluster.datasets.manifest import list_datasets, load_manifest
+from cluster.errors import ClusterError
+from cluster.stores.base import Store, StoredObject
+from sweeps.catalogue.archived import ArchivedSweep, read_sweeps
+from sweeps.results.checking import check_results
+from sweeps.results.compaction import find_superseded
+from sweeps.results.keys import CHECKPOINTS, STAGES, trial_key, trial_of
+from sweeps.results.reader import ResultReader
+from sweeps.results.schemas import SISTERS
+from sweeps.results.tables import read_trials
+
+_SECONDS_PER_DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Prunable:
+    """Objects that may go.
+
+    Attributes:
+        kind: What they are.
+        reason: Why nothing needs them.
+        objects: In the order in which they are removed.
+    """
+
+    kind: str
+    reason: str
+    objects: Sequence[StoredObject]
+
+    @property
+    def size_bytes(self) -> int:
+        """Their sizes together."""
+        return sum(item.size_bytes for item in self.objects)
+
+
+@dataclass(frozen=True)
+class _Store:
+    """What a store holds, read once."""
+
+    reader: ResultReader
+    sweeps: Mapping[str, ArchivedSweep]
+    before: float
+    objects: Mapping[str, StoredObject]
+    attempts: Mapping[str, str] = field(default_factory=dict)
+    """Committed attempt of every trial whose result is whole."""
+
+    def old(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield objects that were written before the bound."""
+        for key, item in self.objects.items():
+            if key.startswith(prefix) and item.modified < self.before:
+                yield item
+
+    @property
+    def named(self) -> frozenset[str]:
+        """Trials of all named sweeps."""
+        return frozenset().union(*(sweep.trials for sweep in self.sweeps.values()))
+
+
+def find_prunable(
+    reader: ResultReader, days: float, *, results: bool = False, now: float | None = None
+) -> list[Prunable]:
+    """List what may go; changes nothing.
+
+    Args:
+        reader: The store's results.
+        days: Age from which on an object cannot be one that is being written.
+        results: List results, too, that are of no named sweep.
+        now: Seconds since 1970-01-01 UTC; None is the clock's.
+
+    Raises:
+        ResultError: a sweep's plan is damaged, so that nobody knows what it refers to.
+    """
+    sweeps = read_sweeps(reader.store)
+    before = (time.time() if now is None else now) - days * _SECONDS_PER_DAY
+    objects = {item.key: item for item in reader.store.scan("")}
+    done = check_results(reader, reader.listing.trials).done
+    table = read_trials(reader, done)
+    columns = (table.column(name).to_pylist() for name in ("trial_id", "attempt"))
+    store = _Store(reader, sweeps, before, objects, dict(zip(*columns, strict=True)))
+    kinds: list[Callable[[_Store], Iterable[Prunable]]] = [
+        *(_lost_attempts, _checkpoints, _shared_models, _packs, _shards),
+        *([_results] if results else []),
+    ]
+    return [each for kind in kinds for each in kind(store) if each.objects]
+
+
+def prune(store: Store, prunable: Iterable[Prunable]) -> int:
+    """Delete what was listed, and return how many objects are gone."""
+    return sum(store.delete(item.key) for each in prunable for item in each.objects)
+
+
+def _lost_attempts(store: _Store) -> Iterator[Prunable]:
+    """Tables of attempts that lost a race, were replaced, or ended before their commit."""
+    listed = store.reader.listing.trials
+    lost = []
+    for table in SISTERS:
+        for item in store.old(f"results/{table}/"):
+            trial_id, attempt = trial_of(item.key), item.key.split("/")[3].partition(".")[0]
+            committed = store.attempts.get(trial_id)
+            is_damaged = trial_id in listed and committed is None
+            if not is_damaged and attempt != committed:
+                lost.append(item)
+    yield Prunable("tables of attempts", "their attempt is not the one that was committed", lost)
+
+
+def _checkpoints(store: _Store) -> Iterator[Prunable]:
+    """Training states of finished trials, unless a sweep keeps them, and of trials of no sweep."""
+    keeping = [sweep.trials for sweep in store.sweeps.values() if sweep.keeps_checkpoints]
+    kept, named = frozenset().union(*keeping), store.named
+    objects = [
+        item for item in store.old(CHECKPOINTS)
+        if (trial_id := item.key.split("/")[1]) not in kept
+        and (trial_id in store.attempts or trial_id not in named)
+    ]  # fmt: skip
+    yield Prunable("checkpoints", "their trial has a result, or is of no named sweep", objects)
+
+
+def _shared_models(store: _Store) -> Iterator[Prunable]:
+    """Models that trials share, once every trial of every named sweep has a result."""
+    sweeps = store.sweeps.values()
+    if all(not of.is_searching and of.planned <= store.attempts.keys() for of in sweeps):
+        objects = list(store.old(STAGES))
+        yield Prunable("shared models", "all trials of named sweeps have a result", objects)
+
+
+def _packs(store: _Store) -> Iterator[Prunable]:
+    """Indexes whose objects newer ones name, too, and packs that no index names; indexes first."""
+    keys = find_superseded(store.reader)
+    objects = [item for key in keys if (item := store.objects.get(key)) is not None]
+    old = [item for item in objects if item.modified < store.before]
+    yield Prunable("compacted results", "no index needs them", old)
+
+
+def _shards(store: _Store) -> Iterator[Prunable]:
+    """Shards that no manifest names, and journals of stagings that nobody continued."""
+    names = {item.key.split("/")[1] for item in store.old(DATASETS)}
+    known = list_datasets(store.reader.store)
+    objects = []
+    for name in sorted(names):
+        try:
+            manifests = [load_manifest(store.reader.store, manifest_key(name, digest))
+                         for digest in known.get(name, ())]  # fmt: skip
+        except ClusterError:  # damaged: nobody knows which shards it names
+            continue
+        used = {shard_key(name, entry.sha256) for each in manifests for entry in each.shards}
+        parts = list(store.old(f"{DATASETS}{name}/parts/"))
+        if len(parts) == sum(key.startswith(f"{DATASETS}{name}/parts/") for key in store.objects):
+            objects += parts  # a journal that is being written has new parts, and its shards stay
+            shards = store.old(f"{DATASETS}{name}/shards/")
+            objects += [item for item in shards if item.key not in used]
+    yield Prunable("parts of datasets", "no manifest names them", objects)
+
+
+def _results(store: _Store) -> Iterator[Prunable]:
+    """Results of trials of no named sweep, each commit object before its tables."""
+    named = store.named
+    by_trial: defaultdict[str, list[StoredObject]] = defaultdict(list)
+    for table in (*SISTERS, "failures", "stopped"):
+        for key in store.objects:
+            if key.startswith(f"results/{table}/") and trial_of(key) not in named:
+                by_trial[trial_of(key)].append(store.objects[key])
+    for trial_id in store.reader.listing.trials.keys() - named:
+        if (item := store.objects.get(trial_key(trial_id))) is not None:
+            by_trial[trial_id].insert(0, item)
+    objects = [
+        item
+        for trial_id in sorted(by_trial)
+        if all(item.modified < store.before for item in by_trial[trial_id])
+        for item in by_trial[trial_id]
+    ]
+    yield Prunable("results", "they are of no named sweep", objects)

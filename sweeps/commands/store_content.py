@@ -1,0 +1,154 @@
+"""`sweeps store du`, `compact`, `copy` and `prune`: what a store holds, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from cluster.stores import open_store
+from sweeps.commands.context import (
+    SpecSource,
+    choose_store_url,
+    format_command,
+    note_damaged,
+    open_results,
+    read_spec_and_plan,
+    store_session,
+)
+from sweeps.commands.output import note, print_json
+from sweeps.commands.store_check import show_progress
+from sweeps.errors import SweepError
+
+_FEWEST_DAYS = 1.0
+"""A trial writes its tables and commits within minutes; a staging may take hours."""
+
+
+def show_usage(store_url: str | None, *, as_json: bool = False) -> int:
+    """Print what takes how much of a store."""
+    from sweeps.catalogue.usage import measure_usage
+
+    with store_session(choose_store_url(store_url)) as store:
+        usage = measure_usage(store)
+        url = store.url
+    if as_json:
+        sweeps = [{"name": name, **asdict(each)} for name, each in usage.sweeps.items()]
+        totals = {"objects": usage.objects, "total": usage.total}
+        parts = {"datasets": dict(usage.datasets), "rest": dict(usage.rest)}
+        print_json({"store": url, "sweeps": sweeps, **parts, **totals})
+        return 0
+    print(f"store {url}: {usage.objects:,} objects, {_megabytes(usage.total).strip()}")
+    if usage.sweeps:
+        print(f"\n{'sweep':<32}{'trials':>8}{'results':>14}{'shared':>14}{'checkpoints':>14}")
+    for name, each in usage.sweeps.items():
+        sizes = (each.results + each.files, each.shared, each.checkpoints)
+        print(f"{name:<32}{each.trials:>8}" + "".join(map(_megabytes, sizes)))
+    for what, sizes_by_name in (("dataset", usage.datasets), ("the rest", usage.rest)):
+        if sizes_by_name:
+            print(f"\n{what}")
+        _print_sizes(sizes_by_name)
+    return 0
+
+
+def compact_store(store_url: str | None, *, as_json: bool = False) -> int:
+    """Compact all results of a store."""
+    from sweeps.results.compaction import compact
+
+    with store_session(choose_store_url(store_url)) as store:
+        written = compact(open_results(store), verify=True)
+        url = store.url
+    if as_json:
+        print_json({"store": url, **asdict(written)})
+    elif written.packs:
+        size = _megabytes(written.size_bytes).strip()
+        print(f"{written.objects:,} objects compacted into {written.packs:,} packs, {size}")
+    else:
+        print("all results are compacted")
+    if written.damaged:
+        note(f"{written.damaged} results are damaged and left out; see `sweeps store check`")
+    return 0
+
+
+def copy_sweep(name: str, store_url: str | None, target_url: str, *, as_json: bool = False) -> int:
+    """Copy a sweep to another store.
+
+    Raises:
+        SweepError: both are one store.
+    """
+    from sweeps.catalogue.copying import SweepCopy
+
+    source = SpecSource(name)
+    if source.is_file or source.digest is not None:
+        raise SweepError(f"'{name}': expected the name of a sweep that was run in the store")
+    with store_session(choose_store_url(store_url)) as store:
+        target = open_store(target_url)
+        if target.url == store.url:
+            raise SweepError(f"{target.url} is the store that '{name}' is in; name another one")
+        reader = open_results(store)
+        _, plan = read_spec_and_plan(source, reader)
+        note_damaged(plan, source, store_url)
+        with show_progress("copying") as progress:
+            copied = SweepCopy(reader, target, progress).copy(plan)
+        url = store.url
+    if as_json:
+        print_json({"sweep": name, "store": url, "target": target.url, **asdict(copied)})
+        return 0
+    size = _megabytes(copied.size_bytes).strip()
+    print(f"{copied.objects:,} objects copied to {target.url}, {size}; {copied.results:,} results")
+    note(f"next: {format_command('report', source, target.url)}")
+    return 0
+
+
+def prune_store(
+    store_url: str | None,
+    *,
+    days: float,
+    results: bool = False,
+    yes: bool = False,
+    as_json: bool = False,
+) -> int:
+    """List what nothing refers to, and with `yes` delete it.
+
+    Raises:
+        SweepError: `days` is less than an object may be older than what names it.
+    """
+    from sweeps.catalogue.pruning import find_prunable, prune
+
+    if not days >= _FEWEST_DAYS:
+        raise SweepError(
+            f"--days {days:g}: expected at least {_FEWEST_DAYS:g}, so that nothing is deleted "
+            "that a run or a staging is just writing"
+        )
+    with store_session(choose_store_url(store_url)) as store:
+        prunable = find_prunable(open_results(store), days, results=results)
+        removed = prune(store, prunable) if yes else 0
+        url = store.url
+    if as_json:
+        listed = [
+            {"kind": each.kind, "reason": each.reason, "objects": [o.key for o in each.objects]}
+            | {"size_bytes": each.size_bytes}
+            for each in prunable
+        ]
+        print_json({"store": url, "prunable": listed, "removed": removed})
+        return 0
+    for each in prunable:
+        size = _megabytes(each.size_bytes).strip()
+        print(f"{each.kind}: {len(each.objects):,} objects, {size}: {each.reason}")
+        for item in each.objects:
+            print(f"  {item.key}")
+    if not prunable:
+        print(f"nothing to delete that is older than {days:g} days")
+    elif yes:
+        print(f"{removed:,} objects deleted")
+    else:
+        note("next: the same command with --yes deletes them")
+    return 0
+
+
+def _print_sizes(sizes: Mapping[str, int]) -> None:
+    for name, size in sorted(sizes.items()):
+        print(f"{name:<32}{_megabytes(size):>22}")
+
+
+def _megabytes(size_bytes: int) -> str:
+    """Format a size in MB (of 10^6 bytes)."""
+    return f"{size_bytes / 1e6:>11,.1f} MB"
