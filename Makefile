@@ -36,6 +36,7 @@ bench-data: setup
 	$(RUN)/python tests/benchmarks/data && $(RUN)/python tests/benchmarks/data/fill.py
 bench-engine: setup
 	$(RUN)/python tests/benchmarks/engine
+	$(RUN)/python tests/benchmarks/results
 bench-kills: setup
 	PYTHONPATH=tests/sweeps:tests/cluster $(RUN)/python tests/benchmarks/kills
 # the development file adds to the runtime one: pins that both have are dropped from it
