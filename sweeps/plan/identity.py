@@ -96,6 +96,12 @@ ADDED_LATER: Mapping[str, Any] = {
 A key at that value is left out of the hash, so adding an option keeps every earlier id.
 """
 
+NOT_IN_EARLIER_ROWS = ("train.score_test",)
+"""Keys of `ADDED_LATER` that are left out of a result's row, too, at the old value.
+
+Rows of trials from before then stay what they are; the keys before these stand in rows.
+"""
+
 
 def canonical(value: Any) -> str:
     """Canonical JSON: sorted keys, no spaces, ASCII, no NaN."""
@@ -120,14 +126,14 @@ def _reasons(config: FitConfig, augments_copies: bool) -> list[str]:
 
 
 def resolve_config(config: FitConfig, dataset_digest: str, revision: int) -> dict[str, Any]:
-    """Return the configuration as a plain dict, defaults included.
+    """Return the configuration as a plain dict, defaults included but `NOT_IN_EARLIER_ROWS`.
 
     Args:
         config: The configuration.
         dataset_digest: The manifest's digest.
         revision: Of the numbers, see `revision_of`.
     """
-    return {
+    resolved: dict[str, Any] = {
         "dataset": dataset_digest,
         "specificity": asdict(config.specificity),
         "budget": asdict(config.budget),
@@ -141,19 +147,26 @@ def resolve_config(config: FitConfig, dataset_digest: str, revision: int) -> dic
         "science_version": config.science_version,
         "revision": revision,
     }
+    _drop_old(resolved, {key: ADDED_LATER[key] for key in NOT_IN_EARLIER_ROWS})
+    return resolved
 
 
 def hashed_text(config: Mapping[str, Any], added_later: Mapping[str, Any] = ADDED_LATER) -> str:
     """The canonical JSON that is hashed: the configuration without keys at their old value."""
     kept: dict[str, Any] = json.loads(canonical(config))
-    for dotted, old in added_later.items():
+    _drop_old(kept, added_later)
+    return canonical(kept)
+
+
+def _drop_old(config: dict[str, Any], values: Mapping[str, Any]) -> None:
+    """Remove dotted keys that have these values, in place."""
+    for dotted, old in values.items():
         *path, last = dotted.split(".")
-        node: Any = kept
+        node: Any = config
         for part in path:
             node = node.get(part, {}) if isinstance(node, dict) else {}
         if isinstance(node, dict) and last in node and node[last] == old:
             del node[last]
-    return canonical(kept)
 
 
 def trial_id(

@@ -97,4 +97,4 @@ def test_a_plan_prints_its_recommendations() -> None:
     found = evaluation_notes(plan, spec)
     assert as_dict(plan, spec)["notes"][-2:] == found
     for note in found:
-        assert f"note: {note}" in as_text(plan, spec, {})
+        assert f"note: {note}" in as_text(plan, spec)

@@ -247,6 +247,17 @@ def test_what_has_been_added_later() -> None:
     }
 
 
+def test_rows_leave_out_what_was_added_since() -> None:
+    """At its old value alone; a result's row of today is the one from before."""
+    every, candidates = (
+        resolve_config(fit_config(spec, cell, 0), "d" * 64, 1)["train"]
+        for spec in (tiny(), tiny(train__score_test="candidates"))
+        for cell in make_plan(spec, None).cells[:1]
+    )
+    assert "score_test" not in every
+    assert candidates == {**every, "score_test": "candidates"}
+
+
 def test_what_was_added_has_its_old_value_by_default() -> None:
     """A spec that names none of it has the ids from before."""
     train = dataclasses.asdict(Train())
