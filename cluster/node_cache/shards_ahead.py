@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Semaphore
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from cluster.stores.base import Store
 from spurious.data.dataset import Dataset
 
 AT_ONCE: Final = 3
-"""Shards that are in memory; each is read in parts at once."""
+"""Shards that are in memory: one is read, in parts at once, while others are written and hashed."""
 
 _AGAIN = 2
 """Further reads of a shard with other bytes: a part of an object has no checksum of its own."""
@@ -46,13 +47,14 @@ def read_shards(
     entries = manifest.shards
     largest = max(entry.size_bytes for entry in entries)
     buffers = [np.empty(largest, np.uint8) for _ in range(min(len(entries), AT_ONCE))]
+    turn = Semaphore()  # shards that come one after the other do not all end at once
     starts = np.cumsum([0, *(entry.rows for entry in entries)]).tolist()
 
     def read(index: int) -> list[Dataset]:
         entry, first = entries[index], starts[index]
         memory = buffers[index % len(buffers)][: entry.size_bytes].data
         parts: list[Dataset] = []
-        for rows in _read_verified(store, manifest, entry, memory):
+        for rows in _read_verified(store, manifest, entry, memory, turn):
             write(first, rows)
             parts.append(rows)
             first += len(rows.labels)
@@ -72,16 +74,18 @@ def read_shards(
 
 
 def _read_verified(
-    store: Store, manifest: Manifest, entry: ShardEntry, memory: memoryview
+    store: Store, manifest: Manifest, entry: ShardEntry, memory: memoryview, turn: Semaphore
 ) -> Iterator[Dataset]:
     """Fetch a shard and verify its bytes, a few times where they differ; return its rows."""
     for _ in range(_AGAIN):
-        _fetch(store, manifest, entry, memory)
+        with turn:
+            _fetch(store, manifest, entry, memory)
         try:
             return read_shard(memory, manifest, entry)
         except WrongBytes as error:
             _log.warning("%s; it is read again: it may have changed on the way", error)
-    _fetch(store, manifest, entry, memory)
+    with turn:
+        _fetch(store, manifest, entry, memory)
     return read_shard(memory, manifest, entry)
 
 

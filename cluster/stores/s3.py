@@ -172,7 +172,7 @@ class S3Store:
                 raise other_size(f"read '{key}' in {self.url}", size, len(memory))
 
         starts = range(0, max(1, len(memory)), _PART)
-        with ThreadPoolExecutor(min(len(starts), _TRANSFER.max_concurrency)) as pool:
+        with ThreadPoolExecutor(min(len(starts), 2 * _TRANSFER.max_concurrency)) as pool:
             for _ in pool.map(read, starts):
                 pass
 

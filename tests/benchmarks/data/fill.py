@@ -1,9 +1,10 @@
 """A cold fill of the node cache beside a plain download, and trials that share derived arrays.
 
-    .venv/bin/python tests/benchmarks/data/fill.py [--images 3000] [--rounds 5]
+    .venv/bin/python tests/benchmarks/data/fill.py [--images 3000] [--rounds 5] [--link 60]
 
 The plain download moves the same objects from the same server into files, four at once, and checks
-nothing. Both take turns in one process; pages of the files before are given back to the system.
+nothing. Both take turns in one process: on loopback, where server and client share the processor
+that hashes, and behind a link of some megabytes a second, as between machines.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import loading
 import numpy as np
+from slow_link import slow_link
 
 from cluster.datasets.keys import shard_key
 from cluster.datasets.manifest import Manifest, find_manifest
@@ -53,7 +55,9 @@ def download(store: Store, manifest: Manifest, folder: Path) -> None:
         list(pool.map(lambda key: store.download(key, folder / key.rpartition("/")[2]), keys))
 
 
-def compare_fill(store: Store, manifest: Manifest, scratch: Path, rounds: int) -> list[str]:
+def compare_fill(
+    store: Store, manifest: Manifest, scratch: Path, rounds: int, where: str
+) -> list[str]:
     """Fill and download in turns; returns lines of Markdown."""
     plain, fill = [], []
     for number in range(rounds):
@@ -63,7 +67,7 @@ def compare_fill(store: Store, manifest: Manifest, scratch: Path, rounds: int) -
         fill.append(seconds(lambda at=cache: open_dataset(store, manifest, at)))  # type: ignore[misc]
         shutil.rmtree(cache)
     size = sum(entry.size_bytes for entry in manifest.shards) / 1e6
-    lines = [f"{size:,.0f} MB in {len(manifest.shards)} shards, embedded SeaweedFS", ""]
+    lines = [f"{size:,.0f} MB in {len(manifest.shards)} shards, embedded SeaweedFS {where}", ""]
     lines += ["| way | wall, s | MB/s | CPU of the client, s |", "| --- | --- | --- | --- |"]
     for name, runs in (("plain download", plain), ("cold fill", fill)):
         wall, cpu = (statistics.median(run[at] for run in runs) for at in (0, 1))
@@ -105,6 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--link", type=float, default=60.0, help="megabytes a second")
     options = parser.parse_args()
     setting = loading.Setting("512x512x1", options.images, 512, 1, 16)
     with (
@@ -118,7 +123,13 @@ def main() -> None:
         shutil.rmtree(scratch / "arrays")
         store = open_store(url)
         manifest = find_manifest(store, f"bench-{setting.name}")
-        print("\n".join(compare_fill(store, manifest, scratch, options.rounds)), flush=True)
+        compared = manifest, scratch, options.rounds
+        print("\n".join(compare_fill(store, *compared, "on loopback")), flush=True)
+        port = int(server.url.rpartition(":")[2])
+        with slow_link(port, options.link) as address:
+            os.environ.update(AWS_ENDPOINT_URL=address, AWS_ENDPOINT_URL_S3=address)
+            where = f"behind a link of {options.link:g} MB/s"
+            print("\n".join(compare_fill(open_store(url), *compared, where)), flush=True)
         print("\n".join(compare_trials(store, manifest, scratch)), flush=True)
         print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:,.0f} MB")
 
