@@ -21,6 +21,7 @@ from sweeps.commands.ray_job import connect
 from sweeps.errors import ResultError
 from sweeps.plan.plan import Plan
 from sweeps.plan.render import cell_dict
+from sweeps.plan.searched import count_searches, describe_counts
 from sweeps.results import tables as results
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def status(source: SpecSource, store_url: str | None, address: str | None, *, as
         failures = results.read_failures(store, [trial.id for trial in plan.trials])
     summary = count_trials(plan, done, failures)
     summary["cautions"] = cautions
+    summary["search"] = None if spec.search is None else count_searches(spec, plan.searches)
     summary["job"] = _find_job(spec.name, address)
     if as_json:
         print_json(summary)
@@ -63,13 +65,15 @@ def count_trials(plan: Plan, done: pa.Table, failures: pa.Table) -> dict[str, An
     cells: list[dict[str, Any]] = []
     for cell in plan.cells:
         ids = {trial.id for trial in plan.trials if trial.cell == cell}
+        # a search that has chosen nothing yet has no ids
+        planned = len(plan.seeds) if plan.searches else len(ids)
         done_here, failed = len(ids & plan.done), len(ids & tried)
-        counts = {"done": done_here, "failed": failed, "missing": len(ids) - done_here - failed}
-        cells.append({**cell_dict(cell), "trials": len(ids), **counts})
+        counts = {"done": done_here, "failed": failed, "missing": planned - done_here - failed}
+        cells.append({**cell_dict(cell), "trials": planned, **counts})
     finished = [when for when in done.column("finished_at").to_pylist() if when is not None]
     return {
         "sweep": plan.name,
-        "trials": len(plan.trials),
+        "trials": sum(cell["trials"] for cell in cells),
         **{key: sum(cell[key] for cell in cells) for key in ("done", "failed", "missing")},
         "last_result_at": max(finished).isoformat(timespec="seconds") if finished else None,
         "failures": dict(sorted(Counter(failures.column("failure_class").to_pylist()).items())),
@@ -87,6 +91,8 @@ def format_summary(summary: dict[str, Any]) -> str:
     if summary["job"] is not None:
         job = summary["job"]
         lines.append(f"job: {job['id']} {job['state']}")
+    if summary["search"] is not None:
+        lines.append(f"search: {describe_counts(summary['search'])}")
     lines.append("")
     for cell in [_HEADER, *summary["cells"]]:
         numbers = "".join(f"{cell[key]:>8}" for key in ("done", "failed", "missing"))
