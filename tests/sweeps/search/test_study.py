@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 import subprocess
 import sys
 
 import pytest
 from searching import Simulated, drive, search_spec
 
-from sweeps.plan.searched import CellSearch, Tried
+from sweeps.plan.searched import Tried
 from sweeps.search.choice import choose
 from sweeps.search.rungs import find_survivors
 from sweeps.search.study import suggest
@@ -57,21 +58,16 @@ def test_suggestions_are_inside_the_space(sampler: str) -> None:
     assert len({tuple(values.values()) for values in (*first, *second)}) == 16
 
 
-def test_learning_samplers_come_closer_than_chance() -> None:
-    """Of 24 learning rates those after the first batch are nearer to the best one on average."""
-
-    def distance(state: CellSearch) -> float:
-        later = [each.values["learning_rate"] for each in state.tried[8:]]
-        return sum(abs(math.log10(rate / 5e-4)) < 1 for rate in later) / len(later)
-
-    near = {}
-    for sampler in ("tpe", "gp", "random"):
-        section = f"{{sampler: {sampler}, batch: 8, trials: 24, space: SPACE}}"
-        space = "{learning_rate: {log: [1.0e-7, 10]}}"
-        spec = search_spec(section.replace("SPACE", space))
-        near[sampler] = distance(drive(spec, Simulated(), order=random.Random(0)).state())
-    assert near["tpe"] > near["random"] + 0.2
-    assert near["gp"] > near["random"] + 0.2
+def test_tpe_comes_closer_than_chance() -> None:
+    """Of 40 learning rates the later ones are nearer to the best on average, in powers of ten."""
+    distance = {}
+    for sampler in ("tpe", "random"):
+        section = f"{{sampler: {sampler}, trials: 40, space: SPACE}}"
+        spec = search_spec(section.replace("SPACE", "{learning_rate: {log: [1.0e-7, 10]}}"))
+        state = drive(spec, Simulated(), order=random.Random(0)).state()
+        rates = [each.values["learning_rate"] for each in state.tried[20:]]
+        distance[sampler] = statistics.median(abs(math.log10(rate / 5e-4)) for rate in rates)
+    assert distance["tpe"] < distance["random"] / 2
 
 
 def test_failed_configurations_are_kept_away_from() -> None:
