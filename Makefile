@@ -3,7 +3,7 @@ RUN = .venv/bin
 # an environment of another Python is replaced; one of this Python is brought up to date
 OTHER = $$([ "$$($(RUN)/python -V 2>&1)" = "$$($(PYTHON) -V)" ] || echo --clear)
 JOBS ?= 3
-.PHONY: setup demo check test docs e2e manifests bench bench-coverage bench-damage bench-data bench-engine bench-kills lock
+.PHONY: setup demo check test docs e2e manifests bench bench-coverage bench-damage bench-data bench-engine bench-kills bench-search lock
 setup: .venv/ready
 .venv/ready: requirements/dev.txt requirements/runtime.txt requirements/tables.txt pyproject.toml
 	$(PYTHON) -m venv $(OTHER) .venv && $(RUN)/pip install --quiet --require-virtualenv uv && $(RUN)/uv pip sync --quiet --compile-bytecode --python $(RUN)/python --require-hashes requirements/dev.txt requirements/tables.txt
@@ -27,6 +27,8 @@ bench: setup
 	$(RUN)/python tests/benchmarks/inner_tls.py
 	$(RUN)/python tests/benchmarks/checkpoint_saving.py
 	PYTHONPATH=tests/spurious $(RUN)/python tests/benchmarks/steering_speed.py
+bench-search: setup
+	$(RUN)/python tests/benchmarks/search_stopping.py
 bench-coverage: setup
 	OMP_NUM_THREADS=1 $(RUN)/python tests/benchmarks/interval_coverage.py
 	OMP_NUM_THREADS=1 $(RUN)/python tests/benchmarks/attainment_coverage.py

@@ -23,6 +23,7 @@ from sweeps.plan.choices import refuse_impossible_choices
 from sweeps.plan.history import History, read_history, write_calibration
 from sweeps.plan.plan import Plan, Trial
 from sweeps.plan.timed import TimedTrial, calibrated_config, trial_kind
+from sweeps.search.assumed import assume_trials
 from sweeps.spec.model import Spec
 
 
@@ -41,7 +42,7 @@ def calibrate_sweep(spec: Spec, store_url: str | None) -> tuple[Plan, History]:
         reader = open_results(store)
         plan = plan_sweep(spec, reader)
         refuse_impossible_choices(plan)
-        history = replace(read_history(reader, plan, spec), calibrated=())
+        history = replace(read_history(reader, assume_trials(plan, spec), spec), calibrated=())
         if not find_uncompared(plan, spec, history):
             note("calibration: results in the store compare with every trial that is left")
             return plan, history
@@ -51,6 +52,7 @@ def calibrate_sweep(spec: Spec, store_url: str | None) -> tuple[Plan, History]:
 
 def find_uncompared(plan: Plan, spec: Spec, history: History) -> list[Trial]:
     """Find one trial of each kind that nothing compares with, in the configuration to be timed."""
+    plan = assume_trials(plan, spec)
     estimates = history.estimate(plan, spec.resources)
     first = {trial.cell: trial for trial in reversed(plan.missing)}
     kinds: dict[str, Trial] = {}

@@ -136,7 +136,7 @@ def _run_missing(
         return _run_on_ray(spec, plan, store, console, end, keep_logs=keep_logs, quiet=quiet)
     _tidy(spec, reader, plan)
     console.print(
-        f"sweep '{spec.name}': all {len(plan.trials)} trials have a result; nothing to run",
+        f"sweep '{spec.name}': all {plan.size} trials have a result; nothing to run",
         highlight=False,
     )
     return 0, plan
@@ -180,7 +180,7 @@ def _run_on_ray(
     check_cache_folder()
     if not quiet:
         console.print(
-            f"sweep '{spec.name}': {len(plan.trials)} trials, {len(plan.done)} done; "
+            f"sweep '{spec.name}': {plan.size} trials, {len(plan.done)} done; "
             + ("connecting to Ray" if on_cluster() else "starting Ray on this machine"),
             highlight=False,
         )

@@ -24,6 +24,7 @@ from sweeps.errors import ResultError
 from sweeps.plan.cell import Cell
 from sweeps.plan.plan import Plan
 from sweeps.plan.render import cell_dict
+from sweeps.plan.searched import count_searches, describe_counts
 from sweeps.results import tables as results
 from sweeps.results.reader import ResultReader
 
@@ -64,6 +65,7 @@ def status(
         cautions = _find_cautions(reader, plan) if check else None
     summary = count_trials(plan, max(written, default=None), failures)
     summary["cautions"] = cautions
+    summary["search"] = None if spec.search is None else count_searches(spec, plan.searches)
     summary["job"] = _find_job(spec.name, address)
     if as_json:
         print_json(summary)
@@ -89,13 +91,15 @@ def count_trials(plan: Plan, last: float | None, failures: pa.Table) -> dict[str
         by_cell[trial.cell].add(trial.id)
     cells: list[dict[str, Any]] = []
     for cell, ids in by_cell.items():
+        # a search that has chosen nothing yet has no ids
+        planned = len(plan.seeds) if plan.searches else len(ids)
         done_here, failed = len(ids & plan.done), len(ids & tried)
-        counts = {"done": done_here, "failed": failed, "missing": len(ids) - done_here - failed}
-        cells.append({**cell_dict(cell), "trials": len(ids), **counts})
+        counts = {"done": done_here, "failed": failed, "missing": planned - done_here - failed}
+        cells.append({**cell_dict(cell), "trials": planned, **counts})
     written = None if last is None else datetime.fromtimestamp(last, UTC)
     return {
         "sweep": plan.name,
-        "trials": len(plan.trials),
+        "trials": sum(cell["trials"] for cell in cells),
         **{key: sum(cell[key] for cell in cells) for key in ("done", "failed", "missing")},
         "last_result_at": None if written is None else written.isoformat(timespec="seconds"),
         "failures": dict(sorted(Counter(failures.column("failure_class").to_pylist()).items())),
@@ -113,6 +117,8 @@ def format_summary(summary: dict[str, Any]) -> str:
     if summary["job"] is not None:
         job = summary["job"]
         lines.append(f"job: {job['id']} {job['state']}")
+    if summary["search"] is not None:
+        lines.append(f"search: {describe_counts(summary['search'])}")
     lines.append("")
     for cell in [_HEADER, *summary["cells"]]:
         numbers = "".join(f"{cell[key]:>8}" for key in ("done", "failed", "missing"))

@@ -212,6 +212,8 @@ VERBS: Sequence[Verb] = (
             "cells": "the same counts by specificity, budget, method",
             "cautions": "with --check, else null: kind, meaning, trials: finished trials whose "
             "numbers say little",
+            "search": "cells, cells_over, and configurations to_try, finished, stopped and failed; "
+            "null without a search",
             "job": "id, state, exit_code, message of the newest job, or null",
         },
     ),

@@ -148,11 +148,11 @@ def _print_start(
     quiet: bool,
 ) -> None:
     """Print what is going to run, and where nothing can yet, why."""
-    to_run = len(plan.missing)
+    to_run = len(plan.missing) + len(plan.searched_next)
     if not quiet:
         console.print(
-            f"sweep '{spec.name}': {len(plan.trials)} trials, {len(plan.done)} done, "
-            f"{to_run} to run, {min(concurrent, to_run)} at once",
+            f"sweep '{spec.name}': {plan.size} trials, {len(plan.done)} done, "
+            f"{plan.size - len(plan.done)} to run, {min(concurrent, to_run)} at once",
             highlight=False,
         )
         for line in describe_searches(spec, len(plan.cells), plan.searches):

@@ -144,6 +144,11 @@ class Plan:
     searches: tuple[CellSearch, ...] = ()
 
     @property
+    def size(self) -> int:
+        """Trials that the sweep will have, of searches those of the chosen options alone."""
+        return len(self.cells) * len(self.seeds) if self.searches else len(self.trials)
+
+    @property
     def is_searching(self) -> bool:
         """Whether a search of some cell is not over."""
         return any(not search.is_over for search in self.searches)

@@ -202,17 +202,30 @@ def describe_searches(spec: Spec, cells: int, searches: Sequence[CellSearch]) ->
     lines = [f"search: {describe_search(spec)}"]
     if not searches:
         return [*lines, f"search: {count_of(trials, 'trial')} in all cells, at most"]
+    lines.append(f"search: {describe_counts(count_searches(spec, searches))}")
+    return lines + [f"search: {describe_result(each)}" for each in searches if each.is_over]
+
+
+def count_searches(spec: Spec, searches: Sequence[CellSearch]) -> dict[str, int]:
+    """Count cells and configurations of searches, over all."""
     states: Counter[str] = Counter()
     for each in searches:
         states.update(each.count())
+    trials = 0 if spec.search is None else spec.search.trials
+    ended = {state: states[state] for state in ("finished", "stopped", "failed")}
+    planned = sum(trials for each in searches if each.dimensions)
     over = sum(each.is_over for each in searches)
-    planned = sum(spec.search.trials for each in searches if each.dimensions)
-    lines.append(
-        f"search: {over} of {count_of(len(searches), 'cell')} done; of {planned} configurations "
-        + ", ".join(f"{states[state]} {state}" for state in ("finished", "stopped", "failed"))
-        + f", {planned - states['finished'] - states['stopped'] - states['failed']} to try"
+    to_try = planned - sum(ended.values())
+    return {"cells": len(searches), "cells_over": over, "to_try": to_try, **ended}
+
+
+def describe_counts(counts: Mapping[str, int]) -> str:
+    """Return the counts of `count_searches` in a line."""
+    ended = [f"{counts[state]} {state}" for state in ("finished", "stopped", "failed")]
+    return (
+        f"{counts['cells_over']} of {count_of(counts['cells'], 'cell')} done; configurations: "
+        f"{', '.join(ended)}, {counts['to_try']} to try"
     )
-    return lines + [f"search: {describe_result(each)}" for each in searches if each.is_over]
 
 
 def describe_result(search: CellSearch) -> str:
