@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_data import fit_config, fitted, grey_squares, no_weights, squares, weights
+from small_data import fit_config, fitted, grey_squares, keeping, no_weights, squares, weights
 
+from spurious.config.machine import Machine
 from spurious.config.methods import Jtt, Ssl
 from spurious.config.options import Budget, FitConfig, Specificity
 from spurious.data.stored_images import StoredImages
-from spurious.fit import Machine, _problem
+from spurious.fit import _problem
 from spurious.methods.first_model import load_first_model
 from spurious.scoring.selection import PER_EPOCH, Candidates, parse_rule, select_epoch
 from spurious.training.loop import Fit, Hooks
@@ -85,7 +86,7 @@ def test_candidates_are_the_same_after_an_interruption() -> None:
     """What was best before is known from the checkpoint, also right before no candidate comes."""
     config = fit_config("label", epochs=14, learning_rate=0.3, score_test="candidates")
     data, saved = squares(n_train=24), list[bytes]()
-    undisturbed = fitted(data, config, Hooks(save=saved.append))
+    undisturbed = fitted(data, config, Hooks(save=keeping(saved)))
     left_out = sorted({*range(1, 15)} - {*scored_on_test(undisturbed)})
     assert left_out
     for epoch in left_out[:3]:
