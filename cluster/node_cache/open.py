@@ -96,16 +96,14 @@ def open_dataset(
 
     Raises:
         Corrupt, NotFound: a shard is damaged or missing; names it, and nothing is cached.
-        DiskFull: the disk or SWEEPS_CACHE_MAX has no room.
-        ClusterError: SWEEPS_CACHE_MAX is not a size.
+        DiskFull, ClusterError: the disk or SWEEPS_CACHE_MAX has no room, or it is not a size.
         Denied: the cache folder cannot be written.
         Unavailable: the store failed, or waiting took too long.
     """
     _make_cache_folder(cache_dir)
     folder, began = dataset_folder(cache_dir, manifest.content_digest), time.monotonic()
     with held_lock(folder, f"dataset {manifest.name} being fetched", wait_seconds):
-        free = time.monotonic()
-        fetched, fetching = 0, 0.0
+        free, fetched, fetching = time.monotonic(), 0, 0.0
         mapped, discarded = _map_if_sound(folder, manifest)
         if not (hit := mapped is not None):
             fetched = fetch_dataset(store, manifest, folder, progress)

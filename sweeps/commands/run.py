@@ -38,6 +38,8 @@ from sweeps.spec.model import Spec
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from cluster.jobs.session import Session
 _DEAD_S = 3600.0
 """Age of an unfinished checkpoint in the store from which whoever wrote it has ended."""
 
@@ -189,11 +191,8 @@ def _run_on_ray(
             run_plan,  # imports Ray, which the session must set up first
         )
 
-        if session.dashboard and not quiet:
-            token = f" (token in {session.token_file})" if session.token_file else ""
-            console.print(
-                f"Ray dashboard: {session.dashboard}{token}", highlight=False, markup=False
-            )
+        if not quiet:
+            _note_dashboard(console, session)
         ensure_staged(spec, store)
         # counts of a dataset that was staged just now can exclude cells
         is_final = plan.unknown is None
@@ -219,3 +218,9 @@ def _run_on_ray(
         if keep_logs:
             console.print(f"Ray's logs: {session.folder}/logs", highlight=False, markup=False)
         return status, plan
+
+
+def _note_dashboard(console: Console, session: Session) -> None:
+    if session.dashboard:
+        token = f" (token in {session.token_file})" if session.token_file else ""
+        console.print(f"Ray dashboard: {session.dashboard}{token}", highlight=False, markup=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from sweeps.driver.queue import TrialQueue
 from sweeps.driver.run_progress import RunProgress
 from sweeps.driver.search_feed import SearchFeed
 from sweeps.driver.store_watch import StoreWatch
-from sweeps.driver.trainable import attempt_with, run_attempt
+from sweeps.driver.trainable import Attempt, attempt_with, run_attempt
 from sweeps.driver.tuner import run_tasks
 from sweeps.errors import SweepError
 from sweeps.plan.cell import Cell
@@ -76,44 +77,79 @@ def run_plan(
     foreseen = assume_trials(plan, spec)
     history = read_history(store, foreseen, spec)
     seconds = history.estimate(foreseen, spec.resources).relative
-    board = Board(plan.trials, plan.done, seconds, at_once=concurrent)
-    limits, watch = LimitWatch(spending_of(spec, history.own_rows)), StoreWatch(store)
+    run = _Run(
+        spec,
+        plan,
+        store,
+        to_task=partial(_make_task, spec, store.url, cache, checkpointed_ids(store)),
+        seconds=seconds,
+        board=Board(plan.trials, plan.done, seconds, at_once=concurrent),
+        limits=LimitWatch(spending_of(spec, history.own_rows)),
+        scratch=session.folder if os.access(session.folder, os.W_OK) else None,
+        attempt=run_attempt if fit_function is None else attempt_with(fit_function),
+    )
+    return run.run(console, on_limit, quiet=quiet)
 
-    to_task = partial(_make_task, spec, store.url, cache, checkpointed_ids(store))
-    tasks = [to_task(trial) for trial in plan.missing]
-    shares = _find_shares(spec, store, [*tasks, *map(to_task, plan.searched_next)])
-    with (
-        RunProgress(spec.name, board, console, quiet=quiet).shown() as progress,
-        SweepTelemetry(spec, plan, store, board, shares).shown() as metrics,
-        read_lost_workers(store) as losses,
-        SearchFeed(
-            spec, plan, store, to_task, Watchers(board, progress, metrics), shares
-        ) as searches,
-    ):
-        queue = TrialQueue(tasks, seconds, spec.limits.trials, searches)
-        tally = run_tasks(
-            spec.name,
-            queue,
-            cpus=spec.resources.cpus,
-            gpus=spec.resources.gpus,
-            watcher=Watchers(board, progress, metrics, losses, limits, searches),
-            trial_minutes=spec.limits.trial_minutes,
-            shares=shares,
-            limits=limits,
-            store=watch,
-            scratch=session.folder if os.access(session.folder, os.W_OK) else None,
-            attempt=run_attempt if fit_function is None else attempt_with(fit_function),
-        )
-    _refuse_lost_store(spec, len(queue.labels), tally, watch)
-    if shares is not None:
-        write_measured(store, shares)
-    rerun = {key for key, outcome in tally.outcomes.items() if outcome.state in HAS_RESULT}
-    done = (committed_ids(store) - plan.damaged.keys()) | rerun | searches.settled
-    if queue.is_spent:
-        limits.reached = limits.reached or limits.spending.refuses_start() or ""
-    if limits.reached:
-        on_limit(limits.reached)
-    return _conclude(spec, queue.labels, tally, done, searches.unfinished, limits.reached, console)
+
+@dataclass(frozen=True)
+class _Run:
+    """One run of a plan: what it was given, and what watches it."""
+
+    spec: Spec
+    plan: Plan
+    store: Store
+    to_task: Callable[[Trial], Task]
+    seconds: Mapping[str, float]
+    board: Board
+    limits: LimitWatch
+    scratch: Path | None
+    attempt: Attempt
+
+    def run(self, console: Any, on_limit: Callable[[str], None], *, quiet: bool) -> int:
+        """Run the trials; return the exit status."""
+        spec, plan, store, board = self.spec, self.plan, self.store, self.board
+        tasks = [self.to_task(trial) for trial in plan.missing]
+        shares = _find_shares(spec, store, [*tasks, *map(self.to_task, plan.searched_next)])
+        watch = StoreWatch(store)
+        with (
+            RunProgress(spec.name, board, console, quiet=quiet).shown() as progress,
+            SweepTelemetry(spec, plan, store, board, shares).shown() as metrics,
+            read_lost_workers(store) as losses,
+            SearchFeed(
+                spec, plan, store, self.to_task, Watchers(board, progress, metrics), shares
+            ) as searches,
+        ):
+            queue = TrialQueue(tasks, self.seconds, spec.limits.trials, searches)
+            tally = run_tasks(
+                spec.name,
+                queue,
+                cpus=spec.resources.cpus,
+                gpus=spec.resources.gpus,
+                watcher=Watchers(board, progress, metrics, losses, self.limits, searches),
+                trial_minutes=spec.limits.trial_minutes,
+                shares=shares,
+                limits=self.limits,
+                store=watch,
+                scratch=self.scratch,
+                attempt=self.attempt,
+            )
+        _refuse_lost_store(spec, len(queue.labels), tally, watch)
+        if shares is not None:
+            write_measured(store, shares)
+        if reached := self._find_limit(queue):
+            on_limit(reached)
+        done = self._find_done(tally) | searches.settled
+        return _conclude(spec, queue.labels, tally, done, searches.unfinished, reached, console)
+
+    def _find_done(self, tally: Tally) -> set[str]:
+        """Find the trials with a result, whoever committed it."""
+        rerun = {key for key, outcome in tally.outcomes.items() if outcome.state in HAS_RESULT}
+        return (committed_ids(self.store) - self.plan.damaged.keys()) | rerun
+
+    def _find_limit(self, queue: TrialQueue) -> str:
+        """Return which limit stopped the run, empty where none did."""
+        refused = self.limits.spending.refuses_start() if queue.is_spent else None
+        return self.limits.reached or refused or ""
 
 
 def _refuse_lost_store(spec: Spec, n_tasks: int, tally: Tally, watch: StoreWatch) -> None:

@@ -10,7 +10,9 @@ import math
 import shutil
 import tempfile
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ray import tune
 from ray.exceptions import RayError
@@ -77,17 +79,8 @@ def run_tasks(
     events = TuneEvents(queue, watcher, tally, stopping, losses, store, shares, limits)
     try:
         with stopping.on_interrupt(), any_error_is_a_lost_actor():
-            tune.Tuner(
-                make_trainable(name, stopping.notices, limit_s, attempt),
-                tune_config=tune.TuneConfig(
-                    reuse_actors=True,
-                    search_alg=QueueSearch(queue, placement, losses),
-                    scheduler=QueueScheduler(placement),
-                ),
-                run_config=tune.RunConfig(
-                    name=name, storage_path=folder, verbose=0, callbacks=[events]
-                ),
-            ).fit()
+            trainable = make_trainable(name, stopping.notices, limit_s, attempt)
+            _fit(name, trainable, QueueSearch(queue, placement, losses), folder, events)
             stopping.notices.clear()
     except KeyboardInterrupt:  # the second one; what is done is in the store
         pass
@@ -96,3 +89,20 @@ def run_tasks(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return tally
+
+
+def _fit(
+    name: str,
+    trainable: Callable[[dict[str, Any]], None],
+    search: QueueSearch,
+    folder: str,
+    events: TuneEvents,
+) -> None:
+    """One Tuner for a whole run."""
+    tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            reuse_actors=True, search_alg=search, scheduler=QueueScheduler(search.placement)
+        ),
+        run_config=tune.RunConfig(name=name, storage_path=folder, verbose=0, callbacks=[events]),
+    ).fit()

@@ -277,14 +277,13 @@ def make_plan(
         if facts is None or spec.search is not None
         else tuple(make_trial(spec, cell, seed, facts) for cell in cells for seed in spec.axes.seed)
     )
-    ids = {trial.id for trial in trials}
     return Plan(
         name=spec.name,
         cells=tuple(cells),
         seeds=tuple(spec.axes.seed),
         trials=trials,
         skipped=tuple(skipped),
-        done=frozenset(ids & set(done)),
+        done=frozenset({trial.id for trial in trials} & set(done)),
         facts=facts,
         unknown=unknown,
         older=find_older(trials, done, None if facts is None else facts.training_images),

@@ -97,8 +97,7 @@ def page_context(
         cells, attained, evidence: Of `cells` and `attainment_frame`, and what they rest on.
         published: Sections of `published_sections`.
         measured, metrics, explained: Of `measures` and the functions `..._frame`.
-        figures: What is drawn.
-        files: Names of the files beside the page.
+        figures, files: What is drawn, and names of the files beside the page.
     """
     unfinished = find_unfinished(priced, source.planned, source.failures)
     return {

@@ -91,20 +91,11 @@ def run_trial(
         _log.info("attempt %s begins", attempt)
         cached = _open(store, task, shown)
         on_epoch = _after_check(cached, shown.telling(progress))
+        hooks = stop_at_rung(_make_hooks(store, task, state, on_epoch), task.until_epoch)
         try:
-            hooks = stop_at_rung(_make_hooks(store, task, state, on_epoch), task.until_epoch)
             fitted = fit_function(cached.dataset, task, hooks, store)
-        except RungReached as rung:
-            state.finish()
-            record_rung(store, task, attempt, rung)
-            _log.info("attempt %s %s", attempt, rung)
-            return Outcome(task.trial_id, "at a rung", clock.attempt())
-        except Stopped as stopped:
-            state.finish()
-            state.refuse_stop(stopped)
-            _log.info("attempt %s %s", attempt, stopped)
-            warnings = _describe_discarded(cached)
-            return Outcome(task.trial_id, "stopped", clock.attempt(), warnings=warnings)
+        except (RungReached, Stopped) as early:
+            return _end_early(store, task, attempt, early, state, cached)
         if task.keep_checkpoint:
             state.finish()
         cached.check_unchanged()
@@ -116,6 +107,26 @@ def run_trial(
     outcome = Outcome(task.trial_id, ending, clock.attempt(), warnings=_describe_discarded(cached))
     robust = trial["test_robust_auroc"]
     return replace(outcome, images=fitted.images_trained, robust_auroc=robust)
+
+
+def _end_early(
+    store: Store,
+    task: Task,
+    attempt: str,
+    early: RungReached | Stopped,
+    state: TrainingState,
+    cached: CachedDataset,
+) -> Outcome:
+    """End an attempt whose trial is not over; its checkpoint is in the store then."""
+    state.finish()
+    if isinstance(early, RungReached):
+        record_rung(store, task, attempt, early)
+    else:
+        state.refuse_stop(early)
+    _log.info("attempt %s %s", attempt, early)
+    ending = "at a rung" if isinstance(early, RungReached) else "stopped"
+    warnings = _describe_discarded(cached)
+    return Outcome(task.trial_id, ending, state.clock.attempt(), warnings=warnings)
 
 
 def _has_result(store: Store, trial_id: str) -> bool:
