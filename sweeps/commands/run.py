@@ -187,9 +187,7 @@ def _run_on_ray(
             highlight=False,
         )
     with ray_session(spec.name, keep_logs=keep_logs) as session:
-        from sweeps.driver.runner import (
-            run_plan,  # imports Ray, which the session must set up first
-        )
+        from sweeps.driver.runner import run_plan  # imports Ray, which the session sets up
 
         if not quiet:
             _note_dashboard(console, session)

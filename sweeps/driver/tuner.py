@@ -54,11 +54,9 @@ def run_tasks(
     Args:
         name: The sweep's name; names the trainable.
         queue: What to run.
-        cpus: CPUs per trial.
-        gpus: GPUs per trial, may be a fraction.
+        cpus, gpus: Of a trial; GPUs may be a fraction.
         watcher: Receives progress.
-        trial_minutes: Minutes that a trial may take, earlier attempts up to its checkpoint with
-            it; None for any.
+        trial_minutes: Minutes of a trial, earlier attempts up to its checkpoint with it.
         shares: What trials need of a GPU, in the place of `gpus`.
         limits: Stops the run where a limit of time or money is reached; one of the watchers.
         store: Waits for a store that is away; where it gives up, the run stops.
