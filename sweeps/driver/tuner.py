@@ -52,27 +52,25 @@ def run_tasks(
     """Run a queue's tasks on the Ray session of this process.
 
     Args:
-        name: The sweep's name; names the trainable.
-        queue: What to run.
+        name, queue: The sweep's name, also of the trainable; what to run.
         cpus, gpus: Of a trial; GPUs may be a fraction.
         watcher: Receives progress.
         trial_minutes: Minutes of a trial, earlier attempts up to its checkpoint with it.
         shares: What trials need of a GPU, in the place of `gpus`.
         limits: Stops the run where a limit of time or money is reached; one of the watchers.
         store: Waits for a store that is away; where it gives up, the run stops.
-        scratch: Existing folder for Tune's own files, which nothing reads; a temporary one else.
+        scratch: Folder of Tune's own files, which nothing reads; a temporary one else.
         attempt: What runs a task on its worker.
 
     Raises:
         SweepError: Ray or Tune itself failed.
     """
-    tally, stopping = Tally(), Stopping(Notices(uuid.uuid4().hex))
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # our progress shows the same
+    tally, stopping = Tally(), Stopping(Notices(uuid.uuid4().hex))
     keep_environment_out_of_actors()
     folder = tempfile.mkdtemp(prefix="spurious-sweeps-tune-", dir=scratch)
-    limit_s = math.inf if trial_minutes is None else 60 * trial_minutes
-    share = (lambda _: gpus) if shares is None else shares.share
-    placement = Placement(lambda trial_id: Request(cpus, share(trial_id)), list_nodes)
+    limit_s = 60 * (math.inf if trial_minutes is None else trial_minutes)
+    placement = Placement(lambda key: Request(cpus, _share(shares, gpus, key)), list_nodes)
     losses = Losses(stopping.notices, placement, limit_s, watcher.on_note)
     events = TuneEvents(queue, watcher, tally, stopping, losses, store, shares, limits)
     try:
@@ -87,6 +85,10 @@ def run_tasks(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return tally
+
+
+def _share(shares: GpuShares | None, gpus: float, trial_id: str) -> float:
+    return gpus if shares is None else shares.share(trial_id)
 
 
 def _fit(
