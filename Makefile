@@ -22,10 +22,8 @@ e2e: setup
 manifests: setup
 	for o in cpu-tryout gpu-pool kueue; do $(RUN)/kubectl kustomize k8s/overlays/$$o | $(RUN)/python -m k8s.lint --committed $(if $(CRDS),--crds $(CRDS)) - || exit 1; done
 bench: setup
-	$(RUN)/python tests/benchmarks/training_speed.py
-	$(RUN)/python tests/benchmarks/trial_speed.py
-	$(RUN)/python tests/benchmarks/inner_tls.py
-	$(RUN)/python tests/benchmarks/checkpoint_saving.py
+	$(RUN)/python tests/benchmarks/training_speed.py && $(RUN)/python tests/benchmarks/trial_speed.py
+	$(RUN)/python tests/benchmarks/inner_tls.py && $(RUN)/python tests/benchmarks/checkpoint_saving.py
 	PYTHONPATH=tests/spurious $(RUN)/python tests/benchmarks/steering_speed.py
 bench-search: setup
 	$(RUN)/python tests/benchmarks/search_stopping.py

@@ -96,8 +96,7 @@ def open_dataset(
 
     Raises:
         Corrupt, NotFound: a shard is damaged or missing; names it, and nothing is cached.
-        DiskFull: the disk or SWEEPS_CACHE_MAX has no room.
-        ClusterError: SWEEPS_CACHE_MAX is not a size.
+        DiskFull, ClusterError: the disk or SWEEPS_CACHE_MAX has no room, or that is not a size.
         Denied: the cache folder cannot be written.
         Unavailable: the store failed, or waiting took too long.
     """
@@ -113,16 +112,15 @@ def open_dataset(
             mapped = _map(folder, manifest)
         with suppress(PermissionError):  # another user's
             os.utime(folder / INDEX)  # eviction goes by the time of the last opening
-    dataset, files = mapped
-    derived = DerivedFiles(folder, files, wait_seconds)
+    derived = DerivedFiles(folder, mapped[1], wait_seconds)
     return CachedDataset(
-        replace(dataset, derived=derived),
+        replace(mapped[0], derived=derived),
         hit=hit,
         bytes_fetched=fetched,
         seconds_waited=free - began,
         seconds_fetching=fetching,
         discarded=discarded,
-        files=files,
+        files=mapped[1],
         derived=derived,
     )
 

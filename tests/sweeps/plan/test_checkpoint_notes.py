@@ -18,7 +18,7 @@ def notes(overrides: dict[str, object]) -> list[str]:
     spec = parse_spec(FILMS, overrides=overrides)
     plan = make_plan(spec, FACTS)
     found = [str(n) for n in as_dict(plan, spec)["notes"] if str(n).startswith("checkpoints:")]
-    text = as_text(plan, spec, {})
+    text = as_text(plan, spec)
     assert all(f"note: {note}" in text for note in found)
     assert ("checkpoints:" in text) == bool(found)
     return found
