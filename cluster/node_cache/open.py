@@ -111,16 +111,15 @@ def open_dataset(
             mapped = _map(folder, manifest)
         with suppress(PermissionError):  # another user's
             os.utime(folder / INDEX)  # eviction goes by the time of the last opening
-    dataset, files = mapped
-    derived = DerivedFiles(folder, files, wait_seconds)
+    derived = DerivedFiles(folder, mapped[1], wait_seconds)
     return CachedDataset(
-        replace(dataset, derived=derived),
+        replace(mapped[0], derived=derived),
         hit=hit,
         bytes_fetched=fetched,
         seconds_waited=free - began,
         seconds_fetching=fetching,
         discarded=discarded,
-        files=files,
+        files=mapped[1],
         derived=derived,
     )
 
