@@ -36,8 +36,8 @@ def read_pages(
         if not token or token in tokens:  # else the list would be short, or never end
             raise ClusterError(
                 f"{where}: the server ends its list after {len(names)} keys, says that there are "
-                "more and gives no (new) token to go on with: use a server with ListObjectsV2, or a "
-                "folder as the store"
+                "more and gives no (new) token to go on with: use a server with ListObjectsV2, or "
+                "a folder as the store"
             )
         tokens.add(token)
 
