@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from sweeps.report.inference.components import Reading
     from sweeps.report.readings import Readings
-    from sweeps.report.tables import ReportInput
+    from sweeps.report.tables import Provenance, ReportInput
 
 
 def report(
@@ -90,7 +90,7 @@ def _put_files(store: Store, sweep: str, paths: Sequence[Path]) -> None:
 def read_report_input(spec: Spec, plan: Plan, source: Store | ResultReader) -> ReportInput:
     """Read everything that a report is computed from, from a store or a reader of its results."""
     from sweeps.report.exemplars import needs_ids
-    from sweeps.report.tables import PlannedTrial, Provenance, ReportInput
+    from sweeps.report.tables import PlannedTrial, ReportInput
     from sweeps.staging.bad_images import describe_staging
 
     facts = plan.facts
@@ -107,17 +107,7 @@ def read_report_input(spec: Spec, plan: Plan, source: Store | ResultReader) -> R
         **{name: tables[name] for name in ("trials", "epochs", "failures")},
         planned=[PlannedTrial(trial.cell, trial.config.seed, trial.id) for trial in plan.trials],
         prices=spec.prices,
-        provenance=Provenance(
-            sweep=spec.name,
-            dataset=facts.name,
-            dataset_digest=facts.digest,
-            spec_text=spec.text,
-            plan_counts=_count_plan(plan),
-            versions=_versions(),
-            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            directions=directions,
-            synthetic=manifest.synthetic,
-        ),
+        provenance=_provenance(spec, plan, manifest),
         rule=spec.select_rule,
         include_validation=spec.cost.include_validation,
         squares=_get_square_options(spec),
@@ -139,6 +129,23 @@ def read_report_input(spec: Spec, plan: Plan, source: Store | ResultReader) -> R
         search="" if spec.search is None else describe_search(spec),
         search_rule=spec.search_rule,
         sample_ids=_read_sample_ids(store, manifest) if needs_ids(tables["epochs"]) else None,
+    )
+
+
+def _provenance(spec: Spec, plan: Plan, manifest: Manifest) -> Provenance:
+    """Return what a report says of where its numbers come from."""
+    from sweeps.report.tables import Provenance
+
+    return Provenance(
+        sweep=spec.name,
+        dataset=manifest.name,
+        dataset_digest=manifest.digest,
+        spec_text=spec.text,
+        plan_counts=_count_plan(plan),
+        versions=_versions(),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        directions={a.name: a.direction for a in manifest.attributes},
+        synthetic=manifest.synthetic,
     )
 
 

@@ -38,6 +38,8 @@ from sweeps.spec.model import Spec
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from cluster.jobs.session import Session
 _DEAD_S = 3600.0
 """Age of an unfinished checkpoint in the store from which whoever wrote it has ended."""
 
@@ -165,6 +167,11 @@ def _tidy(spec: Spec, reader: ResultReader, plan: Plan) -> None:
         note(f"note: results are read one by one, since they could not be compacted: {error}")
 
 
+def _print_dashboard(session: Session, console: Console) -> None:
+    token = f" (token in {session.token_file})" if session.token_file else ""
+    console.print(f"Ray dashboard: {session.dashboard}{token}", highlight=False, markup=False)
+
+
 def _run_on_ray(
     spec: Spec,
     plan: Plan,
@@ -190,10 +197,7 @@ def _run_on_ray(
         )
 
         if session.dashboard and not quiet:
-            token = f" (token in {session.token_file})" if session.token_file else ""
-            console.print(
-                f"Ray dashboard: {session.dashboard}{token}", highlight=False, markup=False
-            )
+            _print_dashboard(session, console)
         ensure_staged(spec, store)
         # counts of a dataset that was staged just now can exclude cells
         is_final = plan.unknown is None
