@@ -24,20 +24,20 @@ def read_pages(
     Raises:
         ClusterError: the server says that there are more and cannot go on.
     """
-    token, tokens, count = "", set[str](), 0
+    token, tokens, names = "", set[str](), set[str]()
     while True:
         page = read_page({**query, **({"ContinuationToken": token} if token else {})})
         for entry in page.get("Contents", ()):
-            count += 1
+            names.add(entry["Key"])
             yield entry
         if not page["IsTruncated"]:
             return
         token = page.get("NextContinuationToken", "")
         if not token or token in tokens:  # else the list would be short, or never end
             raise ClusterError(
-                f"{where}: the server ends its list after {count} keys, says that there are more "
-                "and gives no (new) token to go on with: use a server with ListObjectsV2, or a "
-                "folder as the store"
+                f"{where}: the server ends its list after {len(names)} keys, says that there are "
+                "more and gives no (new) token to go on with: use a server with ListObjectsV2, or "
+                "a folder as the store"
             )
         tokens.add(token)
 

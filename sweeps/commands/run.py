@@ -167,6 +167,11 @@ def _tidy(spec: Spec, reader: ResultReader, plan: Plan) -> None:
         note(f"note: results are read one by one, since they could not be compacted: {error}")
 
 
+def _print_dashboard(session: Session, console: Console) -> None:
+    token = f" (token in {session.token_file})" if session.token_file else ""
+    console.print(f"Ray dashboard: {session.dashboard}{token}", highlight=False, markup=False)
+
+
 def _run_on_ray(
     spec: Spec,
     plan: Plan,

@@ -33,6 +33,7 @@ Show = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """Shows, while a block runs, how many objects are done of how many; takes what is done."""
 _MANY: Final = 200
 """Objects from which on their reading is shown."""
+_STEP: Final = 20
 _AHEAD: Final = 2
 """Packs that are read while the rows of others are used."""
 _DECODED: Final = 6
@@ -115,7 +116,7 @@ class ResultReader:
                     self._facts[each.key] = each
                 else:
                     self._damaged[each[0]] = each[1]
-                if progress is not None:
+                if progress is not None and (done % _STEP == 0 or done == len(keys)):
                     progress(done, len(keys))
 
     def list_again(self, trial_id: str) -> None:
