@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import secrets
 import socket
 import subprocess
@@ -29,6 +28,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cluster.common.atomic import write_atomic
 from cluster.common.locks import FileLock
+from cluster.embedded.home import default_home
 from cluster.embedded.inner_tls import find_open_ports, is_own_listener
 from cluster.embedded.keeper import keep_running
 from cluster.embedded.seaweed import choose_ports, find_binary, inner_ports, server_command, sockets
@@ -123,18 +123,6 @@ def embedded_server(
         again = _Server(home, endpoint.port, binary, grace_s)
         held.enter_context(keep_running(home, lambda: again.ensure(time.monotonic() + timeout_s)))
         yield endpoint
-
-
-def default_home() -> Path:
-    """$SWEEPS_HOME, else spurious-sweeps under $XDG_DATA_HOME, else under ~/.local/share."""
-    if chosen := os.environ.get("SWEEPS_HOME"):
-        return Path(chosen)
-    if data := os.environ.get("XDG_DATA_HOME"):
-        return Path(data) / "spurious-sweeps"
-    try:
-        return Path.home() / ".local" / "share" / "spurious-sweeps"
-    except RuntimeError as error:
-        raise ServerError(f"no place for the embedded server: {error} Set SWEEPS_HOME") from error
 
 
 def _lock_error(path: Path, holder: str) -> ServerError:

@@ -127,7 +127,7 @@ def get_home() -> Path:
 
     It is absolute: workers run in other folders.
     """
-    from cluster.embedded.server import default_home
+    from cluster.embedded.home import default_home
 
     return default_home().expanduser().absolute()
 

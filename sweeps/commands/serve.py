@@ -6,7 +6,8 @@ import signal
 from queue import SimpleQueue
 from types import FrameType
 
-from cluster.embedded.server import default_home, embedded_server
+from cluster.embedded.home import default_home
+from cluster.embedded.server import embedded_server
 
 
 def serve(port: int | None) -> int:

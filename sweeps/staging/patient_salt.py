@@ -6,7 +6,7 @@ import secrets
 from contextlib import suppress
 
 from cluster.common.atomic import open_atomic
-from cluster.embedded.server import default_home
+from cluster.embedded.home import default_home
 from cluster.errors import ClusterError
 from sweeps.errors import SweepError
 

@@ -30,8 +30,9 @@ from server_processes import (
 )
 
 from cluster.embedded import server as embedded
+from cluster.embedded.home import default_home
 from cluster.embedded.seaweed import choose_ports
-from cluster.embedded.server import Endpoint, default_home, embedded_server
+from cluster.embedded.server import Endpoint, embedded_server
 from cluster.errors import ServerError
 from cluster.stores.s3_client import make_client
 

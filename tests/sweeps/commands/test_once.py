@@ -102,7 +102,7 @@ def test_a_run_plans_again_only_after_staging(
     """The first plan serves to the end, with what is done by then; Ray is left out here."""
     missing: list[int] = []
 
-    def run_plan(spec: Spec, plan: Plan, store: FolderStore, *_: Any) -> int:
+    def run_plan(spec: Spec, plan: Plan, store: FolderStore, *_: Any, **__: Any) -> int:
         missing.append(len(plan.missing))
         before = calls.copy()
         run_here(store, spec, tmp_path / "cache")

@@ -59,7 +59,7 @@ def test_all_problems_come_at_once_in_line_order() -> None:
         "select: {epoch: best val.dice}\n"
         "resources: {cpus: 1, threads: 2}\n"
         "resources: {}\n"
-        "limits: {}\n"
+        "limit: {}\n"
     )
     found = refusal(text, {"cost.clicks.mask": "many"})
     places = [line.split(": ")[:2] for line in found]
@@ -82,7 +82,7 @@ def test_all_problems_come_at_once_in_line_order() -> None:
         ["sweep.yaml:9", "select.epoch"],
         ["sweep.yaml:10", "resources.threads"],
         ["sweep.yaml:11", "resources"],
-        ["sweep.yaml:12", "limits"],
+        ["sweep.yaml:12", "limit"],
         [
             "override cost.clicks.mask",
             "'many' given; expected a number from 0 to 10000 (default 45)",
