@@ -142,7 +142,8 @@ class CellRun:
             on = find_survivors(self.search.stop, values, earlier, self.search.metric[0])
             alive = [alive[place] for place in on]
             for place in alive:
-                batch.tried[place] = replace(batch.tried[place], state="waiting")
+                waits = replace(batch.tried[place], state="waiting", value=None, epoch=None)
+                batch.tried[place] = waits
         return [], set()
 
     def _look(

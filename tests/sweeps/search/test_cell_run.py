@@ -104,6 +104,17 @@ GOLDEN = {
 }
 
 
+def test_rungs_compare_with_batches_before() -> None:
+    """The third of the first batch goes to the end; of the others only one that is better does.
+
+    Values at epoch 3 of the second batch are all below it, one of the third is above.
+    """
+    state, _ = whole(section("random", "asha", trials=12))
+    assert [each.epoch for each in state.tried] == [3, 3, None, *[3] * 6, None, 3, 3]
+    assert [each.state for each in state.tried].count("finished") == 2
+    assert (state.best, state.chosen) == ((9,), 9)
+
+
 def test_cells_and_batches_draw_apart() -> None:
     """Two cells have other suggestions, and so have two batches; seeds of trials do not matter."""
     spec = search_spec(section("random", "none", 8))
