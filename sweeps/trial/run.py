@@ -91,8 +91,8 @@ def run_trial(
         _log.info("attempt %s begins", attempt)
         cached = _open(store, task, shown)
         on_epoch = _after_check(cached, shown.telling(progress))
-        hooks = stop_at_rung(_make_hooks(store, task, state, on_epoch), task.until_epoch)
         try:
+            hooks = stop_at_rung(_make_hooks(store, task, state, on_epoch), task.until_epoch)
             fitted = fit_function(cached.dataset, task, hooks, store)
         except (RungReached, Stopped) as early:
             return _end_early(store, task, attempt, early, state, cached)
