@@ -148,7 +148,7 @@ def test_a_run_says_it_too(
     monkeypatch.setattr("cluster.jobs.session.ray_session", lambda *_, **__: nullcontext(session))
     said: list[str] = []
 
-    def run_plan(*arguments: Any) -> int:
+    def run_plan(*arguments: Any, **options: Any) -> int:
         said.append(capsys.readouterr().err)
         return 0
 
