@@ -1,8 +1,8 @@
-"""Random SIGKILLs inside sweeps and stagings; all that comes out must equal the undisturbed run's.
+"""Random SIGKILLs in sweeps, searches and stagings; results must equal the undisturbed run's.
 
     make bench-kills        # or, with a selection:
     PYTHONPATH=tests/sweeps:tests/cluster .venv/bin/python tests/benchmarks/kills \\
-        [--kills 30] [--seed 0] [--only run|stage] [--first 1]
+        [--kills 30] [--seed 0] [--only run|search|stage] [--first 1]
 
 Each kill has a new home or folder. A part of the run (its driver, a worker at work, Ray's raylet
 and GCS, the embedded store's server and supervisor) is killed at a random moment of the time in
@@ -29,9 +29,11 @@ from typing import Any
 
 import numpy as np
 from attack import RECONNECT_S, Ending, attack, compare, job_place, job_store, observe
-from jobs import GENERATED, PHANTOM, PHANTOM_SIZES, STAGED, Job, StageJob, SweepJob
+from jobs import GENERATED, PHANTOM, PHANTOM_SIZES, STAGED, Job, SearchJob, StageJob, SweepJob
 from processes import PARTS, Lives, Shot
 
+PHASES = {"run": 0, "search": 2, "stage": 1}
+"""Each with its number in the draws."""
 _EMBEDDED_ONLY = ("server", "supervisor")
 _DOUBLE_EVERY = 4
 _DOUBLE_WITHIN_S = 6.0
@@ -74,11 +76,11 @@ class Benchmark:
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.seed = folder, seed
         self.quiet: dict[tuple[str, str], Quiet] = {}
-        self.tallies: dict[str, Tally] = {"run": Tally(), "stage": Tally()}
+        self.tallies = {phase: Tally() for phase in PHASES}
 
     def kill_one(self, phase: str, number: int) -> bool:
         """Do one kill; return whether everything came out equal."""
-        random = np.random.default_rng([self.seed, phase == "stage", number])
+        random = np.random.default_rng([self.seed, PHASES[phase], number])
         part = PARTS[(number - 1) % len(PARTS)]
         job = self._choose_job(phase, number)
         kind = "folder" if part not in _EMBEDDED_ONLY and random.random() < 0.25 else "s3"
@@ -105,8 +107,8 @@ class Benchmark:
         return not ending.faults
 
     def _choose_job(self, phase: str, number: int) -> Job:
-        if phase == "run":
-            return SweepJob()
+        if phase != "stage":
+            return SweepJob() if phase == "run" else SearchJob()
         if (number - 1) // len(PARTS) % 2:
             return StageJob("films", STAGED, self._films())
         return StageJob("generator", GENERATED)
@@ -180,14 +182,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=30, help="of each phase; at least 18 for all")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=("run", "stage"), help="one phase alone")
+    parser.add_argument("--only", choices=tuple(PHASES), help="one phase alone")
     parser.add_argument("--first", type=int, default=1, help="number of the first kill")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and leave no process behind
     print(f"seed {options.seed}; Ray looks for a dead GCS for {RECONNECT_S} s", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="kills-"))
     benchmark, good = Benchmark(folder, options.seed), True
-    phases = (options.only,) if options.only else ("run", "stage")
+    phases = (options.only,) if options.only else tuple(PHASES)
     for phase in phases:
         for number in range(options.first, options.kills + 1):
             good &= benchmark.kill_one(phase, number)

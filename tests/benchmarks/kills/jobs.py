@@ -1,4 +1,4 @@
-"""What is disturbed: a sweep and two stagings, each with the numbers that must come out."""
+"""What is disturbed: a sweep, a search, two stagings; each with what must come out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from tiny_sweeps import Place, assert_same, tables
 
 from cluster.stores.base import Store
 from sweeps.plan.facts import plan_on
+from sweeps.plan.searched import Tried
 from sweeps.results.tables import committed_ids
+from sweeps.search.resolve import resolve_searches
 from sweeps.spec.model import parse_spec
 
 SWEEP = """
@@ -29,6 +32,20 @@ train: {epochs: 20, batch_size: 10}
 checkpoint: {every_epochs: 1}
 """
 """Six trials, two of which begin with a shared model."""
+
+SEARCH = """
+name: kills
+dataset: {name: gaussian-squares, image_size: 16, abnormality_size: 4, spurious_size: 4,
+          prevalence: 0.5, n_train: 40, n_val: 30, n_test: 30}
+axes: {specificity: [label, mask], budget: [20], method: [erm], seed: [0, 1]}
+model: {classifier: {name: small-cnn, channels: 4, levels: 1},
+        segmenter: {name: small-unet, channels: 4, levels: 1}}
+train: {epochs: 18, batch_size: 10}
+checkpoint: {every_epochs: 1}
+search: {sampler: tpe, trials: 9, batch: 3, stop: asha,
+         space: {learning_rate: {log: [1.0e-4, 1.0e-1]}, weight_decay: {log: [1.0e-5, 1.0e-2]}}}
+"""
+"""Two searches of nine configurations with early stopping, then the chosen ones on two seeds."""
 
 GENERATED = (
     *("stage", "gaussian-squares", "--set", "image_size=128", "--set", "prevalence=0.5"),
@@ -71,16 +88,16 @@ class Job(ABC):
 class SweepJob(Job):
     """`sweeps run`."""
 
-    name, worker = "run", "ray::ImplicitFunc"
+    name, worker, spec = "run", "ray::ImplicitFunc", SWEEP
     arguments = ("run", "kills.yaml")
 
     def prepare(self, place: Place) -> None:
         """Write the specification."""
-        (place.folder / "kills.yaml").write_text(SWEEP)
+        (place.folder / "kills.yaml").write_text(self.spec)
 
     def read(self, store: Store) -> Mapping[str, Any]:
         """Read the tables, which trials are committed, and training states that were left."""
-        plan = plan_on(parse_spec(SWEEP), store)
+        plan = plan_on(parse_spec(self.spec), store)
         return {
             "tables": tables(store, plan),
             "planned": sorted(trial.id for trial in plan.trials),
@@ -90,9 +107,8 @@ class SweepJob(Job):
 
     def differences(self, now: Mapping[str, Any], undisturbed: Mapping[str, Any]) -> list[str]:
         """Compare all cells of all tables; every planned trial is committed once, and no other."""
-        texts = [
-            f"{key} differ" for key in ("planned", "checkpoints") if now[key] != undisturbed[key]
-        ]
+        others = now.keys() - {"tables", "committed"}
+        texts = [f"{key} differ" for key in sorted(others) if now[key] != undisturbed[key]]
         if now["committed"] != now["planned"]:
             texts.append(f"committed {now['committed']}, planned {now['planned']}")
         try:
@@ -100,6 +116,35 @@ class SweepJob(Job):
         except AssertionError as error:
             texts.append("tables differ: " + " ".join(str(error).split())[:300])
         return texts
+
+
+class SearchJob(SweepJob):
+    """`sweeps run` of a search that stops trials early."""
+
+    name, spec = "search", SEARCH
+
+    def read(self, store: Store) -> Mapping[str, Any]:
+        """Read besides what was suggested, how each configuration ended, and what was chosen."""
+        spec = parse_spec(self.spec)
+        plan = resolve_searches(plan_on(spec, store), spec, store)
+        tried = [
+            (search.cell.key, search.chosen, each.number, dict(each.values), *_end_of(each))
+            for search in plan.searches
+            for each in search.tried
+        ]
+        ids = {trial.id for trial in plan.trials} | set(plan.searched_to_the_end)
+        everything = replace(plan, done=frozenset(ids))
+        return {
+            **super().read(store),
+            "tables": tables(store, everything),
+            "planned": sorted(ids),
+            "searches": tried,
+            "stopped": sorted(store.list("results/stopped/")),
+        }
+
+
+def _end_of(tried: Tried) -> tuple[Any, ...]:
+    return tried.state, tried.value, tried.epoch
 
 
 class StageJob(Job):
