@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from typing import IO
 
-_POLL_S = 0.1
+_FIRST_POLL_S = 0.001
+_LAST_POLL_S = 0.1
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 
@@ -114,10 +115,13 @@ class FileLock:
     def acquire(self, timeout_s: float = 0.0, *, shared: bool = False) -> bool:
         """Take the lock, waiting at most `timeout_s` seconds; return whether it is held now."""
         deadline = time.monotonic() + timeout_s
+        poll_s = _FIRST_POLL_S  # most holders, such as trials that map a dataset, are quick
         while not try_lock(self._file, shared=shared):
-            if time.monotonic() >= deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 return False
-            time.sleep(_POLL_S)
+            time.sleep(min(poll_s, left))
+            poll_s = min(2 * poll_s, _LAST_POLL_S)
         return True
 
     def unlock(self) -> None:

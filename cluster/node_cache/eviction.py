@@ -29,6 +29,7 @@ CACHE_VERSION: Final = 3
 """
 _TEMPORARY: Final = ".tmp"
 _FOLDER = re.compile(r"v\d+-[0-9a-f]{64}")
+_QUIET_SECONDS: Final = 1.0
 _REMIND_SECONDS: Final = 60.0
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(I?)B?|B)?")
 _POWERS: Final = {"K": 1, "M": 2, "G": 3, "T": 4}
@@ -53,7 +54,7 @@ def temporary_folder(folder: Path) -> Path:
 
 @contextmanager
 def held_lock(folder: Path, what: str, wait_seconds: float) -> Iterator[None]:
-    """Hold the lock of a dataset's folder, waiting for its holder with a log line a minute.
+    """Hold the lock of a dataset's folder; a long wait for its holder is logged, once a minute.
 
     Raises:
         Unavailable: the holder kept it for more than `wait_seconds`.
@@ -62,7 +63,7 @@ def held_lock(folder: Path, what: str, wait_seconds: float) -> Iterator[None]:
     path = _lock_path(folder)
     with _open_lock(path) as lock:
         started = time.monotonic()
-        step = 0.0
+        step = min(_QUIET_SECONDS, wait_seconds)
         while not lock.acquire(step):
             waited = time.monotonic() - started
             if waited >= wait_seconds:

@@ -203,7 +203,7 @@ def test_a_killed_fetch_leaves_nothing_that_is_believed(folder_store, tmp_path, 
         assert entries(cache) == [cached_folder(cache, manifest).name + ".tmp"]
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(open_dataset, folder_store, manifest, cache)
-            time.sleep(0.5)
+            time.sleep(1.5)
             assert not waiting.done()
             opener.kill()
             cached = waiting.result(30)
