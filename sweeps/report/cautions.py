@@ -29,7 +29,13 @@ MEANINGS = {
     ),
 }
 """Metrics that are above 0 in the epochs of a trial which has this to say."""
-_ALL = {**MEANINGS, **soundness.MEANINGS}
+_ERRORS = "jtt_errors_y"
+"""What the metrics of a class's errors of the first model begin with."""
+NO_ERRORS = (
+    "the first model has no error on its training images, so that the method is plain ERM there; "
+    "lower first_epochs or raise first_weight_decay"
+)
+_ALL = {**MEANINGS, _ERRORS: NO_ERRORS, **soundness.MEANINGS}
 
 _NAMED = 4
 
@@ -46,7 +52,7 @@ def cautions(cells: pd.DataFrame, priced: pd.DataFrame, epochs: pd.DataFrame) ->
     """
     events = epochs[epochs["metric"].isin(MEANINGS) & (epochs["value"] > 0)]
     events = events[["trial_id", "attempt", "metric"]].drop_duplicates()
-    events = pd.concat([events, soundness.find_events(priced, epochs)])
+    events = pd.concat([events, _without_errors(epochs), soundness.find_events(priced, epochs)])
     events = events.merge(priced, on=["trial_id", "attempt"])
     notes = []
     for (metric, method), rows in events.groupby(["metric", "method"], sort=True):
@@ -62,6 +68,13 @@ def cautions(cells: pd.DataFrame, priced: pd.DataFrame, epochs: pd.DataFrame) ->
             f"{_ALL[str(metric)]}."
         )
     return notes
+
+
+def _without_errors(epochs: pd.DataFrame) -> pd.DataFrame:
+    """Return the attempts that counted errors of a first model, and none in any class."""
+    counts = epochs[epochs["metric"].str.startswith(_ERRORS)]
+    totals = counts.groupby(["trial_id", "attempt"])["value"].sum()
+    return totals[totals == 0].index.to_frame(index=False).assign(metric=_ERRORS)
 
 
 def integrity_notes(source: ReportInput) -> list[str]:

@@ -10,7 +10,7 @@ import pandas as pd
 from report_tables import EPOCHS_TRAINED, Made, make, plan, report_input, tables
 
 from sweeps.report.build import build_report
-from sweeps.report.cautions import MEANINGS, cautions
+from sweeps.report.cautions import MEANINGS, NO_ERRORS, cautions
 
 
 def noted(made: Made, metric: str, value: float = 1.0, **only: Any) -> Made:
@@ -55,6 +55,20 @@ def test_steering_by_nothing_is_told() -> None:
     [sentence] = told(some)
     assert sentence.startswith("gradmask, 4 of ")
     assert sentence.endswith("outside them and it is ERM on labels there.")
+
+
+def test_a_first_model_without_errors_is_told() -> None:
+    """Only where no class has any; a class without errors beside another with some is usual."""
+    made = make(plan(("label",), methods=("jtt",)))
+    made = noted(made, "jtt_errors_y0", value=3.0, budget="600")
+    made = noted(made, "jtt_errors_y0", value=0.0, budget="1100")
+    made = noted(made, "jtt_errors_y1", value=0.0)
+    assert told(replace(made, epochs=made.epochs[made.epochs["metric"] != "jtt_errors_y0"])) == [
+        f"jtt, 12 of 12 trials (labels on 600 images; labels on 1,100 images; labels on 2,200 "
+        f"images; labels on all images): {NO_ERRORS}."
+    ]
+    [sentence] = told(made)
+    assert sentence.startswith("jtt, 9 of 12 trials (labels on 1,100 images; labels on 2,200")
 
 
 def test_other_attempts_say_nothing_and_the_page_prints_the_rest(tmp_path: Path) -> None:
