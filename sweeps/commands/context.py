@@ -197,13 +197,17 @@ def open_results(store: Store) -> ResultReader:
     Raises:
         ClusterError: SWEEPS_RESULTS_MAX is not a size.
     """
+    return ResultReader(store, get_result_cache(store), _show_reads)
+
+
+def get_result_cache(store: Store) -> PackCache:
+    """Get the folder of this user where results of a store are kept; raises as `open_results`."""
     from cluster.node_cache.eviction import read_size
 
     limit = read_size(RESULTS_VARIABLE)
     place = hashlib.sha256(store.url.encode()).hexdigest()[:16]
     folder = get_home() / "results" / place
-    cache = PackCache(folder, DEFAULT_LIMIT if limit is None else limit)
-    return ResultReader(store, cache, _show_reads)
+    return PackCache(folder, DEFAULT_LIMIT if limit is None else limit)
 
 
 def _show_reads(text: str) -> AbstractContextManager[Callable[[int, int], None]]:

@@ -15,6 +15,7 @@ from sweeps.commands.context import (
     choose_store_url,
     format_command,
     get_cache_folder,
+    get_result_cache,
     open_results,
     plan_sweep,
     read_spec,
@@ -214,6 +215,7 @@ def _run_on_ray(
             console,
             quiet=quiet,
             on_limit=end.stopped_by,
+            kept=get_result_cache(store),
         )
         reader = open_results(store)
         plan = _refresh(plan, spec, reader)

@@ -52,9 +52,8 @@ STORE_VERBS: Sequence[Verb] = (
         "copy rows of many small result objects into a few large ones",
         "sweeps store compact --store quickstart-store",
         "Commands then read results of thousands of trials in seconds. The small objects stay, and "
-        "decide what is committed. A run does this for its trials when it ends; this verb does it "
-        "for all results of a store, after a run that was killed, say, and writes damaged packs "
-        "again.",
+        "decide what is committed. A run does this for its trials while it goes on and when it "
+        "ends; this verb does it for all results of a store, and writes damaged packs again.",
         {
             **_STORE,
             "objects": "small objects that the new packs hold",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from cluster.jobs.session import Session
 from cluster.stores.base import Store
 from sweeps.driver.board import Board
 from sweeps.driver.capacity import how_many_at_once, most_cpus
+from sweeps.driver.compactor import Compactor
 from sweeps.driver.gpu_shares import GpuShares, read_measured, write_measured
 from sweeps.driver.limit_watch import LimitWatch
 from sweeps.driver.lost_workers import read_lost_workers
@@ -30,10 +32,11 @@ from sweeps.plan.plan import Plan, Trial
 from sweeps.plan.render import damaged_lines
 from sweeps.plan.searched import count_of, describe_searches
 from sweeps.plan.spending import spending_of
+from sweeps.results.pack_cache import PackCache
 from sweeps.results.tables import checkpointed_ids, committed_ids
 from sweeps.search.assumed import assume_trials
 from sweeps.spec.model import Spec
-from sweeps.trial.events import HAS_RESULT, Tally, Watchers
+from sweeps.trial.events import HAS_RESULT, Tally, Watcher, Watchers
 from sweeps.trial.tasks import Task, task_for
 
 if TYPE_CHECKING:
@@ -51,6 +54,7 @@ def run_plan(
     *,
     quiet: bool = False,
     on_limit: Callable[[str], None] = lambda _: None,
+    kept: PackCache | None = None,
 ) -> int:
     """Run a plan's missing trials.
 
@@ -62,6 +66,8 @@ def run_plan(
         fit_function: What trains instead of a trial's own method.
         quiet: Tell of failures, warnings and the end alone.
         on_limit: Receives which limit stopped the run.
+        kept: Where results are kept on this machine while they are compacted; None leaves that to
+            the end of the run.
 
     Returns:
         0 where all have a result, 1 where some failed, 3 where a limit of the sweep stopped it, 130
@@ -87,6 +93,7 @@ def run_plan(
         limits=LimitWatch(spending_of(spec, history.own_rows)),
         scratch=session.folder if os.access(session.folder, os.W_OK) else None,
         attempt=run_attempt if fit_function is None else attempt_with(fit_function),
+        kept=kept,
     )
     return run.run(console, on_limit, quiet=quiet)
 
@@ -104,6 +111,7 @@ class _Run:
     limits: LimitWatch
     scratch: Path | None
     attempt: Attempt
+    kept: PackCache | None
 
     def run(self, console: Any, on_limit: Callable[[str], None], *, quiet: bool) -> int:
         """Run the trials; return the exit status."""
@@ -118,6 +126,7 @@ class _Run:
             SearchFeed(
                 spec, plan, store, self.to_task, Watchers(board, progress, metrics), shares
             ) as searches,
+            self._compacting(progress) as compactor,
         ):
             queue = TrialQueue(tasks, self.seconds, spec.limits.trials, searches)
             tally = run_tasks(
@@ -125,7 +134,9 @@ class _Run:
                 queue,
                 cpus=spec.resources.cpus,
                 gpus=spec.resources.gpus,
-                watcher=Watchers(board, progress, metrics, losses, self.limits, searches),
+                watcher=Watchers(
+                    board, progress, metrics, losses, self.limits, searches, compactor
+                ),
                 trial_minutes=spec.limits.trial_minutes,
                 shares=shares,
                 limits=self.limits,
@@ -140,6 +151,11 @@ class _Run:
             on_limit(reached)
         done = self._find_done(tally) | searches.settled
         return _conclude(spec, queue.labels, tally, done, searches.unfinished, reached, console)
+
+    def _compacting(self, progress: RunProgress) -> AbstractContextManager[Watcher]:
+        if self.kept is None:
+            return nullcontext(Watcher())
+        return Compactor(self.store.url, self.kept, self.plan.done, progress.on_note)
 
     def _find_done(self, tally: Tally) -> set[str]:
         """Find the trials with a result, whoever committed it."""

@@ -73,15 +73,15 @@ def _failure_keys(reader: ResultReader, ids: Collection[str] | None) -> list[str
 
 def _add_small_indexes(known: KnownObjects, facts: Iterable[Fact]) -> list[Fact]:
     """Return the facts that no index has, with those of small indexes; none where none is new."""
-    stored = {name: known.facts_in(name) for name in known.stored}
-    keys = {fact.key for each in stored.values() for fact in each}
-    chosen = {fact.key: fact for fact in facts if fact.key not in keys}
+    by_key = {fact.key: fact for fact in facts}
+    there = known.indexed(by_key)
+    chosen = {key: fact for key, fact in by_key.items() if key not in there}
     if not chosen:
         return []
-    for _, each in sorted(stored.items(), key=lambda item: (len(item[1]), item[0])):
-        if len(each) > len(chosen):
+    for name, table in sorted(known.stored.items(), key=lambda item: (len(item[1]), item[0])):
+        if len(table) > len(chosen):  # a large one is not gone through
             break
-        chosen |= {fact.key: fact for fact in each}
+        chosen |= {fact.key: fact for fact in known.facts_in(name)}
     return [chosen[key] for key in sorted(chosen)]
 
 

@@ -37,12 +37,17 @@ _log = logging.getLogger(__name__)
 
 
 class PackCache:
-    """Packs and indexes of one store on this machine."""
+    """Packs and indexes of one store on this machine.
+
+    Attributes:
+        folder: Where they are.
+        limit_bytes: What they take at most.
+    """
 
     def __init__(self, folder: Path, limit_bytes: int = DEFAULT_LIMIT) -> None:
         """Use a folder, which is made where it is missing; one that cannot be written is noted."""
-        self._folder = folder
-        self._limit = limit_bytes
+        self.folder = folder
+        self.limit_bytes = limit_bytes
         self._size: int | None = None
         self._kept: dict[str, bytes] = {}
 
@@ -62,13 +67,13 @@ class PackCache:
 
     def has(self, name: str) -> bool:
         """Return whether a pack is here; reading it may still find it damaged."""
-        return name + PACK in self._kept or (self._folder / (name + PACK)).is_file()
+        return name + PACK in self._kept or (self.folder / (name + PACK)).is_file()
 
     def get(self, name: str, kind: str = PACK) -> bytes | None:
         """Return a file's bytes, which have the hash that names them; None where it is not here."""
         if name + kind in self._kept:
             return self._kept[name + kind]
-        path = self._folder / (name + kind)
+        path = self.folder / (name + kind)
         try:
             data = path.read_bytes()
         except OSError:
@@ -85,15 +90,15 @@ class PackCache:
     def put(self, data: bytes, kind: str = PACK) -> str:
         """Keep bytes and return their name; in this process alone where the disk takes no more."""
         name = digest(data)
-        path = self._folder / (name + kind)
+        path = self.folder / (name + kind)
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._make_space(len(data))
             with open_atomic(path) as file:
                 file.write(data)
         except OSError as error:
             if not self._kept:
-                _log.warning("%s keeps no results (%s)", self._folder, error.strerror)
+                _log.warning("%s keeps no results (%s)", self.folder, error.strerror)
             self._kept[name + kind] = data
         return name
 
@@ -101,13 +106,13 @@ class PackCache:
         """Remove a file, here and in this process."""
         self._kept.pop(name + kind, None)
         with suppress(OSError):
-            (self._folder / (name + kind)).unlink()
+            (self.folder / (name + kind)).unlink()
 
     def _make_space(self, size_bytes: int) -> None:
         """Remove the files that were not used for longest where the limit asks for it."""
         if self._size is None:
             self._remove_abandoned()
-        if self._size is not None and self._size + size_bytes <= self._limit:
+        if self._size is not None and self._size + size_bytes <= self.limit_bytes:
             self._size += size_bytes
             return
         stated = []
@@ -116,9 +121,9 @@ class PackCache:
                 status = path.stat()
                 stated.append((status.st_mtime, path, status.st_size))
         total = sum(size for _, _, size in stated) + size_bytes
-        if total > self._limit:
+        if total > self.limit_bytes:
             for _, path, size in sorted(stated):
-                if total <= self._limit * _SLACK:
+                if total <= self.limit_bytes * _SLACK:
                     break
                 with suppress(OSError):
                     path.unlink()
@@ -126,11 +131,11 @@ class PackCache:
         self._size = total
 
     def _remove_abandoned(self) -> None:
-        for path in self._folder.glob(".*.tmp"):
+        for path in self.folder.glob(".*.tmp"):
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > _ABANDONED_S:
                     path.unlink()
 
     def _files(self) -> Iterator[Path]:
         with suppress(OSError):
-            yield from [path for path in self._folder.iterdir() if _NAME.fullmatch(path.name)]
+            yield from [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
