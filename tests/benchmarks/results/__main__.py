@@ -2,10 +2,11 @@
 
     .venv/bin/python tests/benchmarks/results [--trials 1000 10000] [--epochs 10 150]
 
-A real SeaweedFS holds results that the project's own codec wrote. `status`, `plan`, `pull` and a
-`run` with nothing to do are measured three times: after a driver that was killed before it could
-compact (no packs in the store, none on this machine), then compacted with nothing on this machine,
-and again with what the commands before have kept here. Beside them stand what listing the same
+A real SeaweedFS holds results that the project's own codec wrote. `status`, `plan`, `pull`,
+`report` and a `run` with nothing to do are measured four times: without packs, in the store or on
+this machine; after a driver that was killed while it ran, so that all results but the last 500 (at
+most half) are compacted; then compacted with nothing on this machine; and again with what the
+commands before have kept here. Beside them stand what listing the same
 objects and getting the same bytes cost, with the project's store and nothing else, in a process of
 their own. Columns: seconds, seconds of CPU of the process alone (without the server's), peak
 memory. Seconds depend on the machine and on what else it does; compare them within one run.
@@ -27,7 +28,17 @@ from synthetic import spec_text, write_results
 
 from cluster.embedded.server import embedded_server
 from cluster.stores import open_store
+from cluster.stores.base import Store
+from sweeps.plan.facts import plan_on
+from sweeps.plan.plan import Plan
+from sweeps.results.compaction import compact
+from sweeps.results.keys import COMPACT
 
+KILLED = "killed while running"
+STATES = ("not compacted", KILLED, "compacted", "compacted, kept here")
+LEFT = 500
+"""Results of the last minutes of a run with short trials."""
+AT_ONCE = 1000
 BARE = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
@@ -61,12 +72,29 @@ def measure(
     """Run code in a process of its own; return seconds, CPU seconds and peak memory as text."""
     command = [sys.executable, "-c", code + MEASURED, *arguments]
     began = time.perf_counter()
-    subprocess.run(
-        command, env=dict(environment), cwd=folder, stdout=subprocess.DEVNULL, check=True
+    done = subprocess.run(
+        command, env=dict(environment), cwd=folder, capture_output=True, text=True, check=False
     )
     seconds = time.perf_counter() - began
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
     cpu, peak = (folder / "measured").read_text().split()
     return f"{seconds:8.1f} s {float(cpu):8.1f} s {int(peak) / 1024:7.0f} MiB"
+
+
+def forget_packs(store: Store) -> None:
+    """Remove all packs and indexes."""
+    for key in store.list(COMPACT):
+        store.delete(key)
+
+
+def compact_most(store: Store, plan: Plan) -> None:
+    """Compact results as a run does by and by, and leave the last of them."""
+    forget_packs(store)
+    ids = [trial.id for trial in plan.trials]
+    upto = max(len(ids) - LEFT, len(ids) // 2)
+    for start in range(0, upto, AT_ONCE):
+        compact(store, ids[start : min(start + AT_ONCE, upto)])
 
 
 def compare(trials: int, epochs: int, home: Path) -> None:
@@ -74,10 +102,9 @@ def compare(trials: int, epochs: int, home: Path) -> None:
     with embedded_server(home) as endpoint:
         os.environ.update(endpoint.environment())
         store = open_store(f"s3://{endpoint.bucket}/results-{trials}-{epochs}")
-        for key in store.list("results/compact/"):
-            store.delete(key)
+        forget_packs(store)
         began = time.perf_counter()
-        write_results(store, trials, epochs)
+        spec = write_results(store, trials, epochs)
         print(
             f"\n{trials} trials of {epochs} epochs, written in {time.perf_counter() - began:.0f} s"
         )
@@ -88,8 +115,10 @@ def compare(trials: int, epochs: int, home: Path) -> None:
         for verb in ("list", "get"):
             figures = measure(BARE, [store.url, verb], os.environ, folder)
             print(f"  {'bare ' + verb:<32}{figures}", flush=True)
-        for state in ("not compacted", "compacted", "compacted, kept here"):
-            for verb in ("status", "plan", "pull", "run"):
+        for state in STATES:
+            if state == KILLED:
+                compact_most(store, plan_on(spec, store, verify=False))
+            for verb in ("status", "plan", "pull", "report", "run"):
                 place = folder / ("home" if "here" in state or verb == "run" else f"home-{verb}")
                 if "here" not in state:
                     shutil.rmtree(place, ignore_errors=True)
