@@ -1,4 +1,4 @@
-"""The Store protocol: an S3 bucket or a folder behind the same thirteen verbs.
+"""The Store protocol: an S3 bucket or a folder behind the same fourteen verbs.
 
 Keys are `/`-separated relative paths such as `results/trials/3f2a91c04b7e0d55.parquet`.
 """
@@ -136,6 +136,10 @@ class Store(Protocol):
 
     def list_unfinished(self, prefix: str) -> Iterator[Unfinished]:
         """What is unfinished of keys that start with `prefix`; no reader ever sees it."""
+        ...
+
+    def measure_unfinished(self, unfinished: Unfinished) -> int:
+        """Return the bytes that it takes in the store; 0 where it is gone by now."""
         ...
 
     def discard(self, unfinished: Unfinished) -> None:

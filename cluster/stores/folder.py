@@ -155,6 +155,12 @@ class FolderStore:
                 with suppress(FileNotFoundError):  # its writer has ended
                     yield Unfinished(key, now - path.stat().st_mtime, str(path))
 
+    def measure_unfinished(self, unfinished: Unfinished) -> int:
+        """Size of a temporary file, see `Store`."""
+        with suppress(FileNotFoundError):
+            return Path(unfinished.token).stat().st_size
+        return 0
+
     def discard(self, unfinished: Unfinished) -> None:
         """Remove a temporary file."""
         with self._writing(unfinished.key):

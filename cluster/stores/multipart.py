@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from botocore.exceptions import ClientError, IncompleteReadError
 
-from cluster.stores.base import Unfinished
-from cluster.stores.s3_errors import status_of
+from cluster.stores.base import Unfinished, check_key, check_prefix
+from cluster.stores.s3_errors import NO_UPLOAD, status_of
 
+Call = Callable[[str, str, Callable[[], Any]], Any]
 _NOT_IN_RANGE: Final = 416
 _CHUNK: Final = 1 << 20
 """Bytes that are read at once, so that no part is in memory twice."""
@@ -99,16 +100,57 @@ def _total(answer: Mapping[str, Any]) -> str:
     return str(answer["ContentRange"]).rpartition("/")[2]
 
 
-def list_uploads(client: Any, query: Mapping[str, Any]) -> list[Unfinished]:
-    """List the uploads in parts that were begun and neither completed nor aborted.
+class Uploads:
+    """Uploads in parts that were begun and neither completed nor aborted.
 
     Args:
         client: Of boto3.
-        query: Bucket and prefix.
-
-    Returns:
-        Each under its object's name, with its age by this machine's clock.
+        bucket: Its bucket.
+        prefix: Of the store in it.
+        call: Runs a request with a store's retries and errors; takes what it does and to which key.
     """
+
+    def __init__(self, client: Any, bucket: str, prefix: str, call: Call) -> None:
+        self._client, self._bucket, self._prefix, self._call = client, bucket, prefix, call
+
+    def list(self, prefix: str) -> list[Unfinished]:
+        """List those of keys that start with a prefix; ages are by this machine's clock."""
+        query = {"Bucket": self._bucket, "Prefix": self._prefix + check_prefix(prefix)}
+        uploads = self._call("list uploads of", prefix, lambda: _list(self._client, query))
+        return [upload.below(self._prefix) for upload in uploads]
+
+    def measure(self, unfinished: Unfinished) -> int:
+        """Return the bytes of the parts that an upload has; 0 where it is gone by now."""
+        upload = self._describe(unfinished)
+        measure = _unless_gone(lambda: _measure(self._client, upload), 0)
+        return int(self._call("list parts of", unfinished.key, measure))
+
+    def discard(self, unfinished: Unfinished) -> None:
+        """Give up an upload, whose parts the server then removes."""
+        upload, abort = self._describe(unfinished), self._client.abort_multipart_upload
+        self._call("give up the upload of", unfinished.key, _unless_gone(lambda: abort(**upload)))
+
+    def _describe(self, unfinished: Unfinished) -> dict[str, str]:
+        name = self._prefix + check_key(unfinished.key)
+        return {"Bucket": self._bucket, "Key": name, "UploadId": unfinished.token}
+
+
+def _unless_gone(call: Callable[[], Any], gone: Any = None) -> Callable[[], Any]:
+    """Return a call that gives `gone` where the upload was completed or given up by now."""
+
+    def checked() -> Any:
+        try:
+            return call()
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") == NO_UPLOAD:
+                return gone
+            raise
+
+    return checked
+
+
+def _list(client: Any, query: Mapping[str, Any]) -> list[Unfinished]:
+    """List uploads under their objects' names, page by page."""
     uploads: list[Unfinished] = []
     now, marker = datetime.now(UTC), dict[str, str]()
     for _ in range(_MOST_PAGES):
@@ -122,3 +164,16 @@ def list_uploads(client: Any, query: Mapping[str, Any]) -> list[Unfinished]:
             break
         marker = {"KeyMarker": following, "UploadIdMarker": page.get("NextUploadIdMarker", "")}
     return uploads
+
+
+def _measure(client: Any, upload: Mapping[str, Any]) -> int:
+    """Sum the sizes of an upload's parts, page by page."""
+    size_bytes, marker = 0, dict[str, int]()
+    for _ in range(_MOST_PAGES):
+        page = client.list_parts(**upload, **marker)
+        size_bytes += sum(part["Size"] for part in page.get("Parts", ()))
+        following = page.get("NextPartNumberMarker")
+        if not page.get("IsTruncated") or not following:
+            break
+        marker = {"PartNumberMarker": following}
+    return size_bytes

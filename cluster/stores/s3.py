@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +29,7 @@ from cluster.stores.base import (
     is_key,
     other_size,
 )
-from cluster.stores.multipart import MemoryFile, PartSource, list_uploads
+from cluster.stores.multipart import MemoryFile, PartSource, Uploads
 from cluster.stores.probe import check_bytes, probe_store
 from cluster.stores.retry import call_with_retries
 from cluster.stores.s3_client import make_client
@@ -39,7 +39,6 @@ from cluster.stores.s3_errors import (
     MULTIPART_HINT,
     OLD_CHECKSUMS,
     ForeignAnswer,
-    UploadGone,
     is_mismatch,
     status_of,
     translate,
@@ -89,6 +88,7 @@ class S3Store:
         self._prefix = prefix
         self._refuses_deletes = False
         self._quick = QuickGet(client, bucket)
+        self._uploads = Uploads(client, bucket, prefix, self._call)
 
     @classmethod
     def open(cls, url: str, *, probe: bool = True) -> S3Store:
@@ -304,16 +304,15 @@ class S3Store:
 
     def list_unfinished(self, prefix: str) -> Iterator[Unfinished]:
         """Uploads in parts that were neither completed nor given up, see `Store`."""
-        query = {"Bucket": self._bucket, "Prefix": self._prefix + check_prefix(prefix)}
-        uploads = self._call("list uploads of", prefix, lambda: list_uploads(self._client, query))
-        return iter([upload.below(self._prefix) for upload in uploads])
+        return iter(self._uploads.list(prefix))
+
+    def measure_unfinished(self, unfinished: Unfinished) -> int:
+        """Bytes of an upload's parts, see `Store`."""
+        return self._uploads.measure(unfinished)
 
     def discard(self, unfinished: Unfinished) -> None:
-        """Give up an upload in parts, whose parts the server then removes."""
-        names = {"Bucket": self._bucket, "Key": self._name(unfinished.key)}
-        chosen, abort = {**names, "UploadId": unfinished.token}, self._client.abort_multipart_upload
-        with suppress(UploadGone):
-            self._call("give up the upload of", unfinished.key, lambda: abort(**chosen))
+        """Give up an upload in parts, see `Store`."""
+        self._uploads.discard(unfinished)
 
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)

@@ -38,6 +38,8 @@ CHECKSUM_HINT = (
 )
 MULTIPART_HINT = "a server without multipart uploads refuses large files"
 
+NO_UPLOAD = "NoSuchUpload"
+"""Code of an answer that an upload in parts is not known, since it ended, say."""
 _MOST_TEXT = 300
 """Characters quoted of an error, which may hold a page of HTML."""
 
@@ -138,7 +140,7 @@ def _answer(error: ClientError, where: str, hint: str) -> ClusterError:
     message = _quote(error.response.get("Error", {}).get("Message", ""))
     text = f"{where}: {f'the server answered {status} {message}'.strip()}"
     text += "" if code in {"", str(status)} else f" ({code})"
-    if code == "NoSuchUpload":
+    if code == NO_UPLOAD:
         return UploadGone(text)
     if code == "NoSuchBucket":
         return NotFound(f"{text}: create the bucket, or correct the store's URL")

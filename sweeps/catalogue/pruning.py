@@ -6,6 +6,7 @@ an object and the one that names it. Results of named sweeps are never among it.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,9 +14,10 @@ from dataclasses import dataclass, field
 
 from cluster.datasets.keys import DATASETS, manifest_key, shard_key
 from cluster.datasets.manifest import list_datasets, load_manifest
-from cluster.errors import ClusterError
+from cluster.errors import ClusterError, Denied
 from cluster.stores.base import Store, StoredObject
 from sweeps.catalogue.archived import ArchivedSweep, read_sweeps
+from sweeps.catalogue.unfinished import UnfinishedWrite, find_unfinished
 from sweeps.results.checking import check_results
 from sweeps.results.compaction import find_superseded
 from sweeps.results.keys import CHECKPOINTS, STAGES, trial_key, trial_of
@@ -24,6 +26,7 @@ from sweeps.results.schemas import SISTERS
 from sweeps.results.tables import read_trials
 
 _SECONDS_PER_DAY = 86_400.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,16 +37,24 @@ class Prunable:
         kind: What they are.
         reason: Why nothing needs them.
         objects: In the order in which they are removed.
+        unfinished: What was never to become one.
     """
 
     kind: str
     reason: str
-    objects: Sequence[StoredObject]
+    objects: Sequence[StoredObject] = ()
+    unfinished: Sequence[UnfinishedWrite] = ()
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of all of them."""
+        return [item.key for item in self.objects] + [each.key for each in self.unfinished]
 
     @property
     def size_bytes(self) -> int:
-        """Their sizes together."""
-        return sum(item.size_bytes for item in self.objects)
+        """Their sizes together, as far as they are known."""
+        of_objects = sum(item.size_bytes for item in self.objects)
+        return of_objects + sum(each.size_bytes or 0 for each in self.unfinished)
 
 
 @dataclass(frozen=True)
@@ -91,15 +102,28 @@ def find_prunable(
     columns = (table.column(name).to_pylist() for name in ("trial_id", "attempt"))
     store = _Store(reader, sweeps, before, objects, dict(zip(*columns, strict=True)))
     kinds: list[Callable[[_Store], Iterable[Prunable]]] = [
-        *(_lost_attempts, _checkpoints, _shared_models, _packs, _shards),
+        *(_lost_attempts, _checkpoints, _shared_models, _packs, _shards, _unfinished),
         *([_results] if results else []),
     ]
-    return [each for kind in kinds for each in kind(store) if each.objects]
+    return [each for kind in kinds for each in kind(store) if each.keys]
 
 
 def prune(store: Store, prunable: Iterable[Prunable]) -> int:
-    """Delete what was listed, and return how many objects are gone."""
-    return sum(store.delete(item.key) for each in prunable for item in each.objects)
+    """Delete what was listed, and return how many objects and unfinished writes are gone."""
+    gone = 0
+    for each in prunable:
+        gone += sum(store.delete(item.key) for item in each.objects)
+        gone += sum(_discard(store, write) for write in each.unfinished)
+    return gone
+
+
+def _discard(store: Store, write: UnfinishedWrite) -> bool:
+    try:
+        store.discard(write.source)
+    except Denied as error:
+        _log.warning("%s; it stays", error)
+        return False
+    return True
 
 
 def _lost_attempts(store: _Store) -> Iterator[Prunable]:
@@ -162,6 +186,15 @@ def _shards(store: _Store) -> Iterator[Prunable]:
             shards = store.old(f"{DATASETS}{name}/shards/")
             objects += [item for item in shards if item.key not in used]
     yield Prunable("parts of datasets", "no manifest names them", objects)
+
+
+def _unfinished(store: _Store) -> Iterator[Prunable]:
+    """Uploads that were begun before the bound: whoever began them has ended."""
+    found = find_unfinished(store.reader.store, time.time() - store.before)
+    if found.problem:
+        _log.warning("%s; what interrupted writers left there stays", found.problem)
+    reason = "whoever began them ended before their last byte"
+    yield Prunable("unfinished writes", reason, unfinished=found.writes)
 
 
 def _results(store: _Store) -> Iterator[Prunable]:

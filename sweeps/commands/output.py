@@ -30,3 +30,8 @@ def keep_stdout_for_json(as_json: bool) -> Iterator[None]:
         return
     with redirect_stdout(sys.stderr):
         yield
+
+
+def format_megabytes(size_bytes: int) -> str:
+    """Format a size in MB (of 10^6 bytes), for a column."""
+    return f"{size_bytes / 1e6:>11,.1f} MB"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.stores.examine import Ability, examine_store
 from sweeps.commands.context import choose_store_url, store_session
-from sweeps.commands.output import keep_stdout_for_json, note, print_json
+from sweeps.commands.output import format_megabytes, keep_stdout_for_json, note, print_json
 from sweeps.driver.progress import count_progress, make_console
 
 if TYPE_CHECKING:
     from sweeps.catalogue.store_check.findings import Finding, Section
+    from sweeps.catalogue.unfinished import UnfinishedWrites
+
+_DAY_S = 86_400.0
 
 
 def check(store_url: str | None, *, repair: bool = False, as_json: bool = False) -> int:
@@ -29,6 +33,7 @@ def check(store_url: str | None, *, repair: bool = False, as_json: bool = False)
         The exit status: 1 where anything is damaged, or the server lacks what a run needs.
     """
     from sweeps.catalogue.store_check.check import check_store, repair_store
+    from sweeps.catalogue.unfinished import find_unfinished
 
     for module in ("image_counts", "image_table"):  # reported below
         logging.getLogger(f"cluster.datasets.{module}").setLevel(logging.ERROR)
@@ -42,11 +47,13 @@ def check(store_url: str | None, *, repair: bool = False, as_json: bool = False)
         with show_progress("checking") as progress:
             sections = check_store(store, progress)
         findings = [finding for section in sections for finding in section.findings]
+        unfinished = find_unfinished(store)
         if not as_json:
             _print_findings(sections, findings)
+            _print_unfinished(unfinished, store_url)
         gone = repair_store(store, findings, note) if repair else set()
     if as_json:
-        print_json(_as_dict(store.url, abilities, sections, gone))
+        print_json(_as_dict(store.url, abilities, sections, gone, unfinished))
     elif findings and not repair:
         print("next: the same command with --repair removes what must be staged or run again")
     lacks = any(ability.needed and not ability.works for ability in abilities)
@@ -97,8 +104,31 @@ def _print_findings(sections: Sequence[Section], findings: Sequence[Finding]) ->
             print(f"    to be removed: {key}")
 
 
+def _print_unfinished(unfinished: UnfinishedWrites, store_url: str | None) -> None:
+    """Print what interrupted writers left: no damage, but the store keeps its bytes."""
+    if unfinished.problem:
+        print(f"caution: what interrupted writers left is not known: {unfinished.problem}")
+    if not unfinished.writes:
+        return
+    size = format_megabytes(unfinished.size_bytes).strip()
+    print(
+        f"caution: {len(unfinished.writes)} unfinished writes take {size}; nothing reads them, and "
+        "what began lately may still be written"
+    )
+    for each in unfinished.writes:
+        taken = "unknown size" if each.size_bytes is None else format_megabytes(each.size_bytes)
+        print(f"  {each.key}: {taken.strip()}, {each.source.age_s / _DAY_S:.1f} days old")
+    store = [] if store_url is None else ["--store", store_url]
+    command = shlex.join(["sweeps", "store", "prune", "--days", "1", *store])
+    print(f"next: {command}  # lists those older than a day, and what else nothing needs")
+
+
 def _as_dict(
-    url: str, abilities: Sequence[Ability], sections: Sequence[Section], gone: set[str]
+    url: str,
+    abilities: Sequence[Ability],
+    sections: Sequence[Section],
+    gone: set[str],
+    unfinished: UnfinishedWrites,
 ) -> dict[str, Any]:
     return {
         "store": url,
@@ -109,5 +139,11 @@ def _as_dict(
             {**asdict(finding), "removed": bool(finding.keys) and gone.issuperset(finding.keys)}
             for section in sections
             for finding in section.findings
+        ],
+        "unfinished": None
+        if unfinished.problem
+        else [
+            {"key": each.key, "size_bytes": each.size_bytes, "age_s": round(each.source.age_s)}
+            for each in unfinished.writes
         ],
     }

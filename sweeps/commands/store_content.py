@@ -15,7 +15,7 @@ from sweeps.commands.context import (
     read_spec_and_plan,
     store_session,
 )
-from sweeps.commands.output import note, print_json
+from sweeps.commands.output import format_megabytes, note, print_json
 from sweeps.commands.store_check import show_progress
 from sweeps.errors import SweepError
 
@@ -36,12 +36,12 @@ def show_usage(store_url: str | None, *, as_json: bool = False) -> int:
         parts = {"datasets": dict(usage.datasets), "rest": dict(usage.rest)}
         print_json({"store": url, "sweeps": sweeps, **parts, **totals})
         return 0
-    print(f"store {url}: {usage.objects:,} objects, {_megabytes(usage.total).strip()}")
+    print(f"store {url}: {usage.objects:,} objects, {format_megabytes(usage.total).strip()}")
     if usage.sweeps:
         print(f"\n{'sweep':<32}{'trials':>8}{'results':>14}{'shared':>14}{'checkpoints':>14}")
     for name, each in usage.sweeps.items():
         sizes = (each.results + each.files, each.shared, each.checkpoints)
-        print(f"{name:<32}{each.trials:>8}" + "".join(map(_megabytes, sizes)))
+        print(f"{name:<32}{each.trials:>8}" + "".join(map(format_megabytes, sizes)))
     for what, sizes_by_name in (("dataset", usage.datasets), ("the rest", usage.rest)):
         if sizes_by_name:
             print(f"\n{what}")
@@ -59,7 +59,7 @@ def compact_store(store_url: str | None, *, as_json: bool = False) -> int:
     if as_json:
         print_json({"store": url, **asdict(written)})
     elif written.packs:
-        size = _megabytes(written.size_bytes).strip()
+        size = format_megabytes(written.size_bytes).strip()
         print(f"{written.objects:,} objects compacted into {written.packs:,} packs, {size}")
     else:
         print("all results are compacted")
@@ -92,7 +92,7 @@ def copy_sweep(name: str, store_url: str | None, target_url: str, *, as_json: bo
     if as_json:
         print_json({"sweep": name, "store": url, "target": target.url, **asdict(copied)})
         return 0
-    size = _megabytes(copied.size_bytes).strip()
+    size = format_megabytes(copied.size_bytes).strip()
     print(f"{copied.objects:,} objects copied to {target.url}, {size}; {copied.results:,} results")
     note(f"next: {format_command('report', source, target.url)}")
     return 0
@@ -124,17 +124,17 @@ def prune_store(
         url = store.url
     if as_json:
         listed = [
-            {"kind": each.kind, "reason": each.reason, "objects": [o.key for o in each.objects]}
+            {"kind": each.kind, "reason": each.reason, "objects": each.keys}
             | {"size_bytes": each.size_bytes}
             for each in prunable
         ]
         print_json({"store": url, "prunable": listed, "removed": removed})
         return 0
     for each in prunable:
-        size = _megabytes(each.size_bytes).strip()
-        print(f"{each.kind}: {len(each.objects):,} objects, {size}: {each.reason}")
-        for item in each.objects:
-            print(f"  {item.key}")
+        size = format_megabytes(each.size_bytes).strip()
+        print(f"{each.kind}: {len(each.keys):,} objects, {size}: {each.reason}")
+        for key in each.keys:
+            print(f"  {key}")
     if not prunable:
         print(f"nothing to delete that is older than {days:g} days")
     elif yes:
@@ -146,9 +146,4 @@ def prune_store(
 
 def _print_sizes(sizes: Mapping[str, int]) -> None:
     for name, size in sorted(sizes.items()):
-        print(f"{name:<32}{_megabytes(size):>22}")
-
-
-def _megabytes(size_bytes: int) -> str:
-    """Format a size in MB (of 10^6 bytes)."""
-    return f"{size_bytes / 1e6:>11,.1f} MB"
+        print(f"{name:<32}{format_megabytes(size):>22}")

@@ -20,13 +20,16 @@ STORE_VERBS: Sequence[Verb] = (
         "compares them with "
         "their hashes, and lists what is damaged with what it costs. With --repair it removes "
         "what must be staged or run again, and says so before. Exit status 1 says that damage was "
-        "found, or that the server lacks what a run needs.",
+        "found, or that the server lacks what a run needs. What interrupted uploads left is "
+        "listed, too, with its size and age; `store prune` removes it.",
         {
             **_STORE,
             "abilities": "list of what the server can and lacks: name, works, needed, detail",
             "checked": "by kind: objects or trials that were checked",
             "unverified": "results from before they had hashes, which could only be read",
             "damage": "list of kind, name, problem, cost, keys that --repair removes, removed",
+            "unfinished": "list of what interrupted writers left: key, size_bytes (null where "
+            "unknown), age_s; null where the server does not list it",
         },
     ),
     Verb(
@@ -85,10 +88,11 @@ STORE_VERBS: Sequence[Verb] = (
         "delete what nothing refers to",
         "sweeps store prune --store quickstart-store",
         "Lists tables of attempts that were not committed, checkpoints of finished trials, shared "
-        "models once all sweeps are done, packs that newer ones make up for, and shards of "
-        "datasets that no manifest names; with --yes it deletes them. Only what is older than a "
-        "week (--days) counts, so that nothing is deleted that is just being written. Results of "
-        "named sweeps always stay; --results takes those of no named sweep, too.",
+        "models once all sweeps are done, packs that newer ones make up for, shards of "
+        "datasets that no manifest names, and what interrupted uploads left; with --yes it "
+        "deletes them. Only what is older than a week (--days) counts, so that nothing is deleted "
+        "that is just being written. Results of named sweeps always stay; --results takes those "
+        "of no named sweep, too.",
         {
             **_STORE,
             "prunable": "list of kind, reason, objects, size_bytes",

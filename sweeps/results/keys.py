@@ -6,6 +6,7 @@ from typing import Final
 
 TRIALS: Final = "results/trials/"
 FAILURES: Final = "results/failures/"
+STOPPED: Final = "results/stopped/"
 COMPACT: Final = "results/compact/"
 CHECKPOINTS: Final = "checkpoints/"
 STAGES: Final = "stages/"
@@ -51,7 +52,7 @@ def pack_key(table: str, sha256: str) -> str:
 
 def stopped_key(trial_id: str) -> str:
     """Return what is known of a trial before its end, where a search compares it early."""
-    return f"results/stopped/{trial_id}{SUFFIX}"
+    return f"{STOPPED}{trial_id}{SUFFIX}"
 
 
 def checkpoint_key(trial_id: str) -> str:

@@ -78,10 +78,14 @@ class ResultListing:
         for key in keys:
             trials.setdefault(table_of(key), set()).add(trial_of(key))
         for table, ids in trials.items():
-            if table == "trials" or len(ids) * _FEW > len(self.trials):
+            if table in self._whole:
+                continue
+            new = [each for each in sorted(ids) if (table, each) not in self._of_trials]
+            asked = sum(of == table for of, _ in self._of_trials) + len(new)
+            if table == "trials" or asked * _FEW > len(self.trials):
                 self._list_whole(table, f"results/{table}/")
-            elif table not in self._whole:
-                self._list_trials(table, ids)
+            else:
+                self._list_trials(table, new)
 
     def _list_whole(self, table: str, prefix: str) -> None:
         if table not in self._whole:
@@ -90,8 +94,7 @@ class ResultListing:
                 if item.key.endswith(SUFFIX):
                     self._objects[item.key] = item
 
-    def _list_trials(self, table: str, ids: Collection[str]) -> None:
-        new = [trial_id for trial_id in sorted(ids) if (table, trial_id) not in self._of_trials]
+    def _list_trials(self, table: str, new: Collection[str]) -> None:
         prefixes = [f"results/{table}/{trial_id}/" for trial_id in new]
         with ThreadPoolExecutor(READERS) as pool:
             for items in pool.map(lambda prefix: list(self._store.scan(prefix)), prefixes):

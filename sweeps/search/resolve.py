@@ -15,7 +15,7 @@ from sweeps.plan.searched import CellSearch, Tried, dimensions_of, settings_of, 
 from sweeps.plan.unfit import refuse_unfit, unfit_reason
 from sweeps.results.reader import ResultReader
 from sweeps.search.cell_run import CellRun, chosen_trials, waiting
-from sweeps.search.stored import StoredObservations
+from sweeps.search.stored import ListedObservations
 from sweeps.spec.model import Spec
 from sweeps.spec.search import Dimension, corners, describe_values, owner_of
 
@@ -54,7 +54,7 @@ def resolve_searches(
     cells = [cell for cell, reason in kept if reason is None]
     _refuse_equal_dollars(spec, cells, facts)
     searches = _from_archive(spec, cells, facts, archived) or _from_results(
-        spec, cells, facts, reader.store
+        spec, cells, facts, reader
     )
     resolved, trials = list[Cell](), list[Trial]()
     for search in searches:
@@ -77,16 +77,17 @@ def resolve_searches(
 
 
 def _from_results(
-    spec: Spec, cells: Sequence[Cell], facts: DatasetFacts, store: Store
+    spec: Spec, cells: Sequence[Cell], facts: DatasetFacts, reader: ResultReader
 ) -> list[CellSearch]:
-    """Follow each cell's search from its first suggestion."""
-    observe = StoredObservations(store)
-    searches = []
-    for cell in cells:
-        run = CellRun(spec, cell, facts)
-        run.advance(observe)
-        searches.append(run.state())
-    return searches
+    """Follow each cell's search from its first suggestion, all cells side by side."""
+    observe = ListedObservations(reader)
+    runs = [CellRun(spec, cell, facts) for cell in cells]
+    going = runs
+    while going:
+        going = [run for run in going if run.advance(observe)]
+        if not observe.read():
+            break
+    return [run.state() for run in runs]
 
 
 def _from_archive(

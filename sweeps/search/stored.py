@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 from cluster.errors import Corrupt, NotFound
 from sweeps.errors import DamagedResult
 from sweeps.results.codec import decode
-from sweeps.results.keys import READERS, attempt_key, stopped_key, trial_key
+from sweeps.results.keys import READERS, STOPPED, attempt_key, stopped_key, trial_key
+from sweeps.results.packs import Fact
+from sweeps.results.reader import ResultReader
+from sweeps.results.tables import read_failures
 from sweeps.search.observation import Observation, epoch_of_failure
 
 if TYPE_CHECKING:
@@ -17,11 +22,16 @@ if TYPE_CHECKING:
 
 FINAL = frozenset({"numerical", "timeout"})
 """Failure classes that no further attempt cures: the configuration counts as tried."""
+_UNKNOWN: Final = Observation()
+_ROW: Final = ("trial_id", "attempt", "epochs", "kept_epoch")
+_EPOCH: Final = ("trial_id", "epoch", "split", "metric", "attribute", "value")
+Row = Mapping[str, Any]
 
 
 class StoredObservations:
-    """Reads what a store has of trials; results are read once, since they never change.
+    """Reads what a store has of trials, object by object, as it is when it is asked.
 
+    For a run, whose results come while it goes on. They are read once, since they never change.
     Implements `sweeps.search.observation.Observe`.
     """
 
@@ -38,39 +48,121 @@ class StoredObservations:
         return {trial_id: read.get(trial_id) or self._finished[trial_id] for trial_id in ids}
 
     def _read(self, trial_id: str) -> Observation:
-        if rows := self._get(trial_key(trial_id)):
+        if rows := _get(self.store, trial_key(trial_id)):
             [row] = rows
-            epochs = self._get(attempt_key("epochs", trial_id, row["attempt"]))
-            of_validation = [
-                each for each in epochs if each["split"] == "val" and each["attribute"] is None
-            ]
-            if of_validation:
-                return Observation(_history(of_validation), row["epochs"], row["kept_epoch"])
-        rows = self._get(stopped_key(trial_id))
-        reached = max((row["reached"] for row in rows), default=0)
-        return Observation(_history(rows), reached, failed_at=self._read_failure(trial_id))
-
-    def _read_failure(self, trial_id: str) -> int | None:
-        """Return the epoch of a failure that is final; None where there is none."""
-        epochs = [
-            epoch_of_failure(row["message"])
+            epochs = _get(self.store, attempt_key("epochs", trial_id, row["attempt"]))
+            if finished := _finished(row, epochs):
+                return finished
+        failures = [
+            row
             for key in self.store.list(f"results/failures/{trial_id}/")
-            for row in self._get(key)
-            if row["failure_class"] in FINAL
+            for row in _get(self.store, key)
         ]
-        return min(epochs, default=None)
-
-    def _get(self, key: str) -> list[dict[str, Any]]:
-        """Return the rows of an object; none where it is absent or damaged."""
-        try:
-            rows: list[dict[str, Any]] = decode(self.store.get(key), key).to_pylist()
-        except (NotFound, Corrupt, DamagedResult):
-            return []
-        return rows
+        return _unfinished(_get(self.store, stopped_key(trial_id)), failures)
 
 
-def _history(rows: Collection[Mapping[str, Any]]) -> dict[int, dict[str, float]]:
+class ListedObservations:
+    """Reads what a store has of many trials at once, as its results were listed.
+
+    For a plan, whose searches follow results that are there. Of a trial that was not read yet
+    nothing is known until the next `read`, as if it had never run: so the searches of all cells go
+    on side by side, a batch at a time, and each pack is decoded once for all of them.
+    Implements `sweeps.search.observation.Observe`.
+    """
+
+    def __init__(self, reader: ResultReader) -> None:
+        self.reader = reader
+        self._seen: dict[str, Observation] = {}
+        self._wanted: set[str] = set()
+
+    def __call__(self, ids: Collection[str]) -> Mapping[str, Observation]:
+        """Return what is known of each trial, and remember those that were not read yet."""
+        self._wanted |= {trial_id for trial_id in ids if trial_id not in self._seen}
+        return {trial_id: self._seen.get(trial_id, _UNKNOWN) for trial_id in ids}
+
+    def read(self) -> bool:
+        """Read what was asked for since the last time; return whether there was any."""
+        wanted, self._wanted = sorted(self._wanted), set()
+        if not wanted:
+            return False
+        found = self._read_finished(wanted)
+        left = [trial_id for trial_id in wanted if trial_id not in found]
+        stopped = self._read_stopped(left)
+        failures = _by_trial(read_failures(self.reader, left).to_pylist())
+        found |= {trial_id: _unfinished(stopped[trial_id], failures[trial_id]) for trial_id in left}
+        self._seen |= found
+        return True
+
+    def _read_finished(self, ids: Sequence[str]) -> dict[str, Observation]:
+        """Return the trials whose result is there and readable."""
+        committed = self.reader.listing.trials
+        rows = self._rows([trial_key(each) for each in ids if each in committed], _ROW)
+        keys = [attempt_key("epochs", row["trial_id"], row["attempt"]) for row in rows]
+        epochs = _by_trial(self._rows(keys, _EPOCH))
+        seen = {row["trial_id"]: _finished(row, epochs[row["trial_id"]]) for row in rows}
+        return {trial_id: each for trial_id, each in seen.items() if each is not None}
+
+    def _rows(self, keys: Sequence[str], columns: Sequence[str]) -> list[Row]:
+        """Return the rows of some objects of a table; none of one that is absent or damaged."""
+        outcomes = self.reader.look(keys)
+        whole = [key for key in keys if isinstance(outcomes.get(key), Fact)]
+        parts = self.reader.tables(whole, columns)
+        return [row for part in parts for row in _of_validation(part).to_pylist()]
+
+    def _read_stopped(self, ids: Sequence[str]) -> Mapping[str, Sequence[Row]]:
+        having = [trial_id for trial_id in ids if stopped_key(trial_id) in self._stopped]
+        with ThreadPoolExecutor(READERS) as pool:
+            tables = pool.map(lambda each: _get(self.reader.store, stopped_key(each)), having)
+            return defaultdict(list, zip(having, tables, strict=True))
+
+    @cached_property
+    def _stopped(self) -> frozenset[str]:
+        """Keys of all trials that were compared before their end."""
+        return frozenset(self.reader.store.list(STOPPED))
+
+
+def _finished(row: Row, epochs: Iterable[Row]) -> Observation | None:
+    """Return what a result says; None where its epochs say nothing of validation."""
+    validation = [each for each in epochs if each["split"] == "val" and each["attribute"] is None]
+    if not validation:
+        return None
+    return Observation(_history(validation), row["epochs"], row["kept_epoch"])
+
+
+def _unfinished(stopped: Collection[Row], failures: Iterable[Row]) -> Observation:
+    """Return what is known of a trial without a result: how far it came, and whether it failed."""
+    reached = max((row["reached"] for row in stopped), default=0)
+    failed = [epoch_of_failure(r["message"]) for r in failures if r["failure_class"] in FINAL]
+    return Observation(_history(stopped), reached, failed_at=min(failed, default=None))
+
+
+def _history(rows: Iterable[Row]) -> dict[int, dict[str, float]]:
     history: dict[int, dict[str, float]] = {}
     for row in rows:
         history.setdefault(row["epoch"], {})[f"val.{row['metric']}"] = row["value"]
     return history
+
+
+def _of_validation(table: Any) -> Any:
+    """Return a part's rows without those of epochs that are of training or test."""
+    import pyarrow.compute as pc
+
+    if "split" not in table.column_names:
+        return table
+    return table.filter(pc.equal(table.column("split").cast("string"), "val"))
+
+
+def _by_trial(rows: Iterable[Row]) -> defaultdict[str, list[Row]]:
+    by_trial: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_trial[row["trial_id"]].append(row)
+    return by_trial
+
+
+def _get(store: Store, key: str) -> list[Row]:
+    """Return the rows of an object; none where it is absent or damaged."""
+    try:
+        rows: list[Row] = decode(store.get(key), key).to_pylist()
+    except (NotFound, Corrupt, DamagedResult):
+        return []
+    return rows

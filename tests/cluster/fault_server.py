@@ -90,6 +90,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, PAGE, content_type="text/html")
         if "portal-etag" in faults:
             return self._send(200, PAGE, content_type="text/html", ETag='"abc"')
+        if "uploads-501" in faults and self.command == "GET" and "uploads" in self.query:
+            return self._fail(501, "NotImplemented")
         if "parts" in faults and ("uploads" in self.query or "uploadId" in self.query):
             return self._upload_in_parts()
         if self.command == "PUT":
