@@ -190,11 +190,11 @@ def _shards(store: _Store) -> Iterator[Prunable]:
 
 def _unfinished(store: _Store) -> Iterator[Prunable]:
     """Uploads that were begun before the bound: whoever began them has ended."""
-    found = find_unfinished(store.reader.store, time.time() - store.before)
-    if found.problem:
-        _log.warning("%s; what interrupted writers left there stays", found.problem)
+    unfinished = find_unfinished(store.reader.store, time.time() - store.before)
+    if unfinished.problem:
+        _log.warning("%s; what interrupted writers left there stays", unfinished.problem)
     reason = "whoever began them ended before their last byte"
-    yield Prunable("unfinished writes", reason, unfinished=found.writes)
+    yield Prunable("unfinished writes", reason, unfinished=unfinished.writes)
 
 
 def _results(store: _Store) -> Iterator[Prunable]:

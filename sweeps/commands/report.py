@@ -24,6 +24,7 @@ from sweeps.commands.context import (
 )
 from sweeps.commands.counted_reads import count_reads
 from sweeps.commands.output import note, print_json
+from sweeps.driver.progress import count_progress, make_console
 from sweeps.errors import ResultError
 from sweeps.plan.cell import cell_of
 from sweeps.plan.notes import plan_notes
@@ -54,7 +55,8 @@ def report(
         spec, plan = read_spec_and_plan(source, reader)
         note_damaged(plan, source, store_url)
         report_input = read_report_input(spec, plan, reader)
-        files = build_report(report_input, out or Path(f"{spec.name}-report"))
+        with count_progress("writing the report", "steps", make_console()) as progress:
+            files = build_report(report_input, out or Path(f"{spec.name}-report"), progress)
         _put_files(store, spec.name, files.paths)
     if as_json:
         print_json(

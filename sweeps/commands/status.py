@@ -18,6 +18,7 @@ from sweeps.commands.context import (
     read_spec_and_plan,
     store_session,
 )
+from sweeps.commands.counted_reads import count_reads
 from sweeps.commands.output import note, print_json
 from sweeps.commands.ray_job import connect
 from sweeps.errors import ResultError
@@ -157,16 +158,19 @@ def list_cautions(source: Store | ResultReader, plan: Plan) -> list[dict[str, An
     from sweeps.report.soundness import MEANINGS, find_events
 
     reader = ResultReader.of(source)
-    done = results.read_trials(reader, plan.done)
+    with count_reads(reader, "reading trials", len(plan.done)):
+        done = results.read_trials(reader, plan.done)
     auroc = done.column("test_auroc")
     suspects = done.filter(pc.or_(pc.equal(auroc, 0.5), pc.is_nan(auroc)))
-    tables = [results.read_attempts(reader, "epochs", done)]
-    tables += results.reduce_attempts(
-        reader,
-        "predictions",
-        suspects,
-        lambda trial, table: score_epochs(table, False, {}, OperatingPoint()),
-    )
+    with count_reads(reader, "reading epochs", done.num_rows):
+        tables = [results.read_attempts(reader, "epochs", done)]
+    with count_reads(reader, "scoring predictions", suspects.num_rows):
+        tables += results.reduce_attempts(
+            reader,
+            "predictions",
+            suspects,
+            lambda trial, table: score_epochs(table, False, {}, OperatingPoint()),
+        )
     events = find_events(done.to_pandas(), pa.concat_tables(tables).to_pandas())
     labels = {trial.id: trial.label for trial in plan.trials}
     return [

@@ -98,14 +98,14 @@ class Compactor(Watcher):
         """Compact some trials' results; return why that failed, empty where the run ended first."""
         command = [sys.executable, "-P", "-m", "sweeps.driver.compacting", self._url]
         command += [f"--folder={self._cache.folder}", f"--limit={self._cache.limit_bytes}"]
-        with tempfile.TemporaryFile("w+") as given, tempfile.TemporaryFile("w+") as said:
-            given.write("\n".join(sorted(ids)))
-            given.seek(0)
+        with tempfile.TemporaryFile("w+") as id_lines, tempfile.TemporaryFile("w+") as errors:
+            id_lines.write("\n".join(sorted(ids)))
+            id_lines.seek(0)
             with subprocess.Popen(
                 [*command, f"--parent={os.getpid()}"],
-                stdin=given,
+                stdin=id_lines,
                 stdout=subprocess.DEVNULL,
-                stderr=said,
+                stderr=errors,
                 start_new_session=True,  # Ctrl-C is for the run alone
             ) as child:
                 while child.poll() is None:
@@ -114,6 +114,6 @@ class Compactor(Watcher):
                         return ""
             if not child.returncode:
                 return None
-            said.seek(0)
-            lines = said.read().strip().splitlines()
+            errors.seek(0)
+            lines = errors.read().strip().splitlines()
             return lines[-1] if lines else f"its process ended with status {child.returncode}"

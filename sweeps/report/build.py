@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sweeps.errors import ResultError
 from sweeps.report.tables import (
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sweeps.report.page import Figures
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,25 @@ class ReportFiles:
         return [path for path in written if path is not None]
 
 
-def build_report(source: ReportInput, out: Path) -> ReportFiles:
+class _Steps:
+    """Counts the steps of a report, whose number is known before."""
+
+    TOTAL = 14
+
+    def __init__(self, on_step: Callable[[int, int], None]) -> None:
+        self._on_step, self._done = on_step, 0
+        on_step(0, self.TOTAL)
+
+    def __call__(self, result: T) -> T:
+        """Take note of a step by its result, which is returned."""
+        self._done += 1
+        self._on_step(self._done, self.TOTAL)
+        return result
+
+
+def build_report(
+    source: ReportInput, out: Path, on_step: Callable[[int, int], None] = lambda done, total: None
+) -> ReportFiles:
     """Write the report; works with a partly finished sweep.
 
     Each file appears whole or not at all, and replaces an older one. The same input and library
@@ -86,6 +106,7 @@ def build_report(source: ReportInput, out: Path) -> ReportFiles:
     Args:
         given: Result tables, plan, prices, provenance.
         out: Folder, made where it is missing.
+        on_step: Receives how many steps of computing and drawing are done, and of how many.
 
     Raises:
         ResultError: no committed trial, or tables that contradict each other or the plan.
@@ -99,14 +120,16 @@ def build_report(source: ReportInput, out: Path) -> ReportFiles:
     from sweeps.report.scored import merge_scored
 
     epochs = merge_scored(source.epochs, source.scored)
-    files, contents = _contents(replace(source, epochs=epochs), out)
+    files, contents = _contents(replace(source, epochs=epochs), out, _Steps(on_step))
     out.mkdir(parents=True, exist_ok=True)
     for path, data in contents:
         _write(path, data)
     return files
 
 
-def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[Path, bytes]]]:
+def _contents(
+    source: ReportInput, out: Path, step: _Steps
+) -> tuple[ReportFiles, list[tuple[Path, bytes]]]:
     """Return the files and their bytes, the page last."""
     from sweeps.report.cells import cells
     from sweeps.report.evidence import Evidence
@@ -120,20 +143,22 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
     from sweeps.report.searched import search_frame
     from sweeps.report.trials import attribute_columns, select_and_price
 
-    priced = select_and_price(source, source.rule)
+    priced = step(select_and_price(source, source.rule))
     evidence = Evidence(priced, source.readings)
-    table = cells(priced, source.planned, source.failures, evidence, source.margin, source.tune)
-    attained = attainment_frame(table, evidence)
-    measured, metrics = measures(priced, source.epochs), metric_frame(priced, source.epochs)
-    explained = explained_frame(priced, source.trials, source.explained)
-    figures = _draw(source, priced, table, attained, measured, explained)
+    table = step(
+        cells(priced, source.planned, source.failures, evidence, source.margin, source.tune)
+    )
+    attained = step(attainment_frame(table, evidence))
+    measured, metrics = step(measures(priced, source.epochs)), metric_frame(priced, source.epochs)
+    explained = step(explained_frame(priced, source.trials, source.explained))
+    figures = _draw(source, priced, table, attained, measured, explained, step)
     files = _files(out, figures, source, explained=not explained.empty)
-    judged = judge_by_rule(source, priced, evidence)
+    judged = step(judge_by_rule(source, priced, evidence))
     published = published_frame(source.published, table, judged, source.epochs, source.squares)
     sections = published_sections(source.published, published, judged)
     names = [path.name for path in files.paths if path != files.page]
     frames = (sections, measured, metrics, explained)
-    context = page_context(source, priced, table, attained, evidence, *frames, figures, names)
+    context = step(page_context(source, priced, table, attained, evidence, *frames, figures, names))
     contents: list[tuple[Path | None, bytes | None]] = [
         (files.cells, _parquet(table, REPORT_CELLS)),
         (files.attainment, _parquet(attained, REPORT_ATTAINMENT)),
@@ -147,8 +172,8 @@ def _contents(source: ReportInput, out: Path) -> tuple[ReportFiles, list[tuple[P
         (files.scatter, figures.scatter),
         (files.examples, figures.examples),
         (files.search, _parquet(search_frame(source.searches), REPORT_SEARCH)),
-        (files.text, render_markdown(context).encode()),
-        (files.page, render_page(context).encode()),
+        (files.text, step(render_markdown(context)).encode()),
+        (files.page, step(render_page(context)).encode()),
     ]
     limits = tuple(filter(None, (context["origin"], *context["caveats"])))
     files = replace(files, answer=context["answer"], caveats=limits)
@@ -162,6 +187,7 @@ def _draw(
     attained: pd.DataFrame,
     measured: pd.DataFrame,
     explained: pd.DataFrame,
+    step: _Steps,
 ) -> Figures:
     from sweeps.report.explained_pictures import examples_png
     from sweeps.report.explained_scatter import scatter_png
@@ -174,11 +200,11 @@ def _draw(
     # a method has one marker, whatever was chosen for it in each cell
     priced, table = (name_as_in_axes(frame, source.searches) for frame in (priced, table))
     return Figures(
-        frontier_png(table, priced, attained),
-        projection_png(source.embeddings, priced, table) if source.embeddings else None,
-        resolution_png(table, priced, measured, source.squares),
-        scatter_png(explained, table),
-        examples_png(source.examples, priced, table),
+        step(frontier_png(table, priced, attained)),
+        step(projection_png(source.embeddings, priced, table) if source.embeddings else None),
+        step(resolution_png(table, priced, measured, source.squares)),
+        step(scatter_png(explained, table)),
+        step(examples_png(source.examples, priced, table)),
     )
 
 

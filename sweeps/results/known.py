@@ -61,8 +61,8 @@ class KnownObjects:
 
     def indexed(self, keys: Collection[str]) -> set[str]:
         """Return which objects an index of the store names, with a pack that can be had."""
-        found = (fact for table in self.stored.values() for fact in self._matching(table, keys))
-        return {fact.key for fact in found if fact.pack is None or fact.pack in self._packs}
+        matches = (fact for table in self.stored.values() for fact in self._matching(table, keys))
+        return {fact.key for fact in matches if fact.pack is None or fact.pack in self._packs}
 
     def facts_in(self, index: str) -> list[Fact]:
         """Return the facts of one of the store's indexes that still count, packs of it included."""

@@ -81,8 +81,8 @@ class ResultListing:
             if table in self._whole:
                 continue
             new = [each for each in sorted(ids) if (table, each) not in self._of_trials]
-            asked = sum(of == table for of, _ in self._of_trials) + len(new)
-            if table == "trials" or asked * _FEW > len(self.trials):
+            n_listed = sum(of == table for of, _ in self._of_trials) + len(new)
+            if table == "trials" or n_listed * _FEW > len(self.trials):
                 self._list_whole(table, f"results/{table}/")
             else:
                 self._list_trials(table, new)

@@ -73,24 +73,24 @@ class ListedObservations:
     def __init__(self, reader: ResultReader) -> None:
         self.reader = reader
         self._seen: dict[str, Observation] = {}
-        self._wanted: set[str] = set()
+        self._unread: set[str] = set()
 
     def __call__(self, ids: Collection[str]) -> Mapping[str, Observation]:
         """Return what is known of each trial, and remember those that were not read yet."""
-        self._wanted |= {trial_id for trial_id in ids if trial_id not in self._seen}
+        self._unread |= {trial_id for trial_id in ids if trial_id not in self._seen}
         return {trial_id: self._seen.get(trial_id, _UNKNOWN) for trial_id in ids}
 
     def read(self) -> bool:
         """Read what was asked for since the last time; return whether there was any."""
-        wanted, self._wanted = sorted(self._wanted), set()
-        if not wanted:
+        unread, self._unread = sorted(self._unread), set()
+        if not unread:
             return False
-        found = self._read_finished(wanted)
-        left = [trial_id for trial_id in wanted if trial_id not in found]
+        observed = self._read_finished(unread)
+        left = [trial_id for trial_id in unread if trial_id not in observed]
         stopped = self._read_stopped(left)
         failures = _by_trial(read_failures(self.reader, left).to_pylist())
-        found |= {trial_id: _unfinished(stopped[trial_id], failures[trial_id]) for trial_id in left}
-        self._seen |= found
+        observed |= {each: _unfinished(stopped[each], failures[each]) for each in left}
+        self._seen |= observed
         return True
 
     def _read_finished(self, ids: Sequence[str]) -> dict[str, Observation]:

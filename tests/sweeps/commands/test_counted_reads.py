@@ -14,10 +14,12 @@ from tiny_sweeps import run_here, stage_here, tiny
 
 from cluster.stores.folder import FolderStore
 from sweeps.commands import counted_reads, store_check
+from sweeps.commands import report as report_command
 from sweeps.commands.context import SpecSource
 from sweeps.commands.counted_reads import count_reads
 from sweeps.commands.pull import pull
 from sweeps.commands.report import report
+from sweeps.commands.status import status
 from sweeps.driver import progress
 from sweeps.results import tables as results
 from sweeps.results.checking import check_results
@@ -36,7 +38,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
 
     monkeypatch.setattr(progress.time, "monotonic", later)
     console = Console(file=text, width=200)
-    for module in (counted_reads, store_check):
+    for module in (counted_reads, store_check, report_command):
         monkeypatch.setattr(module, "make_console", lambda: console)
     return lambda: text.getvalue().splitlines()
 
@@ -84,7 +86,7 @@ def test_objects_that_are_read_one_by_one_are_counted(folder_store: FolderStore)
 def test_pull_and_report_tell_where_they_are(
     folder_store: FolderStore, tmp_path: Path, lines: Callable[[], list[str]]
 ) -> None:
-    """Of trials, epochs and predictions."""
+    """Of trials, epochs and predictions; a report also of its steps, all of them."""
     spec = tiny(embeddings=True)
     (tmp_path / "tiny.yaml").write_text(
         spec.text.replace("name: tiny", "name: tiny\nembeddings: true")
@@ -97,6 +99,15 @@ def test_pull_and_report_tell_where_they_are(
     assert read == {f"reading {name}" for name in tables}
     assert report(source, folder_store.url, tmp_path / "report") == 0
     assert any(line.startswith("scoring predictions: 4 of 4 objects") for line in lines())
+    steps = [line for line in lines() if line.startswith("writing the report: ")]
+    total = len(steps) - 1
+    assert [line.split()[3] for line in steps] == [str(n) for n in range(total + 1)]
+    assert all(f"of {total} steps" in line for line in steps)
+    assert steps[1].endswith(" left")
+    seen = len(lines())
+    assert status(source, folder_store.url, None, check=True) == 0
+    said = [line.partition(" of ")[0] for line in lines()[seen:]]
+    assert [f"reading {name}: 4" in said for name in ("trials", "epochs")] == [True, True]
 
 
 def test_a_check_of_a_store_tells_each_part(

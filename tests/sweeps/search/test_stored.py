@@ -103,7 +103,7 @@ def test_searches_of_all_cells_are_read_a_batch_at_a_time(
 
     class Counted(ListedObservations):
         def read(self) -> bool:
-            reads.append(len(self._wanted))
+            reads.append(len(self._unread))
             return super().read()
 
     monkeypatch.setattr(resolve, "ListedObservations", Counted)
