@@ -82,7 +82,7 @@ def _ask(
 
 @contextmanager
 def _one_thread(sampler: str) -> Iterator[None]:
-    """Keep a Gaussian process to one thread of torch, of which it is as fast where nothing else runs.
+    """Keep a Gaussian process to one thread of torch, which is as fast on an idle machine.
 
     Beside trials that have all cores, several threads wait for each other.
     """
