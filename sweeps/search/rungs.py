@@ -14,11 +14,7 @@ from statistics import median
 from spurious.config.options import FitConfig
 from spurious.scoring.registry import METRICS
 from spurious.scoring.selection import parse_rule, select_epoch
-from sweeps.spec.search import Stop
-
-FACTOR = 3
-"""A rung's epochs are this many times those of the rung before, and the best one in it goes on."""
-_RUNGS = 2
+from sweeps.spec.search import FACTOR, Stop, rungs
 
 History = Mapping[int, Mapping[str, float]]
 """Epoch to `val.METRIC` to value, of the epochs that were evaluated."""
@@ -32,10 +28,7 @@ def rung_epochs(stop: Stop, config: FitConfig) -> tuple[int, ...]:
     train = config.train
     if stop == "none" or "train.keep" not in config.method.choices(train.keep):
         return ()
-    shares = [FACTOR**power for power in range(_RUNGS, 0, -1)]
-    every = train.evaluate_every
-    epochs = [max(1, math.ceil(train.epochs / share / every)) * every for share in shares]
-    return tuple(sorted({epoch for epoch in epochs if epoch < train.epochs}))
+    return rungs(train.epochs, train.evaluate_every)
 
 
 def value_at(history: History, keep: str, metric: str, until: int | None = None) -> float:

@@ -8,8 +8,11 @@ anywhere, and one that is asked for more trials later, makes the same suggestion
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from spurious.data.randomness import derive
@@ -67,13 +70,33 @@ def _ask(
         study = optuna.create_study(
             sampler=_sampler(search, seed), directions=directions_of(search)
         )
-        for each in tried:
+        for each in _ranked(search, tried) if search.sampler == "gp" else tried:
             study.add_trial(_as_trial(search, known, each))
-        suggested = [study.ask(known).params for _ in range(count)]
+        with _one_thread(search.sampler):
+            suggested = [study.ask(known).params for _ in range(count)]
     return [
         {each.name: _rounded(each, params[each.name]) for each in dimensions}
         for params in suggested
     ]
+
+
+@contextmanager
+def _one_thread(sampler: str) -> Iterator[None]:
+    """Keep a Gaussian process to one thread of torch, which is as fast on an idle machine.
+
+    Beside trials that have all cores, several threads wait for each other.
+    """
+    if sampler != "gp":
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def directions_of(search: Search) -> list[Direction]:
@@ -129,6 +152,31 @@ def _as_trial(search: Search, known: Mapping[str, BaseDistribution], tried: Trie
         distributions=dict(known),
         intermediate_values=steps,
     )
+
+
+def _ranked(search: Search, tried: Sequence[Tried]) -> list[Tried]:
+    """Return configurations as a Gaussian process hears of them, which knows whole ones alone.
+
+    Where all ended it hears their values. Else it hears the shares of configurations that each one
+    beats: one with a value beats the stopped ones, of which the later ones beat the earlier, and
+    failed ones beat nothing, which is the order that TPE has. Passed over they would leave it
+    nothing to learn from, and a value early in training says little beside one at the end.
+    """
+    if all(each.state == "finished" for each in tried):
+        return list(tried)
+    sign = METRICS[search.split_metric[1]].sign
+
+    def standing(each: Tried) -> tuple[float, float]:
+        if each.value is None:
+            return -math.inf, 0.0
+        return (math.inf if each.epoch is None else each.epoch), sign * each.value
+
+    of = [standing(each) for each in tried]
+    shares = [sum(other < mine for other in of) / len(of) for mine in of]
+    return [
+        replace(each, state="finished", value=sign * share)
+        for each, share in zip(tried, shares, strict=True)
+    ]
 
 
 def _rounded(dimension: Dimension, value: Any) -> Any:

@@ -256,7 +256,7 @@ class Field:
 def describe_node(node: Node) -> str:
     """Return what stands there, in a few words."""
     if isinstance(node, MappingNode):
-        return "a mapping given"
+        return "an empty mapping given" if not node.items else "a mapping given"
     if isinstance(node, SequenceNode):
         return "an empty list given" if not node.items else "a list given"
     if node.value is None:

@@ -21,9 +21,10 @@ from spurious.scoring.selection import SelectionRule
 from sweeps.errors import SpecError
 from sweeps.spec import money, sections
 from sweeps.spec.fields import Field, Refused, SpecIssues
-from sweeps.spec.rules import check_together, train_for
+from sweeps.spec.rules import check_together
 from sweeps.spec.search import Search
 from sweeps.spec.search_section import search
+from sweeps.spec.training import train_for
 from sweeps.spec.values import (
     EXAMPLES,
     NAME,
@@ -153,7 +154,7 @@ class Spec:
     def train_for(
         self, specificity: Specificity, method: MethodChoice, *, can_measure_dice: bool = True
     ) -> Train:
-        """Return a cell's training options, see `sweeps.spec.rules.train_for`."""
+        """Return a cell's training options, see `sweeps.spec.training.train_for`."""
         return train_for(self.train, specificity, method, can_measure_dice=can_measure_dice)
 
     def model_for(self, specificity: Specificity, method: MethodChoice) -> tuple[str, Any]:

@@ -105,6 +105,11 @@ def check_money(root: Field, values: Mapping[str, Any]) -> None:
     if of_compute is None:
         return
     node = of_compute.chosen
+    if bounds.dollars is not None and not node.dollars_per_hour:
+        (root.at("limits", "dollars") or root).note(
+            f"'{of_compute.node}' costs 0 dollars an hour, so that this limits nothing; expected "
+            "its price as dollars_per_hour, or gpu_hours or cpu_hours"
+        )
     if resources.cpus > node.cpus or resources.gpus > node.gpus:
         (root.at("cost", "compute", "node") or root.at("cost", "compute") or root).note(
             f"a trial asks for {resources.cpus:g} CPUs and {resources.gpus:g} GPUs, and "

@@ -1,4 +1,4 @@
-"""What sections of the sweep YAML say together: resolved training options, and contradictions."""
+"""What sections of the sweep YAML say together: contradictions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from spurious.config.methods import Erm, George, Ssl
-from spurious.config.options import Specificity, Train
+from spurious.config.options import Specificity
 from spurious.scoring.registry import METRICS
 from spurious.scoring.selection import SelectionRule, parse_rule
 from sweeps.spec.fields import Field
@@ -15,6 +15,7 @@ from sweeps.spec.money import check_money
 from sweeps.spec.papers import find, tables
 from sweeps.spec.search_rules import check_search
 from sweeps.spec.sections import FoundAxes
+from sweeps.spec.training import train_for
 from sweeps.spec.values import (
     DatasetRef,
     GeneratorDataset,
@@ -25,30 +26,6 @@ from sweeps.spec.values import (
 )
 
 _Cell = tuple[Specificity, MethodChoice]
-
-
-def train_for(
-    training: Training,
-    specificity: Specificity,
-    method: MethodChoice,
-    *,
-    can_measure_dice: bool = True,
-) -> Train:
-    """Return a cell's training options: method over specificity over base, `keep` resolved.
-
-    `auto` is the best Dice on validation, and the best AUROC where there are no pixels to compare:
-    for classifiers, and where nobody drew on the validation images.
-    """
-    changes = {
-        **dict(dict(training.per_specificity).get(specificity.kind, ())),
-        **dict(dict(training.per_method).get(method.name, ())),
-    }
-    resolved = dataclasses.replace(training.base, **changes)
-    if resolved.keep != "auto":
-        return resolved
-    has_pixels = method.options.segments(specificity.kind) and can_measure_dice
-    metric = "dice" if has_pixels else "auroc"
-    return dataclasses.replace(resolved, keep=f"best val.{metric}")
 
 
 def check_together(root: Field, values: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -19,6 +20,9 @@ DOLLARS = "dollars"
 OBJECTIVES = tuple(f"val.{metric}" for metric in PER_EPOCH)
 MODELS = ("classifier", "segmenter")
 _MOST_CHECKED = 4096
+FACTOR = 3
+"""A rung's epochs are this many times those of the rung before, and the best one in it goes on."""
+_RUNGS = 2
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,14 @@ class Search:
         """
         owners = ("", method, model)
         return tuple(each for each in self.space if owner_of(each.name) in owners)
+
+
+def rungs(epochs: int, evaluate_every: int) -> tuple[int, ...]:
+    """Return the evaluated epochs at which trials may be compared, ascending; none is the last."""
+    shares = [FACTOR**power for power in range(_RUNGS, 0, -1)]
+    every = evaluate_every
+    found = [max(1, math.ceil(epochs / share / every)) * every for share in shares]
+    return tuple(sorted({epoch for epoch in found if epoch < epochs}))
 
 
 def owner_of(name: str) -> str:

@@ -11,8 +11,17 @@ from spurious.config import fields as config
 from spurious.config.options import Specificity
 from spurious.scoring.selection import parse_rule
 from sweeps.spec.fields import Field, nearest
-from sweeps.spec.search import DOLLARS, MODELS, Search, corners, describe_values, owner_of
-from sweeps.spec.values import MethodChoice, Models, Select
+from sweeps.spec.search import (
+    DOLLARS,
+    MODELS,
+    Search,
+    corners,
+    describe_values,
+    owner_of,
+    rungs,
+)
+from sweeps.spec.training import train_for
+from sweeps.spec.values import MethodChoice, Models, Select, Training
 
 MAX_SEARCHED = 100_000
 
@@ -50,10 +59,9 @@ def check_search(
         (place.at("stop") or place).refuse(
             f"none where {DOLLARS} are a metric, too", "early stopping compares one metric"
         )
-    if search.stop != "none" and any(each.name == "epochs" for each in search.space):
-        (place.at("stop") or place).refuse(
-            "none where epochs are searched", "trials of other lengths have no epoch in common"
-        )
+    if search.stop != "none":
+        _check_stop(place.at("stop") or place, search, values.get("train", Training()), cells)
+    _check_momentum(place, search, values.get("train", Training()), cells)
     if values.get("select", Select()).tune:
         (root.at("select", "tune") or root).note(
             "search chooses options, too; expected one of select.tune and search"
@@ -65,6 +73,47 @@ def check_search(
 
 def _is_searched(search: Search, kind: Specificity, method: MethodChoice) -> bool:
     return bool(search.dimensions_of(method.name, MODELS[method.options.segments(kind.kind)]))
+
+
+def _check_stop(
+    place: Field,
+    search: Search,
+    training: Training,
+    cells: Iterable[tuple[Specificity, MethodChoice]],
+) -> None:
+    """Note trials of one cell that are evaluated at other epochs, and those without a rung."""
+    for name in ("epochs", "evaluate_every"):
+        if any(each.name == name for each in search.space):
+            reason = "trials of one cell would have no epochs in common to be compared at"
+            place.refuse(f"none where {name} is searched", reason)
+            return
+    for kind, method in cells:
+        train = train_for(training, kind, method)
+        if "train.keep" not in method.options.choices(train.keep):
+            continue  # never compared before its end
+        if not rungs(train.epochs, train.evaluate_every):
+            place.refuse(
+                "none where nothing is evaluated before the last epoch "
+                f"({kind.kind}: epochs {train.epochs}, evaluate_every {train.evaluate_every})",
+                "or more train.epochs",
+            )
+            return
+
+
+def _check_momentum(
+    place: Field,
+    search: Search,
+    training: Training,
+    cells: Iterable[tuple[Specificity, MethodChoice]],
+) -> None:
+    """Note momentum where no optimizer reads it: all configurations would be the same."""
+    searched = {each.name: each.values for each in search.space}
+    if "momentum" not in searched or "sgd" in searched.get("optimizer", ()):
+        return
+    optimizers = {train_for(training, *cell).optimizer for cell in cells}
+    if "optimizer" in searched or "sgd" not in optimizers:
+        at = place.at("space", "momentum") or place
+        at.note("no trial has optimizer: sgd, which alone reads it; remove this key")
 
 
 def _check_owners(

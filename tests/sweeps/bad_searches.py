@@ -81,9 +81,35 @@ SEARCH_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         space("epochs: [3, 9]", more="trials: 8, stop: median"),
         8,
         "search.stop",
-        ["none where epochs are searched"],
+        ["none where epochs is searched"],
     ),
-    "empty space": (space(""), 8, "search.space", ["a mapping of options"]),
+    "early stopping of other evaluations": (
+        space("evaluate_every: [1, 4]", more="trials: 8, stop: asha"),
+        8,
+        "search.stop",
+        ["none where evaluate_every is searched"],
+    ),
+    "early stopping of one epoch": (
+        search("trials: 8, stop: median").replace("search:", "train: {epochs: 1}\nsearch:"),
+        9,
+        "search.stop",
+        ["before the last epoch (label: epochs 1, evaluate_every 1)", "or more train.epochs"],
+    ),
+    "early stopping without an evaluation": (
+        search("trials: 8, stop: asha").replace(
+            "search:", "train: {per_specificity: {mask: {evaluate_every: 100}}}\nsearch:"
+        ),
+        9,
+        "search.stop",
+        ["before the last epoch (mask: epochs 100, evaluate_every 100)"],
+    ),
+    "searched momentum of adam": (
+        space("momentum: {range: [0.5, 0.9]}"),
+        8,
+        "search.space.momentum",
+        ["no trial has optimizer: sgd"],
+    ),
+    "empty space": (space(""), 8, "search.space", ["an empty mapping", "a mapping of options"]),
     "unknown searched option": (
         space("learning_rat: [1, 2]"),
         8,

@@ -261,6 +261,15 @@ SECTION_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         "limits.gpu_hours",
         ["resources.gpus is 0", "cpu_hours"],
     ),
+    "limit in dollars of a node for nothing": (
+        add(
+            "cost: {compute: {node_types: {a: {cpus: 4, dollars_per_hour: 0}}}}\n"
+            "limits: {dollars: 5}"
+        ),
+        9,
+        "limits.dollars",
+        ["'a' costs 0 dollars an hour", "limits nothing"],
+    ),
     "limit in dollars without a price": (
         add("limits: {dollars: 5}"),
         8,

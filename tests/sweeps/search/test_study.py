@@ -70,17 +70,38 @@ def test_tpe_comes_closer_than_chance() -> None:
     assert distance["tpe"] < distance["random"] / 2
 
 
-def test_failed_configurations_are_kept_away_from() -> None:
-    """Where every high rate failed, tpe suggests low ones."""
+@pytest.mark.parametrize(("sampler", "slope"), [("tpe", 0.0), ("gp", 0.01)])
+def test_failed_configurations_are_kept_away_from(sampler: str, slope: float) -> None:
+    """Where every high rate failed, low ones are suggested, also where the best is at the edge."""
     space = (Dimension("learning_rate", (1e-5, 1.0), "log"),)
-    search = Search(space=space, trials=40, batch=20)
+    search = Search(space=space, trials=40, batch=20, sampler=sampler)  # type: ignore[arg-type]
     rates = [10 ** (-5 + 0.25 * step) for step in range(20)]
     told = [
-        tried(k, {"learning_rate": rate}, None if rate > 1e-3 else 0.9)
+        tried(k, {"learning_rate": rate}, None if rate > 1e-3 else 0.9 + slope * k)
         for k, rate in enumerate(rates)
     ]
     found = [values["learning_rate"] for values in suggest(search, space, "cell", 1, told)]
     assert sum(rate <= 1e-3 for rate in found) >= 15
+
+
+def test_gp_learns_from_configurations_that_were_stopped() -> None:
+    """Of 16 rates 14 were stopped, the nearer to 5e-4 the later; it suggests their middle.
+
+    Values where they were stopped do not compare: later in training all are lower here.
+    """
+    space = (Dimension("learning_rate", (1e-7, 10.0), "log"),)
+    search = Search(space=space, trials=48, batch=8, sampler="gp", stop="asha")
+    rates = [10 ** (-7 + 0.5 * step) for step in range(16)]
+    off = {rate: abs(math.log10(rate / 5e-4)) for rate in rates}
+    told = []
+    for place, rate in enumerate(rates):
+        values, state = {"learning_rate": rate}, "finished" if off[rate] < 0.5 else "stopped"
+        epoch = None if state == "finished" else 1 if off[rate] > 2 else 3
+        value = (0.9 if epoch == 1 else 0.7) - 0.01 * off[rate]
+        told.append(Tried(place, values, (), state, value, epoch=epoch))  # type: ignore[arg-type]
+    assert sum(each.state == "finished" for each in told) == 2
+    found = [values["learning_rate"] for values in suggest(search, space, "cell", 2, told)]
+    assert sum(abs(math.log10(rate / 5e-4)) < 1 for rate in found) >= 6, found
 
 
 def test_only_the_gaussian_process_needs_torch() -> None:

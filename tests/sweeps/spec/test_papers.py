@@ -289,7 +289,10 @@ def test_a_table_that_says_nothing_is_refused() -> None:
     """Neither numbers nor orders, no table, and no file at all."""
     for text, message in (
         (GOOD[: GOOD.index("    values:")], "tables.table9: neither values nor orders"),
-        ("paper: x\ntables: {}\n", "here.yaml:2: tables: a mapping given; expected a mapping from"),
+        (
+            "paper: x\ntables: {}\n",
+            "here.yaml:2: tables: an empty mapping given; expected a mapping from",
+        ),
         ("paper: x\ntables: [1]\n", "here.yaml:2: tables: a list given"),
         ("", "empty"),
     ):
