@@ -51,10 +51,10 @@ class Bill:
         return f"this run used {', '.join(parts) or 'nothing'}{at}"
 
     def _dollars_per_second(self, trial_id: str) -> float:
-        asked = self._spending.asked
+        share = self._spending.default_share
         if self._shares is not None:
-            asked = Share(asked.cpus, self._shares.share(trial_id))
-        return self._spending.dollars_per_hour(asked) / _HOUR
+            share = Share(share.cpus, self._shares.share(trial_id))
+        return self._spending.dollars_per_hour(share) / _HOUR
 
 
 def _describe(name: str, used: float, before: float) -> str:

@@ -16,7 +16,7 @@ from sweeps import telemetry as metrics
 from sweeps.driver.board import Board
 from sweeps.driver.cell_scores import CellScores
 from sweeps.plan.cell import Cell
-from sweeps.plan.packing import Share, asked_share
+from sweeps.plan.packing import Share, default_share
 from sweeps.plan.plan import Plan, Trial
 from sweeps.results.tables import decode, trial_key
 from sweeps.spec.model import Spec
@@ -52,7 +52,7 @@ class SweepTelemetry(Watcher):
         board: Board,
     ) -> None:
         self._tags = {"sweep": spec.name}
-        self._asked = asked_share(spec.resources)
+        self._default_share = default_share(spec.resources)
         self._trials = [trial.id for trial in plan.trials]
         self._board, self._is_over = board, False
         self._cells = {trial.id: trial.cell for trial in plan.trials}
@@ -128,7 +128,7 @@ class SweepTelemetry(Watcher):
     def _spent(self, task: TaskName, outcome: Outcome | None) -> None:
         """Count an attempt's resources; one that told no seconds took those since its start."""
         now = time.monotonic()
-        began, share = self._running.pop(task.trial_id, (now, self._asked))
+        began, share = self._running.pop(task.trial_id, (now, self._default_share))
         seconds = outcome.seconds if outcome and outcome.seconds else now - began
         record(metrics.CPU_SECONDS, seconds * share.cpus, self._tags)
         record(metrics.GPU_SECONDS, seconds * share.gpus, self._tags)

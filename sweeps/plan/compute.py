@@ -9,7 +9,7 @@ from typing import Any
 
 from sweeps.plan.estimate import Estimates, Source
 from sweeps.plan.intervals import Span
-from sweeps.plan.packing import Pool, asked_share, hourly, makespan
+from sweeps.plan.packing import Pool, default_share, hourly, makespan
 from sweeps.plan.plan import Plan
 from sweeps.spec.model import Spec
 
@@ -62,7 +62,7 @@ def summarize(
         pool: Where they run, if known.
         used: What the sweep's trials that have a result used, by the name of a limit.
     """
-    total, per_hour = estimates.total(), hourly(spec, asked_share(spec.resources))
+    total, per_hour = estimates.total(), hourly(spec, default_share(spec.resources))
     hours = None if total is None else total.times(1 / _HOUR)
     left = {
         name: None if hours is None or not each else hours.times(each)

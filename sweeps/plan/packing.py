@@ -35,7 +35,7 @@ class Share:
     gpus: float = 0.0
 
 
-def asked_share(resources: Resources) -> Share:
+def default_share(resources: Resources) -> Share:
     """Return what a spec asks for; with `gpus: auto` what a trial of an unknown kind has."""
     return Share(resources.cpus, resources.gpus)
 
@@ -62,7 +62,7 @@ def dollars_per_trial_hour(spec: Spec, share: Share | None = None) -> float | No
     """
     if spec.cost.compute is None:
         return None
-    node, share = spec.cost.compute.chosen, share or asked_share(spec.resources)
+    node, share = spec.cost.compute.chosen, share or default_share(spec.resources)
     at_once = trials_on_node(share.cpus, share.gpus, node.cpus, node.gpus)
     return node.dollars_per_hour / max(1, at_once)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from sweeps.plan.packing import Share, asked_share, hourly
+from sweeps.plan.packing import Share, default_share, hourly
 from sweeps.spec.model import Limits, Spec
 
 _HOUR = 3600.0
@@ -26,8 +26,12 @@ class Spending:
     """
 
     def __init__(self, spec: Spec, before: Mapping[str, float] = _NOTHING) -> None:
-        self.spec, self.limits, self.asked = spec, spec.limits, asked_share(spec.resources)
-        self.before = dict.fromkeys(hourly(spec, self.asked), 0.0) | dict(before)
+        self.spec, self.limits, self.default_share = (
+            spec,
+            spec.limits,
+            default_share(spec.resources),
+        )
+        self.before = dict.fromkeys(hourly(spec, self.default_share), 0.0) | dict(before)
         self._running: dict[str, tuple[float, Share]] = {}
         self._ended = dict.fromkeys(self.before, 0.0)
         self._begun: set[str] = set()
@@ -41,7 +45,7 @@ class Spending:
             share: What the attempt has; None for what the spec asks for.
         """
         self.ended(trial_id, at)
-        self._running[trial_id] = at, share or self.asked
+        self._running[trial_id] = at, share or self.default_share
         self._begun.add(trial_id)
 
     def ended(self, trial_id: str, at: float) -> None:
@@ -62,7 +66,7 @@ class Spending:
 
     def dollars_per_hour(self, share: Share | None = None) -> float:
         """Return the dollars of an hour of a trial with a share; 0 without a price."""
-        return hourly(self.spec, share or self.asked)["dollars"]
+        return hourly(self.spec, share or self.default_share)["dollars"]
 
     def exceeded(self, now: float) -> str | None:
         """Return which limit is reached, by what and what to do; None while the sweep goes on."""
@@ -132,11 +136,12 @@ def used_before(spec: Spec, own_rows: Iterable[Mapping[str, Any]]) -> dict[str, 
         own_rows: Rows of the table of trials, of all of the sweep's trials that have a result, with
             `device`, `seconds_total`, `cpus` and `gpus`.
     """
-    asked, used = asked_share(spec.resources), {"gpu_hours": 0.0, "cpu_hours": 0.0, "dollars": 0.0}
+    default = default_share(spec.resources)
+    used = dict.fromkeys(hourly(spec, default), 0.0)
     for row in own_rows:
-        if (row["device"] != "cpu") != (asked.gpus > 0):
+        if (row["device"] != "cpu") != (default.gpus > 0):
             continue
-        had = asked if row["cpus"] is None else Share(row["cpus"], row["gpus"])
+        had = default if row["cpus"] is None else Share(row["cpus"], row["gpus"])
         for name, per_hour in hourly(spec, had).items():
             used[name] += row["seconds_total"] / _HOUR * per_hour
     return used

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spurious.config.machine import Machine
 from spurious.config.options import FitConfig
-from sweeps.plan.packing import Share, asked_share
+from sweeps.plan.packing import Share, default_share
 from sweeps.plan.plan import Trial
 from sweeps.spec.model import Spec
 
@@ -59,7 +59,7 @@ def task_for(
         store_url=store_url,
         cache_dir=str(cache),
         machine=machine,
-        share=asked_share(resources),
+        share=default_share(resources),
         checkpoint_every=spec.checkpoint.every_epochs,
         keep_checkpoint=spec.checkpoint.keep,
         has_checkpoint=has_checkpoint,
