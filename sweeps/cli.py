@@ -184,6 +184,7 @@ def _run(options: argparse.Namespace) -> int:
         keep_logs=options.keep_logs,
         quiet=options.quiet,
         notify_url=options.notify,
+        is_limit_ok=options.limit_ok,
         as_json=options.json,
     )
 
@@ -193,6 +194,8 @@ def _debug(options: argparse.Namespace, source: SpecSource) -> int:
         raise SweepError("--debug runs without Ray, whose logs --keep-logs keeps; leave it out")
     if options.notify is not None:
         raise SweepError("--debug runs one trial, and --notify tells of a whole run; leave it out")
+    if options.limit_ok:
+        raise SweepError("--debug runs one trial, and --limit-ok is of a whole run; leave it out")
     if options.json:
         raise SweepError("--debug runs one trial, and --json sums up a whole run; leave it out")
     from sweeps.commands.debug import debug

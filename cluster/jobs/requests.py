@@ -29,7 +29,7 @@ _LONGEST_ID = 47
 
 _SUFFIX_ROOM = 4
 _HASH = 12
-_NOTIFY = "--notify"
+_NOTIFY, _LIMIT_OK = "--notify", "--limit-ok"
 _DEFAULT_TOKEN = Path("~/.ray/auth_token")
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
@@ -127,7 +127,7 @@ def job_request(
 
 
 def same_work(entrypoint: str, other: str) -> bool:
-    """Return whether two commands do the same: whom they notify of their end does not count."""
+    """Return whether two commands do the same: how they tell of their end does not count."""
     return _work(entrypoint) == _work(other)
 
 
@@ -139,7 +139,7 @@ def _work(entrypoint: str) -> list[str]:
     while _NOTIFY in words:
         at = words.index(_NOTIFY)
         del words[at : at + 2]
-    return words
+    return [word for word in words if word != _LIMIT_OK]
 
 
 def api_address(endpoint: str | None) -> str | None:

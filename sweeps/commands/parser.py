@@ -36,7 +36,8 @@ examples:
 
 `sweeps VERB --help` explains a verb; docs/yaml.md has the sweep YAML and all verbs.
 Shell completion: eval "$(register-python-argcomplete sweeps)"
-Exit status: 0 done, 1 trials failed, 2 an error with its remedy, 130 interrupted."""
+Exit status: 0 done, 1 trials failed, 2 an error with its remedy, 3 stopped by a limit,
+130 interrupted."""
 _WIDTH = 80
 _SWEEP_BY_NAME = "the sweep's YAML, or the name of a sweep that was run"
 
@@ -271,6 +272,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--quiet", action="store_true", help="print failures, warnings and the end alone"
+    )
+    parser.add_argument(
+        "--limit-ok",
+        action="store_true",
+        help="end with status 0, not 3, where a limit of the sweep stopped it: for whatever would "
+        "run a failed command again, such as a RayJob with retries",
     )
     parser.add_argument("--pdb", action="store_true", help="with --debug: enter pdb where it fails")
 

@@ -19,7 +19,7 @@ from sweeps.plan.history import History, read_history
 from sweeps.plan.packing import Pool, trials_on_node
 from sweeps.plan.plan import Plan, make_plan
 from sweeps.plan.render import as_dict, as_text
-from sweeps.plan.spending import used_hours
+from sweeps.plan.spending import used_before
 from sweeps.search.assumed import assume_trials
 from sweeps.search.resolve import resolve_searches
 from sweeps.spec.model import GeneratorDataset, Spec
@@ -79,7 +79,7 @@ def estimate_compute(plan: Plan, spec: Spec, history: History) -> Compute | None
     if not plan.trials:
         return None
     estimates = history.estimate(plan, spec.resources)
-    used = used_hours(history.own_rows, on_gpu=spec.resources.gpus > 0)
+    used = used_before(spec, history.own_rows)
     return summarize(plan, spec, estimates, find_pool(spec), used)
 
 

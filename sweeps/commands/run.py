@@ -52,6 +52,7 @@ def run(
     keep_logs: bool = False,
     quiet: bool = False,
     notify_url: str | None = None,
+    is_limit_ok: bool = False,
     as_json: bool = False,
 ) -> int:
     """Run what is missing and print the next command, or a summary as JSON.
@@ -62,12 +63,14 @@ def run(
         keep_logs: Leave the logs of a local Ray session, and print where they are.
         quiet: Print failures, warnings and the end alone.
         notify_url: Where to post how it ended; None is $SWEEPS_NOTIFY's, else nothing is posted.
+        is_limit_ok: End with 0 where a limit stopped it: who runs failed commands again would
+            spend more than the limit allows.
         as_json: Print a JSON document instead of the next command.
 
     Returns:
         The exit status: 0 all done, 1 some failed, 3 stopped by a limit, 130 interrupted.
     """
-    end = RunEnd(source.target)
+    end = RunEnd(source.target, is_limit_ok)
     target = choose_notify_url(notify_url)
     with end.posted(target):
         spec = source.file_spec if source.digest is None else None
@@ -92,7 +95,7 @@ def run(
                 print_json({**counts, "seconds": end.seconds})
             else:
                 _note_next_commands(status, plan, end.failed, source, store_url)
-            return status
+            return end.exit_status
 
 
 def _note_opening(console: Any, spec: Spec | None, url: str | None) -> None:

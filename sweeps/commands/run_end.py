@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from sweeps.notify import Event, Status, notify
 from sweeps.plan.plan import Plan, Trial
 
-_STATUS: dict[int, Status] = {0: "done", 1: "failed", 3: "limit", 130: "interrupted"}
+EXIT_LIMIT = 3
+"""Exit status of a command whose sweep a limit stopped."""
+_STATUS: dict[int, Status] = {0: "done", 1: "failed", EXIT_LIMIT: "limit", 130: "interrupted"}
 
 
 @dataclass
@@ -20,8 +22,9 @@ class RunEnd:
 
     Attributes:
         sweep: Name of the sweep; until the specification was read, what the user typed.
+        is_limit_ok: Whether the command ends well where a limit stopped it.
         began: `time.monotonic` of the command's start.
-        status: Its exit status, once there is one.
+        status: How it ended as an exit status, once there is one, limits told apart.
         plan: The plan after the run, once there is one.
         failed: Trials without a result of which an attempt failed.
         classes: Failure class of each of these attempts.
@@ -29,6 +32,7 @@ class RunEnd:
     """
 
     sweep: str
+    is_limit_ok: bool = False
     began: float = field(default_factory=time.monotonic)
     status: int | None = None
     plan: Plan | None = None
@@ -39,6 +43,12 @@ class RunEnd:
     def stopped_by(self, limit: str) -> None:
         """Note which limit stopped the run."""
         self.limit = limit
+
+    @property
+    def exit_status(self) -> int:
+        """The command's exit status, of a run that came to an end."""
+        assert self.status is not None
+        return 0 if self.status == EXIT_LIMIT and self.is_limit_ok else self.status
 
     @property
     def seconds(self) -> float:
@@ -69,7 +79,7 @@ class RunEnd:
             raise
         if self.status is not None:
             status = _STATUS.get(self.status, "error")
-            notify(url, self._event(status, self.status, self.limit))
+            notify(url, self._event(status, self.exit_status, self.limit))
 
     def _event(self, status: Status, exit_status: int, message: str = "") -> Event:
         return Event(

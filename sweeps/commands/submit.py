@@ -30,6 +30,7 @@ from sweeps.commands.ray_job import (
     follow,
     read_text,
 )
+from sweeps.commands.run_end import EXIT_LIMIT
 from sweeps.errors import SweepError
 from sweeps.notify import NOTIFY_VARIABLE, check_notify_url, has_password
 from sweeps.plan.archive import archive
@@ -146,10 +147,12 @@ def build_request(spec: Spec, submission: Submission, store_url: str) -> dict[st
     overrides = json.dumps(dict(spec.overrides), sort_keys=True, default=str)
     both = hashlib.sha256(spec.text.encode() + b"\0" + overrides.encode()).hexdigest()
     settings = [part for setting in submission.source.settings for part in ("--set", setting)]
-    notified = [] if submission.notify_url is None else ["--notify", submission.notify_url]
+    more = [] if submission.notify_url is None else ["--notify", submission.notify_url]
+    if submission.rayjob is not None:  # its operator would run a failed job again
+        more.append("--limit-ok")
     return job_request(
         job_id("sweep", spec.name, both),
-        ["sweeps", "run", f"{STORED}{digest}", "--store", store_url, *settings, *notified],
+        ["sweeps", "run", f"{STORED}{digest}", "--store", store_url, *settings, *more],
         {"sweep": spec.name, "spec": digest, "version": version("spurious-sweeps")},
     )
 
@@ -232,6 +235,18 @@ def _send_job(
     return SubmittedJob(left, api.address, job.id, job.state, attached), status
 
 
+def _find_limit(spec: Spec, store: Store) -> int:
+    """Return the exit status of a RayJob that ended well: one that a limit stopped did, too."""
+    plan = plan_sweep(spec, open_results(store))
+    if not plan.missing and not plan.is_searching:
+        return 0
+    note(
+        f"sweep '{spec.name}': {len(plan.missing)} trials are not done, since one of its limits "
+        "stopped it; raise it, or submit again for as many more where that is limits.trials"
+    )
+    return EXIT_LIMIT
+
+
 def _send_rayjob(
     spec: Spec, store: Store, manifest: Mapping[str, Any], *, wait: bool
 ) -> tuple[SubmittedJob, int]:
@@ -259,7 +274,7 @@ def _send_rayjob(
         try:
             job = jobs.wait(job, note_state)
             note(f"RayJob {job.name}: {job.deployment} {job.job} {job.message}".rstrip())
-            status = job.status
+            status = job.status or _find_limit(spec, store)
         except KeyboardInterrupt:
             note(f"\ndetached; the RayJob goes on. {next_steps}")
             status = EXIT_DETACHED

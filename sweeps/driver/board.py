@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from sweeps.plan.packing import Share
 from sweeps.plan.plan import Trial
 from sweeps.trial.events import HAS_RESULT, UNFINISHED, Outcome, TaskName, Watcher
 
@@ -86,7 +87,7 @@ class Board(Watcher):
             self.ended += 1
             self._cell[trial_id].seeds[trial_id] = "done"
 
-    def on_started(self, task: TaskName) -> None:
+    def on_started(self, task: TaskName, share: Share) -> None:
         """See `Watcher`."""
         self._set(task, "running")
         self.running[task.trial_id] = (task.label, 0, 0)
@@ -127,19 +128,31 @@ class Board(Watcher):
         From what the trials that ended took against what was expected, or before the first end from
         the epochs of those that run. The pool is taken to stay as it is.
         """
+        left = self.sum_left(lambda _: 1.0)
+        slots = max(1, len(self.running), min(self._at_once, len(self._waiting)))
+        return None if left is None else left / slots
+
+    def sum_left(self, per_second: Callable[[str], float]) -> float | None:
+        """Return the sum over what is left of trials, of their seconds times what one is worth.
+
+        Args:
+            per_second: Trial id to what a second of it is worth, such as its dollars.
+
+        Returns:
+            None before anything tells how fast the pool is.
+        """
         now, progress = time.monotonic(), 0.0
         spent, foreseen = self._spent, self._foreseen
         # copies: threads that draw and export ask while the driver takes notes
         for trial_id, (_, epoch, epochs) in tuple(self.running.items()):
             reached = self._work(trial_id) * epoch / epochs if epochs else 0.0
-            progress += reached
+            progress += reached * per_second(trial_id)
             if not self._foreseen and reached:
                 spent, foreseen = spent + now - self._began[trial_id], foreseen + reached
         if not foreseen:
             return None
-        left = sum(self._work(trial_id) for trial_id in tuple(self._waiting)) - progress
-        slots = max(1, len(self.running), min(self._at_once, len(self._waiting)))
-        return max(0.0, left) * spent / foreseen / slots
+        left = sum(self._work(key) * per_second(key) for key in tuple(self._waiting)) - progress
+        return max(0.0, left) * spent / foreseen
 
     def _work(self, trial_id: str) -> float:
         return self._expected.get(trial_id, self._typical)

@@ -14,6 +14,7 @@ from sweeps.driver.losses import Losses, Reason
 from sweeps.driver.queue import TrialQueue
 from sweeps.driver.store_watch import StoreWatch
 from sweeps.driver.tune_queue import TRIAL_ID
+from sweeps.plan.packing import Share
 from sweeps.trial.events import LostWorker, Outcome, Tally, TaskName, Watcher
 
 
@@ -59,7 +60,9 @@ class TuneEvents(TrialProgressCallback):
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """A trial has an actor."""
         self.losses.began(trial.config[TRIAL_ID])
-        self.watcher.on_started(self._name(trial))
+        [bundle] = trial.placement_group_factory.bundles
+        share = Share(bundle["CPU"], bundle.get("GPU", 0.0))
+        self.watcher.on_started(self._name(trial), share)
 
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from sweeps.plan.packing import Share
 from sweeps.plan.spending import Spending
 from sweeps.trial.events import Outcome, TaskName, Watcher
 
@@ -23,9 +24,9 @@ class LimitWatch(Watcher):
         """Which limit ended the run, by what and what to do; empty while none has."""
         self._looked_at = -float("inf")
 
-    def on_started(self, task: TaskName) -> None:
+    def on_started(self, task: TaskName, share: Share) -> None:
         """See `Watcher`."""
-        self.spending.started(task.trial_id, time.monotonic())
+        self.spending.started(task.trial_id, time.monotonic(), share)
 
     def on_retried(self, task: TaskName, message: str) -> None:
         """See `Watcher`."""

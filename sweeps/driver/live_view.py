@@ -10,6 +10,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.driver.bill import Bill
 from sweeps.driver.board import STATES, Board, CellState
 from sweeps.driver.progress import format_clock
 
@@ -22,10 +23,10 @@ _OTHER_LINES = 5
 
 
 class LiveView:
-    """Draws a board into the size that the terminal has at the moment."""
+    """Draws a board and what the run costs into the size that the terminal has at the moment."""
 
-    def __init__(self, name: str, board: Board) -> None:
-        self.name, self.board = name, board
+    def __init__(self, name: str, board: Board, bill: Bill) -> None:
+        self.name, self.board, self.bill = name, board, bill
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """See rich."""
@@ -40,13 +41,15 @@ class LiveView:
         yield Group(lines[0], self._table(shown, plain=options.ascii_only), *lines[1:])
 
     def headline(self) -> str:
-        """Return the sweep's counts and the time left, in a line."""
+        """Return the sweep's counts, the time left and the dollars, in a line."""
         board = self.board
         parts = [f"{board.ended} of {board.to_run} trials", f"{len(board.running)} running"]
         if board.failed:
             parts.append(f"{board.failed} failed")
         if (seconds := board.seconds_left()) is not None:
             parts.append(f"{format_clock(seconds)} left")
+        if dollars := self.bill.describe_dollars():
+            parts.append(dollars)
         return f"sweep '{self.name}': {', '.join(parts)}"
 
     def _table(self, cells: Sequence[CellState], *, plain: bool) -> Table:

@@ -15,8 +15,8 @@ from spurious.data.mask_of import MaskOf
 from sweeps import telemetry as metrics
 from sweeps.driver.board import Board
 from sweeps.driver.cell_scores import CellScores
-from sweeps.driver.gpu_shares import GpuShares
 from sweeps.plan.cell import Cell
+from sweeps.plan.packing import Share, default_share
 from sweeps.plan.plan import Plan, Trial
 from sweeps.results.tables import decode, trial_key
 from sweeps.spec.model import Spec
@@ -42,7 +42,6 @@ class SweepTelemetry(Watcher):
     Args:
         spec, plan, store: The sweep, its plan, and where results are.
         board: Where the run stands: the time left is its.
-        shares: GPUs of each trial where they are measured.
     """
 
     def __init__(
@@ -51,17 +50,16 @@ class SweepTelemetry(Watcher):
         plan: Plan,
         store: Store,
         board: Board,
-        shares: GpuShares | None = None,
     ) -> None:
         self._tags = {"sweep": spec.name}
-        self._cpus, self._gpus, self._shares = spec.resources.cpus, spec.resources.gpus, shares
+        self._default_share = default_share(spec.resources)
         self._trials = [trial.id for trial in plan.trials]
         self._board, self._is_over = board, False
         self._cells = {trial.id: trial.cell for trial in plan.trials}
         self._scores = CellScores(self._cells)
         self._purchases = Purchases(spec, plan, store, self._scores, self._cells)
-        self._running: dict[str, tuple[float, float]] = {}
-        """Trial id to when its attempt began, and its GPUs."""
+        self._running: dict[str, tuple[float, Share]] = {}
+        """Trial id to when its attempt began, and what it has of its node."""
         self._ended: dict[str, str] = dict.fromkeys(plan.done, "already_done")
 
     @contextmanager
@@ -95,10 +93,9 @@ class SweepTelemetry(Watcher):
         waiting = len(self._trials) - ended.total() - running
         return {**dict.fromkeys(STATES, 0), **ended, "running": running, "waiting": waiting}
 
-    def on_started(self, task: TaskName) -> None:
+    def on_started(self, task: TaskName, share: Share) -> None:
         """See `Watcher`."""
-        gpus = self._gpus if self._shares is None else self._shares.share(task.trial_id)
-        self._running[task.trial_id] = time.monotonic(), gpus
+        self._running[task.trial_id] = time.monotonic(), share
 
     def on_retried(self, task: TaskName, message: str) -> None:
         """See `Watcher`."""
@@ -131,10 +128,10 @@ class SweepTelemetry(Watcher):
     def _spent(self, task: TaskName, outcome: Outcome | None) -> None:
         """Count an attempt's resources; one that told no seconds took those since its start."""
         now = time.monotonic()
-        began, gpus = self._running.pop(task.trial_id, (now, self._gpus))
+        began, share = self._running.pop(task.trial_id, (now, self._default_share))
         seconds = outcome.seconds if outcome and outcome.seconds else now - began
-        record(metrics.CPU_SECONDS, seconds * self._cpus, self._tags)
-        record(metrics.GPU_SECONDS, seconds * gpus, self._tags)
+        record(metrics.CPU_SECONDS, seconds * share.cpus, self._tags)
+        record(metrics.GPU_SECONDS, seconds * share.gpus, self._tags)
 
     def _beat(self) -> None:
         for state, count in self.counts().items():

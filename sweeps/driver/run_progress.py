@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.live import Live
 
+from sweeps.driver.bill import Bill
 from sweeps.driver.board import Board
 from sweeps.driver.live_view import LiveView
 from sweeps.driver.progress import HEARTBEAT_S, format_clock
@@ -24,14 +25,17 @@ class RunProgress(Watcher):
     Args:
         name: The sweep's name.
         board: Where the run stands.
+        bill: What it costs.
         console: Where to.
         quiet: Tell of failures, warnings and waits alone.
     """
 
-    def __init__(self, name: str, board: Board, console: Console, *, quiet: bool = False) -> None:
-        self.board, self.console, self.quiet = board, console, quiet
+    def __init__(
+        self, name: str, board: Board, bill: Bill, console: Console, *, quiet: bool = False
+    ) -> None:
+        self.board, self.bill, self.console, self.quiet = board, bill, console, quiet
         self.began = self.last_line = time.monotonic()
-        self.view = LiveView(name, board)
+        self.view = LiveView(name, board, bill)
         self.is_live = console.is_terminal and not quiet
 
     @contextmanager
@@ -98,9 +102,13 @@ class RunProgress(Watcher):
         self._line(f"{counts} {task.trial_id[:8]} {text}")
 
     def _left(self) -> str:
-        """Return the time left, where the board already knows and the view does not show it."""
-        seconds = None if self.is_live else self.board.seconds_left()
-        return "" if not seconds else f"; {format_clock(seconds)} left"
+        """Return time left and dollars, where they are known and no view shows them."""
+        if self.is_live:
+            return ""
+        seconds = self.board.seconds_left()
+        parts = [f"{format_clock(seconds)} left"] if seconds else []
+        parts += [dollars] if (dollars := self.bill.describe_dollars()) else []
+        return "".join(f"; {part}" for part in parts)
 
     def _line(self, text: str) -> None:
         self.last_line = time.monotonic()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.jobs.session import Session
 from cluster.stores.base import Store
+from sweeps.driver.bill import Bill
 from sweeps.driver.board import Board
 from sweeps.driver.capacity import how_many_at_once, most_cpus
 from sweeps.driver.compactor import Compactor
@@ -118,10 +119,10 @@ class _Run:
         spec, plan, store, board = self.spec, self.plan, self.store, self.board
         tasks = [self.to_task(trial) for trial in plan.missing]
         shares = _find_shares(spec, store, [*tasks, *map(self.to_task, plan.searched_next)])
-        watch = StoreWatch(store)
+        watch, bill = StoreWatch(store), Bill(self.limits.spending, board, shares)
         with (
-            RunProgress(spec.name, board, console, quiet=quiet).shown() as progress,
-            SweepTelemetry(spec, plan, store, board, shares).shown() as metrics,
+            RunProgress(spec.name, board, bill, console, quiet=quiet).shown() as progress,
+            SweepTelemetry(spec, plan, store, board).shown() as metrics,
             read_lost_workers(store) as losses,
             SearchFeed(
                 spec, plan, store, self.to_task, Watchers(board, progress, metrics), shares
@@ -149,6 +150,7 @@ class _Run:
             write_measured(store, shares)
         if reached := self._find_limit(queue):
             on_limit(reached)
+        console.print(f"sweep '{spec.name}': {bill.describe_use()}", highlight=False)
         done = self._find_done(tally) | searches.settled
         return _conclude(spec, queue.labels, tally, done, searches.unfinished, reached, console)
 

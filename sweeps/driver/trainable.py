@@ -23,6 +23,7 @@ from sweeps.driver.interrupts import WorkerControl
 from sweeps.driver.losses import Reason
 from sweeps.driver.tune_queue import unpack_task
 from sweeps.driver.worker_title import WorkerTitle
+from sweeps.plan.packing import Share
 from sweeps.trial.deadline import Deadline
 from sweeps.trial.events import Control, Outcome
 from sweeps.trial.failures import POLICIES, classify, describe_error, lacks_gpu_memory
@@ -74,7 +75,7 @@ def make_trainable(
     def trainable(config: dict[str, Any]) -> None:
         _exempt_imports()
         node = _note_node(notices)
-        task = unpack_task(config)
+        task = replace(unpack_task(config), share=_assigned_share())
         try:
             with (
                 Deadline(limit_s, Path(task.cache_dir), notices.run, task.trial_id) as deadline,
@@ -82,7 +83,9 @@ def make_trainable(
             ):
                 retried = control.retried(task.trial_id)
                 with WorkerTitle(name, task.label, is_retried=retried) as title:
-                    outcome = _on_gpu(partial(attempt, task, _told_progress(title), control))
+                    outcome = _on_gpu(
+                        task.share.gpus, partial(attempt, task, _told_progress(title), control)
+                    )
         except Exception as error:  # noqa: BLE001 (whatever it is, it has a class)
             outcome = _failed(task, error, node)
         finally:
@@ -118,10 +121,14 @@ def _failed(task: Task, error: Exception, node: str) -> Outcome:
     raise error
 
 
-def _on_gpu(attempt: Callable[[], Outcome]) -> Outcome:
-    """Run an attempt in its share of a GPU, where it has one, and note what it took."""
+def _assigned_share() -> Share:
+    """Return what Ray gave this worker of its node."""
     assigned = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
-    share = assigned.get("GPU", 0.0)
+    return Share(assigned["CPU"], assigned.get("GPU", 0.0))
+
+
+def _on_gpu(share: float, attempt: Callable[[], Outcome]) -> Outcome:
+    """Run an attempt in its share of a GPU, where it has one, and note what it took."""
     if not share:
         return attempt()
     from torch import cuda

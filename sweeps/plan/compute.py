@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from sweeps.plan.estimate import Estimates, Source
 from sweeps.plan.intervals import Span
-from sweeps.plan.packing import Pool, dollars_per_trial_hour, makespan
+from sweeps.plan.packing import Pool, default_share, hourly, makespan
 from sweeps.plan.plan import Plan
 from sweeps.spec.model import Spec
 
@@ -46,7 +47,11 @@ class Compute:
 
 
 def summarize(
-    plan: Plan, spec: Spec, estimates: Estimates, pool: Pool | None, used_hours: float = 0.0
+    plan: Plan,
+    spec: Spec,
+    estimates: Estimates,
+    pool: Pool | None,
+    used: Mapping[str, float] = MappingProxyType({}),
 ) -> Compute:
     """Sum up the estimates of a plan.
 
@@ -55,18 +60,15 @@ def summarize(
         spec: Its spec: resources, prices and limits.
         estimates: Of its missing trials.
         pool: Where they run, if known.
-        used_hours: Hours of the sweep's trials that have a result.
+        used: What the sweep's trials that have a result used, by the name of a limit.
     """
-    total, resources = estimates.total(), spec.resources
+    total, per_hour = estimates.total(), hourly(spec, default_share(spec.resources))
     hours = None if total is None else total.times(1 / _HOUR)
-    price = dollars_per_trial_hour(spec)
-    per_hour = {"gpu_hours": resources.gpus, "cpu_hours": resources.cpus, "dollars": price or 0.0}
     left = {
         name: None if hours is None or not each else hours.times(each)
         for name, each in per_hour.items()
     }
-    limited = {name: each for name, each in per_hour.items() if getattr(spec.limits, name)}
-    used = {name: used_hours * each for name, each in limited.items()}
+    used = {name: used.get(name, 0.0) for name in per_hour if getattr(spec.limits, name)}
     return Compute(
         trials=len(plan.missing),
         estimated=len(estimates.trials),

@@ -2,66 +2,71 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
-from sweeps.plan.packing import dollars_per_trial_hour
+from sweeps.plan.packing import Share, default_share, hourly
 from sweeps.spec.model import Limits, Spec
 
 _HOUR = 3600.0
+_NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 class Spending:
-    """Counts the time of trials against the limits of a sweep.
+    """Counts what trials use against the limits of a sweep, each by the share that it has.
 
     `exceeded` says when to stop; `refuses_start` when to start no further trial, while those that
     run go on to their end. Times are seconds of one clock that never goes back.
 
     Args:
-        limits: The limits; `trial_minutes` is each trial's own affair and not read here.
-        price: Dollars of an hour of one trial; None where no price is known.
-        gpus: GPUs of a trial, may be a fraction.
-        cpus: CPUs of a trial.
-        before: Hours of the sweep's trials that had a result before this run.
+        spec: The sweep: its limits, the price of a node, and what a trial asks for.
+        before: What the sweep's trials used that had a result before this run, by the name of each
+            limit, see `used_before`.
     """
 
-    def __init__(
-        self,
-        limits: Limits,
-        price: float | None,
-        gpus: float,
-        *,
-        cpus: float = 0.0,
-        before: float = 0.0,
-    ) -> None:
-        self.limits, self.before = limits, before
-        self._per_hour = {"gpu_hours": gpus, "cpu_hours": cpus, "dollars": price or 0.0}
-        self._running: dict[str, float] = {}
-        self._ended = 0.0
+    def __init__(self, spec: Spec, before: Mapping[str, float] = _NOTHING) -> None:
+        self.spec, self.limits, self.default_share = (
+            spec,
+            spec.limits,
+            default_share(spec.resources),
+        )
+        self.before = dict.fromkeys(hourly(spec, self.default_share), 0.0) | dict(before)
+        self._running: dict[str, tuple[float, Share]] = {}
+        self._ended = dict.fromkeys(self.before, 0.0)
         self._begun: set[str] = set()
 
-    def started(self, trial_id: str, at: float) -> None:
-        """Note the start of an attempt; one of the same trial that was not noted to end ends."""
+    def started(self, trial_id: str, at: float, share: Share | None = None) -> None:
+        """Note the start of an attempt; one of the same trial that was not noted to end ends.
+
+        Args:
+            trial_id: The trial.
+            at: When.
+            share: What the attempt has; None for what the spec asks for.
+        """
         self.ended(trial_id, at)
-        self._running[trial_id] = at
+        self._running[trial_id] = at, share or self.default_share
         self._begun.add(trial_id)
 
     def ended(self, trial_id: str, at: float) -> None:
         """Note the end of an attempt, however it ended; of a trial that does not run, nothing."""
-        began = self._running.pop(trial_id, None)
-        if began is not None:
-            self._ended += max(0.0, at - began)
+        if trial_id in self._running:
+            self._add(self._ended, at, *self._running.pop(trial_id))
 
-    def hours(self, now: float) -> float:
-        """Return hours of trials: of results before, attempts that ended and those that run."""
-        running = sum(max(0.0, now - began) for began in self._running.values())
-        return self.before + (self._ended + running) / _HOUR
+    def used_by_run(self, now: float) -> dict[str, float]:
+        """Return what this run's attempts used, ended or not, by the name of each limit."""
+        used = dict(self._ended)
+        for began, share in tuple(self._running.values()):  # a thread that draws asks, too
+            self._add(used, now, began, share)
+        return used
 
-    def used(self, now: float) -> Mapping[str, float]:
-        """Return what is used by the name of each limit: `gpu_hours`, `cpu_hours`, `dollars`."""
-        hours = self.hours(now)
-        return {name: hours * per_hour for name, per_hour in self._per_hour.items()}
+    def used(self, now: float) -> dict[str, float]:
+        """Return what is used by the name of each limit, by earlier results, too."""
+        return {name: self.before[name] + used for name, used in self.used_by_run(now).items()}
+
+    def dollars_per_hour(self, share: Share | None = None) -> float:
+        """Return the dollars of an hour of a trial with a share; 0 without a price."""
+        return hourly(self.spec, share or self.default_share)["dollars"]
 
     def exceeded(self, now: float) -> str | None:
         """Return which limit is reached, by what and what to do; None while the sweep goes on."""
@@ -85,17 +90,22 @@ class Spending:
             "command again for as many more, or raise limits.trials"
         )
 
+    def _add(self, used: dict[str, float], now: float, began: float, share: Share) -> None:
+        hours = max(0.0, now - began) / _HOUR
+        for name, per_hour in hourly(self.spec, share).items():
+            used[name] += hours * per_hour
+
     def _describe(self, name: str, used: float, limit: float) -> str:
-        shown = _format(name, used, limit)
-        earlier = self.before * self._per_hour[name]
-        before = f" ({_format(name, earlier)} by earlier results)" if earlier else ""
+        shown = format_used(name, used, limit)
+        earlier = self.before[name]
+        before = f" ({format_used(name, earlier)} by earlier results)" if earlier else ""
         return (
             f"limits.{name}: {shown} used{before}; all results are kept and running trials save "
             f"checkpoints: to continue, raise limits.{name} and run the same command"
         )
 
 
-def _format(name: str, used: float, limit: float | None = None) -> str:
+def format_used(name: str, used: float, limit: float | None = None) -> str:
     """Format what is used, such as `501.2 of 500 GPU-hours` or `$12.10 of $12.00`."""
     digits = 2 if used >= 0.1 else 4
     if name == "dollars":
@@ -107,28 +117,34 @@ def _format(name: str, used: float, limit: float | None = None) -> str:
 def spending_of(spec: Spec, own_rows: Iterable[Mapping[str, Any]]) -> Spending:
     """Return the bookkeeping of a run that begins.
 
-    The results of the sweep's own trials count, whichever sweep or user ran them; those from
-    another kind of device do not, since they used none of what is limited.
+    Args:
+        spec: The sweep.
+        own_rows: See `used_before`.
+    """
+    return Spending(spec, used_before(spec, own_rows) if reads_results(spec.limits) else {})
+
+
+def used_before(spec: Spec, own_rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Return what the results of a sweep's own trials used, by the name of each limit.
+
+    They count whichever sweep or user ran them; those from another kind of device do not, since
+    they used none of what is limited. A result from before schema version 6 does not say what its
+    trial had: that is what the spec asks for.
 
     Args:
         spec: The sweep.
         own_rows: Rows of the table of trials, of all of the sweep's trials that have a result, with
-            `device` and `seconds_total`.
+            `device`, `seconds_total`, `cpus` and `gpus`.
     """
-    resources, price = spec.resources, dollars_per_trial_hour(spec)
-    return Spending(
-        spec.limits,
-        price,
-        resources.gpus,
-        cpus=resources.cpus,
-        before=used_hours(own_rows, on_gpu=resources.gpus > 0),
-    )
-
-
-def used_hours(own_rows: Iterable[Mapping[str, Any]], *, on_gpu: bool) -> float:
-    """Return the hours of results that ran on a GPU, or of those that did not."""
-    seconds = [row["seconds_total"] for row in own_rows if (row["device"] != "cpu") == on_gpu]
-    return math.fsum(seconds) / _HOUR
+    default = default_share(spec.resources)
+    used = dict.fromkeys(hourly(spec, default), 0.0)
+    for row in own_rows:
+        if (row["device"] != "cpu") != (default.gpus > 0):
+            continue
+        had = default if row["cpus"] is None else Share(row["cpus"], row["gpus"])
+        for name, per_hour in hourly(spec, had).items():
+            used[name] += row["seconds_total"] / _HOUR * per_hour
+    return used
 
 
 def reads_results(limits: Limits) -> bool:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     *("trial_id", "dataset_digest", "config", "seconds_total", "seconds_training"),
-    *("device", "threads"),
+    *("device", "threads", "cpus", "gpus"),
 )
-"""Columns of the table of trials that an estimate reads."""
+"""Columns of the table of trials that estimates and limits read."""
 
 MOST_READ = 500
 """Trials of the store that a plan reads for an estimate: more would hardly change it."""

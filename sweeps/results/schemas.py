@@ -14,7 +14,7 @@ from spurious.scoring.registry import METRICS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 ColumnType = Literal[
     "string", "int64", "float64", "bool", "timestamp", "list<float32>", "list<uint8>"
@@ -86,6 +86,8 @@ TRIALS = _columns(f"""
     node | string | | host name
     device | string | | cpu or the GPU's name
     threads | int64 | | torch threads
+    cpus | float64 | | CPU cores that the attempt had of its node; null before version 6
+    gpus | float64 | | GPUs likewise, or its share of one
     versions | string | | JSON: versions of this project, Python, torch, CUDA and numpy
     epochs_sha256 | string | | SHA-256 of the attempt's object of epochs; null before version 3
     predictions_sha256 | string | | of its object of predictions
@@ -250,7 +252,8 @@ def migrate(table: pa.Table) -> pa.Table:
     Version 2 added two counts to `trials`, both 0 for every trial from before. Version 3 added the
     hashes of the other tables' objects, null for every trial from before. Version 4 added tables of
     explanations and examples, with hashes that are null for every trial from before. Version 5
-    added two counts of ranked explanations, 0 for every trial from before.
+    added two counts of ranked explanations, 0 for every trial from before. Version 6 added what an
+    attempt had of its node, null for every trial from before.
     """
     import pyarrow as pa
 
@@ -264,6 +267,13 @@ def migrate(table: pa.Table) -> pa.Table:
             place = table.column_names.index("attributes") + 1
             for name in ("train_explanations", "train_ranked_pairs"):
                 table = table.add_column(place, pa.field(name, pa.int64()), zeros)
+        if "cpus" not in table.column_names:
+            place, unmeasured = (
+                table.column_names.index("versions"),
+                pa.nulls(len(table), pa.float64()),
+            )
+            for name in ("gpus", "cpus"):
+                table = table.add_column(place, pa.field(name, pa.float64()), unmeasured)
         for column in (f"{name}_sha256" for name in SISTERS):
             if column not in table.column_names:
                 unknown = pa.nulls(len(table), pa.string())

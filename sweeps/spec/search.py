@@ -107,8 +107,8 @@ def rungs(epochs: int, evaluate_every: int) -> tuple[int, ...]:
     """Return the evaluated epochs at which trials may be compared, ascending; none is the last."""
     shares = [FACTOR**power for power in range(_RUNGS, 0, -1)]
     every = evaluate_every
-    found = [max(1, math.ceil(epochs / share / every)) * every for share in shares]
-    return tuple(sorted({epoch for epoch in found if epoch < epochs}))
+    compared = [max(1, math.ceil(epochs / share / every)) * every for share in shares]
+    return tuple(sorted({epoch for epoch in compared if epoch < epochs}))
 
 
 def owner_of(name: str) -> str:

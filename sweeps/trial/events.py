@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sweeps.plan.packing import Share
     from sweeps.plan.plan import Trial
 
 HAS_RESULT = frozenset({"committed", "already done", "lost the race"})
@@ -115,8 +116,8 @@ class Control:
 class Watcher:
     """What wants to know how a run goes; every method does nothing by default."""
 
-    def on_started(self, task: TaskName) -> None:
-        """A trial was placed on a worker."""
+    def on_started(self, task: TaskName, share: Share) -> None:
+        """A trial was placed on a worker, with a share of its node."""
 
     def on_epoch(self, task: TaskName, epoch: int, epochs: int, values: dict[str, float]) -> None:
         """A trial reached an epoch; told at most every two seconds a trial."""
@@ -155,10 +156,10 @@ class Watchers(Watcher):
     def __init__(self, *watchers: Watcher) -> None:
         self.watchers = watchers
 
-    def on_started(self, task: TaskName) -> None:
+    def on_started(self, task: TaskName, share: Share) -> None:
         """See `Watcher`."""
         for watcher in self.watchers:
-            watcher.on_started(task)
+            watcher.on_started(task, share)
 
     def on_epoch(self, task: TaskName, epoch: int, epochs: int, values: dict[str, float]) -> None:
         """See `Watcher`."""

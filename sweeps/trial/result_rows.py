@@ -91,6 +91,8 @@ class Rows:
             "node": socket.gethostname(),
             "device": device,
             "threads": task.machine.threads,
+            "cpus": task.share.cpus,
+            "gpus": task.share.gpus,
             "versions": _versions(),
         }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from spurious.config.machine import Machine
 from spurious.config.options import FitConfig
+from sweeps.plan.packing import Share, default_share
 from sweeps.plan.plan import Trial
 from sweeps.spec.model import Spec
 
@@ -15,6 +16,7 @@ from sweeps.spec.model import Spec
 class Task:
     """What a worker is sent: a trial and where it runs. Nothing but `config` decides numbers.
 
+    `share` is what it asks for, and on its worker what it has: more after a want of memory.
     `has_checkpoint` says whether the store held one when the run began. `until_epoch` is the epoch
     at which a search compares it, where that is not the end.
     """
@@ -27,6 +29,7 @@ class Task:
     store_url: str
     cache_dir: str
     machine: Machine
+    share: Share
     checkpoint_every: int = 10
     keep_checkpoint: bool = False
     has_checkpoint: bool = False
@@ -56,6 +59,7 @@ def task_for(
         store_url=store_url,
         cache_dir=str(cache),
         machine=machine,
+        share=default_share(resources),
         checkpoint_every=spec.checkpoint.every_epochs,
         keep_checkpoint=spec.checkpoint.keep,
         has_checkpoint=has_checkpoint,

@@ -12,6 +12,7 @@ from typing import Any
 import ray
 from tiny_sweeps import attempts_before, wait_until
 
+from sweeps.plan.packing import Share
 from sweeps.trial.events import Control, Outcome
 from sweeps.trial.tasks import Task
 
@@ -85,5 +86,6 @@ def lack_memory(task: Task, progress: Any, control: Control) -> Outcome:
 def take_gpu_memory(task: Task, progress: Any, control: Control) -> Outcome:
     """Tell of 3 of 16 GiB, and note the share of a GPU that Ray gave."""
     share = ray.get_runtime_context().get_assigned_resources()["GPU"]
+    assert task.share == Share(1, share)
     (Path(task.cache_dir) / f"gpu-{task.trial_id}").write_text(str(share))
     return replace(done(task), gpu_peak_bytes=3 << 30, gpu_total_bytes=16 << 30)

@@ -13,6 +13,7 @@ from cluster.stores.folder import FolderStore
 from sweeps.driver.queue import TrialQueue
 from sweeps.driver.trainable import Attempt
 from sweeps.driver.tuner import run_tasks
+from sweeps.plan.packing import Share
 from sweeps.trial.events import LostWorker, Tally, TaskName, Watcher
 from sweeps.trial.tasks import Task
 
@@ -24,6 +25,10 @@ class Notes(Watcher):
         self.retried: list[str] = []
         self.notes: list[str] = []
         self.lost: list[LostWorker] = []
+        self.shares: list[Share] = []
+
+    def on_started(self, task: TaskName, share: Share) -> None:
+        self.shares.append(share)
 
     def on_retried(self, task: TaskName, message: str) -> None:
         self.retried.append(message)

@@ -18,5 +18,7 @@ def row(trial: Trial, seconds: float, training: float, **changes: Any) -> dict[s
         "seconds_training": training,
         "device": "cpu",
         "threads": 1,
+        "cpus": 1.0,
+        "gpus": 0.0,
         **changes,
     }

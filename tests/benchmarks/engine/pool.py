@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "sweeps"))
 from virtual_pool import simulate
 
 from sweeps.driver.queue import TrialQueue
+from sweeps.plan.packing import Share
 from sweeps.trial.events import Outcome, TaskName, Watcher
 from sweeps.trial.tasks import Task
 
@@ -77,7 +78,7 @@ class Times(Watcher):
         self.began: dict[str, float] = {}
         self.ended: dict[str, float] = {}
 
-    def on_started(self, task: TaskName) -> None:
+    def on_started(self, task: TaskName, share: Share) -> None:
         self.began[task.trial_id] = time.monotonic()
 
     def on_ended(self, task: TaskName, outcome: Outcome | None, message: str) -> None:

@@ -45,6 +45,7 @@ OUR_LINE = re.compile(
     r"|sweep 'tiny': 4 trials, \d done; starting Ray on this machine"
     r"|CPUs stay idle: with resources.cpus=\d+ as many trials fit, .*"
     r"|sweep 'tiny': \d trials finished"
+    r"|sweep 'tiny': this run used [0-9.]+ CPU-hours"
     r"|sweep 'tiny': all 4 trials have a result; nothing to run"
     r"|interrupted: \d trials are not done; the same command continues"
     r"|Ray's logs: /\S+/logs"

@@ -86,7 +86,7 @@ def test_equal_sweeps_have_equal_ids_and_others_other_ones(
 
 
 def test_a_dry_run_prints_a_rayjob(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """For `kubectl create -f -`: the same entrypoint, in the cluster that was given."""
+    """For `kubectl create -f -`: the same work, in the cluster that was given."""
     (here / "cluster.yaml").write_text((GOLDEN / "raycluster.yaml").read_text())
     command = ["submit", "tiny.yaml", *S3, "--dry-run"]
     request = json.loads(asked(capsys, *command)[0])
@@ -94,7 +94,7 @@ def test_a_dry_run_prints_a_rayjob(here: Path, capsys: pytest.CaptureFixture[str
     assert json.loads(asked(capsys, *command, "--rayjob", "cluster.yaml", "--json")[0]) == rayjob
     assert rayjob["kind"] == "RayJob"
     assert rayjob["metadata"]["name"] == request["submission_id"]
-    assert rayjob["spec"]["entrypoint"] == request["entrypoint"]
+    assert rayjob["spec"]["entrypoint"] == f"{request['entrypoint']} --limit-ok"
     assert "secret-" not in str(rayjob)
 
 

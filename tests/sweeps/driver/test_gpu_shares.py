@@ -129,7 +129,8 @@ def pool() -> Iterator[PoolHere]:
 def test_later_trials_share_a_gpu(pool: PoolHere, tmp_path: Path) -> None:
     """Two begin with a GPU each, one after the other; the rest, four at once, with a quarter.
 
-    Those that waited for a whole GPU when the share became known wait no longer.
+    Those that waited for a whole GPU when the share became known wait no longer. Each counts
+    against limits, and tells in its result, what it had.
     """
     labels = [f"t{number}" for number in range(7)]
     shares = GpuShares(tasks_here(tmp_path, labels), {})
@@ -139,6 +140,8 @@ def test_later_trials_share_a_gpu(pool: PoolHere, tmp_path: Path) -> None:
     assert "each has 0.25 of a GPU from now on" in told
     found = [float(path.read_text()) for path in (tmp_path / "cache").glob("gpu-*")]
     assert sorted(found) in ([0.25] * 6 + [1.0], [0.25] * 5 + [1.0] * 2)
+    assert sorted(share.gpus for share in notes.shares) == sorted(found)
+    assert {share.cpus for share in notes.shares} == {1}
 
 
 def test_without_a_gpu_auto_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from tiny_sweeps import fit_and_tell, printed, quiet_console, stage_here, tiny
 from cluster.stores.folder import FolderStore
 from sweeps.driver.runner import run_plan
 from sweeps.plan.facts import plan_on
+from sweeps.plan.spending import spending_of
+from sweeps.results import tables as results
 from sweeps.results.tables import checkpointed_ids
 from sweeps.spec.model import Spec
 
@@ -62,3 +65,19 @@ def test_a_limit_of_time_or_money_saves_checkpoints(
     assert len(told) == 1
     assert 1 <= len(checkpointed_ids(store)) <= 2
     assert len(plan_on(spec, store).missing) == 4
+    assert re.search(r"this run used 0\.\d+ CPU-hours, \$0\.\d+, at the price of pc", text)
+
+
+def test_results_tell_what_their_trials_had(ray_here: RayHere, tmp_path: Path) -> None:
+    """By which the next run counts them."""
+    store = FolderStore(tmp_path / "store")
+    spec = tiny(resources__cpus=2, limits__cpu_hours=1.0)
+    stage_here(store, spec)
+    status, text, _ = run(ray_here, store, spec, tmp_path / "cache")
+    assert status == 0, text
+    rows = results.read_trials(store, plan_on(spec, store).done).to_pylist()
+    assert [(row["cpus"], row["gpus"]) for row in rows] == [(2.0, 0.0)] * 4
+    cheaper = tiny(resources__cpus=1, limits__cpu_hours=1.0)
+    hours = sum(row["seconds_total"] for row in rows) / 3600
+    used = spending_of(cheaper, rows).used(0.0)["cpu_hours"]
+    assert used == pytest.approx(2 * hours)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -12,12 +14,24 @@ from tiny_sweeps import FACTS, FILMS
 
 from spurious.config.options import Budget
 from sweeps.driver import board as board_module
+from sweeps.driver.bill import Bill
 from sweeps.driver.board import Board
+from sweeps.driver.gpu_shares import GpuShares, Measured, memory_kind
 from sweeps.driver.live_view import LiveView
 from sweeps.driver.run_progress import RunProgress
+from sweeps.plan.packing import Share
 from sweeps.plan.plan import Plan, Trial, make_plan
+from sweeps.plan.spending import Spending
 from sweeps.spec.model import parse_spec
 from sweeps.trial.events import Outcome, TaskName, Watchers
+from sweeps.trial.tasks import task_for
+
+SHARE = Share(1)
+PRICED = {
+    "cost.compute": {"node_types": {"g5": {"dollars_per_hour": 1.2, "cpus": 4, "gpus": 1}}},
+    "resources.gpus": "auto",
+}
+"""A whole GPU is 1.20 dollars an hour, a quarter of one 0.30."""
 
 
 @pytest.fixture
@@ -48,11 +62,16 @@ def ended(trial: Trial, robust: float, seconds: float = 1.0) -> Outcome:
     return Outcome(trial.id, "committed", seconds, robust_auroc=robust)
 
 
+def billed(board: Board, shares: GpuShares | None = None, **price: Any) -> Bill:
+    """A bill of the films' sweep."""
+    return Bill(Spending(parse_spec(FILMS, overrides=price)), board, shares)
+
+
 def drawn(board: Board, height: int, width: int = 100, encoding: str = "utf-8") -> list[str]:
     """The lines of the view on a terminal of a size."""
     text = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
     console = Console(file=text, width=width, height=height, force_terminal=True, color_system=None)
-    console.print(LiveView("films", board), height=height)
+    console.print(LiveView("films", board, billed(board)), height=height)
     text.seek(0)
     return [line.rstrip() for line in text.read().splitlines()]
 
@@ -64,7 +83,7 @@ def test_cells_by_seeds(clock: list[float]) -> None:
     other = plan.trials[3]
     board = Board(plan.trials, frozenset({first.id}), at_once=2)
     for trial in (second, third, other):
-        board.on_started(named(trial))
+        board.on_started(named(trial), SHARE)
     board.on_epoch(named(second), 3, 8, {})
     board.on_ended(named(third), ended(third, 0.875), "")
     board.on_ended(named(other), None, "infrastructure: lost")
@@ -85,7 +104,7 @@ def test_a_retried_trial_waits_and_a_stopped_one_is_not_done(clock: list[float])
     board = Board(plan.trials)
     lost, stopped = plan.trials[:2]
     for trial in (lost, stopped):
-        board.on_started(named(trial))
+        board.on_started(named(trial), SHARE)
     board.on_retried(named(lost), "preempted")
     board.on_ended(named(stopped), Outcome(stopped.id, "stopped", 1.0), "")
     [cell] = [cell for cell in board.cells.values() if lost.id in cell.seeds]
@@ -105,7 +124,7 @@ def test_thousands_of_trials_fit_on_a_terminal(clock: list[float]) -> None:
     ]
     board = Board(many)
     for trial in (many[0], many[7000], many[-1]):
-        board.on_started(named(trial))
+        board.on_started(named(trial), SHARE)
     for height in (10, 24, 50):
         lines = drawn(board, height)
         assert len(lines) <= height - 1
@@ -122,8 +141,8 @@ def test_time_left_follows_the_expected_lengths(clock: list[float]) -> None:
     a, b, c, d = plan.trials
     board = Board(plan.trials, seconds={a.id: 10, b.id: 10, c.id: 40, d.id: 40}, at_once=2)
     assert board.seconds_left() is None
-    board.on_started(named(a))
-    board.on_started(named(c))
+    board.on_started(named(a), SHARE)
+    board.on_started(named(c), SHARE)
     assert board.seconds_left() is None
     clock[0] = 10.0
     board.on_epoch(named(a), 1, 2, {})
@@ -135,7 +154,7 @@ def test_time_left_follows_the_expected_lengths(clock: list[float]) -> None:
     board.on_epoch(named(c), 1, 4, {})
     assert board.seconds_left() == pytest.approx(80 * 2 / 2)
     for trial in (b, c, d):
-        board.on_started(named(trial))
+        board.on_started(named(trial), SHARE)
         board.on_ended(named(trial), ended(trial, math.nan), "")
     assert board.seconds_left() == 0
     assert all(math.isnan(cell.best) or cell.best == 0.5 for cell in board.cells.values())
@@ -148,11 +167,13 @@ def test_lines_where_there_is_no_terminal(clock: list[float], quiet: bool) -> No
     a, b, *_ = plan.trials
     text = io.StringIO()
     board = Board(plan.trials)
-    progress = RunProgress("films", board, Console(file=text, width=200), quiet=quiet)
+    progress = RunProgress(
+        "films", board, billed(board), Console(file=text, width=200), quiet=quiet
+    )
     told = Watchers(board, progress)
     with progress.shown():
         for trial in (a, b):
-            told.on_started(named(trial))
+            told.on_started(named(trial), SHARE)
         clock[0] = 60.0
         told.on_ended(named(a), replace(ended(a, 0.9, 60), warnings=("a disk is damaged",)), "")
         told.on_ended(named(b), Outcome(b.id, "failed", 1.0, "numerical", "NaN"), "NaN")
@@ -163,3 +184,59 @@ def test_lines_where_there_is_no_terminal(clock: list[float], quiet: bool) -> No
         f"[2/4] {b.id[:8]} {b.label} failed (numerical): NaN",
     ]
     assert lines == ([expected[0], expected[2]] if quiet else expected)
+
+
+def test_dollars_so_far_and_to_the_end(clock: list[float]) -> None:
+    """Each attempt by the share that it had; what is left by what is known of its need now.
+
+    A first trial of an hour on a whole GPU: 1.20. Three are left, of an hour each by the pace of
+    the first, on a quarter of a GPU once its need is known: 0.90 more.
+    """
+    spec = parse_spec(FILMS, overrides=PRICED)
+    plan = make_plan(spec, FACTS, ())
+    first, second, *_ = plan.trials
+    tasks = [task_for(trial, spec, "", Path()) for trial in plan.trials]
+    shares, board = GpuShares(tasks, {}), Board(plan.trials)
+    bill = billed(board, shares, **PRICED)
+    spending = bill._spending
+    assert bill.describe_dollars() == "$0.0000 spent"
+    board.on_started(named(first), Share(1, 1.0))
+    spending.started(first.id, 0.0, Share(1, 1.0))
+    clock[0] = 1800.0
+    board.on_epoch(named(first), 1, 2, {})
+    assert bill.describe_dollars() == "$0.60 spent of $4.80 expected"
+    clock[0] = 3600.0
+    board.on_ended(named(first), ended(first, 0.5), "")
+    spending.ended(first.id, 3600.0)
+    for kind in {memory_kind(task) for task in tasks}:
+        shares.known[kind] = Measured(3 << 30, 16 << 30)
+    assert bill.describe_dollars() == "$1.20 spent of $2.10 expected"
+    board.on_started(named(second), Share(1, 0.25))
+    spending.started(second.id, 3600.0, Share(1, 0.25))
+    clock[0] = 5400.0
+    assert bill.spent() == pytest.approx(1.35)
+    text = io.StringIO()
+    console = Console(file=text, width=200, force_terminal=True, color_system=None)
+    console.print(LiveView("films", board, bill), height=10)
+    assert "3:00:00 left, $1.35 spent of $2.25 expected" in text.getvalue()
+    progress = RunProgress("films", board, bill, Console(file=text, width=200))
+    progress.on_ended(named(second), ended(second, 0.75, 1800.0), "")
+    assert "robust AUROC 0.750 in 1800.0 s; 3:00:00 left; $1.35 spent of" in text.getvalue()
+    assert bill.describe_use() == (
+        "this run used 1.12 GPU-hours, 1.50 CPU-hours, $1.35, at the price of g5"
+    )
+
+
+def test_without_a_price_no_dollars_are_shown(clock: list[float]) -> None:
+    """Hours are counted all the same, and what earlier results used stands beside them."""
+    board = Board(planned().trials)
+    spending = Spending(parse_spec(FILMS), {"cpu_hours": 2.0})
+    bill = Bill(spending, board)
+    spending.started("a", 0.0)
+    clock[0] = 3600.0
+    assert bill.describe_dollars() == ""
+    assert "$" not in drawn(board, 20)[0]
+    assert bill.describe_use() == (
+        "this run used 1.00 CPU-hours (3.00 CPU-hours with earlier results)"
+    )
+    assert Bill(Spending(parse_spec(FILMS)), board).describe_use() == "this run used nothing"

@@ -25,6 +25,7 @@ from cluster.stores.folder import FolderStore
 from sweeps.driver.board import Board
 from sweeps.driver.prometheus import SweepTelemetry
 from sweeps.plan.facts import plan_on
+from sweeps.plan.packing import Share
 from sweeps.plan.plan import Plan
 from sweeps.report.trials import price_trials
 from sweeps.results import tables as results
@@ -32,6 +33,8 @@ from sweeps.spec.model import Spec
 from sweeps.telemetry import METRICS, Metric
 from sweeps.trial.events import Outcome, TaskName, Watchers
 from sweeps.trial.prometheus import IMAGES_PER_SECOND, TrialTelemetry
+
+SHARE = Share(2, 0.5)
 
 BY_NAME = {metric.name: metric for metric in METRICS}
 
@@ -136,18 +139,18 @@ def test_a_sweep_is_counted_and_priced(
     with SweepTelemetry(spec, plan, store, board).shown() as shown:
         told = Watchers(board, shown)
         becomes(nothing | {"waiting": 2, "already_done": 2}, states)
-        told.on_started(one)
-        told.on_started(two)
+        told.on_started(one, SHARE)
+        told.on_started(two, SHARE)
         becomes(nothing | {"running": 2, "already_done": 2}, states)
         told.on_retried(one, "infrastructure: the worker process was lost")
         becomes(nothing | {"waiting": 1, "running": 1, "already_done": 2}, states)
         assert value("sweeps_seconds_left", sweep=spec.name) is None
-        told.on_started(one)
+        told.on_started(one, SHARE)
         told.on_ended(one, Outcome(one.trial_id, "committed", 40.0, robust_auroc=0.125), "")
         becomes(True, lambda: (value("sweeps_seconds_left", sweep=spec.name) or 0) > 0)
         told.on_ended(two, None, "preempted: the node went away: for good")
         becomes(nothing | {"committed": 1, "failed": 1, "already_done": 2}, states)
-        told.on_started(two)
+        told.on_started(two, SHARE)
         told.on_ended(two, Outcome(two.trial_id, "failed", 0.0, "numerical", "m"), "m")
         becomes([None, 1, 1], lambda: of_classes("sweeps_failures_total"))
         becomes([1, 1, None], lambda: of_classes("sweeps_attempts_lost_total"))
@@ -198,9 +201,9 @@ def test_what_has_not_ended_was_stopped(
     board = Board(plan.trials, plan.done, at_once=2)
     with SweepTelemetry(spec, plan, store, board).shown() as shown:
         told = Watchers(board, shown)
-        told.on_started(one)
+        told.on_started(one, SHARE)
         told.on_ended(one, Outcome(one.trial_id, "stopped", 1.0), "")
-        told.on_started(two)
+        told.on_started(two, SHARE)
     counts = {state: count for state, count in shown.counts().items() if count}
     assert counts == {"already_done": 2, "stopped": 2}
 

@@ -31,14 +31,16 @@ def spec_of(**overrides: Any) -> Spec:
     return parse_spec(FILMS, overrides={k: v for k, v in changes.items() if v is not None})
 
 
-def compute_of(spec: Spec, *, pool: Pool | None = None, used: float = 0.0) -> Compute:
+def compute_of(spec: Spec, *, pool: Pool | None = None, dollars: float = 0.0) -> Compute:
     """What is left where one of two seeds of each cell took half an hour."""
     plan = make_plan(spec, FACTS)
     done = [trial for trial in plan.trials if trial.config.seed == 0]
     device = "NVIDIA A10G" if spec.resources.gpus else "cpu"
     rows = [row(trial, SECONDS, SECONDS / 2, device=device) for trial in done]
     left = plan.refreshed([trial.id for trial in done])
-    return summarize(left, spec, estimate_seconds(left, rows, spec.resources), pool, used)
+    return summarize(
+        left, spec, estimate_seconds(left, rows, spec.resources), pool, {"dollars": dollars}
+    )
 
 
 def test_hours_and_dollars_of_what_is_left() -> None:
@@ -100,12 +102,12 @@ def test_what_nothing_compares_with_is_counted_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "used", "expected"),
+    ("limits", "dollars", "expected"),
     [
         ({"gpu_hours": 0.2}, 0.0, ["limits.gpu_hours: 0.20 GPU-hours will not suffice"]),
         ({"gpu_hours": 0.55}, 0.0, ["limits.gpu_hours: 0.55 GPU-hours may not suffice"]),
         ({"gpu_hours": 50}, 0.0, []),
-        ({"dollars": 50}, 99.0, ["limits.dollars: $50.00 will not suffice"]),
+        ({"dollars": 50}, 49.5, ["limits.dollars: $50.00 will not suffice"]),
         ({"cpu_hours": 0.5}, 0.0, ["limits.cpu_hours: 0.50 CPU-hours will not suffice"]),
         ({"trials": 3}, 0.0, ["limits.trials: one run starts 3 trials"]),
         ({"trial_minutes": 29}, 0.0, ["limits.trial_minutes: 2 of 2 trials are expected to take"]),
@@ -114,15 +116,15 @@ def test_what_nothing_compares_with_is_counted_apart() -> None:
     ],
 )
 def test_limits_that_will_be_reached_are_named(
-    limits: dict[str, float], used: float, expected: list[str]
+    limits: dict[str, float], dollars: float, expected: list[str]
 ) -> None:
     """By expectation, and by the interval; with what earlier results used."""
     spec = spec_of(limits=limits)
-    warnings = compute_of(spec, used=used).warnings
+    warnings = compute_of(spec, dollars=dollars).warnings
     assert len(warnings) == len(expected)
     for warning, start in zip(warnings, expected, strict=True):
         assert warning.startswith(start)
-    if used:
+    if dollars:
         assert "with $49.50 used so far" in warnings[0]
 
 

@@ -6,16 +6,31 @@ from typing import Any
 
 import pytest
 from good_specs import FULL
+from tiny_sweeps import FILMS
 
+from sweeps.plan.packing import Share
 from sweeps.plan.spending import Spending, reads_results, spending_of
-from sweeps.spec.model import Limits, parse_spec
+from sweeps.spec.model import Limits, Spec, parse_spec
 
 HOUR = 3600.0
+PRICED = {
+    "cost.compute": {
+        "node": "pair",
+        "node_types": {"pair": {"dollars_per_hour": 3.0, "cpus": 8, "gpus": 1}},
+    }
+}
+"""A node that two trials of four CPUs and half a GPU share: 1.5 dollars an hour each."""
+
+
+def spec_of(gpus: float = 0.5, **limits: Any) -> Spec:
+    """A sweep on that node."""
+    resources = {"resources.cpus": 4, "resources.gpus": gpus}
+    return parse_spec(FILMS, overrides={**PRICED, **resources, "limits": limits})
 
 
 def test_running_trials_use_what_they_take() -> None:
     """Half a GPU each: two trials for an hour are one GPU-hour, ended or not."""
-    spending = Spending(Limits(gpu_hours=2.0), 1.5, 0.5, cpus=4)
+    spending = Spending(spec_of(gpu_hours=2.0))
     spending.started("a", 100.0)
     spending.started("b", 100.0)
     assert spending.used(100.0) == {"gpu_hours": 0.0, "cpu_hours": 0.0, "dollars": 0.0}
@@ -30,6 +45,28 @@ def test_running_trials_use_what_they_take() -> None:
     )
 
 
+def test_each_attempt_counts_by_the_share_that_it_had() -> None:
+    """A whole GPU while its need is measured, a quarter later; all CPUs after a want of memory."""
+    spending = Spending(spec_of(gpus=1.0, gpu_hours=1.5))
+    spending.started("first", 0.0, Share(4, 1.0))
+    spending.ended("first", HOUR)
+    for trial in ("second", "third"):
+        spending.started(trial, HOUR, Share(4, 0.25))
+    used = spending.used(2 * HOUR - 1)
+    assert used == pytest.approx({"gpu_hours": 1.5, "cpu_hours": 12.0, "dollars": 6.0}, rel=1e-3)
+    assert spending.exceeded(2 * HOUR - 1) is None
+    assert spending.exceeded(2 * HOUR) is not None
+    spending.started("second", 2 * HOUR, Share(8, 0.25))  # again, with the CPUs of its neighbour
+    spending.ended("third", 2 * HOUR)
+    later = spending.used_by_run(3 * HOUR)
+    assert later == pytest.approx({"gpu_hours": 1.75, "cpu_hours": 20.0, "dollars": 9.0})
+
+
+def test_a_share_beyond_the_priced_node_pays_for_one() -> None:
+    """A cluster may have larger nodes than the one whose price is known."""
+    assert Spending(spec_of()).dollars_per_hour(Share(16, 1.0)) == 3.0
+
+
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
@@ -42,25 +79,25 @@ def test_each_limit_names_itself_and_what_was_used_before(
     limits: dict[str, Any], message: str
 ) -> None:
     """Raising it is what the message asks for, and lets the same sweep go on."""
-    spending = Spending(Limits(**limits), 1.5, 0.5, cpus=4, before=1.0)
+    before = {"gpu_hours": 0.5, "cpu_hours": 4.0, "dollars": 1.5}
+    spending = Spending(spec_of(**limits), before)
     assert spending.exceeded(0.0) is None
     spending.started("a", 0.0)
     told = spending.exceeded(HOUR)
     assert told is not None
     assert told.startswith(message)
     raised = {name: 10.0 * value for name, value in limits.items()}
-    assert Spending(Limits(**raised), 1.5, 0.5, cpus=4, before=2.0).exceeded(HOUR) is None
+    assert Spending(spec_of(**raised), before).exceeded(HOUR) is None
 
 
 def test_a_sweep_that_used_all_before_does_not_begin() -> None:
     """Earlier results alone may reach a limit."""
-    spending = Spending(Limits(dollars=1.0), 2.0, 0.0, cpus=1, before=0.5)
-    assert spending.exceeded(0.0) is not None
+    assert Spending(spec_of(dollars=1.0), {"dollars": 1.0}).exceeded(0.0) is not None
 
 
 def test_trials_limit_starts_and_not_what_runs() -> None:
     """Those that run end; retries are no further trials; then the run is over, and says so."""
-    spending = Spending(Limits(trials=2), None, 0.0, cpus=1)
+    spending = Spending(spec_of(trials=2))
     spending.started("a", 0.0)
     spending.started("a", 5.0)  # again after a lost worker, whose end nobody saw
     assert spending.refuses_start() is None
@@ -73,12 +110,12 @@ def test_trials_limit_starts_and_not_what_runs() -> None:
     spending.ended("b", 9.0)
     spending.ended("b", 20.0)  # told twice
     assert spending.exceeded(30.0) == told
-    assert spending.hours(30.0) == pytest.approx((5.0 + 3.0 + 3.0) / HOUR)
+    assert spending.used(30.0)["cpu_hours"] == pytest.approx(4 * (5.0 + 3.0 + 3.0) / HOUR)
 
 
 def test_no_limit_is_never_reached() -> None:
     """Also without a price."""
-    spending = Spending(Limits(), None, 1.0, cpus=1, before=1e6)
+    spending = Spending(parse_spec(FILMS), {"cpu_hours": 1e6})
     spending.started("a", 0.0)
     assert spending.exceeded(1e9) is None
     assert spending.refuses_start() is None
@@ -87,15 +124,19 @@ def test_no_limit_is_never_reached() -> None:
 def test_a_run_begins_with_what_its_own_results_used() -> None:
     """By whomever; what ran without a GPU has used none of what a sweep on GPUs pays for."""
     spec = parse_spec(FULL)  # 4 of a node's 4 CPUs: one trial a node, whatever its half GPU
+    unknown = {"cpus": None, "gpus": None}  # of a result from before these columns
     rows = [
-        {"device": "NVIDIA H200", "seconds_total": 1.5 * HOUR},
-        {"device": "NVIDIA A10G", "seconds_total": 0.5 * HOUR},
-        {"device": "cpu", "seconds_total": 90 * HOUR},
+        {"device": "NVIDIA H200", "seconds_total": 1.5 * HOUR, **unknown},
+        {"device": "NVIDIA A10G", "seconds_total": 0.5 * HOUR, "cpus": 2.0, "gpus": 0.25},
+        {"device": "cpu", "seconds_total": 90 * HOUR, **unknown},
     ]
     used = spending_of(spec, rows).used(0.0)
-    assert used == pytest.approx({"gpu_hours": 1.0, "cpu_hours": 8.0, "dollars": 2 * 1.006})
+    expected = {"gpu_hours": 0.875, "cpu_hours": 7.0, "dollars": 1.75 * 1.006}
+    assert used == pytest.approx(expected)
     on_cpus = parse_spec(FULL, overrides={"resources.gpus": 0, "limits.gpu_hours": None})
     assert spending_of(on_cpus, rows).used(0.0)["cpu_hours"] == 360.0
+    free = parse_spec(FULL, overrides={"limits": {"trials": 5}})  # nothing that earlier ones count
+    assert set(spending_of(free, rows).used(0.0).values()) == {0.0}
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,20 @@ def test_a_table_of_the_fourth_version_is_read(folder_store: FolderStore) -> Non
     assert read.to_pylist() == [now.to_pylist()[0] | dict.fromkeys(added, 0)]
 
 
+def test_a_table_of_the_fifth_version_is_read(folder_store: FolderStore) -> None:
+    """Nobody wrote down what its attempts had of their nodes."""
+    now = pq.read_table(pa.BufferReader(results.encode("trials", [row("a")])))
+    old = now.drop_columns(["cpus", "gpus"])
+    old = old.set_column(0, "schema_version", pa.array([5], pa.int64()))
+    old = old.replace_schema_metadata({CONTENT_KEY: content_sha256(old)})
+    sink = pa.BufferOutputStream()
+    pq.write_table(old, sink)
+    folder_store.put(results.trial_key(TRIAL), sink.getvalue().to_pybytes())
+    read = results.read_trials(folder_store, [TRIAL])
+    assert read.schema == arrow_schema("trials")
+    assert read.to_pylist() == [now.to_pylist()[0] | {"cpus": None, "gpus": None}]
+
+
 def test_a_table_of_the_third_version_is_read(folder_store: FolderStore) -> None:
     """Its rows have hashes of their own; nobody had written explanations yet."""
     now = pq.read_table(pa.BufferReader(results.encode("trials", [row("a")])))
@@ -146,7 +160,7 @@ def test_a_newer_schema_is_refused(folder_store: FolderStore) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(later, sink)
     folder_store.put(results.trial_key(TRIAL), sink.getvalue().to_pybytes())
-    with pytest.raises(ResultError, match=f"{TRIAL}.parquet has schema version .6., .*knows 5"):
+    with pytest.raises(ResultError, match=f"{TRIAL}.parquet has schema version .7., .*knows 6"):
         results.read_trials(folder_store, [TRIAL])
 
 

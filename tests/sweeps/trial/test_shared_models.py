@@ -22,6 +22,7 @@ from spurious.training.loop import ControlSignal, Hooks
 from spurious.training.shared_models import SharedModel
 from sweeps.plan.cell import Cell
 from sweeps.plan.identity import shared_model_id
+from sweeps.plan.packing import Share
 from sweeps.plan.plan import fit_config
 from sweeps.trial import shared_models as shared_models
 from sweeps.trial.shared_models import StoredSharedModels
@@ -56,7 +57,7 @@ def shared(
     poll: Callable[[], ControlSignal] = lambda: ControlSignal.CONTINUE,
 ) -> StoredSharedModels:
     """What a trial would hand to its method."""
-    task = Task(trial, "label", "squares", DIGEST, CONFIG, store.url, "", Machine(), 7)
+    task = Task(trial, "label", "squares", DIGEST, CONFIG, store.url, "", Machine(), Share(1), 7)
     return StoredSharedModels(store, task, poll, lambda *news: None)
 
 
