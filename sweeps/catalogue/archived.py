@@ -28,6 +28,11 @@ class ArchivedSweep:
     is_searching: bool
     keeps_checkpoints: bool
 
+    @property
+    def needed(self) -> frozenset[str]:
+        """Ids of trials that it may still go on with."""
+        return self.trials if self.is_searching else self.planned
+
 
 def read_sweeps(store: Store) -> Mapping[str, ArchivedSweep]:
     """Read all archived sweeps of a store, by name.

@@ -141,15 +141,23 @@ def _lost_attempts(store: _Store) -> Iterator[Prunable]:
 
 
 def _checkpoints(store: _Store) -> Iterator[Prunable]:
-    """Training states of finished trials, unless a sweep keeps them, and of trials of no sweep."""
+    """Training states of finished trials, unless a sweep keeps them, and of trials of no sweep.
+
+    Those that a search stopped may go, too, once all searches of the sweeps that tried them are
+    over: what a later search compares of them is kept as results are.
+    """
     keeping = [sweep.trials for sweep in store.sweeps.values() if sweep.keeps_checkpoints]
-    kept, named = frozenset().union(*keeping), store.named
+    needing = [sweep.needed for sweep in store.sweeps.values()]
+    kept, needed = frozenset().union(*keeping), frozenset().union(*needing)
     objects = [
         item for item in store.old(CHECKPOINTS)
         if (trial_id := item.key.split("/")[1]) not in kept
-        and (trial_id in store.attempts or trial_id not in named)
+        and (trial_id in store.attempts or trial_id not in needed)
     ]  # fmt: skip
-    yield Prunable("checkpoints", "their trial has a result, or is of no named sweep", objects)
+    reason = (
+        "their trial has a result, was stopped by a search that is over, or is of no named sweep"
+    )
+    yield Prunable("checkpoints", reason, objects)
 
 
 def _shared_models(store: _Store) -> Iterator[Prunable]:

@@ -252,21 +252,21 @@ def _conclude(
     failed = {key: reason for key, reason in tally.failed.items() if key not in done}
     missing = labels.keys() - {*done, *failed}
     good = len(labels) - len(missing) - len(failed)
-    console.print(f"sweep '{spec.name}': {good} trials finished", highlight=False)
+    console.print(f"sweep '{spec.name}': {count_of(good, 'trial')} finished", highlight=False)
     if tally.attempts:
         listed = ", ".join(f"{count} {name}" for name, count in tally.attempts.most_common())
         console.print(f"failed attempts: {listed}", highlight=False)
     for trial_id, reason in failed.items():
         console.print(f"failed: {labels[trial_id]} {trial_id}: {reason}", markup=False)
-    if unfinished:
-        console.print(f"{count_of(len(unfinished), 'search')} not over", highlight=False)
-    if reached and (missing or unfinished):
-        console.print(f"stopped: {len(missing)} trials are not done; {reached}", markup=False)
+    open_ones = {"trial": len(missing), "search": len(unfinished)}
+    counted = [count_of(number, noun) for noun, number in open_ones.items() if number]
+    left = f"{' and '.join(counted)} {'is' if sum(open_ones.values()) == 1 else 'are'} not done"
+    if reached and counted:
+        console.print(f"stopped: {left}; {reached}", markup=False)
         return 3
     if missing or (unfinished and not failed):
-        console.print(
-            f"interrupted: {len(missing)} trials are not done; the same command continues",
-            highlight=False,
-        )
+        console.print(f"interrupted: {left}; the same command continues", highlight=False)
         return 130
+    if unfinished:
+        console.print(left, highlight=False)
     return 1 if failed else 0

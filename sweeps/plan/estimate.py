@@ -46,8 +46,8 @@ class Level:
 TWIN = Level("the same configuration", 0.15, 0.0)
 RECIPE = Level("the same method and model, scaled by images", 0.2, 0.1)
 CALIBRATED = Level("a calibration of the same method and model, scaled by images", 0.25, 0.0)
-MODEL = Level("the same model under other methods, scaled by images and passes", 0.5, 0.1)
-CALIBRATED_MODEL = Level("a calibration of the same model under another method", 0.4, 0.0)
+MODEL = Level("the same model, differently trained, scaled by images and passes", 0.5, 0.1)
+CALIBRATED_MODEL = Level("a calibration of the same model, differently trained", 0.4, 0.0)
 LEVELS = (TWIN, RECIPE, CALIBRATED, MODEL, CALIBRATED_MODEL)
 """The nearest first."""
 

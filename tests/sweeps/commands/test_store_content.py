@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -10,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from searching import REAL, real_spec, run_search_here
 from tiny_sweeps import TEXT, assert_same, read_json, run_here, stage_here, tables, tiny
 from tiny_weights import ARCHITECTURE, tiny_file
 
@@ -298,6 +300,25 @@ def test_what_an_unfinished_sweep_needs_stays(kept: FolderStore, here: Path) -> 
     ]
     assert results.checkpoint_key(trial.id) not in listed
     assert not any(key.startswith("stages/") for key in listed)
+
+
+def test_checkpoints_of_stopped_trials_go_when_the_search_is_over(tmp_path: Path) -> None:
+    """Not before; and the search, made longer, is the one that it would have been."""
+    store, spec = FolderStore(tmp_path / "store"), real_spec()
+    for most in (4, math.inf):
+        archive(store, spec, run_search_here(store, spec, tmp_path / "cache", most))
+        make_old(tmp_path / "store")
+        left = set(store.list("checkpoints/"))
+        prunable = find_prunable(ResultReader(store), 7.0)
+        listed = {item.key for each in prunable for item in each.objects}
+        assert left
+        assert left & listed == (left if most == math.inf else set())
+    assert prune(store, prunable) >= len(left)
+    longer = real_spec(REAL.replace("trials: 5", "trials: 7"))
+    after = run_search_here(store, longer, tmp_path / "cache")
+    undisturbed = run_search_here(FolderStore(tmp_path / "new"), longer, tmp_path / "cache")
+    assert not after.is_searching
+    assert after.searches == undisturbed.searches
 
 
 @pytest.fixture
