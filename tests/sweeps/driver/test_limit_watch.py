@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ray_here import RayHere
+from searching import plan_here, real_text
 from tiny_sweeps import fit_and_tell, printed, quiet_console, stage_here, tiny
 
 from cluster.stores.folder import FolderStore
@@ -16,7 +17,7 @@ from sweeps.plan.facts import plan_on
 from sweeps.plan.spending import spending_of
 from sweeps.results import tables as results
 from sweeps.results.tables import checkpointed_ids
-from sweeps.spec.model import Spec
+from sweeps.spec.model import Spec, parse_spec
 
 
 def run(here: RayHere, store: FolderStore, spec: Spec, cache: Path) -> tuple[int, str, list[str]]:
@@ -37,11 +38,23 @@ def test_a_number_of_trials_is_a_portion_of_the_sweep(ray_here: RayHere, tmp_pat
     status, text, told = run(ray_here, store, spec, cache)
     assert status == 3
     assert len(plan_on(spec, store).done) == 3
-    assert "stopped: 1 trials are not done; limits.trials: this run has started 3 trials" in text
+    assert "stopped: 1 trial is not done; limits.trials: this run has started 3 trials" in text
     assert len(told) == 1
     status, text, told = run(ray_here, store, spec, cache)
     assert (status, told) == (0, [])
     assert not plan_on(spec, store).missing
+
+
+def test_searches_that_are_not_over_are_counted(ray_here: RayHere, tmp_path: Path) -> None:
+    """Of their trials some are not even known; nothing is left to run only where they are over."""
+    store, cache, console = FolderStore(tmp_path / "store"), tmp_path / "cache", quiet_console()
+    spec = parse_spec(f"{real_text()}\nlimits: {{trials: 1}}\n")
+    stage_here(store, spec)
+    status = run_plan(
+        spec, plan_here(store, spec), store, ray_here.session, cache, console, on_limit=print
+    )
+    assert status == 3
+    assert re.search(r"stopped: (\d trials? and )?2 searches are not done", printed(console))
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_each_class_of_failure_has_its_policy(ray_here: RayHere, tmp_path: Path)
     assert len(failed) == 3
     assert sum("numerical: the training loss became" in line for line in failed) == 2
     assert sum("infrastructure: the store went away" in line for line in failed) == 1
-    assert "1 trials finished" in text
+    assert "1 trial finished" in text
 
 
 def test_a_trial_beyond_its_limit_saves_its_checkpoint_and_fails(
