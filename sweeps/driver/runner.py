@@ -67,8 +67,7 @@ def run_plan(
         fit_function: What trains instead of a trial's own method.
         quiet: Tell of failures, warnings and the end alone.
         on_limit: Receives which limit stopped the run.
-        kept: Where results are kept on this machine while they are compacted; None leaves that to
-            the end of the run.
+        kept: Where packs of results are kept here; None compacts none while the run goes on.
 
     Returns:
         0 where all have a result, 1 where some failed, 3 where a limit of the sweep stopped it, 130
@@ -85,9 +84,7 @@ def run_plan(
     history = read_history(store, foreseen, spec)
     seconds = history.estimate(foreseen, spec.resources).relative
     run = _Run(
-        spec,
-        plan,
-        store,
+        *(spec, plan, store),
         to_task=partial(_make_task, spec, store.url, cache, checkpointed_ids(store)),
         seconds=seconds,
         board=Board(plan.trials, plan.done, seconds, at_once=concurrent),

@@ -82,7 +82,7 @@ class ReportFiles:
 class _Steps:
     """Counts the steps of a report, whose number is known before."""
 
-    TOTAL = 14
+    TOTAL = 13
 
     def __init__(self, on_step: Callable[[int, int], None]) -> None:
         self._on_step, self._done = on_step, 0
@@ -145,10 +145,8 @@ def _contents(
 
     priced = step(select_and_price(source, source.rule))
     evidence = Evidence(priced, source.readings)
-    table = step(
-        cells(priced, source.planned, source.failures, evidence, source.margin, source.tune)
-    )
-    attained = step(attainment_frame(table, evidence))
+    table = cells(priced, source.planned, source.failures, evidence, source.margin, source.tune)
+    attained = attainment_frame(step(table), evidence)
     measured, metrics = step(measures(priced, source.epochs)), metric_frame(priced, source.epochs)
     explained = step(explained_frame(priced, source.trials, source.explained))
     figures = _draw(source, priced, table, attained, measured, explained, step)

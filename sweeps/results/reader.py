@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 Show = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """Shows, while a block runs, how many objects are done of how many; takes what is done."""
+Segment = tuple[list[Fact], "pa.Table | None"]
+"""Facts of neighbours in a pack and that; of one object alone, where no pack holds its rows."""
 _MANY: Final = 200
 """Objects from which on their reading is shown."""
 _STEP: Final = 20
@@ -141,13 +143,46 @@ class ResultReader:
             DamagedResult: one is damaged.
             NotFound: one is not there.
         """
+        for segments in self._chunks(keys, columns):
+            yield self._join(segments, columns)
+
+    def _join(self, segments: Sequence[Segment], columns: Sequence[str] | None) -> pa.Table:
+        """Return the rows of all segments, in their order.
+
+        They are taken from each pack at once: objects of several compactions alternate, and
+        thousands of slices cost more than their rows.
+        """
+        import numpy as np
         import pyarrow as pa
 
-        for segments in self._chunks(keys, columns):
-            parts = [table for _, table in segments]
-            if len({part.schema for part in parts}) > 1:
-                parts = [by_dictionary(part) for part in parts]
-            yield pa.concat_tables(parts, promote_options="default").unify_dictionaries()
+        by_pack: dict[object, list[int]] = {}
+        alone: dict[int, pa.Table] = {}
+        for number, (of, pack) in enumerate(segments):
+            by_pack.setdefault(number if pack is None else of[0].pack, []).append(number)
+            if pack is None:
+                alone[number] = self._rows(of, None, columns)
+        counts = [
+            alone[number].num_rows if number in alone else sum(fact.rows for fact in of)
+            for number, (of, _) in enumerate(segments)
+        ]
+        starts = np.cumsum([0, *counts])
+        parts, places = [], []
+        for numbers in by_pack.values():
+            pack = segments[numbers[0]][1]
+            if pack is None:
+                parts.append(alone[numbers[0]])
+            else:
+                firsts = [segments[n][0][0].first for n in numbers]
+                spans = zip(firsts, numbers, strict=True)
+                rows = [np.arange(first, first + counts[n]) for first, n in spans]
+                parts.append(pack.take(pa.array(np.concatenate(rows))))
+            places += [np.arange(starts[n], starts[n + 1]) for n in numbers]
+        if len({part.schema for part in parts}) > 1:
+            parts = [by_dictionary(part) for part in parts]
+        table = pa.concat_tables(parts, promote_options="default").unify_dictionaries()
+        if len(by_pack) == len(segments):
+            return table
+        return table.combine_chunks().take(pa.array(np.argsort(np.concatenate(places))))
 
     def parts(self, keys: Sequence[str]) -> Iterator[tuple[list[Fact], pa.Table]]:
         """Yield facts about objects of one schema, and their rows; raises as `tables` does."""
@@ -155,7 +190,7 @@ class ResultReader:
 
         for segments in self._chunks(keys, None):
             facts = [fact for each, _ in segments for fact in each]
-            tables = [table for _, table in segments]
+            tables = [self._rows(*segment, None) for segment in segments]
             yield facts, tables[0] if len(tables) == 1 else pa.concat_tables(tables)
 
     def keep_pack(self, data: bytes) -> str:
@@ -165,7 +200,8 @@ class ResultReader:
     def each(self, keys: Sequence[str]) -> Iterator[pa.Table]:
         """Yield the rows of each object, in the order of `keys`; raises as `tables` does."""
         for segments in self._chunks(keys, None):
-            for facts, table in segments:
+            for facts, pack in segments:
+                table = self._rows(facts, pack, None)
                 whole, first = table.cast(schema_of(facts[0].table, facts[0].columns)), 0
                 for fact in facts:
                     yield whole.slice(first, fact.rows)
@@ -195,8 +231,8 @@ class ResultReader:
 
     def _chunks(
         self, keys: Sequence[str], columns: Sequence[str] | None
-    ) -> Iterator[list[tuple[list[Fact], pa.Table]]]:
-        """Yield objects in parts of some rows: facts of neighbours in a pack, and their rows."""
+    ) -> Iterator[list[Segment]]:
+        """Yield objects in parts of some rows."""
         facts = self._whole_facts(keys)
         with ThreadPoolExecutor(_AHEAD) as pool:
             coming: dict[str, Future[pa.Table | None]] = {}
@@ -213,8 +249,8 @@ class ResultReader:
         keys: Sequence[str],
         columns: Sequence[str] | None,
         coming: dict[str, Future[pa.Table | None]],
-    ) -> list[tuple[list[Fact], pa.Table]]:
-        """Return facts of neighbours in a pack with their rows.
+    ) -> list[Segment]:
+        """Return facts of neighbours in a pack with that.
 
         Objects of a pack that is gone or damaged are read and packed again. Where a small cache has
         no space for that pack either, their rows are read from the objects themselves.
@@ -231,7 +267,7 @@ class ResultReader:
             for of in segments
             for part in ([[fact] for fact in of] if of[0].pack in missing else [of])
         ]
-        return [(of, self._rows(of, packs[of[0].pack], columns)) for of in alone]
+        return [(of, packs[of[0].pack]) for of in alone]
 
     def _lose(self, packs: Collection[str | None], keys: Sequence[str]) -> None:
         """Forget packs that are gone or damaged: their objects are read again."""
@@ -271,6 +307,7 @@ class ResultReader:
     def _rows(
         self, facts: Sequence[Fact], pack: pa.Table | None, columns: Sequence[str] | None
     ) -> pa.Table:
+        """Return the rows of neighbours in a pack, or of one object that is in none."""
         if pack is None:
             table = self._objects.table(facts[0])
             return table.select(columns) if columns else table

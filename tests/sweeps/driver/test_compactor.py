@@ -106,7 +106,10 @@ def test_nothing_is_compacted_before_its_time(
     with Compactor(folder_store.url, cache, (), lambda text: None) as watcher:
         for trial_id in IDS:
             end(watcher, trial_id)
-        time.sleep(2.5)
+        until = time.monotonic() + 3.0
+        while time.monotonic() < until:
+            assert children_of(os.getpid()) == []
+            time.sleep(0.05)
     assert indexes(folder_store) == []
 
 

@@ -75,6 +75,26 @@ def test_two_compactions_at_once_are_both_right(store: Store) -> None:
     assert watched.small == []
 
 
+def test_rows_of_several_compactions_come_in_order(store: Store) -> None:
+    """As a run leaves them that compacts by and by: neighbours are in different packs, or in none.
+
+    Also where columns are chosen.
+    """
+    fill(store)
+    expected = read(store)
+    keys = [attempt_key("epochs", trial, f"{n:012x}") for n, trial in enumerate(IDS)]
+    [table] = ResultReader(store).tables(keys)
+    for ids in (IDS[::2], [IDS[1], IDS[5]], [IDS[3]]):
+        assert compact(store, ids).packs
+    assert len(list(store.list(f"{COMPACT}epochs/"))) == 3
+    assert read(store) == expected
+    [part] = ResultReader(store).tables(keys, ["attempt", "epoch"])
+    attempts = part.column("attempt").to_pylist()
+    assert attempts == table.column("attempt").to_pylist()
+    assert attempts == [f"{n:012x}" for n in range(len(IDS))]
+    assert sum(1 for _ in ResultReader(store).each(keys)) == len(IDS)
+
+
 @pytest.mark.parametrize("kind", ["", "trials/", "epochs/", "predictions/", "failures/"])
 def test_a_damaged_compacted_object_is_not_used(
     store: Store, caplog: pytest.LogCaptureFixture, kind: str
