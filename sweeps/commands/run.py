@@ -63,8 +63,7 @@ def run(
         keep_logs: Leave the logs of a local Ray session, and print where they are.
         quiet: Print failures, warnings and the end alone.
         notify_url: Where to post how it ended; None is $SWEEPS_NOTIFY's, else nothing is posted.
-        is_limit_ok: End with 0 where a limit stopped it: who runs failed commands again would
-            spend more than the limit allows.
+        is_limit_ok: End with 0 where a limit stopped it, so that nobody runs it again for that.
         as_json: Print a JSON document instead of the next command.
 
     Returns:

@@ -62,23 +62,22 @@ def run_plan(
     Args:
         spec, plan, store: The sweep, its plan against the store, and where results go.
         session: The Ray session to run on.
-        cache: Folder of the node cache, the same on every node.
-        console: A rich console for progress.
+        cache: Folder of the node cache.
+        console: A rich console.
         fit_function: What trains instead of a trial's own method.
         quiet: Tell of failures, warnings and the end alone.
         on_limit: Receives which limit stopped the run.
         kept: Where packs of results are kept here; None compacts none while the run goes on.
 
     Returns:
-        0 where all have a result, 1 where some failed, 3 where a limit of the sweep stopped it, 130
-        where the user interrupted it.
+        0 where all have a result, 1 where some failed, 3 where a limit stopped it, 130 where the
+        user did.
 
     Raises:
         SweepError: Ray gave up, or the store was away for longer than its bound.
     """
-    concurrent = how_many_at_once(
-        spec.resources.cpus, spec.resources.gpus, session.nodes, may_grow=session.may_grow
-    )
+    cpus, gpus = spec.resources.cpus, spec.resources.gpus
+    concurrent = how_many_at_once(cpus, gpus, session.nodes, may_grow=session.may_grow)
     _print_start(spec, plan, concurrent, session.nodes, console, quiet=quiet)
     foreseen = assume_trials(plan, spec)
     history = read_history(store, foreseen, spec)

@@ -238,6 +238,8 @@ def _trial(one: PlannedTrial, attributes: int) -> dict[str, Any]:
         "node": "worker-1",
         "device": "NVIDIA L4",
         "threads": 1,
+        "cpus": 1.0,
+        "gpus": 1.0,
         "versions": json.dumps({"spurious-sweeps": "0.1.0", "torch": "2.13.0"}),
     }
 

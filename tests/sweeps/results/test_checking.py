@@ -16,7 +16,7 @@ from cluster.stores.folder import FolderStore
 from sweeps.errors import ResultError
 from sweeps.results import tables as results
 from sweeps.results.checking import CheckedResults, check_result, check_results
-from sweeps.results.schemas import SISTERS
+from sweeps.results.schemas import SCHEMA_VERSION, SISTERS
 
 ROW = results.trial_key(TRIAL)
 KEYS = [
@@ -100,7 +100,7 @@ def test_a_table_that_lost_its_hash_is_damaged(committed: FolderStore) -> None:
     pa.parquet.write_table(results.decode(committed.get(ROW), ROW), sink)
     committed.put(ROW, sink.getvalue().to_pybytes())
     assert damage_of(committed) == (
-        f"{ROW} is damaged: it has schema version [5] and lacks a hash of its content"
+        f"{ROW} is damaged: it has schema version [{SCHEMA_VERSION}] and lacks a hash of its content"
     )
 
 
