@@ -1,7 +1,8 @@
 """A process that compacts results of a run while the run goes on; see `sweeps.driver.compactor`.
 
-It reads trial ids from standard input, works at the lowest priority, and ends with the process that
-started it, also where that one was killed. Where it fails, it says why and ends with a status.
+It reads trial ids from standard input, works at the low priority of trials, and ends with the
+process that started it, also where that one was killed. Where it fails, it says why and ends with a
+status.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from sweeps.results.pack_cache import PackCache
 from sweeps.results.reader import ResultReader
 
 _LOOK_EVERY_S = 0.5
-_IDLE = 19
-"""The largest `nice` value: trials on this machine go first."""
+_NICENESS = 15
+"""That of Ray's workers: the driver goes first, and on a full machine trials do not starve this."""
 
 
 def main() -> int:
@@ -33,7 +34,7 @@ def main() -> int:
     parser.add_argument("--limit", type=int, required=True, help="bytes that it takes at most")
     parser.add_argument("--parent", type=int, required=True, help="process to end with")
     arguments = parser.parse_args()
-    os.nice(_IDLE)
+    os.nice(_NICENESS)
     threading.Thread(target=_end_with, args=(arguments.parent,), daemon=True).start()
     ids = sys.stdin.read().split()
     try:
