@@ -100,7 +100,8 @@ def test_a_table_that_lost_its_hash_is_damaged(committed: FolderStore) -> None:
     pa.parquet.write_table(results.decode(committed.get(ROW), ROW), sink)
     committed.put(ROW, sink.getvalue().to_pybytes())
     assert damage_of(committed) == (
-        f"{ROW} is damaged: it has schema version [{SCHEMA_VERSION}] and lacks a hash of its content"
+        f"{ROW} is damaged: it has schema version [{SCHEMA_VERSION}] and lacks a hash of its "
+        "content"
     )
 
 
