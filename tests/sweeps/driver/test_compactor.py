@@ -129,8 +129,9 @@ def test_a_failure_is_told_once_and_made_up_for(
         assert "results/compact" in told[0]
         time.sleep(3.0)
         folder_store.delete(COMPACT.removesuffix("/"))
-        end(watcher, IDS[5])
-        wait_until(lambda: read_one_by_one(folder_store) == {IDS[4], IDS[6], IDS[7]}, 60)
+        for trial_id in IDS[4:6]:  # enough for one of their own, if the others came right before
+            end(watcher, trial_id)
+        wait_until(lambda: read_one_by_one(folder_store) == {*IDS[6:]}, 60)
     assert len(told) == 1
 
 
@@ -230,4 +231,4 @@ def test_a_run_that_cannot_compact_goes_on(place: Place) -> None:
         finally:
             driver.kill()
     assert errors.read_text().count(told) == 1
-    assert "interrupted: 1 trials are not done" in errors.read_text()
+    assert "interrupted: 1 trial is not done" in errors.read_text()
