@@ -22,7 +22,7 @@ e2e: setup
 manifests: setup
 	for o in cpu-tryout gpu-pool kueue; do $(RUN)/kubectl kustomize k8s/overlays/$$o | $(RUN)/python -m k8s.lint --committed $(if $(CRDS),--crds $(CRDS)) - || exit 1; done
 bench: setup
-	for part in training_speed trial_speed inner_tls checkpoint_saving; do $(RUN)/python tests/benchmarks/$$part.py || exit 1; done
+	for part in training_speed trial_speed freed_memory inner_tls checkpoint_saving; do $(RUN)/python tests/benchmarks/$$part.py || exit 1; done
 	PYTHONPATH=tests/spurious $(RUN)/python tests/benchmarks/steering_speed.py
 bench-search: setup
 	$(RUN)/python tests/benchmarks/search_stopping.py

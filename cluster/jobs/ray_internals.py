@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -35,6 +35,7 @@ PRIVATE_NAMES: Final = (
     "ray.experimental.internal_kv._internal_kv_get",
     "ray.experimental.internal_kv._internal_kv_put",
     "ray.experimental.internal_kv.internal_kv_get_gcs_client",
+    "ray.tune.execution.class_cache.DEFAULT_ENV_VARS",
     "ray.tune.execution.class_cache.ENV_VARS_TO_PROPAGATE",
     "ray.tune.execution.tune_controller.TuneController._remove_actor",
 )
@@ -66,16 +67,20 @@ LOG_MARKS: Final = (":job_id:", ACTOR_NAME, ":task_name:")
 _NAMESPACE = b"spurious-sweeps"
 
 
-def keep_environment_out_of_actors() -> None:
-    """Stop Ray Tune from copying variables of the driver into its actors' runtime environment.
+def choose_environment_of_actors(variables: Mapping[str, str]) -> None:
+    """Set the runtime environment of Ray Tune's actors, and copy none of the driver's variables.
 
-    It copies AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN among others, and Ray writes runtime
-    environments into its logs and shows them on its dashboard, in clear text. Workers have an
-    environment of their own: that of the driver on this machine, of the pod in a cluster.
+    By itself it copies AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN among others, and Ray writes
+    runtime environments into its logs and shows them on its dashboard, in clear text. Workers have
+    an environment of their own: that of the driver on this machine, of the pod in a cluster.
+
+    Args:
+        variables: What actors have besides, no secret among it.
     """
     from ray.tune.execution import class_cache
 
     class_cache.ENV_VARS_TO_PROPAGATE.clear()
+    class_cache.DEFAULT_ENV_VARS.update(variables)
 
 
 def name_worker(title: str) -> None:

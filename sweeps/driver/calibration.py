@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 
+from cluster.common.heap import variables_that_keep_memory
 from sweeps.plan.timed import Kind, TimedTrial
 from sweeps.spec.model import Resources
 from sweeps.trial.tasks import Task
@@ -60,6 +62,7 @@ def calibrate_kinds(
         "num_gpus": resources.gpus,
         "max_retries": 0,
         "max_calls": 1,  # the next one finds memory and threads as a fresh worker does
+        "runtime_env": {"env_vars": variables_that_keep_memory(os.environ)},  # as a trial's
     }
     remote: Any = ray.remote(**options)(_calibrate)
     fetch: Any = ray.remote(**options)(_fetch)

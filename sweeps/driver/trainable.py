@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray import tune
 
+from cluster.common.heap import return_freed_memory
 from cluster.common.oom_kills import count_oom_kills
 from cluster.errors import StoreAway
 from cluster.jobs.nodes import this_node
@@ -170,3 +171,4 @@ def _free_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+    return_freed_memory()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import shutil
 import tempfile
 import uuid
@@ -17,9 +18,10 @@ from typing import Any
 from ray import tune
 from ray.exceptions import RayError
 
+from cluster.common.heap import variables_that_keep_memory
 from cluster.jobs.nodes import list_nodes
 from cluster.jobs.notices import Notices
-from cluster.jobs.ray_internals import any_error_is_a_lost_actor, keep_environment_out_of_actors
+from cluster.jobs.ray_internals import any_error_is_a_lost_actor, choose_environment_of_actors
 from sweeps.driver.callback import TuneEvents
 from sweeps.driver.gpu_shares import GpuShares
 from sweeps.driver.interrupts import Stopping
@@ -67,7 +69,7 @@ def run_tasks(
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # our progress shows the same
     tally, stopping = Tally(), Stopping(Notices(uuid.uuid4().hex))
-    keep_environment_out_of_actors()
+    choose_environment_of_actors(variables_that_keep_memory(os.environ))
     folder = tempfile.mkdtemp(prefix="spurious-sweeps-tune-", dir=scratch)
     limit_s = 60 * (math.inf if trial_minutes is None else trial_minutes)
     placement = Placement(lambda key: Request(cpus, _share(shares, gpus, key)), list_nodes)

@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,8 @@ class ClusterHere:
         secrets: What must be written and shown nowhere.
         logs: Folder of the cluster's own logs.
         pid: Process that started everything else of it.
+        gcs: Where further nodes join.
+        place: Where its processes run.
     """
 
     address: str
@@ -47,15 +49,31 @@ class ClusterHere:
     secrets: Mapping[str, str]
     logs: Path
     pid: int
+    gcs: str
+    place: Place
+
+    def add_node(self, cpus: int) -> subprocess.Popen[bytes]:
+        """Start `ray start` of a further node, which runs until it is told to end."""
+        agent, metrics = free_ports(2)
+        arguments = [
+            *("start", f"--address={self.gcs}", "--block", f"--num-cpus={cpus}"),
+            *("--node-ip-address=127.0.0.1", "--object-store-memory=100000000"),
+            *(f"--dashboard-agent-listen-port={agent}", f"--metrics-export-port={metrics}"),
+        ]
+        return _start_ray(self.place, arguments)
 
 
 @contextmanager
-def cluster_here(folder: Path, store: Mapping[str, str]) -> Iterator[ClusterHere]:
-    """Start a head of two CPUs, whose environment leads to a store; ended by its own ids.
+def cluster_here(
+    folder: Path, store: Mapping[str, str], cpus: int = 2, **more: str
+) -> Iterator[ClusterHere]:
+    """Start a head, whose environment leads to a store; ended by its own ids.
 
     Args:
         folder: For the user's files.
         store: AWS_* variables of the cluster and of the user.
+        cpus: CPUs of the head.
+        more: Variables of the cluster alone.
     """
     settings = {
         **store,
@@ -70,47 +88,56 @@ def cluster_here(folder: Path, store: Mapping[str, str]) -> Iterator[ClusterHere
         "RAY_JOB_STOP_SIGNAL": "SIGINT",
         "RAY_JOB_STOP_WAIT_TIME_S": "60",
     }
-    with made_place(folder, **settings, **ray) as place:
-        address, pid = _started(place)
+    with made_place(folder, **settings, **ray, **more) as place:
+        address, pid, gcs = _started(place, cpus)
         (folder / "token").write_text(TOKEN)
         user = Place(folder, place.temporary, **settings)
         for name in _UNSET:
             user.environment.pop(name, None)
         user.environment["RAY_AUTH_TOKEN_PATH"] = str(folder / "token")
         keys = {name: value for name, value in store.items() if "KEY" in name}
-        yield ClusterHere(address, user, {"Ray token": TOKEN, **keys}, place.temporary, pid)
+        yield ClusterHere(
+            address, user, {"Ray token": TOKEN, **keys}, place.temporary, pid, gcs, place
+        )
 
 
-def _started(place: Place) -> tuple[str, int]:
-    """Dashboard's address and process of a head started in a place, on other ports if need be.
+def _start_ray(place: Place, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start `ray` in a place, in a session of its own; what it says goes to the place's log."""
+    with (place.folder / "ray.log").open("ab") as output:
+        return subprocess.Popen(
+            [f"{_PROGRAMS}/ray", *arguments],
+            cwd=place.folder,
+            env=place.environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _started(place: Place, cpus: int) -> tuple[str, int, str]:
+    """Dashboard's address, process and GCS of a head started in a place, on other ports if need be.
 
     `ray start` ends, or goes on without a dashboard, where another process of this machine took a
     port meanwhile.
     """
-    log = place.folder / "ray.log"
     for attempt in range(3):
         port, dashboard, agent, metrics, client = free_ports(5)
         arguments = [
-            *("start", "--head", "--block", "--num-cpus=2", "--object-store-memory=100000000"),
+            *("start", "--head", "--block", f"--num-cpus={cpus}"),
+            *("--object-store-memory=100000000", f"--temp-dir={place.temporary}/r{attempt}"),
             *("--node-ip-address=127.0.0.1", f"--port={port}", "--dashboard-host=127.0.0.1"),
             *(f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"),
             *(f"--metrics-export-port={metrics}", f"--ray-client-server-port={client}"),
             *("--disable-usage-stats", "--include-dashboard=true"),
         ]
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                [f"{_PROGRAMS}/ray", *arguments, f"--temp-dir={place.temporary}/r{attempt}"],
-                cwd=place.folder,
-                env=place.environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        process = _start_ray(place, arguments)
         address = f"http://127.0.0.1:{dashboard}"
         if _asks_for_a_token(address, process):
-            return address, process.pid
+            return address, process.pid, f"127.0.0.1:{port}"
         place.kill()
-    raise AssertionError(f"no Ray cluster after three tries:\n{log.read_text()}")
+    raise AssertionError(
+        f"no Ray cluster after three tries:\n{(place.folder / 'ray.log').read_text()}"
+    )
 
 
 def _asks_for_a_token(address: str, process: subprocess.Popen[bytes]) -> bool:
