@@ -29,7 +29,7 @@ from cluster.common.heap import return_freed_memory, variables_that_keep_memory
 OWN, KEPT = WAYS = ("glibc's own", "kept")
 TRIALS = (
     *(("small-cnn", 32, 600), ("small-cnn", 96, 40), ("small-cnn", 96, 600)),
-    *(("small-unet", 32, 40), ("small-unet", 96, 40)),
+    ("small-unet", 32, 40),
 )
 """Model, side of an image in pixels, budget."""
 EPOCHS = 2
