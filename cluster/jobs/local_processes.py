@@ -37,7 +37,7 @@ def end_with_local_ray(logs: Path) -> Iterator[None]:
     Args:
         logs: Ray's folder, for the message.
     """
-    over, before = threading.Event(), _find_children()  # these are not of this session
+    over, before = threading.Event(), _find_children()  # these are not of this Ray
     thread = threading.Thread(
         target=_watch, args=(before, logs, over), name="Ray's processes", daemon=True
     )

@@ -21,30 +21,33 @@ from sweeps.results.tables import committed_ids
 from sweeps.search.resolve import resolve_searches
 from sweeps.spec.model import parse_spec
 
-SWEEP = """
+COMMON = """
 name: kills
 dataset: {name: gaussian-squares, image_size: 16, abnormality_size: 4, spurious_size: 4,
           prevalence: 0.5, n_train: 40, n_val: 30, n_test: 30}
-axes: {specificity: [label, mask], budget: [20], method: [erm, jtt], seed: [0, 1]}
 model: {classifier: {name: small-cnn, channels: 4, levels: 1},
         segmenter: {name: small-unet, channels: 4, levels: 1}}
-train: {epochs: 20, batch_size: 10}
 checkpoint: {every_epochs: 1}
 """
+
+SWEEP = (
+    COMMON
+    + """
+axes: {specificity: [label, mask], budget: [20], method: [erm, jtt], seed: [0, 1]}
+train: {epochs: 20, batch_size: 10}
+"""
+)
 """Six trials, two of which begin with a shared model."""
 
-SEARCH = """
-name: kills
-dataset: {name: gaussian-squares, image_size: 16, abnormality_size: 4, spurious_size: 4,
-          prevalence: 0.5, n_train: 40, n_val: 30, n_test: 30}
+SEARCH = (
+    COMMON
+    + """
 axes: {specificity: [label, mask], budget: [20], method: [erm], seed: [0, 1]}
-model: {classifier: {name: small-cnn, channels: 4, levels: 1},
-        segmenter: {name: small-unet, channels: 4, levels: 1}}
 train: {epochs: 18, batch_size: 10}
-checkpoint: {every_epochs: 1}
 search: {sampler: tpe, trials: 9, batch: 3, stop: asha,
          space: {learning_rate: {log: [1.0e-4, 1.0e-1]}, weight_decay: {log: [1.0e-5, 1.0e-2]}}}
 """
+)
 """Two searches of nine configurations with early stopping, then the chosen ones on two seeds."""
 
 GENERATED = (
