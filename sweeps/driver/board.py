@@ -23,11 +23,14 @@ class CellState:
         name: As people read it.
         seeds: Trial id to one of `STATES`, in the order of the plan.
         best: Best robust AUROC on test of the trials that ended in this run; NaN before.
+        is_search: Whether its trials are configurations that are tried. Nothing is best of these
+            then: a choice that people made by test images would be no test.
     """
 
     name: str
     seeds: dict[str, str] = field(default_factory=dict)
     best: float = math.nan
+    is_search: bool = False
 
     def count(self, state: str) -> int:
         """Return its trials in a state."""
@@ -69,8 +72,10 @@ class Board(Watcher):
         for trial in trials:
             if trial.id in self._cell:
                 continue
-            name = str(trial.cell) + ("" if trial.suggestion is None else ", search")
-            cell = self._cell[trial.id] = self.cells.setdefault(name, CellState(name))
+            is_search = trial.suggestion is not None
+            name = str(trial.cell) + (", search" if is_search else "")
+            state = CellState(name, is_search=is_search)
+            cell = self._cell[trial.id] = self.cells.setdefault(name, state)
             cell.seeds[trial.id] = "done" if trial.id in done else "waiting"
             if trial.id not in done:
                 self.to_run += 1
@@ -119,7 +124,9 @@ class Board(Watcher):
             self._spent += time.monotonic() - self._began[task.trial_id]
             self._foreseen += self._work(task.trial_id)
         cell = self._cell.get(task.trial_id)
-        if cell is not None and not outcome.robust_auroc <= cell.best:  # nan is beaten by all
+        if cell is None or cell.is_search:
+            return
+        if not outcome.robust_auroc <= cell.best:  # nan is beaten by all
             cell.best = outcome.robust_auroc
 
     def seconds_left(self) -> float | None:

@@ -160,6 +160,19 @@ def test_time_left_follows_the_expected_lengths(clock: list[float]) -> None:
     assert all(math.isnan(cell.best) or cell.best == 0.5 for cell in board.cells.values())
 
 
+def test_nothing_that_a_search_tried_is_shown_as_best(clock: list[float]) -> None:
+    """The robust AUROC is of test images, which must choose nothing; finished seeds do show it."""
+    [tried, chosen] = planned(seeds=2, budgets=1).trials[:2]
+    board = Board([replace(tried, suggestion=0), chosen])
+    for trial, robust in ((tried, 0.9), (chosen, 0.7)):
+        board.on_started(named(trial), SHARE)
+        board.on_ended(named(trial), ended(trial, robust), "")
+    searched, cell = board.cells.values()
+    assert searched.is_search
+    assert math.isnan(searched.best)
+    assert cell.best == 0.7
+
+
 @pytest.mark.parametrize("quiet", [False, True])
 def test_lines_where_there_is_no_terminal(clock: list[float], quiet: bool) -> None:
     """Each end with the time left; quietly, failures and warnings alone."""
