@@ -21,12 +21,12 @@ from sweeps.results import tables as results
 from sweeps.spec.model import Spec
 
 pytestmark = pytest.mark.timeout(600)
-EPOCHS, EVERY = 250, 40
+EPOCHS, EVERY = 1000, 40
 CHANGED = {
     **{"train.epochs": EPOCHS, "checkpoint.every_epochs": EVERY},
     **{"axes.seed": [0], "axes.specificity": '["mask"]'},
 }
-"""One trial of half a minute or so."""
+"""One trial that is longer than the time that a drained node is given."""
 
 
 def spec() -> Spec:
@@ -73,7 +73,7 @@ def test_a_drained_node_costs_no_counted_failure(
         tmp_path / "cluster",
         s3_endpoint.environment(),
         cpus=0,
-        RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S="8",
+        RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S="5",
         **{LOOPBACK_VARIABLE: "1"},  # at 0 a cluster has one node
     ) as here:
         leaving = here.add_node(1)
