@@ -185,6 +185,7 @@ def _run(options: argparse.Namespace) -> int:
         quiet=options.quiet,
         notify_url=options.notify,
         is_limit_ok=options.limit_ok,
+        retry_numerical=options.retry_numerical,
         as_json=options.json,
     )
 
@@ -196,6 +197,8 @@ def _debug(options: argparse.Namespace, source: SpecSource) -> int:
         raise SweepError("--debug runs one trial, and --notify tells of a whole run; leave it out")
     if options.limit_ok:
         raise SweepError("--debug runs one trial, and --limit-ok is of a whole run; leave it out")
+    if options.retry_numerical:
+        raise SweepError("--debug runs any trial, one that became NaN too; leave the option out")
     if options.json:
         raise SweepError("--debug runs one trial, and --json sums up a whole run; leave it out")
     from sweeps.commands.debug import debug

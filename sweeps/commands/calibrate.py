@@ -54,7 +54,7 @@ def find_uncompared(plan: Plan, spec: Spec, history: History) -> list[Trial]:
     """Find one trial of each kind that nothing compares with, in the configuration to be timed."""
     plan = assume_trials(plan, spec)
     estimates = history.estimate(plan, spec.resources)
-    first = {trial.cell: trial for trial in reversed(plan.missing)}
+    first = {trial.cell: trial for trial in reversed(plan.to_run)}
     kinds: dict[str, Trial] = {}
     for cell in plan.cells:
         if cell in first and first[cell].id not in estimates.trials:

@@ -87,7 +87,7 @@ def _summarize_class(plan: Plan, name: str, rows: Sequence[Mapping[str, Any]]) -
 def describe_policy(policy: Policy) -> str:
     """Describe what follows a failure."""
     if policy.retries == 0:
-        return "not tried again by the same run"
+        return "not run again" if policy.is_final else "not tried again by the same run"
     times = "as often as it happens" if policy.retries is None else f"{policy.retries} times"
     where = {"elsewhere": ", on another node if there is one", "larger": ", with a larger share"}
     return f"tried again {times}{where.get(policy.remedy, '')}"

@@ -279,6 +279,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="end with status 0, not 3, where a limit of the sweep stopped it: for whatever would "
         "run a failed command again, such as a RayJob with retries",
     )
+    parser.add_argument(
+        "--retry-numerical",
+        action="store_true",
+        help="run those trials again, too, that became NaN or infinite in an earlier run",
+    )
     parser.add_argument("--pdb", action="store_true", help="with --debug: enter pdb where it fails")
 
 

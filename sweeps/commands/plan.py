@@ -79,7 +79,7 @@ def estimate_compute(plan: Plan, spec: Spec, history: History) -> Compute | None
     if not plan.trials:
         return None
     estimates = history.estimate(plan, spec.resources)
-    used = used_before(spec, history.own_rows)
+    used = used_before(spec, history.own_rows, history.attempts)
     return summarize(plan, spec, estimates, find_pool(spec), used)
 
 

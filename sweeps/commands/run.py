@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cluster.common.redaction import redact
@@ -31,6 +32,7 @@ from sweeps.plan.archive import archive
 from sweeps.plan.choices import refuse_impossible_choices
 from sweeps.plan.facts import refresh_plan
 from sweeps.plan.plan import Plan, Trial
+from sweeps.plan.render import describe_nothing_to_run
 from sweeps.results.compaction import compact
 from sweeps.results.keys import CHECKPOINTS, STAGES
 from sweeps.results.reader import ResultReader
@@ -45,6 +47,19 @@ _DEAD_S = 3600.0
 """Age of an unfinished checkpoint in the store from which whoever wrote it has ended."""
 
 
+@dataclass(frozen=True)
+class _How:
+    """What the user wants of a run."""
+
+    keep_logs: bool
+    quiet: bool
+    retry_numerical: bool
+
+    def decide(self, plan: Plan) -> Plan:
+        """Return the plan with what diverged before to be run, where that is wanted."""
+        return replace(plan, diverged=frozenset()) if self.retry_numerical else plan
+
+
 def run(
     source: SpecSource,
     store_url: str | None,
@@ -53,6 +68,7 @@ def run(
     quiet: bool = False,
     notify_url: str | None = None,
     is_limit_ok: bool = False,
+    retry_numerical: bool = False,
     as_json: bool = False,
 ) -> int:
     """Run what is missing and print the next command, or a summary as JSON.
@@ -64,6 +80,7 @@ def run(
         quiet: Print failures, warnings and the end alone.
         notify_url: Where to post how it ended; None is $SWEEPS_NOTIFY's, else nothing is posted.
         is_limit_ok: End with 0 where a limit stopped it, so that nobody runs it again for that.
+        retry_numerical: Run those again, too, that diverged in an earlier run.
         as_json: Print a JSON document instead of the next command.
 
     Returns:
@@ -82,16 +99,14 @@ def run(
         with store_session(url) as store:
             spec = spec or read_spec(source, store)
             end.sweep = spec.name
+            how = _How(keep_logs, quiet, retry_numerical)
             with keep_stdout_for_json(as_json):
-                status, plan = _run_missing(
-                    spec, store, console, end, keep_logs=keep_logs, quiet=quiet
-                )
+                status, plan = _run_missing(spec, store, console, end, how)
             end.status, end.plan = status, plan
             if as_json or status == 1 or target is not None:
                 end.failed, end.classes = _find_failed(store, plan)
             if as_json:
-                counts = {"sweep": spec.name, "store": store.url, **end.counts()}
-                print_json({**counts, "seconds": end.seconds})
+                print_json({"sweep": spec.name, "store": store.url, **end.timed_counts()})
             else:
                 _note_next_commands(status, plan, end.failed, source, store_url)
             return end.exit_status
@@ -115,7 +130,8 @@ def _note_next_commands(
         if failed:
             debug = format_command("run", source, store_url, "--debug", failed[0].label)
             note(f"next: {debug}  # runs one of them in this process")
-        note(f"next: {format_command('run', source, store_url)}  # retries the failed trials")
+        if any(trial.id not in plan.diverged for trial in failed):
+            note(f"next: {format_command('run', source, store_url)}  # retries the failed trials")
     elif status == 0 and plan.done:
         note(f"next: {format_command('report', source, store_url, name=plan.name)}")
 
@@ -131,20 +147,17 @@ def _find_failed(store: Store, plan: Plan) -> tuple[list[Trial], list[str]]:
 
 
 def _run_missing(
-    spec: Spec, store: Store, console: Console, end: RunEnd, *, keep_logs: bool, quiet: bool
+    spec: Spec, store: Store, console: Console, end: RunEnd, how: _How
 ) -> tuple[int, Plan]:
     """Run the trials that have no result; return the exit status and the plan afterwards."""
     reader = open_results(store)
-    plan = plan_sweep(spec, reader)
+    plan = how.decide(plan_sweep(spec, reader))
     refuse_impossible_choices(plan)
-    if plan.unknown is not None or plan.missing or plan.is_searching:
-        return _run_on_ray(spec, plan, store, console, end, keep_logs=keep_logs, quiet=quiet)
+    if plan.unknown is not None or plan.to_run or plan.is_searching:
+        return _run_on_ray(spec, plan, store, console, end, how)
     _tidy(spec, reader, plan)
-    console.print(
-        f"sweep '{spec.name}': all {plan.size} trials have a result; nothing to run",
-        highlight=False,
-    )
-    return 0, plan
+    console.print(describe_nothing_to_run(plan), highlight=False, markup=False)
+    return 1 if plan.diverged else 0, plan
 
 
 def _refresh(plan: Plan, spec: Spec, reader: ResultReader) -> Plan:
@@ -170,40 +183,34 @@ def _tidy(spec: Spec, reader: ResultReader, plan: Plan) -> None:
         note(f"note: results are read one by one, since they could not be compacted: {error}")
 
 
-def _print_dashboard(session: Session, console: Console) -> None:
-    token = f" (token in {session.token_file})" if session.token_file else ""
-    console.print(f"Ray dashboard: {session.dashboard}{token}", highlight=False, markup=False)
-
-
 def _run_on_ray(
     spec: Spec,
     plan: Plan,
     store: Store,
     console: Console,
     end: RunEnd,
-    *,
-    keep_logs: bool,
-    quiet: bool,
+    how: _How,
 ) -> tuple[int, Plan]:
     from cluster.jobs.session import on_cluster, ray_session
 
     check_cache_folder()
-    if not quiet:
+    if not how.quiet:
         console.print(
             f"sweep '{spec.name}': {plan.size} trials, {len(plan.done)} done; "
             + ("connecting to Ray" if on_cluster() else "starting Ray on this machine"),
             highlight=False,
         )
-    with ray_session(spec.name, keep_logs=keep_logs) as session:
+    with ray_session(spec.name, keep_logs=how.keep_logs) as session:
         from sweeps.driver.runner import run_plan  # imports Ray, which the session sets up
 
-        if not quiet:
+        if not how.quiet:
             _note_dashboard(console, session)
         ensure_staged(spec, store)
         # counts of a dataset that was staged just now can exclude cells
         is_final = plan.unknown is None
         reader = open_results(store)
         plan = _refresh(plan, spec, reader) if is_final else plan_sweep(spec, reader)
+        plan = how.decide(plan)
         refuse_impossible_choices(plan)
         archive(store, spec, plan)
         for text in plan.explaining:
@@ -215,16 +222,16 @@ def _run_on_ray(
             session,
             get_cache_folder(),
             console,
-            quiet=quiet,
+            quiet=how.quiet,
             on_limit=end.stopped_by,
             kept=get_result_cache(store),
         )
         reader = open_results(store)
         plan = _refresh(plan, spec, reader)
         _tidy(spec, reader, plan)
-        if keep_logs:
+        if how.keep_logs:
             console.print(f"Ray's logs: {session.folder}/logs", highlight=False, markup=False)
-        return status, plan
+        return (1 if status == 0 and plan.diverged else status), plan
 
 
 def _note_dashboard(console: Console, session: Session) -> None:

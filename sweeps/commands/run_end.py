@@ -66,6 +66,10 @@ class RunEnd:
             "missing": len(self.plan.missing) - len(self.failed),
         }
 
+    def timed_counts(self) -> dict[str, float]:
+        """Count trials, with the seconds since the start."""
+        return {**self.counts(), "seconds": self.seconds}
+
     @contextmanager
     def posted(self, url: str | None) -> Iterator[None]:
         """Post to a URL how the block ended; with None post nothing."""

@@ -34,6 +34,7 @@ from sweeps.commands.run_end import EXIT_LIMIT
 from sweeps.errors import SweepError
 from sweeps.notify import NOTIFY_VARIABLE, check_notify_url, has_password
 from sweeps.plan.archive import archive
+from sweeps.plan.render import describe_nothing_to_run
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import STORED, digest_of, put_spec
 
@@ -192,12 +193,12 @@ def _publish_if_work_left(spec: Spec, store: Store) -> int | None:
         The number of trials left; None where the dataset is not staged.
     """
     plan = plan_sweep(spec, open_results(store))
-    if plan.unknown is None and not plan.missing:
-        note(f"sweep '{spec.name}': all {len(plan.trials)} trials have a result; nothing to run")
+    if plan.unknown is None and not plan.to_run and not plan.is_searching:
+        note(describe_nothing_to_run(plan))
         return 0
     put_spec(store, spec.text)
     archive(store, spec, plan)
-    left = len(plan.missing) if plan.trials else None
+    left = len(plan.to_run) if plan.trials else None
     note(
         f"sweep '{spec.name}': {len(plan.trials)} trials, {len(plan.done)} done, "
         f"{'unknown' if left is None else left} to run"
@@ -238,10 +239,10 @@ def _send_job(
 def _find_limit(spec: Spec, store: Store) -> int:
     """Return the exit status of a RayJob that ended well: one that a limit stopped did, too."""
     plan = plan_sweep(spec, open_results(store))
-    if not plan.missing and not plan.is_searching:
+    if not plan.to_run and not plan.is_searching:
         return 0
     note(
-        f"sweep '{spec.name}': {len(plan.missing)} trials are not done, since one of its limits "
+        f"sweep '{spec.name}': {len(plan.to_run)} trials are not done, since one of its limits "
         "stopped it; raise it, or submit again for as many more where that is limits.trials"
     )
     return EXIT_LIMIT

@@ -159,6 +159,7 @@ VERBS: Sequence[Verb] = (
             "older": "trials with a result of an older revision: id, older_id, subject, reason",
             **_DAMAGED,
             "unverified": "trials with a result from before results had checksums",
+            "diverged": "ids of trials that became NaN or infinite in an earlier run",
             "compute": "what is left to compute, null where no trial is known: trials, estimated, "
             "gpu_hours, cpu_hours, dollars and wall_hours (each value, low, high or null), "
             "at_once, used, sources, warnings",

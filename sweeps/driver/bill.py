@@ -58,6 +58,6 @@ class Bill:
 
 
 def _describe(name: str, used: float, before: float) -> str:
-    """Return such as `2.10 GPU-hours (5.30 with earlier results)`."""
-    earlier = f" ({format_used(name, used + before)} with earlier results)" if before else ""
+    """Return such as `2.10 GPU-hours (5.30 GPU-hours with earlier runs)`."""
+    earlier = f" ({format_used(name, used + before)} with earlier runs)" if before else ""
     return format_used(name, used) + earlier

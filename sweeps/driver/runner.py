@@ -26,11 +26,12 @@ from sweeps.driver.search_feed import SearchFeed
 from sweeps.driver.store_watch import StoreWatch
 from sweeps.driver.trainable import Attempt, attempt_with, run_attempt
 from sweeps.driver.tuner import run_tasks
+from sweeps.driver.use_record import UseRecord
 from sweeps.errors import SweepError
 from sweeps.plan.cell import Cell
 from sweeps.plan.history import read_history
 from sweeps.plan.plan import Plan, Trial
-from sweeps.plan.render import damaged_lines
+from sweeps.plan.render import damaged_lines, diverged_lines
 from sweeps.plan.searched import count_of, describe_searches
 from sweeps.plan.spending import spending_of
 from sweeps.results.pack_cache import PackCache
@@ -87,10 +88,11 @@ def run_plan(
         to_task=partial(_make_task, spec, store.url, cache, checkpointed_ids(store)),
         seconds=seconds,
         board=Board(plan.trials, plan.done, seconds, at_once=concurrent),
-        limits=LimitWatch(spending_of(spec, history.own_rows)),
+        limits=LimitWatch(spending_of(spec, history.own_rows, history.attempts)),
         scratch=session.folder if os.access(session.folder, os.W_OK) else None,
         attempt=run_attempt if fit_function is None else attempt_with(fit_function),
         kept=kept,
+        use=UseRecord(store, spec.name, history.attempts),
     )
     return run.run(console, on_limit, quiet=quiet)
 
@@ -109,11 +111,12 @@ class _Run:
     scratch: Path | None
     attempt: Attempt
     kept: PackCache | None
+    use: UseRecord
 
     def run(self, console: Any, on_limit: Callable[[str], None], *, quiet: bool) -> int:
         """Run the trials; return the exit status."""
         spec, plan, store, board = self.spec, self.plan, self.store, self.board
-        tasks = [self.to_task(trial) for trial in plan.missing]
+        tasks = [self.to_task(trial) for trial in plan.to_run]
         shares = _find_shares(spec, store, [*tasks, *map(self.to_task, plan.searched_next)])
         watch, bill = StoreWatch(store), Bill(self.limits.spending, board, shares)
         with (
@@ -124,6 +127,7 @@ class _Run:
                 spec, plan, store, self.to_task, Watchers(board, progress, metrics), shares
             ) as searches,
             self._compacting(progress) as compactor,
+            self.use.kept(),
         ):
             queue = TrialQueue(tasks, self.seconds, spec.limits.trials, searches)
             tally = run_tasks(
@@ -132,7 +136,8 @@ class _Run:
                 cpus=spec.resources.cpus,
                 gpus=spec.resources.gpus,
                 watcher=Watchers(
-                    board, progress, metrics, losses, self.limits, searches, compactor
+                    *(board, progress, metrics, losses, self.limits, searches, compactor),
+                    self.use,
                 ),
                 trial_minutes=spec.limits.trial_minutes,
                 shares=shares,
@@ -198,11 +203,12 @@ def _print_start(
     quiet: bool,
 ) -> None:
     """Print what is going to run, and where nothing can yet, why."""
-    to_run = len(plan.missing) + len(plan.searched_next)
+    to_run = len(plan.to_run) + len(plan.searched_next)
     if not quiet:
         console.print(
             f"sweep '{spec.name}': {plan.size} trials, {len(plan.done)} done, "
-            f"{plan.size - len(plan.done)} to run, {min(concurrent, to_run)} at once",
+            f"{plan.size - len(plan.done) - len(plan.diverged)} to run, "
+            f"{min(concurrent, to_run)} at once",
             highlight=False,
         )
         for line in describe_searches(spec, len(plan.cells), plan.searches):
@@ -214,7 +220,7 @@ def _print_start(
                 "numbers; resources.threads may be raised, too, which may change last digits",
                 highlight=False,
             )
-    for line in damaged_lines(plan, "computed again by this run"):
+    for line in (*diverged_lines(plan), *damaged_lines(plan, "computed again by this run")):
         console.print(line, highlight=False, markup=False)
     if not concurrent:
         resources = spec.resources

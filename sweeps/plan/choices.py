@@ -24,7 +24,7 @@ def refuse_impossible_choices(plan: Plan) -> None:
     if facts is None or facts.counts is None:
         return
     problems: dict[str, None] = {}  # ordered, without repeats
-    for trial in (*plan.missing, *plan.searched_next):
+    for trial in (*plan.to_run, *plan.searched_next):
         for option, obstacle in _obstacles(trial.config, facts, facts.counts):
             problems[f"{option} of {trial.cell}: {obstacle}; use {option}: last"] = None
     if problems:

@@ -30,7 +30,7 @@ class Compute:
         wall_hours: Hours from the start to the end; None where the pool is not known.
         pool: Where they run; None where it is not known.
         sources: What the estimates rest on, and of how many trials.
-        used: What earlier results have used by the name of a limit, of limits that count them.
+        used: What was used before by the name of a limit, of limits that count them.
         warnings: Limits that will be reached, a sentence each.
     """
 
@@ -70,7 +70,7 @@ def summarize(
     }
     used = {name: used.get(name, 0.0) for name in per_hour if getattr(spec.limits, name)}
     return Compute(
-        trials=len(plan.missing),
+        trials=len(plan.to_run),
         estimated=len(estimates.trials),
         gpu_hours=left["gpu_hours"],
         cpu_hours=left["cpu_hours"],
@@ -119,7 +119,7 @@ def _warn_of_trials(plan: Plan, spec: Spec, estimates: Estimates) -> Iterator[st
         return
     known = {
         trial: estimates.trials[trial.id].seconds.times(1 / 60.0)
-        for trial in plan.missing
+        for trial in plan.to_run
         if trial.id in estimates.trials
     }
     longer = [trial for trial, span in known.items() if span.value > minutes]

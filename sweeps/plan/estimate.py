@@ -155,10 +155,10 @@ def estimate_seconds(
     """
     timed = [*read_timed(committed_rows, plan.facts, resources), *calibrated]
     estimator = _Estimator(timed, plan.facts)
-    work = work_of(plan.missing, plan.facts)
+    work = work_of(plan.to_run, plan.facts)
     estimates = {
         trial.id: estimate
-        for trial in plan.missing
+        for trial in plan.to_run
         if (estimate := estimator.estimate(trial, work[trial.id])) is not None
     }
     return Estimates(estimates, _order(work, estimates))

@@ -31,7 +31,7 @@ def evaluation_notes(plan: Plan, spec: Spec) -> list[str]:
     Both are new trials with ids of their own, which each sentence says. Nothing is said before the
     dataset's counts are known.
     """
-    facts, trials = plan.facts, plan.missing
+    facts, trials = plan.facts, plan.to_run
     if facts is None or facts.counts is None or not trials:
         return []
     total = sum(_time(trial, facts, trial.config.train) for trial in trials)

@@ -28,6 +28,8 @@ from sweeps.plan.located import explaining_notes
 from sweeps.plan.plan import DatasetFacts, Plan, make_plan
 from sweeps.results.checking import check_results
 from sweeps.results.reader import ResultReader
+from sweeps.results.schemas import DIVERGED
+from sweeps.results.tables import read_failures
 from sweeps.spec.model import GeneratorDataset, Spec
 from sweeps.spec.stored import read_fits, weights_key
 
@@ -158,9 +160,10 @@ def plan_on(spec: Spec, source: Store | ResultReader, *, verify: bool = True) ->
 
 
 def check_plan(plan: Plan, reader: ResultReader, *, verify: bool = True) -> Plan:
-    """Return the plan without damaged results; refuse one whose weights are not in the store."""
+    """Return the plan without damaged results, and with what diverged; refuse unknown weights."""
     if verify:
         plan = _check_done(plan, reader)
+        plan = replace(plan, diverged=_find_diverged(plan, reader))
     _check_weights(plan, reader.store)
     return plan
 
@@ -171,7 +174,7 @@ def _check_weights(plan: Plan, store: Store) -> None:
     Raises:
         PlanError: they are not there, or are of another architecture as far as staging knows.
     """
-    models = {trial.config.model for trial in (*plan.missing, *plan.searched_next)}
+    models = {trial.config.model for trial in (*plan.to_run, *plan.searched_next)}
     named = {m for m in models if getattr(m, "weights", None) is not None}
     for digest in sorted({model.weights for model in named}):
         if not store.exists(weights_key(digest)):
@@ -200,11 +203,22 @@ def refresh_plan(plan: Plan, source: Store | ResultReader) -> Plan:
     committed = reader.listing.trials.keys()
     checked = check_results(reader, {trial.id for trial in plan.missing} & committed)
     still_done = plan.done & committed
-    return replace(
+    refreshed = replace(
         plan.refreshed(still_done | checked.done),
         damaged=checked.damaged,
         unverified=(plan.unverified & still_done) | checked.unverified,
     )
+    return replace(refreshed, diverged=_find_diverged(refreshed, reader))
+
+
+def _find_diverged(plan: Plan, reader: ResultReader) -> frozenset[str]:
+    """Find the trials without a result of which an attempt failed for good."""
+    ids = {trial.id for trial in plan.missing}
+    if not reader.listing.failures(ids):  # most plans have none: no table, no pandas
+        return frozenset()
+    failures = read_failures(reader, ids)
+    columns = (failures.column(name).to_pylist() for name in ("trial_id", "failure_class"))
+    return frozenset(key for key, kind in zip(*columns, strict=True) if kind == DIVERGED)
 
 
 def _check_done(plan: Plan, reader: ResultReader) -> Plan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cluster.errors import ClusterError, NotFound
@@ -15,6 +15,7 @@ from sweeps.plan.estimate import Estimates, estimate_seconds
 from sweeps.plan.plan import Plan
 from sweeps.plan.spending import reads_results
 from sweeps.plan.timed import TimedTrial, as_record, choose_timed, from_record, rows_of
+from sweeps.plan.used import Used, read_used
 from sweeps.results.keys import trial_key
 from sweeps.results.reader import ResultReader
 from sweeps.spec.model import Resources, Spec
@@ -31,11 +32,13 @@ class History:
         rows: Rows of the table of trials with `timed.COLUMNS`.
         own_rows: Those of the sweep's own trials; all that are done where limits count them.
         calibrated: The sweep's last calibration.
+        attempts: What earlier runs of the sweep recorded, see `sweeps.plan.used`.
     """
 
     rows: Sequence[Mapping[str, Any]] = ()
     own_rows: Sequence[Mapping[str, Any]] = ()
     calibrated: Sequence[TimedTrial] = ()
+    attempts: Used = field(default_factory=dict)
 
     def estimate(self, plan: Plan, resources: Resources) -> Estimates:
         """Estimate the seconds of a plan's missing trials."""
@@ -62,6 +65,7 @@ def read_history(source: Store | ResultReader, plan: Plan, spec: Spec) -> Histor
         rows=[row for row in rows if row["trial_id"] in chosen],
         own_rows=[row for row in rows if row["trial_id"] in planned],
         calibrated=read_calibration(reader.store, plan, spec.resources),
+        attempts=read_used(reader.store, spec.name),
     )
 
 

@@ -124,6 +124,8 @@ class Plan:
         older: Trials with a result under an earlier id, from before their numbers were changed.
         damaged: Why trials whose result misses objects or is damaged count as not done, by id.
         unverified: Those of `done` that are from before results had hashes.
+        diverged: Ids of trials without a result whose training became NaN or infinite in an
+            earlier run; it would again, so they are not run.
         explaining: Sentences on what explanations cannot be measured on.
         searches: The search of each cell, in their order; empty without one, or while nothing is
             known of results.
@@ -140,6 +142,7 @@ class Plan:
     older: tuple[tuple[Trial, EarlierId], ...] = ()
     damaged: Mapping[str, str] = field(default_factory=dict)
     unverified: frozenset[str] = frozenset()
+    diverged: frozenset[str] = frozenset()
     explaining: tuple[str, ...] = ()
     searches: tuple[CellSearch, ...] = ()
 
@@ -169,6 +172,11 @@ class Plan:
     def missing(self) -> tuple[Trial, ...]:
         """Trials without a result, in the plan's order."""
         return tuple(trial for trial in self.trials if trial.id not in self.done)
+
+    @property
+    def to_run(self) -> tuple[Trial, ...]:
+        """Trials that a run trains: those without a result, unless they diverged."""
+        return tuple(trial for trial in self.missing if trial.id not in self.diverged)
 
     def refreshed(self, done: Collection[str]) -> Plan:
         """The same plan where these ids have a committed result, of this sweep or any other."""

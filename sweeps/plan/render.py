@@ -60,6 +60,7 @@ def as_dict(plan: Plan, spec: Spec, compute: Compute | None = None) -> dict[str,
         ],
         "damaged": damaged_dicts(plan),
         "unverified": len(plan.unverified),
+        "diverged": sorted(plan.diverged),
         "compute": compute_dict(compute),
         "searches": searches_dict(spec, plan.searches),
     }
@@ -91,6 +92,27 @@ def damaged_lines(plan: Plan, consequence: str) -> list[str]:
         *(f"damaged: {trial.label} {trial.id}: {why}" for trial, why in damaged[:_MOST_LISTED]),
         *([f"damaged: {more} more"] if more > 0 else []),
     ]
+
+
+def diverged_lines(plan: Plan) -> list[str]:
+    """Return a line on the trials that are not run since they diverged, where there are any."""
+    labels = [trial.label for trial in plan.trials if trial.id in plan.diverged]
+    if not labels:
+        return []
+    more = [f"{len(labels) - _MOST_LISTED} more"] if len(labels) > _MOST_LISTED else []
+    trials, are = ("trial", "is") if len(labels) == 1 else ("trials", "are")
+    return [
+        f"{len(labels)} {trials} became NaN or infinite in an earlier run and {are} not run again "
+        f"(`sweeps run --retry-numerical` does): {', '.join([*labels[:_MOST_LISTED], *more])}"
+    ]
+
+
+def describe_nothing_to_run(plan: Plan) -> str:
+    """Return why a plan has no trials to run."""
+    if not plan.diverged:
+        return f"sweep '{plan.name}': all {plan.size} trials have a result; nothing to run"
+    [line] = diverged_lines(plan)
+    return f"sweep '{plan.name}': {len(plan.done)} trials have a result; {line}; nothing to run"
 
 
 def cell_dict(cell: Cell) -> dict[str, str]:
@@ -127,7 +149,7 @@ def as_text(plan: Plan, spec: Spec, compute: Compute | None = None) -> str:
     lines = [
         f"sweep {plan.name}: {name}",
         f"{planned} trials = {len(plan.cells)} cells x {len(plan.seeds)} seeds; "
-        f"{len(plan.done)} done, {planned - len(plan.done)} to run",
+        f"{len(plan.done)} done, {planned - len(plan.done) - len(plan.diverged)} to run",
         "",
         f"{'specificity':<12} {'budget':>8} {'method':<{wide}} {'done':>7}  annotation $ per seed",
     ]
@@ -148,6 +170,7 @@ def as_text(plan: Plan, spec: Spec, compute: Compute | None = None) -> str:
     notes = [*_synthetic(plan, spec), *plan_notes(plan), *checkpoint_notes(plan, spec)]
     notes += [*plan.explaining, *_older(plan), *evaluation_notes(plan, spec)]
     lines += [f"note: {line}" for line in notes]
+    lines += [f"note: {line}" for line in diverged_lines(plan)]
     lines += [f"note: {line}" for line in damaged_lines(plan, "computed again by `sweeps run`")]
     if plan.unknown is not None:
         lines.append(f"note: {plan.unknown}")
@@ -187,7 +210,7 @@ def _synthetic(plan: Plan, spec: Spec) -> list[str]:
 def _older(plan: Plan) -> list[str]:
     """Return one line for each change of numbers that left results under earlier ids."""
     lines = []
-    missing = {trial.id for trial in plan.missing}
+    missing = {trial.id for trial in plan.to_run}
     for (subject, reason), n in Counter((old.subject, old.reason) for _, old in plan.older).items():
         of_change = {
             trial.id for trial, old in plan.older if (old.subject, old.reason) == (subject, reason)

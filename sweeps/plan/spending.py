@@ -7,10 +7,12 @@ from types import MappingProxyType
 from typing import Any
 
 from sweeps.plan.packing import Share, default_share, hourly
+from sweeps.plan.used import Used
 from sweeps.spec.model import Limits, Spec
 
 _HOUR = 3600.0
 _NOTHING: Mapping[str, float] = MappingProxyType({})
+_NO_ATTEMPT: Used = MappingProxyType({})
 
 
 class Spending:
@@ -21,8 +23,8 @@ class Spending:
 
     Args:
         spec: The sweep: its limits, the price of a node, and what a trial asks for.
-        before: What the sweep's trials used that had a result before this run, by the name of each
-            limit, see `used_before`.
+        before: What the sweep's trials used before this run, by the name of each limit, see
+            `used_before`.
     """
 
     def __init__(self, spec: Spec, before: Mapping[str, float] = _NOTHING) -> None:
@@ -61,7 +63,7 @@ class Spending:
         return used
 
     def used(self, now: float) -> dict[str, float]:
-        """Return what is used by the name of each limit, by earlier results, too."""
+        """Return what is used by the name of each limit, before this run, too."""
         return {name: self.before[name] + used for name, used in self.used_by_run(now).items()}
 
     def dollars_per_hour(self, share: Share | None = None) -> float:
@@ -98,7 +100,7 @@ class Spending:
     def _describe(self, name: str, used: float, limit: float) -> str:
         shown = format_used(name, used, limit)
         earlier = self.before[name]
-        before = f" ({format_used(name, earlier)} by earlier results)" if earlier else ""
+        before = f" ({format_used(name, earlier)} before this run)" if earlier else ""
         return (
             f"limits.{name}: {shown} used{before}; all results are kept and running trials save "
             f"checkpoints: to continue, raise limits.{name} and run the same command"
@@ -114,39 +116,56 @@ def format_used(name: str, used: float, limit: float | None = None) -> str:
     return f"{used:,.{digits}f}" + ("" if limit is None else f" of {limit:,g}") + f" {unit}"
 
 
-def spending_of(spec: Spec, own_rows: Iterable[Mapping[str, Any]]) -> Spending:
+def spending_of(
+    spec: Spec, own_rows: Iterable[Mapping[str, Any]], attempts: Used = _NO_ATTEMPT
+) -> Spending:
     """Return the bookkeeping of a run that begins.
 
     Args:
         spec: The sweep.
-        own_rows: See `used_before`.
+        own_rows, attempts: See `used_before`.
     """
-    return Spending(spec, used_before(spec, own_rows) if reads_results(spec.limits) else {})
+    is_read = reads_results(spec.limits)
+    return Spending(spec, used_before(spec, own_rows, attempts) if is_read else {})
 
 
-def used_before(spec: Spec, own_rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Return what the results of a sweep's own trials used, by the name of each limit.
+def used_before(
+    spec: Spec, own_rows: Iterable[Mapping[str, Any]], attempts: Used = _NO_ATTEMPT
+) -> dict[str, float]:
+    """Return what a sweep's trials used before this run, by the name of each limit.
 
-    They count whichever sweep or user ran them; those from another kind of device do not, since
+    Results count whichever sweep or user ran them; those from another kind of device do not, since
     they used none of what is limited. A result from before schema version 6 does not say what its
-    trial had: that is what the spec asks for.
+    trial had: that is what the spec asks for. Of attempts counts what the result of their trial,
+    where it has one, does not tell.
 
     Args:
         spec: The sweep.
         own_rows: Rows of the table of trials, of all of the sweep's trials that have a result, with
-            `device`, `seconds_total`, `cpus` and `gpus`.
+            `trial_id`, `device`, `seconds_total`, `cpus` and `gpus`.
+        attempts: What earlier runs of the sweep recorded.
     """
     default = default_share(spec.resources)
     used = dict.fromkeys(hourly(spec, default), 0.0)
+    known: dict[str, float] = {}
     for row in own_rows:
+        known[row["trial_id"]] = row["seconds_total"]
         if (row["device"] != "cpu") != (default.gpus > 0):
             continue
         had = default if row["cpus"] is None else Share(row["cpus"], row["gpus"])
         for name, per_hour in hourly(spec, had).items():
             used[name] += row["seconds_total"] / _HOUR * per_hour
+    for trial_id, each in attempts.items():
+        seconds = sum(taken.seconds for taken in each)
+        part = max(0.0, 1 - known.get(trial_id, 0.0) / seconds) if seconds > 0 else 0.0
+        for taken in each:
+            if (taken.share.gpus > 0) != (default.gpus > 0):
+                continue
+            for name, per_hour in hourly(spec, taken.share).items():
+                used[name] += part * taken.seconds / _HOUR * per_hour
     return used
 
 
 def reads_results(limits: Limits) -> bool:
-    """Return whether a limit counts what earlier results have used."""
+    """Return whether a limit counts what was used before a run."""
     return any(value is not None for value in (limits.gpu_hours, limits.cpu_hours, limits.dollars))

@@ -180,6 +180,9 @@ EXAMPLES = _columns("""
 """)
 """Of trials whose sweep asked for them. Followed by columns `spurious_NAME`, null of means."""
 
+DIVERGED = "numerical"
+"""Failure class of trials that another attempt fails, too."""
+
 FAILURES = _columns("""
     schema_version | int64 | | version of this schema
     trial_id | string | | the trial

@@ -209,8 +209,9 @@ class Limits:
     Attributes:
         trial_minutes: Wall-clock minutes of a trial, those up to the checkpoint that it continues
             from with it; it is ended then and counts as failed.
-        gpu_hours: Hours of GPUs, of all trials of the sweep that have a result or run: two trials
-            that share one GPU for an hour use one. Each counts by the share that it had.
+        gpu_hours: Hours of GPUs, of all results of the sweep's trials and of all other attempts of
+            its runs: two trials that share one GPU for an hour use one. Each counts by the share
+            that it had.
         cpu_hours: Hours of CPU cores, likewise.
         dollars: Dollars of compute, likewise, at the price of `cost.compute`.
         trials: Trials that one run starts; those that run then go on to their end.

@@ -24,11 +24,13 @@ class Policy:
         retries: Further attempts in one run, None without a bound.
         remedy: What is different in the next attempt: its node, its share of one, or nothing.
         meaning: The class in words, for people.
+        is_final: Whether no later run tries the trial again, unless the user wants it.
     """
 
     retries: int | None
     remedy: Remedy
     meaning: str
+    is_final: bool = False
 
 
 POLICIES: Mapping[str, Policy] = {
@@ -36,7 +38,7 @@ POLICIES: Mapping[str, Policy] = {
     "infrastructure": Policy(2, "elsewhere", "its worker, node or store was lost"),
     "out_of_memory": Policy(3, "larger", "its machine or GPU had no memory left"),
     "timeout": Policy(0, "none", "it took longer than limits.trial_minutes, or hung"),
-    "numerical": Policy(0, "none", "training became NaN or infinite"),
+    "numerical": Policy(0, "none", "training became NaN or infinite", is_final=True),
     "data": Policy(0, "none", "a file or annotation cannot be used"),
     "user_error": Policy(0, "none", "its options cannot be used together"),
     "unexpected": Policy(0, "none", "an error of a program"),

@@ -18,6 +18,7 @@ name: short
 dataset: {{name: gaussian-squares, image_size: 32, abnormality_size: 4, spurious_size: 4,
           n_train: 200, n_val: 50, n_test: 50}}
 axes: {{specificity: [label, mask], budget: [40, 100], method: [erm], seed: {seeds}}}
+balance: natural
 model: {{classifier: {{name: small-cnn}}, segmenter: {{name: small-unet}}}}
 train: {{epochs: 10}}
 """

@@ -79,6 +79,15 @@ def test_a_limit_of_time_or_money_saves_checkpoints(
     assert 1 <= len(checkpointed_ids(store)) <= 2
     assert len(plan_on(spec, store).missing) == 4
     assert re.search(r"this run used 0\.\d+ CPU-hours, \$0\.\d+, at the price of pc", text)
+    before = float(re.search(r"this run used (0\.\d+) CPU-hours", text)[1])  # type: ignore[index]
+    again, text, _ = run(ray_here, store, spec, cache)
+    assert again == 3, text
+    assert "before this run); all results are kept" in text
+    used, with_earlier = re.search(  # type: ignore[misc]
+        r"this run used (0\.\d+) CPU-hours \((0\.\d+) CPU-hours with earlier runs", text
+    ).groups()
+    assert float(with_earlier) - float(used) == pytest.approx(before, abs=2e-4)
+    assert float(used) < before / 2  # only as long as it took to see that nothing is left
 
 
 def test_results_tell_what_their_trials_had(ray_here: RayHere, tmp_path: Path) -> None:

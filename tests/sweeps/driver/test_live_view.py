@@ -250,6 +250,6 @@ def test_without_a_price_no_dollars_are_shown(clock: list[float]) -> None:
     assert bill.describe_dollars() == ""
     assert "$" not in drawn(board, 20)[0]
     assert bill.describe_use() == (
-        "this run used 1.00 CPU-hours (3.00 CPU-hours with earlier results)"
+        "this run used 1.00 CPU-hours (3.00 CPU-hours with earlier runs)"
     )
     assert Bill(Spending(parse_spec(FILMS)), board).describe_use() == "this run used nothing"

@@ -10,6 +10,7 @@ from tiny_sweeps import FILMS
 
 from sweeps.plan.packing import Share
 from sweeps.plan.spending import Spending, reads_results, spending_of
+from sweeps.plan.used import Taken
 from sweeps.spec.model import Limits, Spec, parse_spec
 
 HOUR = 3600.0
@@ -70,9 +71,15 @@ def test_a_share_beyond_the_priced_node_pays_for_one() -> None:
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        ({"cpu_hours": 7}, "limits.cpu_hours: 8.00 of 7 CPU-hours used (4.00 CPU-hours by earlier"),
-        ({"dollars": 2.5}, "limits.dollars: $3.00 of $2.50 used ($1.50 by earlier results); all"),
-        ({"gpu_hours": 1}, "limits.gpu_hours: 1.00 of 1 GPU-hours used (0.50 GPU-hours by earlier"),
+        (
+            {"cpu_hours": 7},
+            "limits.cpu_hours: 8.00 of 7 CPU-hours used (4.00 CPU-hours before",
+        ),
+        ({"dollars": 2.5}, "limits.dollars: $3.00 of $2.50 used ($1.50 before this run); all"),
+        (
+            {"gpu_hours": 1},
+            "limits.gpu_hours: 1.00 of 1 GPU-hours used (0.50 GPU-hours before",
+        ),
     ],
 )
 def test_each_limit_names_itself_and_what_was_used_before(
@@ -126,9 +133,12 @@ def test_a_run_begins_with_what_its_own_results_used() -> None:
     spec = parse_spec(FULL)  # 4 of a node's 4 CPUs: one trial a node, whatever its half GPU
     unknown = {"cpus": None, "gpus": None}  # of a result from before these columns
     rows = [
-        {"device": "NVIDIA H200", "seconds_total": 1.5 * HOUR, **unknown},
-        {"device": "NVIDIA A10G", "seconds_total": 0.5 * HOUR, "cpus": 2.0, "gpus": 0.25},
-        {"device": "cpu", "seconds_total": 90 * HOUR, **unknown},
+        {"trial_id": "a", "device": "NVIDIA H200", "seconds_total": 1.5 * HOUR, **unknown},
+        {
+            **{"trial_id": "b", "device": "NVIDIA A10G", "seconds_total": 0.5 * HOUR},
+            **{"cpus": 2.0, "gpus": 0.25},
+        },
+        {"trial_id": "c", "device": "cpu", "seconds_total": 90 * HOUR, **unknown},
     ]
     used = spending_of(spec, rows).used(0.0)
     expected = {"gpu_hours": 0.875, "cpu_hours": 7.0, "dollars": 1.75 * 1.006}
@@ -137,6 +147,31 @@ def test_a_run_begins_with_what_its_own_results_used() -> None:
     assert spending_of(on_cpus, rows).used(0.0)["cpu_hours"] == 360.0
     free = parse_spec(FULL, overrides={"limits": {"trials": 5}})  # nothing that earlier ones count
     assert set(spending_of(free, rows).used(0.0).values()) == {0.0}
+
+
+def test_attempts_count_as_far_as_no_result_tells_of_them() -> None:
+    """What a result tells is not counted twice; attempts of another kind of device are left out."""
+    spec = spec_of(gpus=0.5, dollars=100.0)
+    had = Share(4, 0.5)
+    attempts = {
+        "stopped": [Taken(HOUR, had), Taken(HOUR, Share(4, 0.25))],
+        "went on": [Taken(2 * HOUR, had), Taken(HOUR, had)],  # its result tells of one hour
+        "all told": [Taken(HOUR, had)],
+        "elsewhere": [Taken(90 * HOUR, Share(4))],
+    }
+    row = {"device": "NVIDIA H200", "cpus": 4.0, "gpus": 0.5}
+    rows = [
+        row | {"trial_id": "went on", "seconds_total": HOUR},
+        row | {"trial_id": "all told", "seconds_total": 1.5 * HOUR},
+    ]
+    used = spending_of(spec, rows, attempts).used(0.0)
+    hours = [1.0, 1.0, 1.0 + 1.5, 2.0]  # two attempts, both results, what the second leaves
+    expected = {
+        "gpu_hours": 0.5 * hours[0] + 0.25 * hours[1] + 0.5 * (hours[2] + hours[3]),
+        "cpu_hours": 4 * sum(hours),
+        "dollars": 1.5 * sum(hours),
+    }
+    assert used == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
