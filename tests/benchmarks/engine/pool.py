@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import sys
 import tempfile
@@ -91,6 +92,7 @@ def run_real(slots: int, longest: float) -> list[str]:
 
     tasks, expected, seconds = tasks_of(slots * TRIALS_A_SLOT, longest)
     times = Times()
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # its workers import this file
     with ray_session("bench", cpus=slots):
         from sweeps.driver.tuner import run_tasks  # imports Ray, which the session sets up
 
