@@ -5,6 +5,7 @@ A trial stores counts only, so a new price needs no new trial.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from spurious.config.method import Method
@@ -55,43 +56,59 @@ class AnnotationCounts:
     mask_of: MaskOf = "abnormality"
 
 
+PARTS = ("training", "spurious_labels", "validation")
+"""Parts of a purchase of annotation; a report's axis may count each or not."""
+
+Items = Mapping[str, float]
+"""How many of what is priced, by the names of `Prices`."""
+
+
 @dataclass(frozen=True)
 class Cost:
-    """Dollars, itemised; the frontier's axis is `axis`, validation joins it on request."""
+    """Dollars, itemised by `PARTS`."""
 
     training: float
     spurious_labels: float
     validation: float
 
-    @property
-    def axis(self) -> float:
-        """Training annotation plus spurious labels, dollars."""
-        return self.training + self.spurious_labels
+    def on(self, axis: Collection[str]) -> float:
+        """Return the sum of the parts that an axis counts, dollars; it may count others, too."""
+        return sum(getattr(self, part) for part in PARTS if part in axis)
 
     @property
     def total(self) -> float:
-        """All three items, dollars."""
-        return self.axis + self.validation
+        """All of it, dollars."""
+        return self.on(PARTS)
 
 
-def clicks(
-    specificity: Specificity, images: int, abnormalities: int, negatives: int, prices: Prices
-) -> float:
-    """Clicks to annotate images at a specificity.
+def dollars_per_click(prices: Prices) -> float:
+    """Return the dollars of a click."""
+    return prices.seconds_per_click * prices.wage_per_hour / 3600.0
+
+
+def price(items: Items, prices: Prices) -> float:
+    """Return the dollars of items; linear in each price, the wage and the seconds of a click."""
+    clicks = sum(getattr(prices, name) * number for name, number in items.items())
+    return clicks * dollars_per_click(prices)
+
+
+def drawn_items(
+    specificity: Specificity, images: int, abnormalities: int, negatives: int
+) -> dict[str, float]:
+    """Return what annotating images at a specificity takes.
 
     A label costs one click an image. Boxes, masks and dilated masks are charged per abnormality,
     the label included; images without an abnormality cost a label. r = 1 is a label in effect.
     """
-    per_abnormality = {"box": prices.box, "mask": prices.mask, "r": prices.r}
     if specificity.kind == "label" or specificity.r == 1:
-        return prices.label * images
+        return {"label": images}
     if specificity.kind == "box" and specificity.box_per == "image":
-        return prices.box * (images - negatives) + prices.label * negatives
-    return per_abnormality[specificity.kind] * abnormalities + prices.label * negatives
+        return {"box": images - negatives, "label": negatives}
+    return {specificity.kind: abnormalities, "label": negatives}
 
 
-def region_clicks(specificity: Specificity, images: int, mask_of: MaskOf, prices: Prices) -> float:
-    """Clicks to annotate images with a region that is not the abnormality.
+def region_items(specificity: Specificity, images: int, mask_of: MaskOf) -> dict[str, float]:
+    """Return what annotating images with a region that is not the abnormality takes.
 
     Every image costs its label, which an outline of an organ does not say, and one mask, box or
     dilated mask for each outline; a box of the whole image costs one. What nobody draws is free.
@@ -99,56 +116,57 @@ def region_clicks(specificity: Specificity, images: int, mask_of: MaskOf, prices
     outlines = OUTLINES[mask_of]
     if specificity.kind == "box" and specificity.box_per == "image":
         outlines = min(outlines, 1)
-    if specificity.kind == "label" or specificity.r == 1:
-        outlines = 0
-    per_outline = {"mask": prices.region, "box": prices.box, "r": prices.r}
-    return images * (prices.label + outlines * per_outline.get(specificity.kind, 0.0))
+    items: dict[str, float] = {"label": images}
+    if specificity.kind != "label" and specificity.r != 1:
+        items["region" if specificity.kind == "mask" else specificity.kind] = images * outlines
+    return items
 
 
-def _training_clicks(specificity: Specificity, counts: AnnotationCounts, prices: Prices) -> float:
-    ranked = prices.ranked_pair * counts.ranked_pairs + prices.label * counts.explanations
+def trial_items(specificity: Specificity, counts: AnnotationCounts) -> dict[str, Items]:
+    """Return what a trial's annotations take, by the names of `PARTS`."""
     if is_region(counts.mask_of):
-        drawn = region_clicks(specificity, counts.train_images, counts.mask_of, prices)
+        drawn = region_items(specificity, counts.train_images, counts.mask_of)
     else:
-        drawn = clicks(
-            specificity,
-            counts.train_images,
-            counts.train_abnormalities,
-            counts.train_negatives,
-            prices,
+        drawn = drawn_items(
+            specificity, counts.train_images, counts.train_abnormalities, counts.train_negatives
         )
-    return drawn + prices.label * counts.rest_labels + ranked
+    training = _add(
+        drawn,
+        {"label": counts.rest_labels},
+        {"ranked_pair": counts.ranked_pairs, "label": counts.explanations},
+    )
+    validation: Items = {"label": counts.val_images}
+    if not counts.validates_by_labels:
+        validation = drawn_items(
+            specificity, counts.val_images, counts.val_abnormalities, counts.val_negatives
+        )
+    if counts.trains_on_validation:
+        training, validation = _add(training, validation), {}
+    spurious = {"spurious_label": counts.spurious_labels + counts.val_spurious_labels}
+    return dict(zip(PARTS, (training, spurious, validation), strict=True))
+
+
+def _add(*several: Items) -> dict[str, float]:
+    """Return all items together; nothing is listed that there is none of."""
+    names = dict.fromkeys(name for items in several for name in items)
+    sums = {name: sum(items.get(name, 0) for items in several) for name in names}
+    return {name: number for name, number in sums.items() if number}
 
 
 def cost(specificity: Specificity, counts: AnnotationCounts, prices: Prices) -> Cost:
     """Return the dollars for one trial's annotations under a price table."""
-    dollars_per_click = prices.seconds_per_click * prices.wage_per_hour / 3600.0
-    training = _training_clicks(specificity, counts, prices)
-    validation = prices.label * counts.val_images
-    if not counts.validates_by_labels:
-        validation = clicks(
-            specificity, counts.val_images, counts.val_abnormalities, counts.val_negatives, prices
-        )
-    if counts.trains_on_validation:
-        training, validation = training + validation, 0.0
-    spurious = prices.spurious_label * (counts.spurious_labels + counts.val_spurious_labels)
-    return Cost(
-        training=training * dollars_per_click,
-        spurious_labels=spurious * dollars_per_click,
-        validation=validation * dollars_per_click,
-    )
+    items = trial_items(specificity, counts)
+    return Cost(**{part: price(items[part], prices) for part in PARTS})
 
 
-def trial_cost(
-    specificity: Specificity,
+def charged_counts(
     method: Method,
     keep: SelectionRule,
     counts: AnnotationCounts,
-    prices: Prices,
     rule: SelectionRule | None = None,
     search: SelectionRule | None = None,
-) -> Cost:
-    """Return the dollars for one trial's annotations and for what is read to select its epoch.
+) -> AnnotationCounts:
+    """Return a trial's counts with what is read to select its epoch.
 
     A rule that reads robust AUROC on validation needs every validation image's
     spurious attributes, so it is charged that many spurious labels, once. Where training went on
@@ -156,11 +174,9 @@ def trial_cost(
     the test split, which nobody could buy, and is charged nothing.
 
     Args:
-        specificity: What was annotated.
         method: The method's options.
         keep: The trial's own rule.
         counts: What was annotated.
-        prices: Price table in force.
         rule: The rule that selects the reported epoch; None is the trial's own.
         search: Of the metric that its options were searched by; None where they were not. It is
             charged as a rule is.
@@ -170,4 +186,4 @@ def trial_cost(
         every = counts.val_images * counts.attributes
         # the same labels, where the method needed them already
         counts = replace(counts, val_spurious_labels=max(counts.val_spurious_labels, every))
-    return cost(specificity, counts, prices)
+    return counts

@@ -30,6 +30,7 @@ from sweeps.plan.cell import cell_of
 from sweeps.plan.notes import plan_notes
 from sweeps.plan.plan import Plan
 from sweeps.plan.searched import describe_search
+from sweeps.plan.spending import compute_dollars
 from sweeps.results import tables as results
 from sweeps.results.reader import ResultReader
 from sweeps.spec.model import GeneratorDataset, Spec
@@ -111,7 +112,8 @@ def read_report_input(spec: Spec, plan: Plan, source: Store | ResultReader) -> R
         prices=spec.prices,
         provenance=_describe_provenance(spec, plan, manifest, directions),
         rule=spec.select_rule,
-        include_validation=spec.cost.include_validation,
+        axis=spec.cost.axis,
+        compute=compute_dollars(spec, tables["trials"].to_dict("records")),
         squares=_get_square_options(spec),
         embeddings=_first_seeds(reader, "embeddings", stored["trials"]),
         asks_explanations=spec.explanations or spec.examples > 0,

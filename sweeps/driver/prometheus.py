@@ -18,6 +18,7 @@ from sweeps.driver.cell_scores import CellScores
 from sweeps.plan.cell import Cell
 from sweeps.plan.packing import Share, default_share
 from sweeps.plan.plan import Plan, Trial
+from sweeps.plan.spending import compute_dollars
 from sweeps.results.tables import decode, trial_key
 from sweeps.spec.model import Spec
 from sweeps.telemetry import PULSE, STATES, harmless, ray_runs, record
@@ -234,9 +235,10 @@ class Purchases:
             pd.DataFrame(rows),
             options.prices,
             self._spec.select_rule,
-            options.include_validation,
+            options.axis,
             self._mask_of,
             self._spec.search_rule,
+            compute_dollars(self._spec, rows),
         )
         for trial_id, dollars in zip(priced["trial_id"], priced["dollars"], strict=True):
             self._dollars.setdefault(self._cells[trial_id], []).append(float(dollars))

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from spurious.config.options import Budget, FitConfig
 from spurious.scoring.annotations import Totals, count_annotations, counts_of
-from spurious.scoring.cost import AnnotationCounts, Cost, trial_cost
+from spurious.scoring.cost import AnnotationCounts, Cost, charged_counts, cost
 from spurious.scoring.selection import parse_rule
 from sweeps.plan.cell import Cell
 from sweeps.plan.plan import DatasetFacts, fit_config
@@ -24,7 +24,7 @@ class CellPrice:
 
     Attributes:
         cost: Mean over seeds, as the report shows it; an expectation where not exact.
-        dollars: Of it the frontier's axis: with validation where the spec includes that.
+        dollars: Of it what the frontier's axis counts, `spec.cost.axis`.
         low: Smallest `dollars` of a seed; where not exact, what none can be below.
         high: Largest `dollars` of a seed; where not exact, what none can be above.
         is_exact: Whether the images that each seed draws are known, or do not matter.
@@ -64,15 +64,9 @@ _EVERY = Budget(None, "natural")
 
 
 def _cost(spec: Spec, config: FitConfig, counts: AnnotationCounts) -> Cost:
-    return trial_cost(
-        config.specificity,
-        config.method,
-        parse_rule(config.train.keep),
-        counts,
-        spec.prices,
-        spec.select_rule,
-        spec.search_rule,
-    )
+    keep = parse_rule(config.train.keep)
+    charged = charged_counts(config.method, keep, counts, spec.select_rule, spec.search_rule)
+    return cost(config.specificity, charged, spec.prices)
 
 
 def _price(spec: Spec, cost: Cost, each: list[Cost], *, is_exact: bool = False) -> CellPrice:
@@ -85,7 +79,7 @@ def _price(spec: Spec, cost: Cost, each: list[Cost], *, is_exact: bool = False) 
 
 
 def _axis(spec: Spec, cost: Cost) -> float:
-    return cost.total if spec.cost.include_validation else cost.axis
+    return cost.on(spec.cost.axis)
 
 
 def _mean(each: list[Cost]) -> Cost:

@@ -191,7 +191,10 @@ def _dollars(plan: Plan, spec: Spec, cell: Cell) -> str:
     dollars = f"{price.dollars:,.2f}"
     if not price.is_exact:
         dollars = f"about {dollars}, {price.low:,.2f} to {price.high:,.2f}"
-    return f"{dollars} (+ {price.cost.validation:,.2f} validation)"
+    validation = f"{price.cost.validation:,.2f}"
+    if "validation" in spec.cost.axis:
+        return f"{dollars} ({validation} of it for validation images)"
+    return f"{dollars} (+ {validation} for validation images, which cost.axis leaves out)"
 
 
 def _synthetic(plan: Plan, spec: Spec) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -152,8 +153,7 @@ def used_before(
         known[row["trial_id"]] = row["seconds_total"]
         if (row["device"] != "cpu") != (default.gpus > 0):
             continue
-        had = default if row["cpus"] is None else Share(row["cpus"], row["gpus"])
-        for name, per_hour in hourly(spec, had).items():
+        for name, per_hour in hourly(spec, _share_of(row, default)).items():
             used[name] += row["seconds_total"] / _HOUR * per_hour
     for trial_id, each in attempts.items():
         seconds = sum(taken.seconds for taken in each)
@@ -164,6 +164,32 @@ def used_before(
             for name, per_hour in hourly(spec, taken.share).items():
                 used[name] += part * taken.seconds / _HOUR * per_hour
     return used
+
+
+def compute_dollars(spec: Spec, rows: Iterable[Mapping[str, Any]]) -> dict[str, float] | None:
+    """Return the dollars of compute of trials with a result, by id; None without a price.
+
+    Args:
+        spec: The sweep: the price of a node, and what a trial asks for.
+        rows: Rows of the table of trials, see `used_before`.
+    """
+    if spec.cost.compute is None:
+        return None
+    default = default_share(spec.resources)
+    return {
+        row["trial_id"]: row["seconds_total"]
+        / _HOUR
+        * hourly(spec, _share_of(row, default))["dollars"]
+        for row in rows
+    }
+
+
+def _share_of(row: Mapping[str, Any], default: Share) -> Share:
+    """Return what a result's trial had; results of earlier versions do not say it."""
+    cpus, gpus = row.get("cpus"), row.get("gpus")
+    if cpus is None or gpus is None or math.isnan(cpus + gpus):
+        return default
+    return Share(cpus, gpus)
 
 
 def reads_results(limits: Limits) -> bool:

@@ -194,12 +194,12 @@ def _measures(trials: pd.DataFrame, of_robust: Interval, of_overall: Interval) -
     dollars = summarize(trials["dollars"])
     hours = trials["seconds_total"] / SECONDS_PER_HOUR
     on_cpu = trials["device"] == "cpu"
-    items = ("training_dollars", "spurious_label_dollars", "validation_dollars")
+    items = ("training", "spurious_label", "validation", "compute")
     return {
         "dollars_mean": dollars.mean,
         "dollars_min": dollars.min,
         "dollars_max": dollars.max,
-        **{item: summarize(trials[item]).mean for item in items},
+        **{f"{item}_dollars": summarize(trials[f"{item}_dollars"]).mean for item in items},
         "robust_auroc_n": robust.n,
         "robust_auroc_undefined": robust.undefined,
         **_named("robust_auroc", robust, of_robust),

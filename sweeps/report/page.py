@@ -36,6 +36,7 @@ from sweeps.report.searched import search_context, search_notes
 from sweeps.report.spending import spending_context
 from sweeps.report.tables import ReportInput
 from sweeps.report.wording import (
+    AXIS_WORDS,
     NONE,
     annotation,
     count,
@@ -309,8 +310,10 @@ def _rule(rule: SelectionRule | None, priced: pd.DataFrame) -> dict[str, Any]:
 
 
 def _axis_text(source: ReportInput) -> str:
-    items = "training annotation plus spurious labels"
-    return f"{items} plus validation annotation" if source.include_validation else items
+    """Return what is counted, and what is not, in words."""
+    counted = [words for part, words in AXIS_WORDS.items() if part in source.axis]
+    left = [words for part, words in AXIS_WORDS.items() if part not in source.axis]
+    return " plus ".join(counted) + (f", without {' and '.join(left)}" if left else "")
 
 
 def _price_rows(prices: Prices) -> list[tuple[str, str, str]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from spurious.config.datasets import GaussianSquares
 from spurious.config.options import Budget, Prices, Specificity
 from spurious.data.mask_of import MaskOf
+from spurious.scoring.cost import PARTS
 from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.selection import SelectionRule
 from sweeps.plan.cell import Cell
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from sweeps.report.readings import Readings
     from sweeps.spec.papers import PublishedTable
 
-REPORT_SCHEMA_VERSION = 4
+REPORT_SCHEMA_VERSION = 5
 
 _FIXED = Specificity("label"), Specificity("box", box_per="image"), Specificity("box")
 _MASK = Specificity("mask")
@@ -89,7 +90,8 @@ class ReportInput:
         prices: Price table in force.
         provenance: Names, digests, versions.
         rule: Selection rule for the epoch of every trial; None for each trial's kept epoch.
-        include_validation: Whether validation annotation is on the frontier's dollar axis.
+        axis: Parts of the price that the frontier's dollar axis counts.
+        compute: Trial id to dollars of compute; None where the spec has no price.
         published: What papers say of this dataset, to be set beside what was measured.
         squares: The generator's options where the dataset is of generated squares, else None.
         embeddings: Trial id to its rows of `schemas.EMBEDDINGS`, of one trial a cell.
@@ -118,7 +120,8 @@ class ReportInput:
     prices: Prices
     provenance: Provenance
     rule: SelectionRule | None = None
-    include_validation: bool = False
+    axis: Sequence[str] = PARTS
+    compute: Mapping[str, float] | None = None
     published: Sequence[PublishedTable] = ()
     squares: GaussianSquares | None = None
     embeddings: Mapping[str, pd.DataFrame] = field(default_factory=dict)
@@ -164,7 +167,8 @@ REPORT_TRIALS = _columns(f"""
     training_dollars | float64 | USD | annotation of images trained on, and ranked explanations
     spurious_label_dollars | float64 | USD | spurious labels that method, rule or search read
     validation_dollars | float64 | USD | annotation of validation images; 0 if trained on
-    dollars | float64 | USD | the frontier's axis: the first two, and the third where asked for
+    compute_dollars | float64 | USD | compute of the trial; NaN where the spec has no price
+    dollars | float64 | USD | the frontier's axis: the sum of the parts that it counts
     seconds_total | float64 | s | wall time of the attempt
     device | string | | cpu or the GPU's name
     training | string | | diverged, or did not move; null for neither
@@ -186,12 +190,13 @@ REPORT_CELLS = _columns("""
     seeds_done | int64 | | seeds with a committed result
     seeds_failed | int64 | | seeds without a result and with a failed attempt
     complete | bool | | whether every planned seed has a defined robust AUROC
-    dollars_mean | float64 | USD | annotation cost, mean over seeds (abnormalities differ by seed)
+    dollars_mean | float64 | USD | the frontier's axis, mean over seeds (abnormalities differ)
     dollars_min | float64 | USD | smallest over seeds
     dollars_max | float64 | USD | largest over seeds
     training_dollars | float64 | USD | mean over seeds, annotation of images trained on
     spurious_label_dollars | float64 | USD | mean over seeds, spurious labels
     validation_dollars | float64 | USD | mean over seeds, annotation of validation images
+    compute_dollars | float64 | USD | mean over seeds, compute of a trial; NaN without a price
     robust_auroc_n | int64 | | seeds with a defined robust AUROC on test
     robust_auroc_undefined | int64 | | finished seeds where it is NaN
     robust_auroc_mean | float64 | | mean over seeds

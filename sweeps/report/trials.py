@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from spurious.config.options import Prices
 from spurious.data.mask_of import MaskOf
 from spurious.data.splits import EVALUATION_SPLITS
 from spurious.errors import ConfigError
-from spurious.scoring.cost import Cost, trial_cost
+from spurious.scoring.cost import PARTS, Items, charged_counts, price, trial_items
 from spurious.scoring.registry import METRICS
 from spurious.scoring.selection import SelectionRule, parse_rule, select_epoch
 from sweeps.errors import ResultError
@@ -73,36 +74,46 @@ def price_trials(
     selected: pd.DataFrame,
     prices: Prices,
     rule: SelectionRule | None,
-    include_validation: bool,
+    axis: Collection[str],
     mask_of: MaskOf,
     search: SelectionRule | None = None,
+    compute: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
-    """Add dollars to selected trials: three items and `dollars`, the frontier's axis.
+    """Add what trials cost: dollars of each part, and `dollars`, the frontier's axis.
 
-    Counts are the trial's own; `spurious.scoring.cost.trial_cost` prices them.
+    Counts are the trial's own; `spurious.scoring.cost` prices them. What they are of is kept as
+    `items`, (part, name of a price, how many) each.
 
     Args:
         selected: The result of `select_trials`.
         prices: Price table in force.
         rule: The rule that was given there; None charges each trial's own rule.
-        include_validation: Whether `dollars` includes validation annotation.
+        axis: Parts that `dollars` counts, of `sweeps.spec.values.AXIS`.
         mask_of: What the dataset's masks are of.
         search: Of the metric that options were searched by; None where they were not.
+        compute: Trial id to dollars of compute; None where they have no price.
     """
-    costs = [_cost(trial, prices, rule, mask_of, search) for trial in selected.to_dict("records")]
+    items = [_items(trial, rule, mask_of, search) for trial in selected.to_dict("records")]
+    parts = {part: [price(of[part], prices) for of in items] for part in PARTS}
+    nothing = dict.fromkeys(selected["trial_id"], math.nan)
+    of_compute = selected["trial_id"].map(nothing if compute is None else compute)
+    counted = [np.asarray(parts[part], np.float64) for part in PARTS if part in axis]
+    counted += [of_compute.to_numpy(np.float64)] if "compute" in axis else []
     return selected.assign(
-        training_dollars=[item.training for item in costs],
-        spurious_label_dollars=[item.spurious_labels for item in costs],
-        validation_dollars=[item.validation for item in costs],
-        dollars=[item.total if include_validation else item.axis for item in costs],
+        training_dollars=parts["training"],
+        spurious_label_dollars=parts["spurious_labels"],
+        validation_dollars=parts["validation"],
+        compute_dollars=of_compute.astype(np.float64),
+        dollars=np.sum(counted, axis=0),
+        items=pd.Series([_flat(of) for of in items], index=selected.index, dtype=object),
     )
 
 
 def select_and_price(source: ReportInput, rule: SelectionRule | None) -> pd.DataFrame:
     """Return the result of `price_trials` for a report's trials at the epochs of a rule."""
     chosen = select_trials(source.trials, source.epochs, rule)
-    validation = source.include_validation
-    return price_trials(chosen, source.prices, rule, validation, source.mask_of, source.search_rule)
+    charged = (rule, source.axis, source.mask_of, source.search_rule)
+    return price_trials(chosen, source.prices, *charged, source.compute)
 
 
 def attribute_columns(selected: pd.DataFrame) -> list[str]:
@@ -202,15 +213,18 @@ def _rule_of(trial: Mapping[Any, Any]) -> SelectionRule:
         raise ResultError(f"trial {trial['trial_id']}: keep_rule {error}") from error
 
 
-def _cost(
+def _flat(items: Mapping[str, Items]) -> tuple[tuple[str, str, float], ...]:
+    return tuple((part, name, n) for part, of in items.items() for name, n in of.items())
+
+
+def _items(
     trial: Mapping[Any, Any],
-    prices: Prices,
     rule: SelectionRule | None,
     mask_of: MaskOf,
     search: SelectionRule | None,
-) -> Cost:
+) -> dict[str, Items]:
     cell = cell_of(str(trial["config"]))
     options = cell.method.options
     counts = read_counts(trial, options, mask_of)
     keep = _rule_of(trial)
-    return trial_cost(cell.specificity, options, keep, counts, prices, rule, search)
+    return trial_items(cell.specificity, charged_counts(options, keep, counts, rule, search))

@@ -9,6 +9,13 @@ from spurious.config.options import Budget, Specificity
 from sweeps.plan.cell import Cell
 from sweeps.report.inference.intervals import Interval
 
+AXIS_WORDS = {
+    "training": "training annotation",
+    "spurious_labels": "spurious labels",
+    "validation": "validation annotation",
+    "compute": "compute",
+}
+"""What the dollar axis may count, `sweeps.spec.values.AXIS`, in words."""
 NONE = "\N{EN DASH}"
 
 

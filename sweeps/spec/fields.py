@@ -139,8 +139,11 @@ class Field:
         known: Collection[str],
         required: Collection[str] = (),
         later: Collection[str] = (),
+        unlisted: Collection[str] = (),
     ) -> dict[str, Field]:
         """Return the fields of a mapping; unknown, missing and not yet available keys are noted.
+
+        Those of earlier versions, `unlisted`, are taken and not named.
 
         Raises:
             Refused: not a mapping.
@@ -150,7 +153,7 @@ class Field:
         for name, (where, _) in self.node.items.items():
             if name in later:
                 self.problems.add(where, join(self.key, name), "not available yet; remove this key")
-            elif name not in known:
+            elif name not in known and name not in unlisted:
                 message = f"unknown key; expected one of {', '.join(known)}"
                 message = "; ".join(filter(None, [message, nearest(name, known)]))
                 self.problems.add(where, join(self.key, name), message)
@@ -158,7 +161,7 @@ class Field:
             if name not in self.node.items:
                 message = f"missing; this key is required in {self.key or 'every specification'}"
                 self.problems.add(self.node.where, join(self.key, name), message)
-        children = {name: self.at(name) for name in self.node.items if name in known}
+        children = {name: self.at(name) for name in self.node.items if name in (*known, *unlisted)}
         return {name: child for name, child in children.items() if child is not None}
 
     def each(self, what: str, read: Callable[[Field], T]) -> list[tuple[Field, T]]:

@@ -8,8 +8,10 @@ from contextlib import suppress
 from typing import Any
 
 from spurious.config.fields import Pattern
+from spurious.scoring.cost import PARTS
 from sweeps.spec.fields import Field, Refused, hint_parts, nearest, options_of
 from sweeps.spec.values import (
+    AXIS,
     NODE_TYPE,
     ComputePrices,
     CostOptions,
@@ -19,8 +21,39 @@ from sweeps.spec.values import (
 )
 from sweeps.spec.yaml import MappingNode, ScalarNode
 
+EARLIER_AXIS = "include_validation"
+"""What earlier versions had in the place of `axis`; stored specifications may have it."""
 _SECTIONS = ("resources", "cost", "limits")
 _EXAMPLE = "as {g5.xlarge: {dollars_per_hour: 1.006, cpus: 4, gpus: 1}}"
+
+
+def axis(children: Mapping[str, Field], default: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what the frontier's axis counts.
+
+    Args:
+        children: The section's keys.
+        default: Where nothing is said.
+    """
+    earlier, field = children.get(EARLIER_AXIS), children.get("axis")
+    if earlier is not None:
+        if field is not None:
+            raise earlier.note("axis says what is counted; remove this key of earlier versions")
+        with_validation = earlier.value(bool)
+        return PARTS if with_validation else tuple(p for p in PARTS if p != "validation")
+    if field is None:
+        return default
+    named = [part for _, part in field.each("part of the price", _part)]
+    if "compute" in named and "compute" not in children:
+        raise field.note("compute has no price; give it one in cost.compute, or remove it here")
+    return tuple(part for part in AXIS if part in named)
+
+
+def _part(field: Field) -> str:
+    name = field.node.value if isinstance(field.node, ScalarNode) else None
+    if not isinstance(name, str) or name not in AXIS:
+        hint = nearest(name, AXIS) if isinstance(name, str) else ""
+        raise field.refuse(f"a part of the price, one of {', '.join(AXIS)}", hint)
+    return name
 
 
 def compute(field: Field) -> ComputePrices | None:

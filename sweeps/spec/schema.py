@@ -23,6 +23,7 @@ from spurious.config.fields import Images, Pattern, Resolution, Seed, Supervisio
 from spurious.config.methods import METHODS
 from spurious.config.models import CLASSIFIERS, SEGMENTERS, Aggregation
 from spurious.config.options import RESTS, Prices, Specificity, Train
+from spurious.scoring.cost import PARTS
 from spurious.scoring.operating_point import OperatingPoint, Sensitivity
 from spurious.scoring.registry import METRICS
 from sweeps.spec import sections
@@ -32,6 +33,7 @@ from sweeps.spec.papers import names as published_names
 from sweeps.spec.search import Search
 from sweeps.spec.search_schema import search_parts
 from sweeps.spec.values import (
+    AXIS,
     DATASET,
     NAME,
     NODE_TYPE,
@@ -304,14 +306,24 @@ def _cost() -> Schema:
     clicks = _properties(
         Prices, [name for name in options_of(Prices) if name not in sections.WAGES]
     )
-    return _mapping(
+    mapping = _mapping(
         {
             **_properties(Prices, sections.WAGES),
             "clicks": _mapping(clicks, doc="Clicks per annotation."),
-            **_properties(CostOptions, ["include_validation"]),
+            "axis": {
+                "description": _docs(CostOptions)["axis"],
+                "type": "array",
+                "items": {"enum": list(AXIS)},
+                "minItems": 1,
+                "uniqueItems": True,
+                "default": list(PARTS),
+            },
             "compute": _compute(),
         }
     )
+    counted = {"description": _docs(CostOptions)["axis"], "contains": {"const": "compute"}}
+    priced = {"properties": {"axis": counted}, "required": ["axis"]}
+    return {**mapping, "if": priced, "then": {"required": ["compute"]}}
 
 
 def _compute() -> Schema:

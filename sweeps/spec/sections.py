@@ -18,7 +18,7 @@ from spurious.errors import ConfigError
 from spurious.scoring.operating_point import OperatingPoint, Sensitivity
 from spurious.scoring.selection import PER_EPOCH, SELECTABLE, SelectionRule, parse_rule
 from sweeps.spec.fields import Field, Refused, nearest, options_of
-from sweeps.spec.money import compute
+from sweeps.spec.money import EARLIER_AXIS, axis, compute
 from sweeps.spec.papers import names as published_names
 from sweeps.spec.papers import tables
 from sweeps.spec.values import (
@@ -249,9 +249,10 @@ def cost(field: Field) -> CostOptions:
     """Wage, seconds per click, clicks per annotation, and what compute costs."""
     options = options_of(Prices)
     prices: dict[str, Any] = {}
-    include, of_compute = CostOptions.include_validation, None
+    counted, of_compute = CostOptions.axis, None
     with field.complete():
-        children = field.mapping((*WAGES, "clicks", "include_validation", "compute"))
+        keys = (*WAGES, "clicks", "axis", "compute")
+        children = field.mapping(keys, unlisted=(EARLIER_AXIS,))
         with suppress(Refused):
             prices |= field.values(Prices, {k: v for k, v in children.items() if k in WAGES})
         with suppress(Refused):
@@ -260,13 +261,12 @@ def cost(field: Field) -> CostOptions:
                 known = [name for name in options if name not in WAGES]
                 prices |= clicks.values(Prices, clicks.mapping(known))
         with suppress(Refused):
-            if "include_validation" in children:
-                include = children["include_validation"].value(bool, include)
+            counted = axis(children, counted)
         with suppress(Refused):
             if "compute" in children:
                 of_compute = compute(children["compute"])
     prices_of = Prices(**prices)
-    return CostOptions(prices=prices_of, include_validation=include, compute=of_compute)
+    return CostOptions(prices=prices_of, axis=counted, compute=of_compute)
 
 
 def published(field: Field) -> tuple[str, ...]:

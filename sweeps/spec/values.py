@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le
 from spurious.config.fields import Pattern
 from spurious.config.models import Aggregation, ResNet50, Unet
 from spurious.config.options import Prices, Specificity, Train
+from spurious.scoring.cost import PARTS
 from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.selection import SelectionRule
 from sweeps.spec.fields import options_of
@@ -188,17 +189,23 @@ class ComputePrices:
         return dict(self.node_types)[self.node]
 
 
+AXIS = (*PARTS, "compute")
+"""What a report's axis of dollars may count."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CostOptions:
     """What annotation and compute cost, and what of it the report counts.
 
     Attributes:
-        include_validation: Whether the frontier's axis counts annotation of validation images.
-        compute: What compute costs; None where nobody says. The report counts annotation alone.
+        axis: What the frontier's axis counts: any of `training` annotation, `spurious_labels` that
+            the method, the rule or the search reads, `validation` annotation, and `compute` where
+            it has a price.
+        compute: What compute costs; None where nobody says.
     """
 
     prices: Prices = field(default_factory=Prices)
-    include_validation: bool = False
+    axis: tuple[str, ...] = PARTS
     compute: ComputePrices | None = None
 
 

@@ -90,10 +90,35 @@ DATA_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         ["true or false", "mean 'true'?"],
     ),
     "off for a boolean": (
-        add("cost: {include_validation: off}"),
+        add("checkpoint: {keep: off}"),
+        8,
+        "checkpoint.keep",
+        ["mean 'false'?"],
+    ),
+    "no such part of the price": (
+        add("cost: {axis: [training, validations]}"),
+        8,
+        "cost.axis[1]",
+        ["training, spurious_labels, validation, compute", "mean 'validation'?"],
+    ),
+    "an axis of nothing": (add("cost: {axis: []}"), 8, "cost.axis", ["at least one part"]),
+    "a part twice": (
+        add("cost: {axis: [training, training]}"),
+        8,
+        "cost.axis[1]",
+        ["equals cost.axis[0]", "no value twice"],
+    ),
+    "compute without a price": (
+        add("cost: {axis: [training, compute]}"),
+        8,
+        "cost.axis",
+        ["compute has no price; give it one in cost.compute, or remove it here"],
+    ),
+    "an axis of two versions": (
+        add("cost: {axis: [training], include_validation: true}"),
         8,
         "cost.include_validation",
-        ["mean 'false'?"],
+        ["axis says what is counted; remove this key"],
     ),
     "octal": (
         change(5, "  budget: [0600]"),

@@ -59,7 +59,7 @@ cost:
   wage_per_hour: 50
   seconds_per_click: 2.5
   clicks: {label: 2, box: 3, mask: 40, r: 4, spurious_label: 0}
-  include_validation: true
+  axis: [compute, training, spurious_labels, validation]
   compute:
     node: g5.xlarge
     count: 8

@@ -118,7 +118,7 @@ def failures(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def report_input(made: Made, **changes: Any) -> ReportInput:
-    """The report's input with the default prices."""
+    """The report's input with the default prices, and validation images left out."""
     provenance = Provenance(
         sweep="cxr-frontier",
         dataset="siim-acr",
@@ -130,7 +130,8 @@ def report_input(made: Made, **changes: Any) -> ReportInput:
         directions={"tube": 1},
     )
     given = ReportInput(made.trials, made.epochs, made.failures, made.planned, Prices(), provenance)
-    return replace(given, **{"readings": readings(made.epochs), **changes})
+    others = {"readings": readings(made.epochs), "axis": ("training", "spurious_labels")}
+    return replace(given, **{**others, **changes})
 
 
 IMAGE_ERROR, SEED_ERROR = 0.01, 0.003
@@ -179,8 +180,9 @@ def evidence(made: Made, **changes: Any) -> tuple[pd.DataFrame, pd.DataFrame, Ev
         select_trials(given_.trials, given_.epochs, given_.rule),
         given_.prices,
         given_.rule,
-        given_.include_validation,
+        given_.axis,
         given_.mask_of,
+        compute=given_.compute,
     )
     rests_on = Evidence(priced, given_.readings)
     return priced, cells(priced, given_.planned, given_.failures, rests_on, given_.margin), rests_on

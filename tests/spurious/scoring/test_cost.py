@@ -8,7 +8,7 @@ import pytest
 
 from spurious.config.options import Prices, Specificity
 from spurious.data.mask_of import MaskOf
-from spurious.scoring.cost import AnnotationCounts, clicks, cost
+from spurious.scoring.cost import PARTS, AnnotationCounts, cost, drawn_items, price, trial_items
 
 LABEL, BOX, MASK = Specificity("label"), Specificity("box"), Specificity("mask")
 PRICES = Prices()
@@ -18,7 +18,7 @@ POSITIVES = AnnotationCounts(10_000, 10_000, 0, 0, 0, 0, 0)
 
 def test_the_paper_s_additional_dollars() -> None:
     """For 10,000 positives boxes cost $280 and masks $12,200 more than labels, as printed."""
-    label, box, mask = (cost(s, POSITIVES, PRICES).axis for s in (LABEL, BOX, MASK))
+    label, box, mask = (cost(s, POSITIVES, PRICES).total for s in (LABEL, BOX, MASK))
     assert label == pytest.approx(10_000 / 36)
     assert box - label == pytest.approx(277.78, abs=0.01)
     assert round(box - label, -1) == 280
@@ -40,7 +40,8 @@ def test_the_paper_s_additional_dollars() -> None:
 )
 def test_clicks(specificity: Specificity, expected: float) -> None:
     """100 images, 40 positive with 70 abnormalities: a negative image always costs a label."""
-    assert clicks(specificity, 100, 70, 60, PRICES) == expected
+    dollar_a_click = replace(PRICES, wage_per_hour=3600.0)
+    assert price(drawn_items(specificity, 100, 70, 60), dollar_a_click) == expected
 
 
 def test_every_price_is_its_own() -> None:
@@ -57,7 +58,7 @@ def test_every_price_is_its_own() -> None:
         dearer = replace(PRICES, **{name: getattr(PRICES, name) + 36.0})
         for other, specificity in cases.items():
             bought = specificity or LABEL
-            before, after = (cost(bought, counts, prices).axis for prices in (PRICES, dearer))
+            before, after = (cost(bought, counts, prices).total for prices in (PRICES, dearer))
             # $1 a unit more: 6 abnormalities, 5 negatives or 10 labels, 20 spurious labels
             units = {"spurious_label": 20, "label": 10 if bought is LABEL else 5}.get(name, 6)
             applies = name in (other, "label", "spurious_label")
@@ -107,7 +108,7 @@ def test_ranked_explanations() -> None:
 
 
 def test_items() -> None:
-    """Training, spurious labels and validation are apart; the axis leaves validation out."""
+    """Training, spurious labels and validation are apart; an axis counts what it names."""
     prices = Prices(wage_per_hour=72.0, seconds_per_click=5.0)  # 10 cents a click
     counts = AnnotationCounts(
         train_images=100,
@@ -123,8 +124,18 @@ def test_items() -> None:
     assert found.training == pytest.approx((50 * 45 + 50) * 0.1)
     assert found.spurious_labels == pytest.approx(240 * 0.1)
     assert found.validation == pytest.approx((12 * 45 + 10) * 0.1)
-    assert found.axis == found.training + found.spurious_labels
-    assert found.total == found.axis + found.validation
+    assert found.on(["training", "compute"]) == found.training
+    assert found.on(["validation", "training"]) == found.training + found.validation
+    assert found.total == found.training + found.spurious_labels + found.validation
+    items = trial_items(MASK, counts)
+    assert items == {
+        "training": {"mask": 50, "label": 50},
+        "spurious_labels": {"spurious_label": 240},
+        "validation": {"mask": 12, "label": 10},
+    }
+    assert [price(items[part], prices) for part in PARTS] == pytest.approx(
+        [found.training, found.spurious_labels, found.validation]
+    )
 
 
 def test_validation_images_that_are_trained_on_count_once() -> None:

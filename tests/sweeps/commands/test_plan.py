@@ -59,12 +59,12 @@ def test_a_generator_has_ids_before_it_is_staged(
     document = json.loads(told(capsys, files[1], "--json", *store))
     assert len(document["trials"]) == 4
     assert document["unknown"] == "'gaussian-squares' is not staged yet; `sweeps run` stages it"
-    assert "validation)" in told(capsys, files[1], *store)
+    assert "for validation images" in told(capsys, files[1], *store)
     stage_here(folder_store, tiny())
     staged = read_json("plan", told(capsys, files[1], "--json", *store))
     assert [cell["cost"]["exact"] for cell in staged["cells"]] == [True, True]
     assert staged == {**document, "unknown": None}
-    assert "validation)" in told(capsys, files[1], *store)
+    assert "for validation images" in told(capsys, files[1], *store)
 
 
 @pytest.mark.parametrize("patience", [None, "0"])

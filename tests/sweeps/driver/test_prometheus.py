@@ -155,7 +155,7 @@ def test_a_sweep_is_counted_and_priced(
         becomes([None, 1, 1], lambda: of_classes("sweeps_failures_total"))
         becomes([1, 1, None], lambda: of_classes("sweeps_attempts_lost_total"))
         frame = results.read_trials(store, [*plan.done, one.trial_id]).to_pandas()
-        priced = price_trials(frame, spec.cost.prices, None, False, "abnormality")
+        priced = price_trials(frame, spec.cost.prices, None, spec.cost.axis, "abnormality")
         cells = priced.groupby(["specificity", "budget", "method"])["dollars"].mean()
         assert len(cells) == 2
         becomes(

@@ -102,7 +102,7 @@ def test_what_is_bought(tmp_path: Path) -> None:
     kinds = {"axes.specificity": ["label", "mask", {"r": 1}, {"r": 4}]}
     spec, plan = plan_unstaged(exbl(candidates=6), store, **kinds)
     prices = {cell.key[0]: cell_price(spec, cell, plan.facts) for cell in plan.cells}
-    dollars = {kind: price.dollars for kind, price in prices.items() if price is not None}
+    dollars = {kind: price.cost.training for kind, price in prices.items() if price is not None}
     assert dollars == {"label": 20 + 6 + 2, "mask": 10 * 46, "r=4": 10 * 3}
     assert all(price is not None and price.cost.validation == 30 for price in prices.values())
     [(dropped, reason)] = plan.skipped
@@ -114,14 +114,14 @@ def test_what_is_bought(tmp_path: Path) -> None:
     [cell] = plan.cells
     price = cell_price(spec, cell, plan.facts)
     assert price is not None
-    assert (cell.key[0], price.dollars) == ("label", 20 + 2)
+    assert (cell.key[0], price.cost.training) == ("label", 20 + 2)
     assert "exbl with good and bad reads nothing that is drawn; use label" in {
         reason for _, reason in plan.skipped
     }
     spec, plan = plan_unstaged(exbl(), store, **LABELS)  # no more than there are positives
     price = cell_price(spec, plan.cells[0], plan.facts)
     assert price is not None
-    assert price.dollars == 20 + 10 + 2
+    assert price.cost.training == 20 + 10 + 2
 
 
 def test_nothing_to_pick_by() -> None:

@@ -92,7 +92,7 @@ NOT_HASHED_CHANGES: dict[str, dict[str, Any]] = {
     },
     "cost": {
         "cost.wage_per_hour": 1,
-        "cost.include_validation": True,
+        "cost.axis": ["training"],
         "cost.clicks.mask": 9,
         "cost.compute": {"node_types": {"small": {"dollars_per_hour": 1, "cpus": 2}}},
     },

@@ -156,7 +156,7 @@ def test_labels_of_the_rest_are_priced() -> None:
     label, mask = make_plan(spec, FACTS).cells
     plain = parse_spec(FILMS)
     per_click = 100 / 3600
-    more = cost_of(spec, mask).axis - cost_of(plain, mask).axis
+    more = cost_of(spec, mask).training - cost_of(plain, mask).training
     assert more == pytest.approx(80 * per_click)
     assert cost_of(spec, label) == cost_of(plain, label)
 
@@ -209,7 +209,7 @@ def test_regions_of_negative_images_are_priced_where_they_are_drawn(
     spec = parse_spec(FILMS, overrides=overrides)
     label, mask = make_plan(spec, facts).cells
     found, of_labels = (cost_of(spec, cell, facts) for cell in (mask, label))
-    assert (found.axis * 36, found.validation * 36) == pytest.approx((training, validation))
+    assert (found.training * 36, found.validation * 36) == pytest.approx((training, validation))
     assert of_labels == cost_of(parse_spec(FILMS, overrides={"axes.budget": [budget]}), label)
 
 
@@ -312,12 +312,14 @@ def test_dollars_are_told_before_anything_runs(
     plan = make_plan(spec, FACTS)
     found = cell_price(spec, plan.cells[0], FACTS)
     assert found is not None
-    assert found.dollars == pytest.approx(clicks * 100 / 3600)
+    annotated = found.cost.training + found.cost.spurious_labels
+    assert annotated == pytest.approx(clicks * 100 / 3600)
+    assert found.dollars == pytest.approx(annotated + found.cost.validation)
     dollars = f"{found.dollars:,.2f}"
     if specificity in ("mask", "box") and budget == 20:
         assert not found.is_exact
         dollars = f"about {dollars}, {found.low:,.2f} to {found.high:,.2f}"
-    line = f"  {dollars} (+ {found.cost.validation:,.2f} validation)\n"
+    line = f"  {dollars} ({found.cost.validation:,.2f} of it for validation images)\n"
     assert line in as_text(plan, spec)
     assert as_dict(plan, spec)["cells"][0]["cost"] == {
         **{"dollars": found.dollars, "low": found.low, "high": found.high},

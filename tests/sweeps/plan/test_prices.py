@@ -23,6 +23,7 @@ from spurious.data.dataset import Dataset
 from spurious.data.masks import PackedMasks
 from spurious.data.records import Record
 from spurious.scoring.annotations import count_annotations, image_facts
+from spurious.scoring.cost import PARTS
 from sweeps.plan.cell import cell_of
 from sweeps.plan.facts import facts_of
 from sweeps.plan.identity import canonical, resolve_config
@@ -110,7 +111,7 @@ def specs() -> Iterator[Spec]:
             **{"rest": rest, "negatives": negatives, "balance": balance, "train.keep": keep},
             **{"select.epoch": select, "axes.specificity": SPECIFICITIES, "axes.method": methods},
             **{"axes.budget": [12 + (balance == "natural"), 20, "all"], "axes.seed": [0, 1, 2]},
-            "cost.include_validation": rest == "label",
+            "cost.axis": list(PARTS if rest == "label" else PARTS[:2]),
             "model.classifier": {"name": "four-block", "decoder": "unet"},  # for every method
         }
         yield parse_spec(FILMS, overrides=overrides)
@@ -124,8 +125,8 @@ def reported(spec: Spec, trials: list[Trial], dataset: Dataset) -> pd.DataFrame:
         counts = count_annotations(image_facts(dataset), trial.config)
         row = {"trial_id": trial.id, "config": config, "keep_rule": trial.config.train.keep}
         rows.append({**row, "cell": cell_of(config), **count_columns(counts)})
-    include = spec.cost.include_validation
-    return price_trials(pd.DataFrame(rows), spec.prices, spec.select_rule, include, dataset.mask_of)
+    axis = spec.cost.axis
+    return price_trials(pd.DataFrame(rows), spec.prices, spec.select_rule, axis, dataset.mask_of)
 
 
 def price_of(spec: Spec, trial: Trial, facts: DatasetFacts) -> CellPrice:

@@ -92,7 +92,8 @@ def test_lungs_steer_on_both_labels_and_are_priced(lungs: Staged) -> None:
     for kind, trial in steered.items():
         price = cell_price(spec, trial.cell, lungs.facts)
         assert price is not None
-        assert price.dollars == pytest.approx(expected[kind])
+        assert price.cost.training == pytest.approx(expected[kind])
+        assert price.dollars == pytest.approx(price.cost.total)
         assert price.cost.validation == pytest.approx(lungs.manifest.splits["val"].n)
         counts = count_annotations(image_facts(lungs.dataset), trial.config)
         assert cost(trial.cell.specificity, counts, spec.prices) == price.cost
@@ -101,8 +102,8 @@ def test_lungs_steer_on_both_labels_and_are_priced(lungs: Staged) -> None:
         row = {"trial_id": trial.id, "config": text, "keep_rule": trial.config.train.keep}
         rows.append(row | count_columns(counts) | {"expected": expected[kind]})
     frame = pd.DataFrame(rows)
-    reported = price_trials(frame, spec.prices, None, False, "lungs")
-    assert reported["dollars"].tolist() == pytest.approx(frame["expected"].tolist())
+    reported = price_trials(frame, spec.prices, None, spec.cost.axis, "lungs")
+    assert reported["training_dollars"].tolist() == pytest.approx(frame["expected"].tolist())
     problem = _problem(lungs.dataset, steered["mask"].config, Machine(), lambda digest: {})
     [batch] = problem.training.clean(64)
     regions = batch.regions
@@ -165,7 +166,7 @@ def test_a_circle_costs_labels(circles: Staged) -> None:
     spec, plan = plan_of(circles.facts, ["gradmask"], **{"axes.specificity": ["box", "mask"]})
     prices = [cell_price(spec, cell, circles.facts) for cell in plan.cells]
     n = circles.manifest.splits["train"].n
-    assert [price.dollars for price in prices if price is not None] == [n, n]
+    assert [price.cost.training for price in prices if price is not None] == [n, n]
 
 
 def test_hearts_and_boxes_of_a_finding(tmp_path: Path) -> None:
@@ -178,7 +179,7 @@ def test_hearts_and_boxes_of_a_finding(tmp_path: Path) -> None:
     assert price is not None
     assert counts is not None
     drawn = sum(counts["train"][f"masks_y{label}"] for label in (0, 1))
-    assert price.dollars == pytest.approx(46 * drawn)
+    assert price.cost.training == pytest.approx(46 * drawn)
     boxes = {**counts["train"], "own_boxes": 3}
     mixed = replace(heart.facts, counts={**counts, "train": boxes})
     _, plan = plan_of(mixed, ["gradmask"], **{"axes.specificity": ["box", "mask"]})

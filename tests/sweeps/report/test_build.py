@@ -193,7 +193,8 @@ GOLDEN_TRIALS = """schema_version int64|trial_id string|attempt string|dataset s
 dataset_digest string|specificity string|budget string|balance string|method string|model string|
 seed int64|rule string|epoch int64|undefined string|val_auroc double|val_robust_auroc double|
 val_dice double|test_auroc double|test_robust_auroc double|test_dice double|
-training_dollars double|spurious_label_dollars double|validation_dollars double|dollars double|
+training_dollars double|spurious_label_dollars double|validation_dollars double|
+compute_dollars double|dollars double|
 seconds_total double|device string|training string|test_robust_auroc_tube double|
 val_robust_auroc_tube double"""
 GOLDEN_CELLS = """schema_version int64|dataset string|dataset_digest string|specificity string|
@@ -201,6 +202,7 @@ budget string|balance string|method string|oracle bool|model string|seeds_planne
 seeds_done int64|
 seeds_failed int64|complete bool|dollars_mean double|dollars_min double|dollars_max double|
 training_dollars double|spurious_label_dollars double|validation_dollars double|
+compute_dollars double|
 robust_auroc_n int64|robust_auroc_undefined int64|robust_auroc_mean double|robust_auroc_sd double|
 robust_auroc_low double|robust_auroc_high double|robust_auroc_min double|robust_auroc_max double|
 auroc_n int64|auroc_mean double|auroc_sd double|auroc_low double|auroc_high double|

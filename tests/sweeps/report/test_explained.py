@@ -133,7 +133,7 @@ def test_robust_auroc_is_of_the_epoch_that_is_explained(store: FolderStore, tmp_
     spec = parse_spec(TEXT, overrides=OVERRIDES | {"train.epochs": 3, "select.epoch": "last"})
     given = read_report_input(spec, run_here(store, spec, tmp_path), store)
     selected = select_trials(given.trials, given.epochs, given.rule)
-    chosen = price_trials(selected, given.prices, given.rule, False, "abnormality")
+    chosen = price_trials(selected, given.prices, given.rule, given.axis, "abnormality")
     frame = explained_frame(chosen, given.trials, given.explained)
     kept = given.trials.set_index("trial_id")["test_robust_auroc"]
     assert (frame["robust_auroc"].to_numpy() == kept[frame["trial_id"]].to_numpy()).all()

@@ -13,7 +13,7 @@ from searching import real_spec, run_search_here
 
 from cluster.stores.folder import FolderStore
 from spurious.config.options import Prices, Specificity
-from spurious.scoring.cost import AnnotationCounts, trial_cost
+from spurious.scoring.cost import AnnotationCounts, charged_counts, cost
 from spurious.scoring.selection import parse_rule
 from sweeps.commands.report import read_report_input
 from sweeps.plan.plan import Plan
@@ -151,12 +151,12 @@ def test_an_oracle_search_costs_nothing() -> None:
     """What reads the test split buys nothing, as of rules."""
     counts = AnnotationCounts(10, 5, 5, 0, 20, 10, 10, attributes=1)
     method = real_spec(SECTION).axes.method[0].options
-    keep, prices = parse_rule("best val.auroc"), Prices()
+    keep, prices, label = parse_rule("best val.auroc"), Prices(), Specificity("label")
     costs = [
-        trial_cost(Specificity("label"), method, keep, counts, prices, None, search)
+        cost(label, charged_counts(method, keep, counts, None, search), prices)
         for search in (None, parse_rule("best test.robust_auroc"), parse_rule("best val.auroc"))
     ]
     assert costs[0] == costs[1] == costs[2]
     charged = parse_rule("best val.robust_auroc")
-    robust = trial_cost(Specificity("label"), method, keep, counts, prices, None, charged)
+    robust = cost(label, charged_counts(method, keep, counts, None, charged), prices)
     assert robust.spurious_labels == pytest.approx(20 / 36)

@@ -22,12 +22,14 @@ from report_tables import (
 
 from spurious.config.methods import Dfr
 from spurious.config.options import Budget, Specificity
+from spurious.scoring.cost import PARTS
 from spurious.scoring.selection import parse_rule
 from sweeps.errors import ResultError
 from sweeps.plan.cell import Cell
 from sweeps.report.tables import specificity_order
 from sweeps.report.trials import select_trials
 from sweeps.spec.model import MethodChoice
+from sweeps.spec.values import AXIS, CostOptions
 
 CENTS_PER_CLICK = 100.0 / 3600.0
 
@@ -141,12 +143,30 @@ def test_items_by_hand(made: Made) -> None:
     assert (priced["spurious_label_dollars"] == 0).all()
 
 
-def test_validation_joins_the_axis_on_request(made: Made) -> None:
-    """The switch adds exactly the validation item to the axis."""
-    without, _ = tables(made)
-    included, _ = tables(made, include_validation=True)
-    extra = included["dollars"] - without["dollars"]
-    np.testing.assert_allclose(extra, without["validation_dollars"])
+COLUMNS = {
+    "training": "training_dollars",
+    "spurious_labels": "spurious_label_dollars",
+    "validation": "validation_dollars",
+    "compute": "compute_dollars",
+}
+
+
+@pytest.mark.parametrize("axis", [PARTS, AXIS, ("training",), ("validation", "compute")])
+def test_the_axis_counts_what_it_names(made: Made, axis: tuple[str, ...]) -> None:
+    """All of annotation by default; compute, too, where it has a price."""
+    compute = {trial_id: 0.5 + i for i, trial_id in enumerate(sorted(made.trials["trial_id"]))}
+    rule = parse_rule("best val.robust_auroc")
+    priced, table = tables(made, axis=axis, compute=compute, rule=rule)
+    assert (priced[list(COLUMNS.values())] > 0).all(axis=None)
+    expected = sum(priced[COLUMNS[part]] for part in axis)
+    np.testing.assert_allclose(priced["dollars"], expected)
+    by_cell = priced.groupby(["specificity", "budget", "method"])["compute_dollars"].mean()
+    keys = list(zip(table["specificity"], table["budget"], table["method"], strict=True))
+    np.testing.assert_allclose(table["compute_dollars"], by_cell[keys])
+    without, _ = tables(made, axis=CostOptions().axis, rule=rule)
+    assert without["compute_dollars"].isna().all()
+    annotation = [COLUMNS[part] for part in PARTS]
+    np.testing.assert_allclose(without["dollars"], priced[annotation].sum(axis=1))
 
 
 @pytest.mark.parametrize(
@@ -180,9 +200,9 @@ def test_validation_images_that_are_trained_on_are_training_annotation(options: 
     """Their labels are on the axis, and no second time where validation joins it."""
     made = make(plan(("label",), ("600",), ("erm",)))
     by_method = make(plan(("label",), ("600",), (MethodChoice("dfr", options),)))
-    for include, labels in ((False, 1000), (True, 0)):
-        plain, _ = tables(made, include_validation=include)
-        priced, _ = tables(by_method, include_validation=include)
+    for axis, labels in ((("training", "spurious_labels"), 1000), (PARTS, 0)):
+        plain, _ = tables(made, axis=axis)
+        priced, _ = tables(by_method, axis=axis)
         more = (priced["dollars"] - plain["dollars"]) / CENTS_PER_CLICK
         np.testing.assert_allclose(more, labels, atol=1e-6)
         assert (priced["validation_dollars"] == 0).all()

@@ -24,6 +24,7 @@ from spurious.config.models import (
     Unet,
 )
 from spurious.config.options import Budget, Prices, Specificity, Train
+from spurious.scoring.cost import PARTS
 from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.selection import SelectionRule
 from sweeps.errors import SpecError
@@ -41,7 +42,7 @@ from sweeps.spec.model import (
     parse_override,
     parse_spec,
 )
-from sweeps.spec.values import ComputePrices, NodeType
+from sweeps.spec.values import AXIS, ComputePrices, NodeType
 from sweeps.spec.yaml import ScalarNode
 
 ERM = MethodChoice("erm", Erm())
@@ -76,7 +77,7 @@ def test_every_section_is_read() -> None:
     assert spec.prices == Prices(
         wage_per_hour=50.0, seconds_per_click=2.5, label=2, box=3, mask=40, r=4, spurious_label=0
     )
-    assert spec.cost.include_validation is True
+    assert spec.cost.axis == AXIS
     assert spec.published == ("saab2022/table1", "saab2022/table4")
     assert spec.resources == Resources(cpus=4, gpus=0.5, threads=2)
     assert spec.cost.compute == ComputePrices(
@@ -111,7 +112,7 @@ def test_defaults_are_the_documented_ones() -> None:
     assert spec.select.operating_point == OperatingPoint()
     assert spec.select.margin == 0.02
     assert spec.prices == Prices()
-    assert (spec.cost.include_validation, spec.cost.compute) == (False, None)
+    assert (spec.cost.axis, spec.cost.compute) == (PARTS, None)
     assert spec.limits == Limits()
     assert spec.published == ()
     assert spec.resources == Resources(cpus=1, gpus=0.0, threads=1)

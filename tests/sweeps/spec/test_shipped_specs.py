@@ -175,7 +175,7 @@ def test_a_lesion_costs_a_mask_whether_it_is_benign_or_not() -> None:
         [cell] = [cell for cell in plan.cells if cell.specificity.kind == "mask"]
         found = cell_price(spec, cell, ISIC)
         assert found is not None
-        assert found.cost.axis == pytest.approx((45 * masks + labels) / 36)
+        assert found.cost.training == pytest.approx((45 * masks + labels) / 36)
 
 
 @pytest.mark.parametrize("name", ["siim-acr-table1", "isic-table1"])
@@ -271,7 +271,7 @@ def additional(spec: Spec, plan: Plan, facts: DatasetFacts, budget: str) -> dict
             found = cell_price(spec, cell, facts)
             assert found is not None
             costs[str(cell.specificity)] = found.cost
-    return {kind: costs[kind].axis - costs["label"].axis for kind in ("box", "mask")}
+    return {kind: costs[kind].training - costs["label"].training for kind in ("box", "mask")}
 
 
 def test_ten_thousand_positives_cost_what_the_paper_says() -> None:
