@@ -47,7 +47,7 @@ def build_overview(
         ],
         "attribute_only_auroc": _describe_attribute_only(columns),
         "targets": [asdict(facts) for facts in targets],
-        "outlines": _describe_outlines(columns),
+        "outlines": describe_outlines(columns),
         "overlaps": _describe_overlaps(manifest, columns),
         "covariates": {
             name: _describe_covariate(values) for name, values in columns.covariates.items()
@@ -96,7 +96,7 @@ def _describe_attribute_only(columns: ImageColumns) -> dict[str, Any] | None:
     return None if measured is None else asdict(measured)
 
 
-def _describe_outlines(columns: ImageColumns) -> dict[str, Any]:
+def describe_outlines(columns: ImageColumns) -> dict[str, Any]:
     """Return medians over positive images with a mask, and how many these are."""
     chosen = (columns.labels == 1) & columns.mask_drawn & (columns.numbers["components"] > 0)
     medians = {

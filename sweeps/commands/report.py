@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.datasets.manifest import Manifest, find_manifest
-from cluster.errors import Denied
+from cluster.errors import Denied, NotFound
 from cluster.stores.base import Store
 from spurious.config.datasets import GaussianSquares
 from sweeps.commands.context import (
@@ -132,6 +132,7 @@ def read_report_input(spec: Spec, plan: Plan, source: Store | ResultReader) -> R
         searches=plan.searches,
         search="" if spec.search is None else describe_search(spec),
         search_rule=spec.search_rule,
+        outlines=_read_outlines(store, manifest),
         sample_ids=_read_sample_ids(store, manifest) if needs_ids(tables["epochs"]) else None,
     )
 
@@ -223,6 +224,17 @@ def _reduce_explanations(reader: ResultReader, trials: pa.Table) -> pd.DataFrame
     with count_reads(reader, "reading explanations", having.num_rows):
         parts = results.reduce_attempts(reader, "explanations", having, reduce_explanations)
     return pd.concat(parts, ignore_index=True) if parts else None
+
+
+def _read_outlines(store: Store, manifest: Manifest) -> dict[str, float] | None:
+    """Read what drawing a dataset's masks takes; None where nobody counted."""
+    from sweeps.catalogue.image_facts import load_image_columns
+    from sweeps.catalogue.overview import describe_outlines
+
+    try:
+        return describe_outlines(load_image_columns(store, manifest))
+    except NotFound:
+        return None
 
 
 def _get_square_options(spec: Spec) -> GaussianSquares | None:

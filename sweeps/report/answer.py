@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -45,26 +47,48 @@ def learned_cells(cells: pd.DataFrame) -> pd.DataFrame:
     return cells[cells["robust_auroc_mean"].notna() & cells["unlearned"].isna()]
 
 
-def cheapest_non_inferior(
-    cells: pd.DataFrame, best: Cell, evidence: Evidence, margin: float
-) -> tuple[Cell, Interval] | None:
-    """Return the cheapest cell that is not inferior to the best one, with its paired difference.
+@dataclass(frozen=True)
+class Choice:
+    """What is recommended.
 
-    Not inferior: the lower 95 % limit of cheaper minus best, paired by seed on the same images, is
-    above -margin. None where no cheaper cell is, or where the best cell's own interval is missing
-    or wider than `WIDEST`, which says that it may be anything itself.
+    Attributes:
+        best: The cell with the highest mean robust AUROC.
+        chosen: The cheapest that is not inferior to it; the best itself where there is none.
+        difference: Of a cheaper one, its paired difference to the best; None for the best.
+        not_inferior: The best and all that are not inferior to it, dearer ones included.
     """
-    if not best["robust"].width <= WIDEST:
+
+    best: Cell
+    chosen: Cell
+    difference: Interval | None
+    not_inferior: Sequence[Cell]
+
+
+def choose(cells: pd.DataFrame, evidence: Evidence, margin: float) -> Choice | None:
+    """Return the best cell and the cheapest that is not inferior to it; None without any.
+
+    Not inferior: the lower 95 % limit of the paired difference to the best one, by seed on the same
+    images, is above -margin. There is no such cell where the best one's own interval is missing or
+    wider than `WIDEST`, which says that it may be anything itself.
+    """
+    best = best_cell(cells)
+    if best is None:
         return None
-    cheaper = learned_cells(cells)
-    cheaper = cheaper[cheaper["dollars_mean"] < best["dollars_mean"]].sort_values(
+    if not best["robust"].width <= WIDEST:
+        return Choice(best, best, None, [best])
+    ordered = learned_cells(cells).sort_values(
         ["dollars_mean", "robust_auroc_mean"], ascending=[True, False], kind="stable"
     )
-    for cell in cheaper.to_dict("records"):
-        difference = evidence.difference(key_of(best), key_of(cell), "robust_auroc")
-        if difference.low > -margin:
-            return cell, difference
-    return None
+    found: list[tuple[Cell, Interval]] = []
+    for cell in ordered.to_dict("records"):
+        if key_of(cell) != key_of(best) and not math.isnan(cell["dollars_mean"]):
+            difference = evidence.difference(key_of(best), key_of(cell), "robust_auroc")
+            if difference.low > -margin:
+                found.append((cell, difference))
+    known = [best, *(cell for cell, _ in found)]
+    if found and found[0][0]["dollars_mean"] < best["dollars_mean"]:
+        return Choice(best, found[0][0], found[0][1], known)
+    return Choice(best, best, None, known)
 
 
 def key_of(cell: Cell) -> Key:
@@ -80,9 +104,10 @@ def answer(cells: pd.DataFrame, evidence: Evidence, margin: float) -> str:
         evidence: What they rest on.
         margin: How far below the best one a purchase may be that is called not inferior.
     """
-    best = best_cell(cells)
-    if best is None:
+    choice = choose(cells, evidence, margin)
+    if choice is None:
         return _nothing(cells)
+    best = choice.best
     compared = len(learned_cells(cells))
     text = (
         f"{sentence(describe_cell(best['cell']))}, {_place(cells, compared)}: "
@@ -97,12 +122,11 @@ def answer(cells: pd.DataFrame, evidence: Evidence, margin: float) -> str:
         return f"{text} Without an interval no cheaper alternative is named."
     if robust.width > WIDEST:
         return f"{text} That interval is wider than {WIDEST}: no cheaper alternative is named."
-    cheaper = cheapest_non_inferior(cells, best, evidence, margin)
-    if cheaper is None:
+    if choice.difference is None:
         return (
             f"{text} No cheaper one is shown to be at most {margin:g} lower{_nearest(cells, best)}."
         )
-    return f"{text} {_cheaper_sentence(*cheaper, margin)}"
+    return f"{text} {_cheaper_sentence(choice.chosen, choice.difference, margin)}"
 
 
 def _place(cells: pd.DataFrame, compared: int) -> str:

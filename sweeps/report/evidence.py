@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sweeps.report.advice import SCALE
 from sweeps.report.inference.components import Reading
 from sweeps.report.inference.intervals import Interval, cell_interval, difference_interval
 from sweeps.report.inference.joint import Joint, draw, joint_distribution
@@ -97,11 +98,15 @@ class Evidence:
         return joint_distribution(table, components, known[0].cases)
 
     def draws(self, keys: Sequence[Key], metric: str) -> Floats | None:
-        """Return (N, C) draws of cells, made once; None where `joint` is."""
+        """Return (N, C) draws of cells, made once; None where `joint` is.
+
+        They are whole numbers of 1 / `SCALE`, so that the page can carry the very same ones.
+        """
         which = tuple(keys), metric
         if which not in self._draws:
             joint = self.joint(keys, metric)
-            self._draws[which] = None if joint is None else draw(joint)
+            drawn = None if joint is None else np.rint(draw(joint) * SCALE) / SCALE
+            self._draws[which] = drawn
         return self._draws[which]
 
     def _reading(self, key: Key, seed: int, metric: str) -> Reading | None:

@@ -22,6 +22,7 @@ from sweeps.report.answer import answer
 from sweeps.report.cautions import cautions, integrity_notes
 from sweeps.report.caveats import caveats
 from sweeps.report.cells import find_unfinished
+from sweeps.report.choices import choice_context
 from sweeps.report.evidence import Evidence
 from sweeps.report.exemplars import exemplar_rows
 from sweeps.report.explained import explained_context
@@ -30,6 +31,7 @@ from sweeps.report.gate import ABOVE_CHANCE, CHANCE
 from sweeps.report.measures import measure_context
 from sweeps.report.method_orders import method_context
 from sweeps.report.metrics import metric_context
+from sweeps.report.offers import find_offers
 from sweeps.report.projection import projection_context
 from sweeps.report.resolution import resolution_context
 from sweeps.report.searched import search_context, search_notes
@@ -38,6 +40,7 @@ from sweeps.report.tables import ReportInput
 from sweeps.report.wording import (
     AXIS_WORDS,
     NONE,
+    PRICE_MEANINGS,
     annotation,
     count,
     describe_cell,
@@ -47,18 +50,6 @@ from sweeps.report.wording import (
     limits,
     number,
 )
-
-PRICE_MEANINGS = {
-    "wage_per_hour": "US dollars per annotator hour",
-    "seconds_per_click": "seconds per click",
-    "label": "clicks per image for a label, negative images too",
-    "box": "clicks per abnormality for a box, the label included",
-    "mask": "clicks per abnormality for a mask, the label included",
-    "r": "clicks per abnormality for a coarse mask of r >= 2 (r = 1 costs a label)",
-    "spurious_label": "clicks per image and spurious attribute",
-    "region": "clicks per outline of a region that is not the abnormality, beside the label",
-    "ranked_pair": "clicks for naming a good and a bad explanation; each that is shown is a label",
-}
 
 
 @dataclass(frozen=True)
@@ -111,7 +102,7 @@ def page_context(
         "alt": _alternative_text(cells),
         "caption": CAPTION,
         "frontier": _frontier_rows(cells),
-        **spending_context(cells, attained, evidence),
+        **_choices(source, priced, cells, attained, evidence),
         **method_context(cells, evidence),
         "cells": [_cell_row(cell) for cell in cells.to_dict("records")],
         "published": published,
@@ -126,6 +117,22 @@ def page_context(
         "missing": _missing_rows(unfinished),
         "files": files,
         **_rest_of_page(source, priced),
+    }
+
+
+def _choices(
+    source: ReportInput,
+    priced: pd.DataFrame,
+    cells: pd.DataFrame,
+    attained: pd.DataFrame,
+    evidence: Evidence,
+) -> dict[str, Any]:
+    """Return what to buy for every sum, and at which prices that changes."""
+    offers = find_offers(priced, cells, evidence)
+    prices, axis = source.prices, source.axis
+    return {
+        **spending_context(offers, cells, attained, evidence, prices, axis),
+        **choice_context(offers, cells, evidence, prices, axis, source.margin, source.outlines),
     }
 
 

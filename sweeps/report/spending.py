@@ -1,89 +1,105 @@
-"""What each sum reaches, in words: attainment of the frontier and P(best) for the money."""
+"""With so many dollars, what to buy: a row for every sum at which the advice changes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from sweeps.report.answer import learned_cells
+from spurious.config.options import Prices
+from sweeps.report.advice import Advice, advise, price_of
 from sweeps.report.evidence import Evidence
 from sweeps.report.inference.joint import DRAWS
+from sweeps.report.offers import Offers
 from sweeps.report.probabilities import count_undrawn
-from sweeps.report.wording import (
-    count,
-    describe_cell,
-    dollars,
-    interval,
-    number,
-    without,
-)
+from sweeps.report.wording import NONE, count, dollars, interval, limits, number
 
 LIKELY = 0.05
-"""P(best) from which on what comes into reach is worth a row."""
+"""Share of what cannot be advised from which on a row tells of it."""
 _PRINTED = 0.005
-_ALONE = "it is the only one for this sum"
 
 
 def spending_context(
-    cells: pd.DataFrame, attained: pd.DataFrame, evidence: Evidence
+    offers: Offers | None,
+    cells: pd.DataFrame,
+    attained: pd.DataFrame,
+    evidence: Evidence,
+    prices: Prices,
+    axis: Collection[str],
 ) -> dict[str, Any]:
     """Return `spending`, rows from cheap to dear, and `spending_note`, what they rest on.
 
     Args:
+        offers: The result of `find_offers`.
         cells: The result of `cells`.
         attained: The result of `attainment_frame`.
         evidence: What the cells rest on.
+        prices: Price table in force.
+        axis: Parts of the price that count.
     """
-    known = {(c["specificity"], c["budget"], c["method"]): c for c in cells.to_dict("records")}
     rows: list[dict[str, str]] = []
-    unnamed = 0.0
-    for most, group in attained.groupby("dollars", sort=True):
-        holders = [
-            {**known[one["specificity"], one["budget"], one["method"]], **one}
-            for one in group.to_dict("records")
-        ]
-        is_new = any(
-            one["dollars_mean"] == most and one["best_probability"] >= LIKELY for one in holders
-        )
-        missing = 1.0 - float(group["best_probability"].sum())
-        if is_new or missing >= unnamed + LIKELY or not rows:
-            unnamed = missing
-            holders.sort(key=lambda one: -one["best_probability"])
-            is_alone = int((learned_cells(cells)["dollars_mean"] <= most).sum()) == 1
-            rows.append(_row(holders, missing) | ({"runners_up": _ALONE} if is_alone else {}))
+    table = dataclasses.asdict(prices)
+    bought, known = None, 0.0
+    for sum_, cost in _sums(offers, table, axis):
+        assert offers is not None
+        advice = advise(offers.offers, offers.draws, table, sum_, axis)
+        if advice is None:
+            continue
+        at = attained[np.isclose(attained["dollars"], cost, rtol=1e-9, atol=0.0)]
+        unnamed = 1.0 - float(at["best_probability"].sum()) if len(at) else 0.0
+        if advice.first != bought or unnamed >= known + LIKELY:
+            bought, known = advice.first, unnamed
+            rows.append(_row(advice, offers, at, cost, unnamed))
     return {"spending": rows, "spending_note": _note(count_undrawn(cells, evidence), bool(rows))}
 
 
-def _row(holders: list[dict[Any, Any]], missing: float) -> dict[str, str]:
+def _sums(
+    offers: Offers | None, prices: Mapping[str, float], axis: Collection[str]
+) -> Iterator[tuple[float, float]]:
+    """Yield what each offer costs, for `advise` and in the table of cells; cheapest first."""
+    if offers is None:
+        return
+    costs = [price_of(offer, prices, axis) for offer in offers.offers]
+    shown = [float(cell["dollars_mean"]) for cell in offers.cells]
+    yield from sorted(zip(costs, shown, strict=True))
+
+
+def _row(
+    advice: Advice, offers: Offers, at: pd.DataFrame, cost: float, unnamed: float
+) -> dict[str, str]:
     """Return a sum's row.
 
     Args:
-        holders: What it buys, most probably best first.
-        missing: Share of draws in which something without an interval is the best.
+        advice: What the sum buys.
+        offers: What may be bought.
+        at: Rows of `attainment_frame` of the sum.
+        cost: The sum.
+        unnamed: Share of draws in which something without an interval is the best.
     """
-    first = holders[0]
-    runners_up = [
-        f"{_describe(one)} ({number(one['best_probability'], 2)})"
-        for one in holders[1:2]
-        if one["best_probability"] >= _PRINTED
-    ]
-    if missing >= _PRINTED:
-        runners_up.append(f"purchases without an interval ({number(missing, 2)})")
+    first = offers.cells[advice.first]
+    reached = at.iloc[0].to_dict() if len(at) else None
+    others = []
+    if advice.runner_up is not None:
+        name = offers.offers[advice.runner_up].name
+        others.append(f"{name} ({number(advice.runner_up_probability, 2)})")
+    if unnamed >= _PRINTED:
+        others.append(f"purchases without an interval ({number(unnamed, 2)})")
     return {
-        "dollars": dollars(first["dollars"]),
-        "median": number(first["attained_median"], 2),
-        "band": interval(first["attained_low"], first["attained_high"], 2),
-        "first": _describe(first),
-        "probability": number(first["best_probability"], 2),
-        "regret": number(first["expected_regret"]),
-        "runners_up": "; ".join(runners_up),
+        "dollars": dollars(cost),
+        "first": offers.offers[advice.first].name,
+        "robust": number(first["robust_auroc_mean"], 2),
+        "robust_interval": limits(first["robust"], 2),
+        "probability": number(advice.probability, 2),
+        "regret": number(advice.regret),
+        "median": NONE if reached is None else number(reached["attained_median"], 2),
+        "band": ""
+        if reached is None
+        else interval(reached["attained_low"], reached["attained_high"], 2),
+        "runners_up": "; ".join(others) or "nothing else costs so little",
     }
-
-
-def _describe(cell: Mapping[Any, Any]) -> str:
-    return f"{describe_cell(cell['cell'])}{without(cell['holes'])}"
 
 
 def _note(undrawn: int, has_rows: bool) -> str:
@@ -93,11 +109,12 @@ def _note(undrawn: int, has_rows: bool) -> str:
             "images."
         )
     text = (
-        f"From the {DRAWS:,} draws behind P(best): the highest robust AUROC among purchases that "
-        "cost no more than a sum, as the median and the range of 95 % of the draws; the purchase "
-        "that has it most often, with its share of the draws; and how much that purchase misses "
-        "the highest by on average. In simulations these ranges hold the truth in about 91 to "
-        f"94 %. Sums that bring in nothing with a share of {LIKELY:g} are left out."
+        "From each sum on, the purchase with the highest mean robust AUROC of those that cost no "
+        f"more, until the next row. From the {DRAWS:,} draws behind P(best): the share in which it "
+        "is the highest of them; how much it misses the highest by on average (expected regret); "
+        "the highest that the sum reaches, as the median and the range of 95 % of the draws; and "
+        "the purchase with the next highest mean, with its share. In simulations these ranges hold "
+        "the truth in about 91 to 94 %."
     )
     if undrawn:
         text += (

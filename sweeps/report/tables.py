@@ -110,6 +110,8 @@ class ReportInput:
         searches: The search of each cell, where the sweep has one.
         search: What was searched, in a sentence.
         search_rule: The metric that configurations were compared by; None without a search.
+        outlines: Medians over the dataset's masks: `vertices_2px`, `vertices_5px`, and how many
+            `images` these are of; None where nobody counted.
         sample_ids: Ids of all images, ascending; None where no trial names one or none are known.
     """
 
@@ -137,6 +139,7 @@ class ReportInput:
     tune: Sequence[str] = ()
     notes: Sequence[str] = ()
     mask_of: MaskOf = "abnormality"
+    outlines: Mapping[str, float] | None = None
     sample_ids: Sequence[str] | None = None
     searches: Sequence[CellSearch] = ()
     search: str = ""

@@ -16,6 +16,17 @@ AXIS_WORDS = {
     "compute": "compute",
 }
 """What the dollar axis may count, `sweeps.spec.values.AXIS`, in words."""
+PRICE_MEANINGS = {
+    "wage_per_hour": "US dollars per annotator hour",
+    "seconds_per_click": "seconds per click",
+    "label": "clicks per image for a label, negative images too",
+    "box": "clicks per abnormality for a box, the label included",
+    "mask": "clicks per abnormality for a mask, the label included",
+    "r": "clicks per abnormality for a coarse mask of r >= 2 (r = 1 costs a label)",
+    "spurious_label": "clicks per image and spurious attribute",
+    "region": "clicks per outline of a region that is not the abnormality, beside the label",
+    "ranked_pair": "clicks for naming a good and a bad explanation; each that is shown is a label",
+}
 NONE = "\N{EN DASH}"
 
 

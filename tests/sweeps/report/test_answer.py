@@ -24,7 +24,7 @@ from report_tables import (
 
 from spurious.config.methods import GroupDro
 from spurious.scoring.selection import parse_rule
-from sweeps.report.answer import answer, best_cell, cheapest_non_inferior
+from sweeps.report.answer import answer, best_cell, choose
 from sweeps.report.build import build_report
 from sweeps.report.caveats import caveats
 from sweeps.spec.model import MethodChoice
@@ -115,12 +115,16 @@ def test_of_equally_cheap_ones_the_better_is_named(made: Made) -> None:
     same = {("label", "600", "erm"): [0.818] * 3, ("label", "600", "jtt"): [0.819] * 3}
     scores = PLANTED | {MASKS: [0.82, 0.821, 0.822]} | same
     _, table, rests_on = evidence(with_scores(made, scores))
+    choice = choose(table, rests_on, 0.02)
+    assert choice is not None
     best = best_cell(table)
     assert best is not None
-    found = cheapest_non_inferior(table, best, rests_on, 0.02)
-    assert found is not None
-    assert (found[0]["specificity"], found[0]["method"]) == ("label", "jtt")
-    assert found[0]["on_frontier"]
+    assert choice.best["cell"] == best["cell"]
+    assert (choice.chosen["specificity"], choice.chosen["method"]) == ("label", "jtt")
+    assert choice.chosen["on_frontier"]
+    assert choice.difference is not None
+    kinds = {(cell["specificity"], cell["method"]) for cell in choice.not_inferior}
+    assert {("label", "jtt"), ("label", "erm"), ("mask", "erm")} <= kinds
 
 
 def test_one_seed_claims_nothing() -> None:

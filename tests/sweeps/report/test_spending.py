@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from report_tables import PLANTED, Made, evidence, make, plan, report_input, small, with_scores
 
+from spurious.config.options import Prices
 from sweeps.report.build import build_report
+from sweeps.report.offers import find_offers
 from sweeps.report.probabilities import attainment_frame
 from sweeps.report.spending import spending_context
 
@@ -42,8 +45,7 @@ def test_the_table_agrees_with_the_cells(made: Made) -> None:
 
 def test_rows_name_what_a_sum_buys(made: Made) -> None:
     """Boxes up to the price of masks, then masks, each with its share; lesser sums are left out."""
-    _, table, rests_on = evidence(made)
-    context = spending_context(table, attainment_frame(table, rests_on), rests_on)
+    table, context = spent(made)
     rows = context["spending"]
     found = [(row["dollars"], row["first"]) for row in rows]
     assert found[-2:] == [
@@ -51,11 +53,11 @@ def test_rows_name_what_a_sum_buys(made: Made) -> None:
         ("$4,027", "masks on all images, trained with erm"),
     ]
     assert rows[-2]["probability"] == "1.00"
-    assert rows[-2]["runners_up"] == ""
+    assert rows[-2]["runners_up"].endswith("(0.00)")
     share = table.set_index(["specificity", "budget", "method"])["best_probability"]
     assert rows[-1]["probability"] == f"{share[MASKS]:.2f}"
-    assert "it is the only one for this sum" in _words(make(plan(("box",), ("600",), ("erm",))))
-    assert "it is the only one" not in _words(made)
+    alone = _words(make(plan(("box",), ("600",), ("erm",))))
+    assert "nothing else costs so little" in alone
     assert rows[-1]["runners_up"] == f"boxes on 600 images, trained with erm ({share[BOXES]:.2f})"
 
 
@@ -81,9 +83,16 @@ def test_missing_seeds_and_intervals_are_named(made: Made) -> None:
     )
 
 
+def spent(made: Made) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The cells, and what the page says of sums."""
+    priced, table, rests_on = evidence(made)
+    offers, attained = find_offers(priced, table, rests_on), attainment_frame(table, rests_on)
+    axis = ("training", "spurious_labels")
+    return table, spending_context(offers, table, attained, rests_on, Prices(), axis)
+
+
 def _words(made: Made) -> str:
-    _, table, rests_on = evidence(made)
-    context = spending_context(table, attainment_frame(table, rests_on), rests_on)
+    _, context = spent(made)
     rows = [" ".join(row.values()) for row in context["spending"]]
     return "\n".join([*rows, context["spending_note"]])
 
@@ -93,9 +102,9 @@ def test_page_and_text_have_the_rows(made: Made, tmp_path: Path) -> None:
     files = build_report(report_input(made), tmp_path / "out")
     for path in (files.page, files.text):
         text = path.read_text()
-        assert "What each sum reaches" in text
-        assert "purchases that cost no more than a sum" in text
-        assert "up to" in text.lower()
+        assert "With your money, buy this" in text
+        assert "highest mean robust AUROC of those that cost no more" in text
+        assert "expected regret" in text.lower()
     table = pd.read_parquet(files.attainment)
     assert table["dollars"].is_monotonic_increasing
     _, table, rests_on = evidence(made, readings={})
