@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sweeps.report.advice import SCALE, Offer
 from sweeps.report.answer import key_of
-from sweeps.report.evidence import Evidence
+from sweeps.report.evidence import Evidence, Key
 from sweeps.report.wording import describe_cell, without
 
 KEY = ("specificity", "budget", "method")
@@ -54,7 +54,7 @@ def find_offers(priced: pd.DataFrame, cells: pd.DataFrame, evidence: Evidence) -
     if draws is None:
         return None
     defined = np.flatnonzero(~np.isnan(draws).any(axis=0))
-    items = {key: _mean_items(list(of)) for key, of in priced.groupby(list(KEY))["items"]}
+    items = mean_items(priced)
     kept = [rows[place] for place in defined.tolist()]
     offers = [
         Offer(
@@ -67,6 +67,12 @@ def find_offers(priced: pd.DataFrame, cells: pd.DataFrame, evidence: Evidence) -
         for row in kept
     ]
     return Offers(offers, kept, np.rint(draws[:, defined] * SCALE).astype(np.int64))
+
+
+def mean_items(priced: pd.DataFrame) -> dict[Key, tuple[tuple[str, str, float], ...]]:
+    """Return how many of each item a trial of each cell takes on average, by part and price."""
+    groups = priced.groupby(list(KEY))["items"]
+    return {(str(s), str(b), str(m)): _mean_items(list(of)) for (s, b, m), of in groups}
 
 
 def _mean_items(

@@ -1,4 +1,4 @@
-"""The report in words: a self-contained HTML page without scripts or requests, and Markdown."""
+"""The report in words: a self-contained HTML page that asks for nothing, and Markdown."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from sweeps.report.choices import choice_context
 from sweeps.report.evidence import Evidence
 from sweeps.report.exemplars import exemplar_rows
 from sweeps.report.explained import explained_context
+from sweeps.report.explore import explore_context, policy, style
 from sweeps.report.figure import CAPTION
 from sweeps.report.gate import ABOVE_CHANCE, CHANCE
 from sweeps.report.measures import measure_context
@@ -133,6 +134,8 @@ def _choices(
     return {
         **spending_context(offers, cells, attained, evidence, prices, axis),
         **choice_context(offers, cells, evidence, prices, axis, source.margin, source.outlines),
+        **explore_context(source, priced, cells, offers),
+        **{"style": style(), "policy": policy()},
     }
 
 

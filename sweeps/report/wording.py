@@ -16,6 +16,18 @@ AXIS_WORDS = {
     "compute": "compute",
 }
 """What the dollar axis may count, `sweeps.spec.values.AXIS`, in words."""
+PRICE_WORDS = {
+    "wage_per_hour": "wage per hour",
+    "seconds_per_click": "seconds per click",
+    "label": "clicks per label",
+    "box": "clicks per box",
+    "mask": "clicks per mask",
+    "r": "clicks per coarse mask",
+    "spurious_label": "clicks per spurious label",
+    "region": "clicks per outline of a region",
+    "ranked_pair": "clicks per ranked pair",
+}
+"""Prices of `spurious.config.options.Prices` as they are called beside a slider."""
 PRICE_MEANINGS = {
     "wage_per_hour": "US dollars per annotator hour",
     "seconds_per_click": "seconds per click",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import itertools
 import re
 import subprocess
@@ -29,6 +31,7 @@ from spurious.scoring.selection import parse_rule
 from sweeps.errors import ResultError
 from sweeps.report.answer import answer
 from sweeps.report.build import build_report
+from sweeps.report.explore import script
 from sweeps.report.tables import (
     REPORT_ATTAINMENT,
     REPORT_CELLS,
@@ -118,13 +121,17 @@ def test_markdown_has_every_purchase_and_its_tables_stay_whole(made: Made, tmp_p
 
 
 def test_page_is_self_contained(made: Made, tmp_path: Path) -> None:
-    """No script, and nothing is loaded but the figure inside the page."""
+    """One script, which the policy names by its hash; nothing is loaded but figures inside it."""
     page = page_of(report_input(made), tmp_path)
-    assert "<script" not in page
+    assert re.findall(r"<script([^>]*)>", page) == [' type="application/json" id="data"', ""]
+    assert f"<script>{script()}</script>" in page
+    digest = base64.b64encode(hashlib.sha256(script().encode()).digest()).decode()
+    assert f"script-src &#39;sha256-{digest}&#39;" in page
+    assert len(script().splitlines()) <= 400
     assert re.findall(r"""(?:src|href)=["'](?!data:image/png;base64,)""", page) == []
-    assert "://" not in page
+    assert "://" not in page.replace("http://www.w3.org/2000/svg", "")
     assert "url(" not in page
-    assert "default-src 'none'" in page
+    assert "default-src &#39;none&#39;" in page
     assert "prefers-color-scheme: dark" in page
 
 

@@ -110,6 +110,6 @@ def test_page_and_text_have_the_rows(made: Made, tmp_path: Path) -> None:
     _, table, rests_on = evidence(made, readings={})
     frame = attainment_frame(table, rests_on)
     assert frame.empty
-    context = spending_context(table, frame, rests_on)
+    context = spending_context(None, table, frame, rests_on, Prices(), ("training",))
     assert context["spending"] == []
     assert context["spending_note"].startswith("Not known: no ranked")
