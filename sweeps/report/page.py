@@ -29,6 +29,7 @@ from sweeps.report.explained import explained_context
 from sweeps.report.explore import explore_context, policy, style
 from sweeps.report.figure import CAPTION
 from sweeps.report.gate import ABOVE_CHANCE, CHANCE
+from sweeps.report.learning import learning_context
 from sweeps.report.measures import measure_context
 from sweeps.report.method_orders import method_context
 from sweeps.report.metrics import metric_context
@@ -134,6 +135,7 @@ def _choices(
     return {
         **spending_context(offers, cells, attained, evidence, prices, axis),
         **choice_context(offers, cells, evidence, prices, axis, source.margin, source.outlines),
+        **learning_context(offers, priced, dataclasses.asdict(prices), axis),
         **explore_context(source, priced, cells, offers),
         **{"style": style(), "policy": policy()},
     }

@@ -23,5 +23,5 @@ images, V10 and V01 are summed by patient, and patients are what varies (Obuchow
 
 `components` turns scores into vectors whose inner products are these covariances; `intervals` has
 the intervals and when none is printed; `joint` the draws of all cells; `attainment` what each sum
-of dollars reaches in them; `orders` Holm's rule.
+of dollars reaches in them; `orders` Holm's rule; `curves` what further images would do.
 """
