@@ -151,7 +151,7 @@ def _note(curves: Sequence[_Curve], long: Sequence[_Curve]) -> str:
         return "Not known: no kind of annotation has two ranked budgets with one method."
     text = (
         "From learning curves of several families (power law, power law with an offset, logit), "
-        "each fitted to all draws; intervals hold 95 % of all fits. Nothing is foretold beyond "
+        "each fitted to all draws; an interval holds 95 % of the fits of each. Nothing is told beyond "
         f"{HORIZON:g} times the largest budget."
     )
     if not long:
