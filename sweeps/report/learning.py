@@ -151,8 +151,8 @@ def _note(curves: Sequence[_Curve], long: Sequence[_Curve]) -> str:
         return "Not known: no kind of annotation has two ranked budgets with one method."
     text = (
         "From learning curves of several families (power law, power law with an offset, logit), "
-        "each fitted to all draws; an interval holds 95 % of the fits of each. Nothing is told beyond "
-        f"{HORIZON:g} times the largest budget."
+        "each fitted to all draws; an interval holds 95 % of the fits of each. Nothing is told "
+        f"beyond {HORIZON:g} times the largest budget."
     )
     if not long:
         return f"{text} How many images a score takes is not told: that needs {LEAST} budgets."
