@@ -35,7 +35,7 @@ class Offers:
     draws: NDArray[np.int64]
 
     def place_of(self, cell: Cell) -> int | None:
-        """Return the place of a row of the table of cells; None where it is no offer."""
+        """Return the place of a row of the table of cells; None where it is not among them."""
         keys = [key_of(of) for of in self.cells]
         return keys.index(key_of(cell)) if key_of(cell) in keys else None
 

@@ -81,12 +81,12 @@ def _row(
     """
     first = offers.cells[advice.first]
     reached = at.iloc[0].to_dict() if len(at) else None
-    others = []
+    rivals = []
     if advice.runner_up is not None:
         name = offers.offers[advice.runner_up].name
-        others.append(f"{name} ({number(advice.runner_up_probability, 2)})")
+        rivals.append(f"{name} ({number(advice.runner_up_probability, 2)})")
     if unnamed >= _PRINTED:
-        others.append(f"purchases without an interval ({number(unnamed, 2)})")
+        rivals.append(f"purchases without an interval ({number(unnamed, 2)})")
     return {
         "dollars": dollars(cost),
         "first": offers.offers[advice.first].name,
@@ -98,7 +98,7 @@ def _row(
         "band": ""
         if reached is None
         else interval(reached["attained_low"], reached["attained_high"], 2),
-        "runners_up": "; ".join(others) or "nothing else costs so little",
+        "runners_up": "; ".join(rivals) or "nothing else costs so little",
     }
 
 
