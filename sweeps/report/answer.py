@@ -68,7 +68,7 @@ def choose(cells: pd.DataFrame, evidence: Evidence, margin: float) -> Choice | N
     """Return the best cell and the cheapest that is not inferior to it; None without any.
 
     Not inferior: the lower 95 % limit of the paired difference to the best one, by seed on the same
-    images, is above -margin. There is no such cell where the best one's own interval is missing or
+    images, is above -margin. There is none where the best one's own interval is missing or
     wider than `WIDEST`, which says that it may be anything itself.
     """
     best = best_cell(cells)
@@ -79,15 +79,15 @@ def choose(cells: pd.DataFrame, evidence: Evidence, margin: float) -> Choice | N
     ordered = learned_cells(cells).sort_values(
         ["dollars_mean", "robust_auroc_mean"], ascending=[True, False], kind="stable"
     )
-    found: list[tuple[Cell, Interval]] = []
+    equals: list[tuple[Cell, Interval]] = []
     for cell in ordered.to_dict("records"):
         if key_of(cell) != key_of(best) and not math.isnan(cell["dollars_mean"]):
             difference = evidence.difference(key_of(best), key_of(cell), "robust_auroc")
             if difference.low > -margin:
-                found.append((cell, difference))
-    known = [best, *(cell for cell, _ in found)]
-    if found and found[0][0]["dollars_mean"] < best["dollars_mean"]:
-        return Choice(best, found[0][0], found[0][1], known)
+                equals.append((cell, difference))
+    known = [best, *(cell for cell, _ in equals)]
+    if equals and equals[0][0]["dollars_mean"] < best["dollars_mean"]:
+        return Choice(best, equals[0][0], equals[0][1], known)
     return Choice(best, best, None, known)
 
 

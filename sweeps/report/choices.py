@@ -60,10 +60,10 @@ def choice_context(
     table, flips = dataclasses.asdict(prices), list[dict[str, str]]()
     if offers is not None and places is not None:
         chosen, rivals = places
-        found = find_flips(offers.offers, chosen, rivals, table, axis)
+        by_price = find_flips(offers.offers, chosen, rivals, table, axis)
         flips = [
             _flip_row(name, table[name], flip, offers)
-            for name, flip in found.items()
+            for name, flip in by_price.items()
             if flip != Flip()
         ]
     return {
@@ -108,14 +108,13 @@ def _note(
         return "Not known: no ranked purchase has an interval to compare by."
     chosen, rivals = places
     name = offers.offers[chosen].name
-    others = len(rivals) - 1
-    if not others:
+    if len(rivals) == 1:
         return (
             f"No price changes the choice: nothing else is shown to be at most {margin:g} below "
             f"{name}."
         )
     shown = (
-        f"{sentence(name)} is the cheapest of {count(others + 1, 'purchase')} that are not "
+        f"{sentence(name)} is the cheapest of {count(len(rivals), 'purchase')} that are not "
         f"inferior by more than {margin:g}"
     )
     if not has_flips:

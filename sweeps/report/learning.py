@@ -101,26 +101,26 @@ def _targets(curves: Sequence[_Curve]) -> list[float]:
 
 
 def _needed_row(curve: _Curve, target: float) -> dict[str, str]:
-    found = images_needed(curve.images, curve.draws, target)
+    foretold = images_needed(curve.images, curve.draws, target)
     return {
         **{"annotation": curve.what, "method": curve.method, "target": f"{target:g}"},
-        "images": describe_needed(found, curve.images),
+        "images": describe_needed(foretold, curve.images),
     }
 
 
-def describe_needed(found: Foretold, images: Sequence[float]) -> str:
+def describe_needed(foretold: Foretold, images: Sequence[float]) -> str:
     """Return how many images are needed, or why nobody can say."""
     least, most = images[0], HORIZON * images[-1]
-    if math.isinf(found.median):
+    if math.isinf(foretold.median):
         return (
-            f"not told: {number(found.share, 2)} of the fits reach it with up to {_whole(most)} "
+            f"not told: {number(foretold.share, 2)} of the fits reach it with up to {_whole(most)} "
             "images"
         )
-    if found.median <= least:
+    if foretold.median <= least:
         return f"at most {_whole(least)}, the smallest budget"
-    low = _whole(found.low) if found.low > least else f"{_whole(least)} or fewer"
-    high = _whole(found.high) if math.isfinite(found.high) else f"more than {_whole(most)}"
-    return f"about {_whole(found.median)} ({low} to {high})"
+    low = _whole(foretold.low) if foretold.low > least else f"{_whole(least)} or fewer"
+    high = _whole(foretold.high) if math.isfinite(foretold.high) else f"more than {_whole(most)}"
+    return f"about {_whole(foretold.median)} ({low} to {high})"
 
 
 def _whole(images: float) -> str:

@@ -80,7 +80,7 @@ def _line(x: Floats, y: Floats, at: Floats) -> Floats:
 
 def _offset(budgets: Floats, errors: Floats, at: Floats) -> Floats:
     """Return (N, X) errors c + a n^-b of the best exponent of each draw."""
-    best, found = np.full(len(errors), np.inf), np.zeros((len(errors), len(at)))
+    best, fitted = np.full(len(errors), np.inf), np.zeros((len(errors), len(at)))
     start = budgets[0]  # a keeps its size whatever the exponent
     for b in _EXPONENTS:
         basis, to = (budgets / start) ** -b, (at / start) ** -b
@@ -92,8 +92,8 @@ def _offset(budgets: Floats, errors: Floats, at: Floats) -> Floats:
         loss = np.square(errors - c[:, None] - a[:, None] * basis).sum(axis=1)
         better = loss < best
         best = np.where(better, loss, best)
-        found[better] = (c[:, None] + a[:, None] * to)[better]
-    return found
+        fitted[better] = (c[:, None] + a[:, None] * to)[better]
+    return fitted
 
 
 def images_needed(images: Sequence[float], draws: Floats, target: float) -> Foretold:
