@@ -39,7 +39,8 @@ class ReportFiles:
         attainment: Parquet, columns of `REPORT_ATTAINMENT`.
         trials: Parquet, columns of `REPORT_TRIALS` and one per split and spurious attribute.
         metrics: Parquet, columns of `REPORT_METRICS`.
-        figure: PNG.
+        figure: PNG; `figure_svg` and `figure_pdf` are the same for papers.
+        latex: The table of purchases for papers.
         page: HTML, self-contained.
         text: Markdown, the page's tables.
         projection: PNG; None where no trial has embeddings.
@@ -58,6 +59,9 @@ class ReportFiles:
     trials: Path
     metrics: Path
     figure: Path
+    figure_svg: Path
+    figure_pdf: Path
+    latex: Path
     page: Path
     text: Path
     projection: Path | None = None
@@ -74,7 +78,8 @@ class ReportFiles:
     def paths(self) -> list[Path]:
         """All that were written."""
         written = [self.cells, self.attainment, self.trials, self.metrics, self.projection]
-        written += [self.figure, self.resolution, self.published, self.explanations]
+        written += [self.figure, self.figure_svg, self.figure_pdf, self.latex, self.resolution]
+        written += [self.published, self.explanations]
         written += [self.scatter, self.examples, self.search, self.text, self.page]
         return [path for path in written if path is not None]
 
@@ -134,6 +139,7 @@ def _contents(
     from sweeps.report.cells import cells
     from sweeps.report.evidence import Evidence
     from sweeps.report.explained import explained_frame
+    from sweeps.report.latex import purchases_table
     from sweeps.report.measures import measures
     from sweeps.report.metrics import metric_frame
     from sweeps.report.page import page_context, render_markdown, render_page
@@ -162,7 +168,10 @@ def _contents(
         (files.attainment, _parquet(attained, REPORT_ATTAINMENT)),
         (files.trials, _parquet(priced, REPORT_TRIALS, attribute_columns(priced))),
         (files.metrics, _parquet(metrics, REPORT_METRICS)),
-        (files.figure, figures.frontier),
+        (files.figure, figures.frontier.png),
+        (files.figure_svg, figures.frontier.svg),
+        (files.figure_pdf, figures.frontier.pdf),
+        (files.latex, purchases_table(context["cells"], context["latex_caption"]).encode()),
         (files.projection, figures.projection),
         (files.resolution, figures.resolution),
         (files.published, _parquet(published, REPORT_PUBLISHED) if source.published else None),
@@ -189,7 +198,7 @@ def _draw(
 ) -> Figures:
     from sweeps.report.explained_pictures import examples_png
     from sweeps.report.explained_scatter import scatter_png
-    from sweeps.report.figure import frontier_png
+    from sweeps.report.figure import draw_frontier_figure
     from sweeps.report.page import Figures
     from sweeps.report.projection import projection_png
     from sweeps.report.resolution import resolution_png
@@ -198,7 +207,7 @@ def _draw(
     # a method has one marker, whatever was chosen for it in each cell
     priced, table = (name_as_in_axes(frame, source.searches) for frame in (priced, table))
     return Figures(
-        step(frontier_png(table, priced, attained)),
+        step(draw_frontier_figure(table, priced, attained)),
         step(projection_png(source.embeddings, priced, table) if source.embeddings else None),
         step(resolution_png(table, priced, measured, source.squares)),
         step(scatter_png(explained, table)),
@@ -213,6 +222,9 @@ def _files(out: Path, figures: Figures, source: ReportInput, *, explained: bool)
         trials=out / "trials.parquet",
         metrics=out / "metrics.parquet",
         figure=out / "frontier.png",
+        figure_svg=out / "frontier.svg",
+        figure_pdf=out / "frontier.pdf",
+        latex=out / "purchases.tex",
         page=out / "report.html",
         text=out / "report.md",
         projection=None if figures.projection is None else out / "projection.png",

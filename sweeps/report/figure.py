@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.style
@@ -36,7 +37,7 @@ from sweeps.report.panels import (
 )
 from sweeps.report.tables import specificity_order
 
-DPI = 160
+DPI = 200
 SIZE = (10.0, 7.4)
 LEFT, TOP, BOTTOM, GAP = 0.075, 0.98, 0.075, 0.015
 """Margins of the panels, and between them and a legend, as fractions of `SIZE`."""
@@ -49,6 +50,9 @@ _R_COLOURS = LinearSegmentedColormap.from_list("r", ["#dd8fbe", "#8c2d6e", "#3d0
 _MARKERS = "os^DvPX*<>phd8H"
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "spurious-sweeps",
+    "pdf.fonttype": 42,
     "font.size": 9.5,
     "text.parse_math": False,
     "axes.edgecolor": MUTED,
@@ -76,8 +80,25 @@ CAPTION = (
 )
 
 
-def frontier_png(cells: pd.DataFrame, priced: pd.DataFrame, attained: pd.DataFrame) -> bytes:
-    """Return the figure as PNG bytes, the same for the same tables and library versions.
+@dataclass(frozen=True)
+class Drawing:
+    """A figure in three formats; the same bytes for the same tables and library versions.
+
+    Attributes:
+        png: At 200 dots an inch.
+        svg: With its text as text.
+        pdf: With TrueType fonts, which journals ask for.
+    """
+
+    png: bytes
+    svg: bytes
+    pdf: bytes
+
+
+def draw_frontier_figure(
+    cells: pd.DataFrame, priced: pd.DataFrame, attained: pd.DataFrame
+) -> Drawing:
+    """Return the figure for the page and for papers.
 
     Args:
         cells: The result of `sweeps.report.cells.cells`.
@@ -109,7 +130,14 @@ def frontier_png(cells: pd.DataFrame, priced: pd.DataFrame, attained: pd.DataFra
         write_budgets(robust, marks)
         figure.align_ylabels([robust, overall])
         overall.set_xlabel("Annotation cost (US dollars)")
-        return as_png(figure)
+        return Drawing(as_png(figure), _as_vectors(figure, "svg"), _as_vectors(figure, "pdf"))
+
+
+def _as_vectors(figure: Figure, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+    figure.savefig(buffer, format=kind, metadata=dated)
+    return buffer.getvalue()
 
 
 def as_png(figure: Figure, dpi: int = DPI) -> bytes:

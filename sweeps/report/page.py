@@ -27,7 +27,7 @@ from sweeps.report.evidence import Evidence
 from sweeps.report.exemplars import exemplar_rows
 from sweeps.report.explained import explained_context
 from sweeps.report.explore import explore_context, policy, style
-from sweeps.report.figure import CAPTION
+from sweeps.report.figure import CAPTION, Drawing
 from sweeps.report.gate import ABOVE_CHANCE, CHANCE
 from sweeps.report.learning import learning_context
 from sweeps.report.measures import measure_context
@@ -56,9 +56,9 @@ from sweeps.report.wording import (
 
 @dataclass(frozen=True)
 class Figures:
-    """PNG bytes: the frontier; embeddings, resolutions and explanations, where there are any."""
+    """The frontier; PNG bytes of embeddings, resolutions and explanations, where there are any."""
 
-    frontier: bytes
+    frontier: Drawing
     projection: bytes | None = None
     resolution: bytes | None = None
     scatter: bytes | None = None
@@ -100,9 +100,10 @@ def page_context(
         "answer": answer(cells, evidence, source.margin),
         "caveats": _caveats(source, cells, priced),
         "status": _status(cells),
-        "figure": base64.b64encode(figures.frontier).decode(),
+        "figure": base64.b64encode(figures.frontier.png).decode(),
         "alt": _alternative_text(cells),
         "caption": CAPTION,
+        "latex_caption": _latex_caption(source),
         "frontier": _frontier_rows(cells),
         **_choices(source, priced, cells, attained, evidence),
         **method_context(cells, evidence),
@@ -326,6 +327,14 @@ def _axis_text(source: ReportInput) -> str:
     counted = [words for part, words in AXIS_WORDS.items() if part in source.axis]
     left = [words for part, words in AXIS_WORDS.items() if part not in source.axis]
     return " plus ".join(counted) + (f", without {' and '.join(left)}" if left else "")
+
+
+def _latex_caption(source: ReportInput) -> str:
+    return (
+        f"Purchases of {source.provenance.sweep} on {source.provenance.dataset}. Cost is "
+        f"{_axis_text(source)}. Means over seeds on the test split, with 95 % intervals for new "
+        "seeds and new patients. The frontier is set in bold."
+    )
 
 
 def _price_rows(prices: Prices) -> list[tuple[str, str, str]]:

@@ -24,7 +24,7 @@ from report_tables import (
 )
 
 from spurious.config.options import Prices
-from sweeps.report.figure import frontier_png
+from sweeps.report.figure import draw_frontier_figure
 from sweeps.report.labels import Label, write_labels
 from sweeps.report.layout import apart, first_free, overlap
 from sweeps.report.panels import dollar_axis, draw_band
@@ -40,7 +40,7 @@ def made() -> Made:
 def png_of(made: Made, **changes: object) -> bytes:
     """The figure of these tables."""
     priced, table, rests_on = evidence(made, **changes)
-    return frontier_png(table, priced, attainment_frame(table, rests_on))
+    return draw_frontier_figure(table, priced, attainment_frame(table, rests_on)).png
 
 
 def test_figure_is_deterministic_and_large_enough(made: Made) -> None:

@@ -18,7 +18,7 @@ from report_tables import Made, evidence, make, plan, tables
 from spurious.config.exemplars import Exbl
 from sweeps.report import resolution
 from sweeps.report.explained_scatter import scatter_png
-from sweeps.report.figure import frontier_png
+from sweeps.report.figure import draw_frontier_figure
 from sweeps.report.legends import shorten
 from sweeps.report.probabilities import attainment_frame
 from sweeps.report.projection import projection_png
@@ -83,7 +83,9 @@ def test_the_frontier_keeps_its_width(drawn: list[Figure], ids: list[str]) -> No
     """And is the same again, of any length and number of names."""
     priced, table, rests_on = evidence(made_of(ids))
     attained = attainment_frame(table, rests_on)
-    assert frontier_png(table, priced, attained) == frontier_png(table, priced, attained)
+    assert draw_frontier_figure(table, priced, attained) == draw_frontier_figure(
+        table, priced, attained
+    )
     assert_readable(drawn[0], drawn[0].legends, 1 + len(ids) // 2, 0.6)
 
 
