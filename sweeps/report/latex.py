@@ -47,13 +47,13 @@ def purchases_table(rows: Sequence[Mapping[str, Any]], caption: str) -> str:
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    def beside(value: str, interval: str) -> str:
+    def with_interval(value: str, interval: str) -> str:
         return f"{value} ({interval})" if interval and interval != "\N{EN DASH}" else value
 
     texts = [
         *(row["annotation"], row["images"], row["method"], row["dollars"]),
-        beside(row["robust"], row["robust_interval"]),
-        beside(row["auroc"], row["auroc_interval"]),
+        with_interval(row["robust"], row["robust_interval"]),
+        with_interval(row["auroc"], row["auroc_interval"]),
         row["seeds"],
         "not ranked" if row["unlearned"] else row["probability"],
     ]

@@ -52,7 +52,7 @@ def page_of(given_: ReportInput, out: Path) -> str:
 
 
 def test_files_are_written_and_named(made: Made, tmp_path: Path) -> None:
-    """Seven files, nothing else, and the Parquet tables hold what the page shows."""
+    """These files, nothing else, and the Parquet tables hold what the page shows."""
     files = build_report(report_input(made), tmp_path / "new" / "report")
     found = sorted(path.name for path in (tmp_path / "new" / "report").iterdir())
     assert found == [
