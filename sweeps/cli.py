@@ -268,6 +268,22 @@ def _pull(options: argparse.Namespace) -> int:
     return pull(_read_source(options), options.store, options.out, as_json=options.json)
 
 
+def _tables(options: argparse.Namespace) -> int:
+    from sweeps.commands.tables import show_tables
+
+    return show_tables(options.names, as_json=options.json)
+
+
+def _sql(options: argparse.Namespace) -> int:
+    from sweeps.commands.sql import CSV, JSON, TEXT, sql
+
+    if options.csv + options.json + (options.parquet is not None) > 1:
+        raise SweepError("--csv, --json and --parquet exclude each other; give one of them")
+    form = CSV if options.csv else JSON if options.json else TEXT
+    source = _read_source(options)
+    return sql(options.query, source, options.store, form=form, parquet=options.parquet)
+
+
 def _store_check(options: argparse.Namespace) -> int:
     from sweeps.commands.store_check import check
 
@@ -332,6 +348,8 @@ HANDLERS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "stop": _stop,
     "report": _report,
     "pull": _pull,
+    "tables": _tables,
+    "sql": _sql,
     "store check": _store_check,
     "store du": _store_du,
     "store compact": _store_compact,

@@ -13,17 +13,9 @@ from spurious.config.fields import Pattern, Sha256
 from sweeps.commands.failures import describe_policy
 from sweeps.plan.plan import make_plan
 from sweeps.plan.searched import dimensions_of
-from sweeps.report.tables import (
-    REPORT_ATTAINMENT,
-    REPORT_CELLS,
-    REPORT_EXPLANATIONS,
-    REPORT_METRICS,
-    REPORT_PUBLISHED,
-    REPORT_SEARCH,
-    REPORT_TRIALS,
-)
-from sweeps.results.schemas import TABLES as RESULT_TABLES
-from sweeps.results.schemas import Column
+from sweeps.report.tables import REPORT_TABLES
+from sweeps.results.pulled import PULLED
+from sweeps.results.schemas import TableDescription
 from sweeps.spec.model import Spec, load_spec
 from sweeps.spec.papers import tables as published_tables
 from sweeps.spec.schema import spec_schema
@@ -190,28 +182,25 @@ def published() -> str:
     return table(("`published`", "in the paper", "shows", "datasets", "metrics"), rows)
 
 
-def result_columns() -> str:
-    """Write the columns of the stored tables."""
-    return "\n\n".join(f"### `{name}`\n\n{_columns(of)}" for name, of in RESULT_TABLES.items())
+def pulled_columns() -> str:
+    """Write the tables of `pull`."""
+    return _describe(PULLED)
 
 
 def report_columns() -> str:
-    """Write the columns of the report's tables."""
-    tables = {
-        "cells.parquet": REPORT_CELLS,
-        "attainment.parquet": REPORT_ATTAINMENT,
-        "trials.parquet": REPORT_TRIALS,
-        "metrics.parquet": REPORT_METRICS,
-        "published.parquet": REPORT_PUBLISHED,
-        "explanations.parquet": REPORT_EXPLANATIONS,
-        "search.parquet": REPORT_SEARCH,
-    }
-    return "\n\n".join(f"### `{name}`\n\n{_columns(of)}" for name, of in tables.items())
+    """Write the tables of the report."""
+    return _describe(REPORT_TABLES)
 
 
-def _columns(columns: tuple[Column, ...]) -> str:
+def _describe(tables: Mapping[str, TableDescription]) -> str:
+    return "\n\n".join(f"### `{name}.parquet`\n\n{_rows(of)}" for name, of in tables.items())
+
+
+def _rows(of: TableDescription) -> str:
+    columns = (*of.columns, *of.families)
     rows = [(code(c.name), c.type, c.unit, c.meaning) for c in columns]
-    return table(("column", "type", "unit", "meaning"), rows)
+    only = f" Of sweeps {of.only}." if of.only else ""
+    return f"A row is {of.row}.{only}\n\n{table(('column', 'type', 'unit', 'meaning'), rows)}"
 
 
 def telemetry() -> str:

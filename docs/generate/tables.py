@@ -20,7 +20,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "keys": sweep.keys,
     "specs": sweep.specs,
     "published": sweep.published,
-    "result-columns": sweep.result_columns,
+    "pulled-columns": sweep.pulled_columns,
     "report-columns": sweep.report_columns,
     "telemetry": sweep.telemetry,
     "failure-classes": sweep.failure_classes,

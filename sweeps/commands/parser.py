@@ -22,6 +22,7 @@ from sweeps.commands.arguments import (
     add_store,
 )
 from sweeps.commands.store_verbs import STORE_ARGUMENTS
+from sweeps.commands.table_verbs import TABLE_ARGUMENTS
 from sweeps.commands.verbs import VERBS, Verb, list_verbs
 
 PURPOSE = (
@@ -375,6 +376,7 @@ ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "stop": _add_stop,
     "report": _add_report,
     "pull": _add_pull,
+    **TABLE_ARGUMENTS,
     **STORE_ARGUMENTS,
     "phantom": _add_phantom,
     "schema": _add_schema,

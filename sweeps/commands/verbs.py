@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sweeps.commands.store_verbs import STORE_VERBS
+from sweeps.commands.table_verbs import TABLE_VERBS
 from sweeps.commands.verb import Verb as Verb
 
 GROUPS = ("data", "run", "cluster", "results", "store", "more")
@@ -277,7 +278,8 @@ VERBS: Sequence[Verb] = (
         "write a sweep's tables as Parquet files",
         "sweeps pull quickstart --out quickstart-tables",
         "Writes trials, epochs, predictions and failures; where trials have them also embeddings, "
-        "explanations and examples.",
+        "explanations and examples. What is undefined is null, trials have the prices that the "
+        "report has, and the files' metadata describe every column, as `sweeps tables` does.",
         {
             **_SWEEP,
             **_STORE,
@@ -285,6 +287,7 @@ VERBS: Sequence[Verb] = (
             **_DAMAGED,
         },
     ),
+    *TABLE_VERBS,
     *STORE_VERBS,
     Verb(
         "phantom",

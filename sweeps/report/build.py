@@ -219,7 +219,7 @@ def _files(out: Path, figures: Figures, source: ReportInput, *, explained: bool)
     return ReportFiles(
         cells=out / "cells.parquet",
         attainment=out / "attainment.parquet",
-        trials=out / "trials.parquet",
+        trials=out / "chosen_epochs.parquet",
         metrics=out / "metrics.parquet",
         figure=out / "frontier.png",
         figure_svg=out / "frontier.svg",
@@ -230,7 +230,7 @@ def _files(out: Path, figures: Figures, source: ReportInput, *, explained: bool)
         projection=None if figures.projection is None else out / "projection.png",
         resolution=None if figures.resolution is None else out / "resolution.png",
         published=out / "published.parquet" if source.published else None,
-        explanations=out / "explanations.parquet" if explained else None,
+        explanations=out / "explanation_means.parquet" if explained else None,
         scatter=None if figures.scatter is None else out / "explanations.png",
         examples=None if figures.examples is None else out / "examples.png",
         search=out / "search.parquet" if source.searches else None,

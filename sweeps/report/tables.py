@@ -14,7 +14,7 @@ from spurious.scoring.cost import PARTS
 from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.selection import SelectionRule
 from sweeps.plan.cell import Cell
-from sweeps.results.schemas import Column, metric_columns
+from sweeps.results.schemas import DOLLARS, Column, TableDescription, metric_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -167,11 +167,7 @@ REPORT_TRIALS = _columns(f"""
     epoch | int64 | | chosen epoch, from 1; null where the rule is undefined
     undefined | string | | why the epoch or the robust AUROC is undefined; null where it is defined
     {metric_columns("the chosen epoch")}
-    training_dollars | float64 | USD | annotation of images trained on, and ranked explanations
-    spurious_label_dollars | float64 | USD | spurious labels that method, rule or search read
-    validation_dollars | float64 | USD | annotation of validation images; 0 if trained on
-    compute_dollars | float64 | USD | compute of the trial; NaN where the spec has no price
-    dollars | float64 | USD | the frontier's axis: the sum of the parts that it counts
+    {DOLLARS}
     seconds_total | float64 | s | wall time of the attempt
     device | string | | cpu or the GPU's name
     training | string | | diverged, or did not move; null for neither
@@ -321,6 +317,36 @@ REPORT_PUBLISHED = _columns("""
     measured_high | float64 | | upper 95 % limit, likewise
     difference | float64 | | measured minus published mean
 """)
+
+
+_BY_ATTRIBUTE = tuple(
+    Column(
+        f"{split}_robust_auroc_NAME", "float64", "probability", f"robust AUROC of NAME on {words}"
+    )
+    for split, words in (("val", "validation"), ("test", "test"))
+)
+REPORT_TABLES = {
+    "cells": TableDescription("a cell of the plan", REPORT_CELLS),
+    "attainment": TableDescription(
+        "a sum of dollars, and a cell that may be the best for it", REPORT_ATTAINMENT
+    ),
+    "chosen_epochs": TableDescription(
+        "a finished trial at the epoch that the report's rule chose", REPORT_TRIALS, _BY_ATTRIBUTE
+    ),
+    "metrics": TableDescription("a metric of a trial at the chosen epoch", REPORT_METRICS),
+    "published": TableDescription(
+        "a number of a paper, and its counterpart here", REPORT_PUBLISHED, only="with `published`"
+    ),
+    "explanation_means": TableDescription(
+        "the mean of a trial's maps of one kind in one region",
+        REPORT_EXPLANATIONS,
+        only="with `explanations: true`",
+    ),
+    "search": TableDescription(
+        "a configuration that a search tried", REPORT_SEARCH, only="with `search`"
+    ),
+}
+"""Every Parquet file of a report, by its name; no table of `pull` has the same name."""
 
 
 def arrow_schema(columns: Sequence[Column], extra: Sequence[str] = ()) -> pa.Schema:

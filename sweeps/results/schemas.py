@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from spurious.scoring.registry import METRICS
+from sweeps.errors import ResultError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,7 +32,45 @@ class Column:
     meaning: str
 
 
-def _columns(text: str) -> tuple[Column, ...]:
+NAME = "NAME"
+"""Stands in names and meanings of columns for a name that a dataset gives."""
+
+
+@dataclass(frozen=True)
+class TableDescription:
+    """What is in a table that users get.
+
+    Attributes:
+        row: What a row is.
+        columns: In the order of the file.
+        families: Columns that follow, one for each NAME of a dataset.
+        only: Which sweeps have the table; empty where all have.
+    """
+
+    row: str
+    columns: tuple[Column, ...]
+    families: tuple[Column, ...] = ()
+    only: str = ""
+
+    def describe(self, name: str) -> Column:
+        """Return what a column is; one of a family with its own name.
+
+        Raises:
+            ResultError: the table has no such column.
+        """
+        for column in self.columns:
+            if column.name == name:
+                return column
+        for family in self.families:
+            prefix = family.name.removesuffix(NAME)
+            if name == prefix or (prefix != family.name and name.startswith(prefix)):
+                meaning = family.meaning.replace(NAME, name.removeprefix(prefix))
+                return replace(family, name=name, meaning=meaning)
+        raise ResultError(f"the column '{name}' has no description: add it to its table's entry")
+
+
+def parse_columns(text: str) -> tuple[Column, ...]:
+    """Parse lines of `name | type | unit | meaning`."""
     rows = (line.split("|") for line in text.strip().splitlines())
     return tuple(Column(*(cell.strip() for cell in row)) for row in rows)  # type: ignore[arg-type]
 
@@ -47,7 +86,16 @@ def metric_columns(epoch: str) -> str:
     )
 
 
-TRIALS = _columns(f"""
+DOLLARS = """
+    training_dollars | float64 | USD | annotation of images trained on, and ranked explanations
+    spurious_label_dollars | float64 | USD | spurious labels that method, rule or search read
+    validation_dollars | float64 | USD | annotation of validation images; 0 if trained on
+    compute_dollars | float64 | USD | compute of the trial; NaN where the spec has no price
+    dollars | float64 | USD | the frontier's axis: the sum of the parts that it counts
+""".strip()
+"""The columns of a trial's price, one a line, which stored tables have not."""
+
+TRIALS = parse_columns(f"""
     schema_version | int64 | | version of this schema
     trial_id | string | | first 16 hex digits of SHA-256 over the canonical trial configuration
     attempt | string | | id of the attempt that committed; names its objects of the other tables
@@ -65,17 +113,17 @@ TRIALS = _columns(f"""
     kept_epoch | int64 | | epoch of the kept checkpoint, from 1
     epochs | int64 | | epochs trained
     train_images | int64 | images | annotated training images
-    train_positives | int64 | images | those with something to draw (see negatives)
-    train_abnormalities | int64 | abnormalities | of these images; of a region its outlines
+    train_positives | int64 | images | training images with something to draw (see `negatives`)
+    train_abnormalities | int64 | abnormalities | on annotated training images; outlines of a region
     train_spurious_labels | int64 | labels | spurious labels of training images the method needs
     train_rest_labels | int64 | labels | image labels of the rest of the training split
     val_spurious_labels | int64 | labels | spurious labels of validation images the method needs
     val_images | int64 | images | validation images
-    val_positives | int64 | images | those with something to draw (see negatives)
-    val_abnormalities | int64 | abnormalities | of these images; of a region its outlines
+    val_positives | int64 | images | validation images with something to draw (see `negatives`)
+    val_abnormalities | int64 | abnormalities | on validation images; outlines of a region
     attributes | int64 | | number of spurious attributes of the dataset
     train_ranked_pairs | int64 | pairs | a good and a bad explanation that somebody named
-    train_explanations | int64 | explanations | explanations that were shown for that
+    train_explanations | int64 | explanations | explanations shown to somebody who named pairs
     {metric_columns("the kept epoch")}
     seconds_total | float64 | s | wall time of the attempt, resumed parts included
     seconds_training | float64 | s | wall time in training steps
@@ -87,13 +135,13 @@ TRIALS = _columns(f"""
     device | string | | cpu or the GPU's name
     threads | int64 | | torch threads
     cpus | float64 | | CPU cores that the attempt had of its node; null before version 6
-    gpus | float64 | | GPUs likewise, or its share of one
+    gpus | float64 | | GPUs that the attempt had, or its share of one; null before version 6
     versions | string | | JSON: versions of this project, Python, torch, CUDA and numpy
     epochs_sha256 | string | | SHA-256 of the attempt's object of epochs; null before version 3
-    predictions_sha256 | string | | of its object of predictions
-    embeddings_sha256 | string | | of its object of embeddings; null where it wrote none
-    explanations_sha256 | string | | of its object of explanations; null where it wrote none
-    examples_sha256 | string | | of its object of examples; null where it wrote none
+    predictions_sha256 | string | | SHA-256 of its object of predictions; null before version 3
+    embeddings_sha256 | string | | SHA-256 of its object of embeddings; null where there is none
+    explanations_sha256 | string | | SHA-256 of its object of explanations; null where there is none
+    examples_sha256 | string | | SHA-256 of its object of examples; null where there is none
 """)
 OPTIONAL = ("embeddings", "explanations", "examples")
 """Tables of an attempt that it writes where its sweep asks for them."""
@@ -102,7 +150,7 @@ SISTERS = ("epochs", "predictions", *OPTIONAL)
 
 _STORED = ", ".join(m.name for m in METRICS.values() if m.per_epoch or m.once)
 
-EPOCHS = _columns(f"""
+EPOCHS = parse_columns(f"""
     schema_version | int64 | | version of this schema
     trial_id | string | | the trial
     attempt | string | | the attempt
@@ -111,13 +159,13 @@ EPOCHS = _columns(f"""
     metric | string | | {_STORED}, or a number that a method measured
     attribute | string | | spurious attribute of the metric; null for none, or all together
     value | float64 | | the metric; NaN where undefined
-    n_y0_s0 | int64 | images | label 0 without the attribute (metrics of one attribute only)
-    n_y0_s1 | int64 | images | label 0 with the attribute
-    n_y1_s0 | int64 | images | label 1 without the attribute
-    n_y1_s1 | int64 | images | label 1 with the attribute
+    n_y0_s0 | int64 | images | of label 0 without the metric's attribute; null without an attribute
+    n_y0_s1 | int64 | images | of label 0 with the metric's attribute
+    n_y1_s0 | int64 | images | of label 1 without the metric's attribute
+    n_y1_s1 | int64 | images | of label 1 with the metric's attribute
 """)
 
-PREDICTIONS = _columns("""
+PREDICTIONS = parse_columns("""
     schema_version | int64 | | version of this schema
     trial_id | string | | the trial
     attempt | string | | the attempt
@@ -126,7 +174,7 @@ PREDICTIONS = _columns("""
     last | bool | | whether this is the last epoch
     sample_id | string | | image id
     patient_id | string | | patient id
-    split | string | | val or test
+    split | string | | split of the image: val or test
     label | int64 | | 1 with the abnormality, else 0
     score | float64 | | image score, higher is more abnormal
 """)
@@ -135,25 +183,25 @@ of a classifier of classes, by a string column `class`, the true one, and a floa
 `probability_NAME` per class, in the order of their numbers."""
 PROBABILITY_PREFIX = "probability_"
 
-EMBEDDINGS = _columns("""
+EMBEDDINGS = parse_columns("""
     schema_version | int64 | | version of this schema
     trial_id | string | | the trial
     attempt | string | | the attempt
     sample_id | string | | image id
     patient_id | string | | patient id
-    split | string | | test
+    split | string | | split of the image: test
     label | int64 | | 1 with the abnormality, else 0
     embedding | list<float32> | | the image's embedding by the kept model
 """)
 """Of trials whose sweep asked for them. Followed by columns `spurious_NAME`, as predictions are."""
 
-EXPLANATIONS = _columns("""
+EXPLANATIONS = parse_columns("""
     schema_version | int64 | | version of this schema
     trial_id | string | | the trial
     attempt | string | | the attempt
     sample_id | string | | image id
     patient_id | string | | patient id
-    split | string | | test
+    split | string | | split of the image: test
     label | int64 | | 1 with the abnormality, else 0
     explanation | string | | saliency, grad-cam or prediction, of the kept model
     region | string | | mask, box, or the spurious attribute whose pixels these are
@@ -165,25 +213,25 @@ EXPLANATIONS = _columns("""
 """Of trials whose sweep asked for them: a row per test image, map and region with a pixel on it.
 Measures are of what lies in the region. Followed by columns `spurious_NAME`."""
 
-EXAMPLES = _columns("""
+EXAMPLES = parse_columns("""
     schema_version | int64 | | version of this schema
     trial_id | string | | the trial
     attempt | string | | the attempt
     sample_id | string | | image id; null of a mean over all test images of the label
     label | int64 | | 1 with the abnormality, else 0
     picture | string | | image, mask, or the map: saliency, grad-cam or prediction
-    height | int64 | pixels | of the picture, 96 at most
-    width | int64 | pixels | of the picture, 96 at most
-    channels | int64 | | 1 or 3
+    height | int64 | pixels | height of the picture, 96 at most
+    width | int64 | pixels | width of the picture, 96 at most
+    channels | int64 | | channels of a pixel, 1 or 3
     highest | float64 | | value of a pixel of 255; of a mean, of maps divided by their sum
-    pixels | list<uint8> | | row by row, the channels of a pixel together
+    pixels | list<uint8> | | the picture row by row, the channels of a pixel together
 """)
 """Of trials whose sweep asked for them. Followed by columns `spurious_NAME`, null of means."""
 
 DIVERGED = "numerical"
 """Failure class of trials that another attempt fails, too."""
 
-FAILURES = _columns("""
+FAILURES = parse_columns("""
     schema_version | int64 | | version of this schema
     trial_id | string | | the trial
     attempt | string | | the attempt
@@ -192,10 +240,10 @@ FAILURES = _columns("""
     traceback | string | | the full traceback
     log_tail | string | | last log lines of the trial
     node | string | | host name
-    failed_at | timestamp | UTC | when
+    failed_at | timestamp | UTC | when the attempt failed
 """)
 
-STOPPED = _columns("""
+STOPPED = parse_columns("""
     schema_version | int64 | | version of this schema
     trial_id | string | | the trial, of which this is not the result
     attempt | string | | the attempt

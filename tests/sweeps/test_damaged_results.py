@@ -101,7 +101,7 @@ def test_report_and_pull_leave_damaged_results_out(
     page = (here / "tiny-report" / "report.md").read_text()
     assert "3 results are damaged and left out: " in page
     assert all(key in page for key in damaged.values())
-    assert len(pd.read_parquet(here / "tiny-report" / "trials.parquet")) == 1
+    assert len(pd.read_parquet(here / "tiny-report" / "chosen_epochs.parquet")) == 1
     assert len(pd.read_parquet(here / "tiny-tables" / "trials.parquet")) == 1
     assert main(["pull", *options, "--json"]) == 0
     pulled = read_json("pull", capsys.readouterr().out)

@@ -62,7 +62,7 @@ FILMS = TEXT.replace(TEXT[TEXT.index("dataset:") : TEXT.index("axes:")], "datase
 
 PROVENANCE = (
     *("attempt", "seconds_total", "seconds_training", "images_per_second", "resumed_from_epoch"),
-    *("started_at", "finished_at", "node", "cpus", "gpus", "schema_version"),
+    *("started_at", "finished_at", "written_at", "node", "cpus", "gpus", "schema_version"),
     *(f"{name}_sha256" for name in SISTERS),  # of objects with attempt ids
 )
 """Columns that say how a result came about: they differ between runs that agree."""

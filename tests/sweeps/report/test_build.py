@@ -57,9 +57,8 @@ def test_files_are_written_and_named(made: Made, tmp_path: Path) -> None:
     found = sorted(path.name for path in (tmp_path / "new" / "report").iterdir())
     assert found == [
         "attainment.parquet",
-        *("cells.parquet", "frontier.pdf", "frontier.png", "frontier.svg", "metrics.parquet"),
-        *("purchases.tex", "report.html", "report.md"),
-        "trials.parquet",
+        *("cells.parquet", "chosen_epochs.parquet", "frontier.pdf", "frontier.png"),
+        *("frontier.svg", "metrics.parquet", "purchases.tex", "report.html", "report.md"),
     ]
     table = pd.read_parquet(files.cells)
     priced, expected = tables(made)

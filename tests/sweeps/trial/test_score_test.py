@@ -112,7 +112,7 @@ def test_trials_and_predictions_are_the_same(ran: dict[str, Ran]) -> None:
 def test_the_report_says_the_same(ran: dict[str, Ran], tmp_path: Path) -> None:
     """Every number of every table of the report."""
     every, some = (ran[name].report(tmp_path / name) for name in ("every", "candidates"))
-    assert {"cells.parquet", "trials.parquet", "metrics.parquet"} <= every.keys()
+    assert {"cells.parquet", "chosen_epochs.parquet", "metrics.parquet"} <= every.keys()
     assert_same(some, every)
 
 

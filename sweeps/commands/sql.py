@@ -1,0 +1,145 @@
+"""`sweeps sql`: query a sweep's tables with DuckDB."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeps.commands.context import SpecSource
+from sweeps.commands.output import note, print_json
+from sweeps.commands.query_output import (
+    print_csv,
+    print_text,
+    rows_for_json,
+    write_parquet,
+)
+from sweeps.commands.sweep_tables import SweepTables, open_sweep_tables
+from sweeps.errors import ResultError, SweepError
+from sweeps.results.pulled import PULLED
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection, DuckDBPyRelation
+
+TEXT, CSV, JSON = "text", "csv", "json"
+"""How rows are printed."""
+
+
+def sql(
+    query: str,
+    source: SpecSource,
+    store_url: str | None,
+    *,
+    form: str = TEXT,
+    parquet: Path | None = None,
+) -> int:
+    """Run one query over the tables of `PULLED`; only those that it names are made.
+
+    Args:
+        query: One statement that returns rows, in DuckDB's SQL.
+        source: The sweep.
+        store_url: Its store.
+        form: How rows are printed: `TEXT`, `CSV` or `JSON`.
+        parquet: A file to write instead.
+
+    Raises:
+        SweepError: the query cannot be run.
+        ResultError: the sweep has no results, or no table of a name.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="sweeps-sql-") as folder,
+        _connect(Path(folder)) as connection,
+    ):
+        names = _read_query(connection, query)
+        with open_sweep_tables(source, store_url) as tables:
+            sweep, store = tables.spec.name, tables.reader.store.url
+            for name in names:
+                _add_view(connection, tables, name, Path(folder))
+        with _explain_errors():
+            relation = connection.sql(query)
+            _show(relation, sweep, store, form, parquet)
+    return 0
+
+
+def _show(
+    relation: DuckDBPyRelation, sweep: str, store: str, form: str, parquet: Path | None
+) -> None:
+    reader = relation.to_arrow_reader()
+    if parquet is not None:
+        rows = write_parquet(reader, parquet)
+        print(f"{parquet}: {rows} rows")
+    elif form == CSV:
+        print_csv(reader)
+    elif form == JSON:
+        named = zip(relation.columns, relation.types, strict=True)
+        columns = [{"name": name, "type": str(kind)} for name, kind in named]
+        rows_of = rows_for_json(reader)
+        print_json({"sweep": sweep, "store": store, "columns": columns, "rows": rows_of})
+    elif not print_text(reader):
+        note("there are more rows: --csv, --json and --parquet FILE give all")
+
+
+@contextmanager
+def _connect(folder: Path) -> Iterator[DuckDBPyConnection]:
+    """Open a database in memory that fetches no extension, with times in UTC."""
+    import duckdb
+
+    options: dict[str, str | bool] = {
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "temp_directory": str(folder / "spilled"),
+    }
+    with closing(duckdb.connect(config=options)) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+
+
+def _read_query(connection: DuckDBPyConnection, query: str) -> list[str]:
+    """Return which tables of `PULLED` a query names.
+
+    Raises:
+        SweepError: it is not one statement that returns rows.
+    """
+    import duckdb
+
+    with _explain_errors():
+        statements = connection.extract_statements(query)
+        kinds = [statement.type for statement in statements]
+        if kinds != [duckdb.StatementType.SELECT]:
+            raise SweepError(
+                f"the query has {len(kinds)} statements; expected one that returns rows, such as "
+                "SELECT"
+                if len(kinds) != 1
+                else f"the query is a statement of type {kinds[0].name}; expected one that "
+                "returns rows, such as SELECT; --parquet FILE writes them"
+            )
+        used = {name.lower() for name in connection.get_table_names(query)}
+    return [name for name in PULLED if name in used]
+
+
+def _add_view(connection: DuckDBPyConnection, tables: SweepTables, name: str, folder: Path) -> None:
+    written = tables.write(name, folder)
+    if written is None:
+        raise ResultError(
+            f"sweep '{tables.spec.name}' has no table {name}: only trials that ran "
+            f"{PULLED[name].only} have one"
+        )
+    path = str(written[0]).replace("'", "''")
+    connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{path}')")  # noqa: S608
+
+
+@contextmanager
+def _explain_errors() -> Iterator[None]:
+    """Raise DuckDB's errors as one line that says where tables and columns are described."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        message = " ".join(str(error).split())
+        raise SweepError(
+            f"the query failed: {message} (tables: {', '.join(PULLED)}; `sweeps tables` describes "
+            "their columns)"
+        ) from None
