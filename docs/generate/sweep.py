@@ -11,10 +11,10 @@ from typing import Any
 from docs.generate.documents import ROOT, code, table
 from spurious.config.fields import Pattern, Sha256
 from sweeps.commands.failures import describe_policy
+from sweeps.commands.sweep_tables import TABLES
 from sweeps.plan.plan import make_plan
 from sweeps.plan.searched import dimensions_of
 from sweeps.report.tables import REPORT_TABLES
-from sweeps.results.pulled import PULLED
 from sweeps.results.schemas import TableDescription
 from sweeps.spec.model import Spec, load_spec
 from sweeps.spec.papers import tables as published_tables
@@ -184,7 +184,7 @@ def published() -> str:
 
 def pulled_columns() -> str:
     """Write the tables of `pull`."""
-    return _describe(PULLED)
+    return _describe({name: of.about for name, of in TABLES.items()})
 
 
 def report_columns() -> str:

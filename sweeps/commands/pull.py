@@ -7,14 +7,14 @@ from typing import Any
 
 from sweeps.commands.context import SpecSource
 from sweeps.commands.output import print_json
-from sweeps.commands.sweep_tables import PARTS, open_sweep_tables
+from sweeps.commands.sweep_tables import TABLES, open_sweep_tables
 from sweeps.plan.render import damaged_dicts
 
 
 def pull(
     source: SpecSource, store_url: str | None, out: Path | None, *, as_json: bool = False
 ) -> int:
-    """Write one Parquet file per table of `PARTS` that the sweep has.
+    """Write one Parquet file per table of `TABLES` that the sweep has.
 
     Raises:
         ResultError: no trial of the sweep has a result, and none has failed.
@@ -23,7 +23,7 @@ def pull(
     with open_sweep_tables(source, store_url) as tables:
         folder = out or Path(f"{tables.spec.name}-tables")
         folder.mkdir(parents=True, exist_ok=True)
-        for name in PARTS:
+        for name in TABLES:
             written = tables.write(name, folder)
             if written is not None:
                 path, rows = written

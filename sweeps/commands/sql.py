@@ -16,9 +16,8 @@ from sweeps.commands.query_output import (
     rows_for_json,
     write_parquet,
 )
-from sweeps.commands.sweep_tables import SweepTables, open_sweep_tables
+from sweeps.commands.sweep_tables import TABLES, SweepTables, open_sweep_tables
 from sweeps.errors import ResultError, SweepError
-from sweeps.results.pulled import PULLED
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -35,7 +34,7 @@ def sql(
     form: str = TEXT,
     parquet: Path | None = None,
 ) -> int:
-    """Run one query over the tables of `PULLED`; only those that it names are made.
+    """Run one query over the tables of `TABLES`; only those that it names are made.
 
     Args:
         query: One statement that returns rows, in DuckDB's SQL.
@@ -97,7 +96,7 @@ def _connect(folder: Path) -> Iterator[DuckDBPyConnection]:
 
 
 def _read_query(connection: DuckDBPyConnection, query: str) -> list[str]:
-    """Return which tables of `PULLED` a query names.
+    """Return which tables of `TABLES` a query names.
 
     Raises:
         SweepError: it is not one statement that returns rows.
@@ -116,7 +115,7 @@ def _read_query(connection: DuckDBPyConnection, query: str) -> list[str]:
                 "returns rows, such as SELECT; --parquet FILE writes them"
             )
         used = {name.lower() for name in connection.get_table_names(query)}
-    return [name for name in PULLED if name in used]
+    return [name for name in TABLES if name in used]
 
 
 def _add_view(connection: DuckDBPyConnection, tables: SweepTables, name: str, folder: Path) -> None:
@@ -124,7 +123,7 @@ def _add_view(connection: DuckDBPyConnection, tables: SweepTables, name: str, fo
     if written is None:
         raise ResultError(
             f"sweep '{tables.spec.name}' has no table {name}: only trials that ran "
-            f"{PULLED[name].only} have one"
+            f"{TABLES[name].about.only} have one"
         )
     path = str(written[0]).replace("'", "''")
     connection.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{path}')")  # noqa: S608
@@ -140,6 +139,6 @@ def _explain_errors() -> Iterator[None]:
     except duckdb.Error as error:
         message = " ".join(str(error).split())
         raise SweepError(
-            f"the query failed: {message} (tables: {', '.join(PULLED)}; `sweeps tables` describes "
+            f"the query failed: {message} (tables: {', '.join(TABLES)}; `sweeps tables` describes "
             "their columns)"
         ) from None

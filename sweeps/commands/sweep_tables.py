@@ -26,9 +26,10 @@ from sweeps.commands.counted_reads import count_reads
 from sweeps.errors import ResultError
 from sweeps.plan.plan import DatasetFacts, Plan
 from sweeps.results import tables as results
+from sweeps.results.pulled import PULLED
 from sweeps.results.pulled_rows import describe_file, pulled_rows
 from sweeps.results.reader import ResultReader
-from sweeps.results.schemas import OPTIONAL
+from sweeps.results.schemas import OPTIONAL, TableDescription
 from sweeps.spec.model import Spec
 
 if TYPE_CHECKING:
@@ -64,12 +65,12 @@ class SweepTables:
         Returns:
             The file and its number of rows; None where the sweep has no such table.
         """
-        parts = (pulled_rows(part, self.spec.name) for part in PARTS[name](self))
-        path = folder / f"{name}.parquet"
-        rows = _write(path, name, parts, self._describe())
+        table, path = TABLES[name], folder / f"{name}.parquet"
+        parts = (pulled_rows(part, self.spec.name) for part in table.parts(self))
+        rows = _write(path, parts, partial(describe_file, name, table.about, facts=self._facts()))
         return None if rows is None else (path, rows)
 
-    def _describe(self) -> dict[str, str]:
+    def _facts(self) -> dict[str, str]:
         return {
             "sweep": self.spec.name,
             "dataset": self.facts.name,
@@ -164,19 +165,32 @@ def _iterate_optional(name: str, of: SweepTables) -> Iterator[pa.Table]:
         yield from results.each_table(of.reader, name, having)
 
 
-PARTS: Mapping[str, Callable[[SweepTables], Iterator[pa.Table]]] = {
-    "trials": _iterate_trials,
-    "epochs": _iterate_epochs,
-    "failures": _iterate_failures,
-    "predictions": _iterate_predictions,
-    **{name: partial(_iterate_optional, name) for name in OPTIONAL},
+@dataclass(frozen=True)
+class PulledTable:
+    """A table that `pull` writes.
+
+    Attributes:
+        about: What is in it, `sweep` first.
+        parts: Yields its rows, some at a time and of one schema, with NaN and budgets as they are
+            stored (see `pulled_rows`); yields nothing for a sweep that has no such table.
+    """
+
+    about: TableDescription
+    parts: Callable[[SweepTables], Iterator[pa.Table]]
+
+
+TABLES: Mapping[str, PulledTable] = {
+    "trials": PulledTable(PULLED["trials"], _iterate_trials),
+    "epochs": PulledTable(PULLED["epochs"], _iterate_epochs),
+    "failures": PulledTable(PULLED["failures"], _iterate_failures),
+    "predictions": PulledTable(PULLED["predictions"], _iterate_predictions),
+    **{name: PulledTable(PULLED[name], partial(_iterate_optional, name)) for name in OPTIONAL},
 }
-"""Where the rows of each table of `sweeps.results.pulled.PULLED` come from, in parts of one schema;
-a table without a part is not written."""
+"""Every table that `pull` writes, in this order; `sql`, `tables` and the documents follow."""
 
 
 def _write(
-    path: Path, name: str, parts: Iterable[pa.Table], facts: Mapping[str, str]
+    path: Path, parts: Iterable[pa.Table], describe: Callable[[pa.Schema], Mapping[str, str]]
 ) -> int | None:
     """Write tables of one schema as one file; return its number of rows, None without a table."""
     import pyarrow as pa
@@ -191,7 +205,7 @@ def _write(
     options: dict[str, Any] = {"compression": "zstd", "compression_level": 1}
     options |= {"use_dictionary": repeated, "store_schema": False}
     with open_atomic(path) as file, pq.ParquetWriter(file, first.schema, **options) as writer:
-        writer.add_key_value_metadata(describe_file(name, first.schema, facts))
+        writer.add_key_value_metadata(describe(first.schema))
         for part in chain([first], remaining):
             writer.write_table(part)
             rows += part.num_rows

@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from sweeps.commands.output import print_json
+from sweeps.commands.sweep_tables import TABLES
 from sweeps.errors import SweepError
 from sweeps.report.tables import REPORT_TABLES
-from sweeps.results.pulled import PULLED
 from sweeps.results.schemas import TableDescription
 
 _WIDTH = 100
@@ -20,7 +20,7 @@ def described_tables() -> list[tuple[str, str, TableDescription]]:
 
     No name stands for two tables.
     """
-    pulled = [("sweeps pull", name, of) for name, of in PULLED.items()]
+    pulled = [("sweeps pull", name, of.about) for name, of in TABLES.items()]
     return [*pulled, *(("sweeps report", name, of) for name, of in REPORT_TABLES.items())]
 
 

@@ -140,5 +140,5 @@ PULLED = {
         "with `examples: N`",
     ),
 }
-"""Every table that `pull` writes, in the order in which it does. A further table is an entry here
-and one in `sweeps.commands.sweep_tables.PARTS`."""
+"""What `pull` writes of the stored tables; `sweeps.commands.sweep_tables.TABLES` has all that it
+writes."""

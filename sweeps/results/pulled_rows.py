@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from sweeps.results.pulled import PULLED, PULLED_VERSION
+from sweeps.results.pulled import PULLED_VERSION
+from sweeps.results.schemas import TableDescription
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,7 +67,9 @@ def _split_budget(column: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
     return {"budget": images, "budget_is_all": is_all}
 
 
-def describe_file(name: str, schema: pa.Schema, facts: Mapping[str, str]) -> dict[str, str]:
+def describe_file(
+    name: str, table: TableDescription, schema: pa.Schema, facts: Mapping[str, str]
+) -> dict[str, str]:
     """Return the metadata of a pulled file.
 
     `description` says what a row is and `columns` what each column is, as JSON that any reader of
@@ -74,7 +77,8 @@ def describe_file(name: str, schema: pa.Schema, facts: Mapping[str, str]) -> dic
     those of the values, so that no reader gets text as numbers into a dictionary.
 
     Args:
-        name: The table.
+        name: Of the table.
+        table: What is in it.
         schema: Its columns, as they are written.
         facts: Further metadata.
 
@@ -83,7 +87,7 @@ def describe_file(name: str, schema: pa.Schema, facts: Mapping[str, str]) -> dic
     """
     import pyarrow as pa
 
-    table, fields, columns = PULLED[name], [], {}
+    fields, columns = [], {}
     for field in schema:
         is_text = pa.types.is_dictionary(field.type)
         kind = field.type.value_type if is_text else field.type

@@ -20,10 +20,10 @@ from pulled_sweep import ALL_TABLES, PulledSweep, pull_sweep
 from tiny_sweeps import read_json
 
 from sweeps.cli import main
+from sweeps.commands.sweep_tables import TABLES
 from sweeps.results import reader
-from sweeps.results.pulled import PULLED
 
-NAMES = tuple(PULLED)
+NAMES = tuple(TABLES)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def null_first(value: float | None) -> float:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_column_has_unit_and_description_in_the_file(sweep: PulledSweep, name: str) -> None:
-    """For Arrow in each field, and for DuckDB in the file's metadata: the same words."""
+    """For Arrow in each field, for DuckDB and Polars in the file's metadata: the same words."""
     path = sweep.tables / f"{name}.parquet"
     schema = pq.read_schema(path)
     found = duckdb.sql(
@@ -60,8 +60,9 @@ def test_every_column_has_unit_and_description_in_the_file(sweep: PulledSweep, n
         assert metadata["description"]
         assert str(field.type) == columns[field.name]["type"]
         assert not pa.types.is_dictionary(field.type)
+    assert json.loads(pl.read_parquet_metadata(path)["columns"]) == columns
     assert about["sweep"] == "tiny"
-    assert about["description"] == f"one row: {PULLED[name].row}"
+    assert about["description"] == f"one row: {TABLES[name].about.row}"
     assert about["dataset"] == "gaussian-squares"
     assert datetime.fromisoformat(about["pulled_at"]).tzinfo == UTC
 
@@ -79,7 +80,7 @@ def test_files_have_the_columns_that_are_documented(sweep: PulledSweep, name: st
         "list<float32>": pa.list_(pa.float32()),
         "list<uint8>": pa.list_(pa.uint8()),
     }
-    columns = PULLED[name].columns
+    columns = TABLES[name].about.columns
     assert schema.names[: len(columns)] == [column.name for column in columns]
     for column in columns:
         kind = schema.field(column.name).type

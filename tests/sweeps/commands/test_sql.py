@@ -6,6 +6,8 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +20,7 @@ from tiny_sweeps import TEXT, one, read_json, run_here
 from cluster.stores.folder import FolderStore
 from sweeps.cli import main
 from sweeps.commands import query_output, sweep_tables
-from sweeps.commands.sweep_tables import PARTS, SweepTables
+from sweeps.commands.sweep_tables import TABLES, SweepTables
 
 CELLS = """
 SELECT specificity, budget, count(*) AS trials, avg(val_dice) AS dice, max(written_at) AS written
@@ -129,10 +131,10 @@ def test_only_the_tables_of_the_query_are_made(
 
     def watch(name: str, of: SweepTables) -> Iterator[pa.Table]:
         made.append(name)
-        yield from PARTS[name](of)
+        yield from TABLES[name].parts(of)
 
-    watched = {name: lambda of, name=name: watch(name, of) for name in PARTS}
-    monkeypatch.setattr(sweep_tables, "PARTS", watched)
+    watched = {name: replace(table, parts=partial(watch, name)) for name, table in TABLES.items()}
+    monkeypatch.setattr(sweep_tables, "TABLES", watched)
     for query, used in (
         ("SELECT max(epochs) FROM TRIALS", ["trials"]),
         ("FROM trials SELECT 'predictions'", ["trials"]),
