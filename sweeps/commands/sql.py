@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 TEXT, CSV, JSON = "text", "csv", "json"
 """How rows are printed."""
+_MISSING = re.compile(r"Table with name (\w+) does not exist")
 
 
 def sql(
@@ -51,13 +53,12 @@ def sql(
         tempfile.TemporaryDirectory(prefix="sweeps-sql-") as folder,
         _connect(Path(folder)) as connection,
     ):
-        names = _read_query(connection, query)
+        _check_query(connection, query)
         with open_sweep_tables(source, store_url) as tables:
             sweep, store = tables.spec.name, tables.reader.store.url
-            for name in names:
-                _add_view(connection, tables, name, Path(folder))
+            with _explain_errors():
+                relation = _bind(connection, query, tables, Path(folder))
         with _explain_errors():
-            relation = connection.sql(query)
             _show(relation, sweep, store, form, parquet)
     return 0
 
@@ -85,7 +86,7 @@ def _connect(folder: Path) -> Iterator[DuckDBPyConnection]:
     """Open a database in memory that fetches no extension, with times in UTC."""
     import duckdb
 
-    options: dict[str, str | bool] = {
+    options: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         "temp_directory": str(folder / "spilled"),
@@ -95,27 +96,43 @@ def _connect(folder: Path) -> Iterator[DuckDBPyConnection]:
         yield connection
 
 
-def _read_query(connection: DuckDBPyConnection, query: str) -> list[str]:
-    """Return which tables of `TABLES` a query names.
+def _check_query(connection: DuckDBPyConnection, query: str) -> None:
+    """Refuse what is not one statement that returns rows, before the store is read.
 
     Raises:
-        SweepError: it is not one statement that returns rows.
+        SweepError: it is not.
     """
     import duckdb
 
     with _explain_errors():
-        statements = connection.extract_statements(query)
-        kinds = [statement.type for statement in statements]
-        if kinds != [duckdb.StatementType.SELECT]:
-            raise SweepError(
-                f"the query has {len(kinds)} statements; expected one that returns rows, such as "
-                "SELECT"
-                if len(kinds) != 1
-                else f"the query is a statement of type {kinds[0].name}; expected one that "
-                "returns rows, such as SELECT; --parquet FILE writes them"
-            )
-        used = {name.lower() for name in connection.get_table_names(query)}
-    return [name for name in TABLES if name in used]
+        kinds = [statement.type for statement in connection.extract_statements(query)]
+    if len(kinds) != 1:
+        raise SweepError(f"the query has {len(kinds)} statements; expected one SELECT")
+    if kinds != [duckdb.StatementType.SELECT]:
+        raise SweepError(
+            f"the query is a {kinds[0].name}; expected a SELECT, whose rows --parquet FILE writes"
+        )
+
+
+def _bind(
+    connection: DuckDBPyConnection, query: str, tables: SweepTables, folder: Path
+) -> DuckDBPyRelation:
+    """Return a query's relation, after the tables that it lacks were made, one after the other.
+
+    DuckDB itself says which: names below WITH, in quotes and in capitals are told apart.
+    """
+    import duckdb
+
+    for _ in TABLES:
+        try:
+            return connection.sql(query)
+        except duckdb.CatalogException as error:
+            match = _MISSING.search(str(error))
+            name = match[1].lower() if match else ""
+            if name not in TABLES:
+                raise
+        _add_view(connection, tables, name, folder)
+    return connection.sql(query)
 
 
 def _add_view(connection: DuckDBPyConnection, tables: SweepTables, name: str, folder: Path) -> None:
