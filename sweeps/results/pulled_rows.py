@@ -73,8 +73,9 @@ def describe_file(
     """Return the metadata of a pulled file.
 
     `description` says what a row is and `columns` what each column is, as JSON that any reader of
-    Parquet shows. `ARROW:schema` says the latter to Arrow, as metadata of fields; its types are
-    those of the values, so that no reader gets text as numbers into a dictionary.
+    Parquet shows. `ARROW:schema` is Arrow's own schema, with the same as metadata of fields and of
+    the whole; its types are those of the values, so that no reader gets text as numbers into a
+    dictionary.
 
     Args:
         name: Of the table.
@@ -95,12 +96,12 @@ def describe_file(
         about = {"unit": column.unit, "description": column.meaning}
         columns[field.name] = {"type": str(kind), **about}
         fields.append(pa.field(field.name, kind, metadata=about))
-    of_arrow = base64.b64encode(pa.schema(fields).serialize()).decode()
-    return {
+    of_file = {
         "table": name,
         "description": f"one row: {table.row}",
         "columns": json.dumps(columns),
         "schema_version": str(PULLED_VERSION),
         **facts,
-        "ARROW:schema": of_arrow,
     }
+    of_arrow = pa.schema(fields, of_file).serialize()
+    return {**of_file, "ARROW:schema": base64.b64encode(of_arrow).decode()}

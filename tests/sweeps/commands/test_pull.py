@@ -61,6 +61,7 @@ def test_every_column_has_unit_and_description_in_the_file(sweep: PulledSweep, n
         assert str(field.type) == columns[field.name]["type"]
         assert not pa.types.is_dictionary(field.type)
     assert json.loads(pl.read_parquet_metadata(path)["columns"]) == columns
+    assert json.loads(schema.metadata[b"columns"]) == columns
     assert about["sweep"] == "tiny"
     assert about["description"] == f"one row: {TABLES[name].about.row}"
     assert about["dataset"] == "gaussian-squares"

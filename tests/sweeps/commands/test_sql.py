@@ -211,6 +211,7 @@ def test_a_sweep_without_results_or_a_table_says_so(
     run_here(plain, one(), tmp_path / "cache")
     (tmp_path / "tiny.yaml").write_text(TEXT)
     query = ["sql", "SELECT * FROM embeddings", str(tmp_path / "tiny.yaml"), "--store", plain.url]
+    capsys.readouterr()
     assert main(query) == 2
     assert capsys.readouterr().err == (
         "sweeps: error: sweep 'tiny' has no table embeddings: only trials that ran with "
