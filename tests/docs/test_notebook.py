@@ -113,7 +113,7 @@ def test_the_end_of_training_is_found_row_by_row(answers: dict[str, Any], folder
     trials = pd.read_parquet(folder / "quickstart-tables" / "trials.parquet")
     smallest: dict[str, tuple[float, int]] = {}
     for row in epochs.to_dict("records"):
-        if (row["metric"], row["split"]) == ("loss", "val") and row["attribute"] is None:
+        if (row["metric"], row["split"]) == ("loss", "val") and pd.isna(row["attribute"]):
             pair = (row["value"], row["epoch"])
             smallest[row["trial_id"]] = min(pair, smallest.get(row["trial_id"], pair))
     length = answers["length"]
