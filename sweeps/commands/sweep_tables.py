@@ -25,11 +25,12 @@ from sweeps.commands.context import (
 from sweeps.commands.counted_reads import count_reads
 from sweeps.errors import ResultError
 from sweeps.plan.plan import DatasetFacts, Plan
+from sweeps.plan.spending import compute_dollars
 from sweeps.results import tables as results
 from sweeps.results.pulled import PULLED
 from sweeps.results.pulled_rows import describe_file, pulled_rows
 from sweeps.results.reader import ResultReader
-from sweeps.results.schemas import OPTIONAL, TableDescription
+from sweeps.results.schemas import DOLLARS, OPTIONAL, TableDescription, parse_columns
 from sweeps.spec.model import Spec
 
 if TYPE_CHECKING:
@@ -111,17 +112,13 @@ def _add_dollars(trials: pa.Table, spec: Spec, facts: DatasetFacts) -> pa.Table:
 
     from sweeps.report.trials import price_trials
 
-    names = ("training_dollars", "spurious_label_dollars", "validation_dollars", "dollars")
+    names = [column.name for column in parse_columns(DOLLARS)]
     values: dict[str, list[float]] = {name: [] for name in names}
+    charged = (spec.prices, spec.select_rule, spec.cost.axis, facts.mask_of, spec.search_rule)
     for batch in trials.to_batches(_PRICED):
-        priced = price_trials(
-            batch.to_pandas(),
-            spec.prices,
-            spec.select_rule,
-            spec.cost.include_validation,
-            facts.mask_of,
-            spec.search_rule,
-        )
+        frame = batch.to_pandas()
+        compute = compute_dollars(spec, frame.to_dict("records"))
+        priced = price_trials(frame, *charged, compute)
         for name in names:
             values[name] += priced[name].tolist()
     place = trials.column_names.index("seconds_total")

@@ -79,7 +79,8 @@ def _attempt(columns: Sequence[Column]) -> tuple[Column, ...]:
 def _trials() -> tuple[Column, ...]:
     columns = stand_alone(TRIALS)
     place = [column.name for column in columns].index("seconds_total")
-    return (*columns[:place], *parse_columns(DOLLARS), *columns[place:], _WRITTEN)
+    dollars = parse_columns(DOLLARS.replace("NaN", "null"))
+    return (*columns[:place], *dollars, *columns[place:], _WRITTEN)
 
 
 def _units_of_metrics() -> str:

@@ -133,22 +133,31 @@ def test_budgets_are_numbers(sweep: PulledSweep) -> None:
     assert sorted(pairs, key=str) == [(20, False)] * 4 + [(None, True)] * 4
 
 
-@pytest.mark.parametrize("validation", [False, True])
+@pytest.mark.parametrize(
+    ("axis", "counted"),
+    [
+        ("[training, spurious_labels]", [0, 1]),
+        ("[training, spurious_labels, validation, compute]", [0, 1, 2, 3]),
+    ],
+)
 def test_dollars_are_those_of_the_report(
-    sweep: PulledSweep, tmp_path: Path, validation: bool
+    sweep: PulledSweep, tmp_path: Path, axis: str, counted: list[int]
 ) -> None:
     """Every item, also where the YAML has another price and another axis."""
-    more = ["--set", "cost.wage_per_hour=77", "--set", f"cost.include_validation={validation}"]
-    more = [word.replace("True", "true").replace("False", "false") for word in more]
+    nodes = "{node_types: {here: {dollars_per_hour: 3, cpus: 4}}}"
+    more = ["--set", "cost.wage_per_hour=77", "--set", f"cost.axis={axis}"]
+    more += ["--set", f"cost.compute={nodes}"] if 3 in counted else []
     assert main(["pull", *sweep.source, *more, "--out", str(tmp_path / "tables")]) == 0
     assert main(["report", *sweep.source, *more, "--out", str(tmp_path / "report")]) == 0
     pulled = pd.read_parquet(tmp_path / "tables" / "trials.parquet").set_index("trial_id")
     shown = pd.read_parquet(tmp_path / "report" / "chosen_epochs.parquet").set_index("trial_id")
-    names = ["training_dollars", "spurious_label_dollars", "validation_dollars", "dollars"]
+    names = ["training_dollars", "spurious_label_dollars", "validation_dollars"]
+    names += ["compute_dollars", "dollars"]
     assert (pulled["dollars"] > 0).all()
     pd.testing.assert_frame_equal(pulled[names].sort_index(), shown[names].sort_index())
-    axis = pulled[names[:2]].sum(axis=1) + validation * pulled["validation_dollars"]
-    np.testing.assert_allclose(pulled["dollars"], axis)
+    parts = pulled[[names[number] for number in counted]]
+    np.testing.assert_allclose(pulled["dollars"], parts.sum(axis=1))
+    assert pulled["compute_dollars"].isna().all() == (3 not in counted)
 
 
 def test_times_have_a_zone(sweep: PulledSweep) -> None:
