@@ -136,14 +136,14 @@ def _describe_outlines(
     """Return what drawing this dataset's masks takes, and what would be chosen at that price."""
     if outlines is None or not outlines["images"] or math.isnan(outlines["vertices_2px"]):
         return ""
-    taken = [f"{outlines[name]:g} at a tolerance of {at}" for name, at in _TOLERANCES.items()]
     masks = int(outlines["images"])
     text = (
-        f"Drawn as polygons, this dataset's masks take a median of {' and '.join(taken)} vertices "
-        f"({count(masks, 'image')} with a mask); the price table has {prices['mask']:g} clicks a "
-        "mask."
+        "Drawn as polygons, this dataset's masks take a median of "
+        f"{outlines['vertices_2px']:g} vertices at a tolerance of 2 pixels, "
+        f"{outlines['vertices_5px']:g} at 5 ({count(masks, 'image')} with a mask); the price table "
+        f"has {prices['mask']:g} clicks a mask."
     )
-    if offers is None or places is None:
+    if offers is None or places is None or len(places[1]) == 1:
         return text
     rivals = places[1]
     named = []

@@ -214,7 +214,7 @@ def _rule_of(trial: Mapping[Any, Any]) -> SelectionRule:
 
 
 def _flat(items: Mapping[str, Items]) -> tuple[tuple[str, str, float], ...]:
-    return tuple((part, name, n) for part, of in items.items() for name, n in of.items())
+    return tuple((part, name, n) for part, of in items.items() for name, n in of.items() if n)
 
 
 def _items(

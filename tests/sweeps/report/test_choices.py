@@ -66,7 +66,7 @@ def test_measured_outlines_stand_beside_the_price(made: Made) -> None:
     close = with_scores(made, CLOSE)
     outlines = {"vertices_2px": 21.0, "vertices_5px": 1.0, "images": 1951.0}
     text = said(close, outlines)["outlines"]
-    assert "a median of 21 at a tolerance of 2 pixels and 1 at a tolerance of 5 pixels" in text
+    assert "a median of 21 vertices at a tolerance of 2 pixels, 1 at 5 (1,951 images" in text
     assert "has 45 clicks a mask" in text
     assert re.search(r"would be boxes on 600 .* at 2 pixels and masks on 600 .* at 5 pixels", text)
     assert said(close)["outlines"] == ""
