@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from cluster.common.wording import count_of
 from cluster.datasets.keys import (
     DATASETS,
     DTYPES,
@@ -323,9 +324,11 @@ def _parse(fields: dict[str, Any]) -> Manifest:
         check_sha256(shard.sha256, "shard")
         _check_counts(shard.rows, shard.size_bytes)
     if manifest.dtype not in DTYPES or min(manifest.image_shape) < 1 or not manifest.shards:
-        raise ValueError(f"{manifest.image_shape} {manifest.dtype}, {len(manifest.shards)} shards")
+        raise ValueError(
+            f"{manifest.image_shape} {manifest.dtype}, {count_of(len(manifest.shards), 'shard')}"
+        )
     if manifest.rows != sum(counts.n for counts in manifest.splits.values()):
-        raise ValueError(f"{manifest.rows} rows in shards, another number in splits")
+        raise ValueError(f"{count_of(manifest.rows, 'row')} in shards, another number in splits")
     if any(tuple(c.cells) != manifest.attribute_names for c in manifest.splits.values()):
         raise ValueError(f"cells of other attributes than {manifest.attribute_names}")
     return manifest

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from cluster.common.wording import count_of
 from cluster.datasets.keys import check_name
 from cluster.datasets.manifest import (
     Attribute,
@@ -200,4 +201,4 @@ def _patients_in_two_splits(rows: Sequence[RowSummary]) -> list[str]:
 
 def _some(ids: Sequence[str], noun: str = "id") -> str:
     shown = ", ".join(repr(i) for i in ids[:_SHOWN]) + (", ..." if len(ids) > _SHOWN else "")
-    return f"{len(ids)} {noun}{'' if len(ids) == 1 else 's'} ({shown})"
+    return f"{count_of(len(ids), noun)} ({shown})"

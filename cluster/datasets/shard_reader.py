@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from cluster.common.wording import count_of
 from cluster.datasets.keys import shard_key
 from cluster.datasets.manifest import Manifest, ShardEntry
 from cluster.datasets.shards import ATTRIBUTE_PREFIX, shard_schema
@@ -55,8 +56,8 @@ def read_shard(
         )
     if file.metadata.num_rows != entry.rows:
         raise Corrupt(
-            f"shard {key} has {file.metadata.num_rows} rows; its manifest says {entry.rows}: "
-            "stage the dataset again"
+            f"shard {key} has {count_of(file.metadata.num_rows, 'row')}; its manifest says "
+            f"{entry.rows}: stage the dataset again"
         )
     return _row_groups(file, manifest, key)
 

@@ -19,6 +19,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from cluster.common.locks import lock_shared
+from cluster.common.wording import count_of
 from cluster.datasets.manifest import Manifest
 from cluster.errors import ClusterError, Corrupt, Denied
 from cluster.node_cache.cached_file import OF_THIS_PROCESS, CachedFile, map_array
@@ -196,4 +197,4 @@ def _check_shapes(arrays: dict[str, NDArray[Any]], folder: Path, manifest: Manif
                 f"expected {shape} {dtype}"
             )
     if any(len(array) != manifest.rows for array in arrays.values()):
-        raise Corrupt(f"cached columns in {folder} do not have {manifest.rows} rows")
+        raise Corrupt(f"cached columns in {folder} do not have {count_of(manifest.rows, 'row')}")

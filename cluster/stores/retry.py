@@ -12,6 +12,7 @@ from typing import TypeVar
 import stamina
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
+from cluster.common.wording import count_of
 from cluster.errors import ClusterError, StoreAway, Unavailable
 
 TIMEOUT_VARIABLE = "SWEEPS_STORE_TIMEOUT_S"
@@ -63,9 +64,9 @@ def call_with_retries(call: Callable[[], T]) -> T:
     except Unavailable as error:
         spent = time.monotonic() - start
         raise StoreAway(
-            f"{error} (tried {tries} times in {spent:.0f} s). Check that the store runs and can be "
-            "reached (AWS_ENDPOINT_URL_S3), then start again: what was stored stays. "
-            f"{TIMEOUT_VARIABLE} (now {bound:g}) sets for how long it is tried"
+            f"{error} (tried {count_of(tries, 'time')} in {spent:.0f} s). Check that the store "
+            "runs and can be reached (AWS_ENDPOINT_URL_S3), then start again: what was stored "
+            f"stays. {TIMEOUT_VARIABLE} (now {bound:g}) sets for how long it is tried"
         ) from error
     raise AssertionError("unreachable: the loop returns or raises")
 

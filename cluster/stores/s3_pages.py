@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from cluster.common.wording import count_of
 from cluster.errors import ClusterError
 from cluster.stores.base import StoredObject, is_key
 
@@ -35,9 +36,9 @@ def read_pages(
         token = page.get("NextContinuationToken", "")
         if not token or token in tokens:  # else the list would be short, or never end
             raise ClusterError(
-                f"{where}: the server ends its list after {len(names)} keys, says that there are "
-                "more and gives no (new) token to go on with: use a server with ListObjectsV2, or "
-                "a folder as the store"
+                f"{where}: the server ends its list after {count_of(len(names), 'key')}, says that "
+                "there are more and gives no (new) token to go on with: use a server with "
+                "ListObjectsV2, or a folder as the store"
             )
         tokens.add(token)
 

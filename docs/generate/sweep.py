@@ -161,8 +161,9 @@ def _trials(spec: Spec) -> str:
     count = f"{len(cells) * len(spec.axes.seed)}"
     if spec.search is None:
         return count
-    searched = sum(bool(dimensions_of(spec.search, cell)) for cell in cells)
-    return f"{count}, after {searched * spec.search.trials * len(spec.search_seeds)} of a search"
+    spaces = [dimensions_of(spec.search, cell) for cell in cells]
+    searched = sum(map(spec.search.count_tries, spaces)) * len(spec.search_seeds)
+    return f"{count}, after {searched} of a search"
 
 
 def _purpose(path: Path) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from cluster.common.wording import count_of
 from cluster.datasets.keys import shard_key
 from cluster.datasets.manifest import Manifest
 from cluster.datasets.shards import shard_schema
@@ -98,9 +99,10 @@ def _describe_dataset(manifest: Manifest) -> str:
     names = ", ".join(each.name for each in manifest.classes)
     classes = f" Classes: {names}." if names else ""
     return (
-        f"{manifest.rows} images of {height} x {width} x {channels} {manifest.dtype} ({parts}), "
-        f"with masks and spurious attributes ({', '.join(manifest.attribute_names) or 'none'})."
-        f"{classes} Digest {manifest.digest}. {origin}"
+        f"{count_of(manifest.rows, 'image')} of {height} x {width} x {channels} {manifest.dtype} "
+        f"({parts}), with masks and spurious attributes "
+        f"({', '.join(manifest.attribute_names) or 'none'}).{classes} "
+        f"Digest {manifest.digest}. {origin}"
     )
 
 

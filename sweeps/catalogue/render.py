@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from cluster.common.wording import count_of
 from spurious.data.mask_of import is_region
 from spurious.scoring.expected_width import ASSUMED_AUROC
 
@@ -86,7 +87,7 @@ def _shortcut(overview: Mapping[str, Any]) -> Iterator[str]:
     measured = overview["attribute_only_auroc"]
     if measured is not None:
         values = ", ".join(
-            f"{split} {_number(value, 3)} ({measured['images'][split]:,} images)"
+            f"{split} {_number(value, 3)} ({count_of(measured['images'][split], 'image')})"
             for split, value in measured["auroc"].items()
         )
         yield f"AUROC of a logistic model on the attributes alone, without images: {values}"
@@ -115,8 +116,8 @@ def _targets(overview: Mapping[str, Any]) -> Iterator[str]:
     if outlines["images"]:
         yield (
             f"an annotator clicks a median of {outlines['vertices_2px']:g} vertices a mask at a "
-            f"tolerance of 2 pixels, {outlines['vertices_5px']:g} at 5 ({outlines['images']:,} "
-            "masks)"
+            f"tolerance of 2 pixels, {outlines['vertices_5px']:g} at 5 "
+            f"({count_of(outlines['images'], 'mask')})"
         )
 
 
@@ -124,7 +125,7 @@ def _overlaps(overview: Mapping[str, Any]) -> Iterator[str]:
     for name, of in overview["overlaps"].items():
         yield (
             f"{name}: of its pixels {_number(of['in_mask'], 3)} lie in the mask and "
-            f"{_number(of['in_boxes'], 3)} in boxes ({of['images']:,} positive images that have it)"
+            f"{_number(of['in_boxes'], 3)} in boxes (of {count_of(of['images'], 'positive image')})"
         )
 
 

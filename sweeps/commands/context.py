@@ -72,6 +72,11 @@ class SpecSource:
         return self.target.endswith((".yaml", ".yml")) or os.sep in self.target
 
     @property
+    def names_file(self) -> bool:
+        """Return whether there is a file of that name, whatever it ends with, or should be."""
+        return self.is_file or Path(self.target).is_file()
+
+    @property
     def digest(self) -> str | None:
         """Return the hash of a YAML in the store; None for a file or a name."""
         is_stored = self.target.startswith(STORED)
@@ -286,6 +291,16 @@ def format_command(
         target, settings = name, []
     store = [] if store_url is None else ["--store", store_url]
     return shlex.join(["sweeps", *verb.split(), target, *options, *settings, *store])
+
+
+def name_again(source: SpecSource, name: str) -> str:
+    """Return what finds the sweep again where no overrides are taken: what was typed, if it does.
+
+    Args:
+        source: The sweep.
+        name: Its name, which an override may have changed.
+    """
+    return shlex.quote(name if source.settings else source.target)
 
 
 def note_damaged(plan: Plan, source: SpecSource, store_url: str | None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.common.atomic import open_atomic
+from cluster.common.wording import count_of
 from sweeps.catalogue.listing import find_dataset, iterate_datasets
 from sweeps.commands.context import choose_store_url, store_session
 from sweeps.commands.output import keep_stdout_for_json, note, print_json
@@ -148,11 +149,14 @@ def remove(label: str, store_url: str | None, *, yes: bool = False, as_json: boo
         removal = plan_removal(store, manifest)
         full = f"{manifest.name}@{manifest.digest}"
         what = (
-            f"{full}: {manifest.rows:,} images, {1 + len(removal.keys)} objects, "
+            f"{full}: {count_of(manifest.rows, 'image')}, "
+            f"{count_of(1 + len(removal.keys), 'object')}, "
             f"{removal.size_bytes / 1e6:,.1f} MB of shards"
         )
         if removal.kept_shards:
-            what += f" ({removal.kept_shards} shards stay, other versions have them, too)"
+            stay = "stays" if removal.kept_shards == 1 else "stay"
+            kept = f"{count_of(removal.kept_shards, 'shard')} {stay}"
+            what += f" ({kept}, since other versions have the same)"
         if not yes and not _confirm(what):
             raise SweepError(f"{full} was not removed; to remove it, add --yes")
         remove_objects(store, removal)

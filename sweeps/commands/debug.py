@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cluster.common.redaction import redact
+from cluster.common.wording import count_of
 from cluster.stores.base import Store
 from sweeps.commands.context import (
     SpecSource,
@@ -44,7 +45,7 @@ _SHOWN_VALUES = ("train.loss", "val.robust_auroc", "val.auroc", "test.robust_aur
 def debug(
     source: SpecSource, store_url: str | None, trial: str, *, post_mortem: bool = False
 ) -> int:
-    """Run one trial here and commit its result as `sweeps run` does.
+    """Run one trial here and commit its result as `sweeps run` does; a failure counts nowhere.
 
     Args:
         source: The sweep.
@@ -89,8 +90,8 @@ def find_trial(plan: Plan, text: str) -> Trial:
         near = difflib.get_close_matches(text, names, n=3)
         hint = f"nearest: {', '.join(near)}" if near else f"for example: {', '.join(names[:1])}"
         raise SweepError(
-            f"--debug '{text}': none of the {len(names)} trials of sweep '{plan.name}' has this "
-            f"label or id; {hint}; expected a label, or the first digits of an id, which "
+            f"--debug '{text}': sweep '{plan.name}' has {count_of(len(names), 'trial')}, none with "
+            f"this label or id; {hint}; expected a label, or the first digits of an id, which "
             "`sweeps plan --json` lists"
         )
     if len(matches) > 1:
@@ -128,7 +129,8 @@ def _run(spec: Spec, trial: Trial, store: Store, console: Console, *, post_morte
     print_line(f"debugging {trial.label} {trial.id} in this process, without Ray{resumes}")
     try:
         with _without_command_log():
-            outcome = run_trial(task, uuid.uuid4().hex[:12], show_epoch)
+            attempt = uuid.uuid4().hex[:12]
+            outcome = run_trial(task, attempt, show_epoch, records_failure=False)
     except Exception as error:  # noqa: BLE001 (any exception of a trial is what is debugged)
         print(redact(traceback.format_exc()), file=sys.stderr, end="")
         print_line(f"failed: {trial.label} {trial.id}: {classify(error)}: {describe_error(error)}")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.common.wording import count_of
 from cluster.datasets.keys import check_name
 from spurious.data.attributes import UNKNOWN, GroupCounts, measure_direction
 from spurious.data.classes import ImageClass
@@ -78,7 +79,7 @@ def dry_run(request: DatasetRequest, *, as_json: bool = False) -> int:
     if not problems:
         return 0
     listed = "\n  ".join(_shorten(sorted(problems)))
-    count = "1 problem keeps" if len(problems) == 1 else f"{len(problems)} problems keep"
+    count = f"{count_of(len(problems), 'problem')} keep{'s' if len(problems) == 1 else ''}"
     raise DataError(f"{count} {name} from being staged:\n  {listed}")
 
 
@@ -161,11 +162,11 @@ def _describe(
     name: str, surveyed: Survey, robust: Sequence[RobustCell], classes: Sequence[ImageClass]
 ) -> list[str]:
     images = surveyed.images
-    lines = [f"dry run of {name}: {len(images)} images read; nothing was written"]
+    lines = [f"dry run of {name}: {count_of(len(images), 'image')} read; nothing was written"]
     for split in SPLITS:
         held = _summarize([image for image in images if image.split == split])
         lines.append(
-            f"  {split}: {held['n']} images, {held['positives']} positive; masks on "
+            f"  {split}: {count_of(held['n'], 'image')}, {held['positives']} positive; masks on "
             f"{held['masks']} ({held['positive_masks']} positive, {held['empty_masks']} drawn and "
             f"empty), boxes of their own on {held['boxes']}"
         )

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cluster.common.wording import count_of, has_or_have
 from sweeps.commands.context import (
     SpecSource,
     choose_store_url_of,
@@ -98,8 +99,9 @@ def format_failures(name: str, summary: Mapping[str, Any]) -> str:
     if not summary["attempts"]:
         return f"sweep {name}: no attempt failed"
     lines = [
-        f"sweep {name}: {summary['attempts']} failed attempts of {summary['trials']} trials, "
-        f"{summary['without_result']} of which have no result"
+        f"sweep {name}: {count_of(summary['attempts'], 'failed attempt')} of "
+        f"{count_of(summary['trials'], 'trial')}, {summary['without_result']} of which "
+        f"{has_or_have(summary['without_result'])} no result"
     ]
     for kind in summary["classes"]:
         nodes = [f"{node} ({number})" for node, number in kind["nodes"].items()]
@@ -107,8 +109,8 @@ def format_failures(name: str, summary: Mapping[str, Any]) -> str:
         last = kind["last"]
         lines += [
             "",
-            f"{kind['class']}: {kind['attempts']} attempts of {kind['trials']} trials, "
-            f"{kind['without_result']} without a result",
+            f"{kind['class']}: {count_of(kind['attempts'], 'attempt')} of "
+            f"{count_of(kind['trials'], 'trial')}, {kind['without_result']} without a result",
             f"  {kind['meaning']}; {kind['policy']}",
             f"  nodes: {', '.join([*nodes[:_NODES], *more])}",
             f"  last: {last['label']} {last['trial']} at {last['at']}: {last['line']}",

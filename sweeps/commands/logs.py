@@ -16,6 +16,7 @@ from cluster.jobs.session_logs import read_lines
 from sweeps.commands.context import (
     SpecSource,
     choose_store_url_of,
+    format_command,
     open_results,
     read_spec_and_plan,
     store_session,
@@ -79,7 +80,7 @@ def logs(
     sessions = find_sessions(name) if address is None else []
     if address is None and api_address(None) is None:
         if not sessions and trial is None:
-            raise SweepError(_describe_absence(name))
+            raise SweepError(_describe_absence(source, store_url, name))
         return _print_local(source, store_url, sessions, line_filter, follow)
     try:
         api = connect(address, waits=trial is None and not sessions)
@@ -121,10 +122,11 @@ def _print_local(
     return 0
 
 
-def _describe_absence(name: str) -> str:
+def _describe_absence(source: SpecSource, store_url: str | None, name: str) -> str:
+    run = format_command("run", source, store_url, "--keep-logs")
     return (
-        f"no run of sweep '{name}' goes on here, and none has kept its logs: `sweeps run SPEC "
-        "--keep-logs` keeps them, where RAY_TMPDIR and TMPDIR are as they are now; of a submitted "
+        f"no run of sweep '{name}' goes on here, and none has kept its logs: `{run}` keeps "
+        "them, where RAY_TMPDIR and TMPDIR are as they are now; of a submitted "
         "sweep name the cluster: --address http://HOST:8265, where its dashboard is, or "
         "RAY_API_SERVER_ADDRESS"
     )

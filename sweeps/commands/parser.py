@@ -260,8 +260,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 def _add_run(parser: argparse.ArgumentParser) -> None:
     add_spec(
         parser,
-        "the sweep's YAML, or stored:SHA256 of one in the store; with --debug also the name of a "
-        "sweep that was run",
+        "the sweep's YAML, the name of a sweep that was run, or stored:SHA256 of one in the store",
     )
     add_keep_logs(parser)
     add_notify(parser)

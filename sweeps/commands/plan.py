@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from cluster.common.cpus import count_usable_cpus
 from cluster.common.gpus import count_usable_gpus
+from cluster.common.wording import count_of
 from cluster.errors import ClusterError
 from cluster.jobs.requests import api_address
 from sweeps.commands.context import SpecSource, choose_store_url, open_results, store_session
@@ -92,7 +93,7 @@ def find_pool(spec: Spec) -> Pool | None:
     of_compute, resources = spec.cost.compute, spec.resources
     if of_compute is not None and of_compute.count is not None:
         node, count = of_compute.chosen, of_compute.count
-        nodes = "1 node" if count == 1 else f"{count:,} nodes"
+        nodes = count_of(count, "node")
         at_once = count * trials_on_node(resources.cpus, resources.gpus, node.cpus, node.gpus)
         return Pool(f"{nodes} of {of_compute.node}", at_once)
     names_cluster = os.environ.get("RAY_ADDRESS", "") not in ("", "local")

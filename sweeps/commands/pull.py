@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from cluster.common.wording import count_of
 from sweeps.commands.context import SpecSource
 from sweeps.commands.output import print_json
 from sweeps.commands.sweep_tables import TABLES, open_sweep_tables
@@ -17,7 +18,7 @@ def pull(
     """Write one Parquet file per table of `TABLES` that the sweep has.
 
     Raises:
-        ResultError: no trial of the sweep has a result, and none has failed.
+        ResultError: no trial of the sweep, or of its search, has a result, and none has failed.
     """
     pulled: dict[str, dict[str, Any]] = {}
     with open_sweep_tables(source, store_url) as tables:
@@ -29,7 +30,7 @@ def pull(
                 path, rows = written
                 pulled[name] = {"path": str(path), "rows": rows}
                 if not as_json:
-                    print(f"{path}: {rows} rows")
+                    print(f"{path}: {count_of(rows, 'row')}")
         if as_json:
             print_json(
                 {

@@ -67,8 +67,13 @@ def find_job(api: JobsApi, name: str) -> Job:
     return job
 
 
-def follow(api: JobsApi, job: Job, name: str) -> tuple[Job, int]:
+def follow(api: JobsApi, job: Job, target: str) -> tuple[Job, int]:
     """Print the job's log until it ends; Ctrl-C leaves the job alone.
+
+    Args:
+        api: The cluster.
+        job: The job.
+        target: The sweep, as commands name it.
 
     Returns:
         The job as last seen, and the exit status of its outcome; 130 where the user left before.
@@ -77,19 +82,19 @@ def follow(api: JobsApi, job: Job, name: str) -> tuple[Job, int]:
         print_lines(api.follow(job.id))
         ended = api.job(job.id)
     except KeyboardInterrupt:
-        note(f"\ndetached; the job goes on. {describe_next_steps(api, name)}")
+        note(f"\ndetached; the job goes on. {describe_next_steps(api, target)}")
         return job, EXIT_DETACHED
     except Unavailable as error:
-        steps = describe_next_steps(api, name)
+        steps = describe_next_steps(api, target)
         raise Unavailable(f"{error}; the job may go on. {steps}") from error
     note(f"job {ended.id} {ended.state}{_describe_failure(ended)}")
     return ended, ended.status
 
 
-def describe_next_steps(api: JobsApi, name: str) -> str:
+def describe_next_steps(api: JobsApi, target: str) -> str:
     """Describe the commands that find the job again."""
     at = f"--address {api.address}"
-    return f"Attach: sweeps logs {name} --follow {at}; stop: sweeps stop {name} {at}"
+    return f"Attach: sweeps logs {target} --follow {at}; stop: sweeps stop {target} {at}"
 
 
 def print_lines(lines: Iterable[str], passes: Callable[[str], bool] = lambda line: True) -> int:

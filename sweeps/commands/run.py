@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cluster.common.redaction import redact
+from cluster.common.wording import count_of
 from cluster.errors import ClusterError
 from cluster.stores.base import Store, discard_unfinished
 from sweeps.commands.context import (
@@ -89,7 +90,7 @@ def run(
     end = RunEnd(source.target, is_limit_ok)
     target = choose_notify_url(notify_url)
     with end.posted(target):
-        spec = source.file_spec if source.digest is None else None
+        spec = source.file_spec if source.names_file else None
         end.sweep = source.target if spec is None else spec.name
         url = choose_store_url(store_url, spec)
         check_reachable(url)
@@ -196,7 +197,7 @@ def _run_on_ray(
     check_cache_folder()
     if not how.quiet:
         console.print(
-            f"sweep '{spec.name}': {plan.size} trials, {len(plan.done)} done; "
+            f"sweep '{spec.name}': {count_of(plan.size, 'trial')}, {len(plan.done)} done; "
             + ("connecting to Ray" if on_cluster() else "starting Ray on this machine"),
             highlight=False,
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cluster.common.wording import count_of
 from cluster.datasets.image_counts import read_image_counts
 from cluster.datasets.manifest import Manifest, find_manifest
 from cluster.errors import Corrupt, NotFound
@@ -77,9 +78,9 @@ def stage(
     else:
         print(f"staged {manifest.name}@{manifest.digest} in {store.url}")
         for split, counts in manifest.splits.items():
-            print(f"  {split}: {counts.n} images, {counts.positives} positive")
+            print(f"  {split}: {count_of(counts.n, 'image')}, {counts.positives} positive")
         if skipped := manifest.provenance.get("images_skipped"):
-            print(f"  left out: {skipped} images that cannot be staged")
+            print(f"  left out: {count_of(int(skipped), 'image')} that cannot be staged")
     return 0
 
 
@@ -113,7 +114,7 @@ def stage_weights(
         if as_json:
             print_json({"sha256": weights.sha256, "store": store.url, "fits": list(weights.fits)})
             return 0
-        taken = f"{weights.tensors} tensors"
+        taken = count_of(weights.tensors, "tensor")
         if weights.prefix:
             taken += f" under the prefix '{weights.prefix}'"
         note(f"{taken} fit {', '.join(weights.fits)}; {weights.left_out} of the file are left out")

@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from cluster.common.wording import count_of
 from cluster.errors import ClusterError
 from cluster.jobs.requests import Job, api_address
 from cluster.stores.base import Store
@@ -111,8 +112,8 @@ def count_trials(plan: Plan, last: float | None, failures: pa.Table) -> dict[str
 def format_summary(summary: dict[str, Any]) -> str:
     """Format the counts for people."""
     lines = [
-        f"sweep {summary['sweep']}: {summary['trials']} trials, {summary['done']} done, "
-        f"{summary['failed']} failed, {summary['missing']} missing",
+        f"sweep {summary['sweep']}: {count_of(summary['trials'], 'trial')}, "
+        f"{summary['done']} done, {summary['failed']} failed, {summary['missing']} missing",
         f"last result: {summary['last_result_at'] or 'none yet'}",
     ]
     if summary["job"] is not None:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from cluster.common.wording import count_of
 from cluster.stores.examine import Ability, examine_store
 from sweeps.commands.context import choose_store_url, store_session
 from sweeps.commands.output import format_megabytes, keep_stdout_for_json, note, print_json
@@ -111,8 +112,10 @@ def _print_unfinished(unfinished: UnfinishedWrites, store_url: str | None) -> No
     if not unfinished.writes:
         return
     size = format_megabytes(unfinished.size_bytes).strip()
+    number = len(unfinished.writes)
+    take, them = ("takes", "it") if number == 1 else ("take", "them")
     print(
-        f"caution: {len(unfinished.writes)} unfinished writes take {size}; nothing reads them, and "
+        f"caution: {count_of(number, 'unfinished write')} {take} {size}; nothing reads {them}, and "
         "what began lately may still be written"
     )
     for each in unfinished.writes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from cluster.common.wording import count_of, is_or_are
 from cluster.stores import open_store
 from sweeps.commands.context import (
     SpecSource,
@@ -36,7 +37,9 @@ def show_usage(store_url: str | None, *, as_json: bool = False) -> int:
         parts = {"datasets": dict(usage.datasets), "rest": dict(usage.rest)}
         print_json({"store": url, "sweeps": sweeps, **parts, **totals})
         return 0
-    print(f"store {url}: {usage.objects:,} objects, {format_megabytes(usage.total).strip()}")
+    print(
+        f"store {url}: {count_of(usage.objects, 'object')}, {format_megabytes(usage.total).strip()}"
+    )
     if usage.sweeps:
         print(f"\n{'sweep':<32}{'trials':>8}{'results':>14}{'shared':>14}{'checkpoints':>14}")
     for name, each in usage.sweeps.items():
@@ -60,11 +63,17 @@ def compact_store(store_url: str | None, *, as_json: bool = False) -> int:
         print_json({"store": url, **asdict(written)})
     elif written.packs:
         size = format_megabytes(written.size_bytes).strip()
-        print(f"{written.objects:,} objects compacted into {written.packs:,} packs, {size}")
+        print(
+            f"{count_of(written.objects, 'object')} compacted into "
+            f"{count_of(written.packs, 'pack')}, {size}"
+        )
     else:
         print("all results are compacted")
     if written.damaged:
-        note(f"{written.damaged} results are damaged and left out; see `sweeps store check`")
+        note(
+            f"{count_of(written.damaged, 'result')} {is_or_are(written.damaged)} damaged and left "
+            "out; see `sweeps store check`"
+        )
     return 0
 
 
@@ -93,7 +102,10 @@ def copy_sweep(name: str, store_url: str | None, target_url: str, *, as_json: bo
         print_json({"sweep": name, "store": url, "target": target.url, **asdict(copied)})
         return 0
     size = format_megabytes(copied.size_bytes).strip()
-    print(f"{copied.objects:,} objects copied to {target.url}, {size}; {copied.results:,} results")
+    print(
+        f"{count_of(copied.objects, 'object')} copied to {target.url}, {size}; "
+        f"{count_of(copied.results, 'result')}"
+    )
     note(f"next: {format_command('report', source, target.url)}")
     return 0
 
@@ -132,13 +144,13 @@ def prune_store(
         return 0
     for each in prunable:
         size = format_megabytes(each.size_bytes).strip()
-        print(f"{each.kind}: {len(each.keys):,} objects, {size}: {each.reason}")
+        print(f"{each.kind}: {count_of(len(each.keys), 'object')}, {size}: {each.reason}")
         for key in each.keys:
             print(f"  {key}")
     if not prunable:
-        print(f"nothing to delete that is older than {days:g} days")
+        print(f"nothing to delete that is older than {count_of(days, 'day')}")
     elif yes:
-        print(f"{removed:,} objects deleted")
+        print(f"{count_of(removed, 'object')} deleted")
     else:
         note("next: the same command with --yes deletes them")
     return 0

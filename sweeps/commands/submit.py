@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from cluster.common.wording import count_of, is_or_are
 from cluster.jobs.rayjob import as_yaml, read_raycluster, render_rayjob
 from cluster.jobs.requests import api_address, is_loopback, job_id, job_request
 from cluster.stores.base import Store, check_url
@@ -18,6 +19,7 @@ from sweeps.commands.context import (
     STORE_VARIABLE,
     SpecSource,
     choose_store_url,
+    name_again,
     open_results,
     plan_sweep,
     store_session,
@@ -200,7 +202,7 @@ def _publish_if_work_left(spec: Spec, store: Store) -> int | None:
     archive(store, spec, plan)
     left = len(plan.to_run) if plan.trials else None
     note(
-        f"sweep '{spec.name}': {len(plan.trials)} trials, {len(plan.done)} done, "
+        f"sweep '{spec.name}': {count_of(len(plan.trials), 'trial')}, {len(plan.done)} done, "
         f"{'unknown' if left is None else left} to run"
     )
     return left
@@ -228,11 +230,11 @@ def _send_job(
     note(f"{'attached to' if attached else 'submitted'} job {job.id} at {api.address}/#/jobs")
     if attached:
         _note_differences({"--notify": job.entrypoint != request["entrypoint"]})
-    status = 0
+    status, target = 0, name_again(submission.source, spec.name)
     if wait:
-        job, status = follow(api, job, spec.name)
+        job, status = follow(api, job, target)
     else:
-        note(describe_next_steps(api, spec.name))
+        note(describe_next_steps(api, target))
     return SubmittedJob(left, api.address, job.id, job.state, attached), status
 
 
@@ -242,8 +244,9 @@ def _find_limit(spec: Spec, store: Store) -> int:
     if not plan.to_run and not plan.is_searching:
         return 0
     note(
-        f"sweep '{spec.name}': {len(plan.to_run)} trials are not done, since one of its limits "
-        "stopped it; raise it, or submit again for as many more where that is limits.trials"
+        f"sweep '{spec.name}': {count_of(len(plan.to_run), 'trial')} "
+        f"{is_or_are(len(plan.to_run))} not done, since one of its limits stopped it; "
+        "raise it, or submit again for as many more where that is limits.trials"
     )
     return EXIT_LIMIT
 

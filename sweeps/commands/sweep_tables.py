@@ -27,10 +27,11 @@ from sweeps.errors import ResultError
 from sweeps.plan.plan import DatasetFacts, Plan
 from sweeps.plan.spending import compute_dollars
 from sweeps.results import tables as results
-from sweeps.results.pulled import PULLED
+from sweeps.results.pulled import PULLED, stand_alone
 from sweeps.results.pulled_rows import describe_file, pulled_rows
 from sweeps.results.reader import ResultReader
 from sweeps.results.schemas import DOLLARS, OPTIONAL, TableDescription, parse_columns
+from sweeps.search.searched_table import SEARCHED, searched_table
 from sweeps.spec.model import Spec
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def open_sweep_tables(source: SpecSource, store_url: str | None) -> Iterator[Swe
     """Open the tables of a sweep in its store.
 
     Raises:
-        ResultError: no trial of the sweep has a result, and none has failed.
+        ResultError: no trial of the sweep, or of its search, has a result, and none has failed.
     """
     with store_session(choose_store_url_of(source, store_url)) as store:
         reader = open_results(store)
@@ -95,7 +96,8 @@ def open_sweep_tables(source: SpecSource, store_url: str | None) -> Iterator[Swe
         with count_reads(reader, "reading trials", len(plan.done)):
             trials = results.read_trials(reader, plan.done)
         failures = results.read_failures(reader, [trial.id for trial in plan.trials])
-        if plan.facts is None or not (trials.num_rows or failures.num_rows):
+        ended = any(search.count().keys() - {"waiting"} for search in plan.searches)
+        if plan.facts is None or not (trials.num_rows or failures.num_rows or ended):
             command = format_command("run", source, store_url)
             raise ResultError(f"sweep '{spec.name}' has no finished trial yet; run it: {command}")
         yield SweepTables(spec, plan, plan.facts, reader, trials, failures)
@@ -162,6 +164,18 @@ def _iterate_optional(name: str, of: SweepTables) -> Iterator[pa.Table]:
         yield from results.each_table(of.reader, name, having)
 
 
+_SEARCHED = TableDescription(
+    "a configuration that a search tried in a cell",
+    stand_alone(SEARCHED),
+    only="with `search`, also while it goes on",
+)
+
+
+def _iterate_searched(of: SweepTables) -> Iterator[pa.Table]:
+    if of.plan.searches:
+        yield searched_table(of.spec, of.plan, of.reader)
+
+
 @dataclass(frozen=True)
 class PulledTable:
     """A table that `pull` writes.
@@ -182,6 +196,7 @@ TABLES: Mapping[str, PulledTable] = {
     "failures": PulledTable(PULLED["failures"], _iterate_failures),
     "predictions": PulledTable(PULLED["predictions"], _iterate_predictions),
     **{name: PulledTable(PULLED[name], partial(_iterate_optional, name)) for name in OPTIONAL},
+    "searched": PulledTable(_SEARCHED, _iterate_searched),
 }
 """Every table that `pull` writes, in this order; `sql`, `tables` and the documents follow."""
 

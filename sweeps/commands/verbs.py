@@ -214,8 +214,8 @@ VERBS: Sequence[Verb] = (
             "cells": "the same counts by specificity, budget, method",
             "cautions": "with --check, else null: kind, meaning, trials: finished trials whose "
             "numbers say little",
-            "search": "cells, cells_over, and configurations to_try, finished, stopped and failed; "
-            "null without a search",
+            "search": "cells, cells_over, and configurations to_try, finished, stopped and failed, "
+            "and repeated: with the values of an earlier one; null without a search",
             "job": "id, state, exit_code, message of the newest job, or null",
         },
     ),
@@ -278,8 +278,9 @@ VERBS: Sequence[Verb] = (
         "write a sweep's tables as Parquet files",
         "sweeps pull quickstart --out quickstart-tables",
         "Writes trials, epochs, predictions and failures; where trials have them also embeddings, "
-        "explanations and examples. What is undefined is null, trials have the prices that the "
-        "report has, and the files' metadata describe every column, as `sweeps tables` does.",
+        "explanations and examples, and of a sweep with a search what each cell tried. What is "
+        "undefined is null, trials have the prices that the report has, and the files' metadata "
+        "describe every column, as `sweeps tables` does.",
         {
             **_SWEEP,
             **_STORE,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from sweeps.plan.cell import Cell
 from sweeps.plan.packing import Share
 from sweeps.plan.plan import Trial
+from sweeps.plan.searched import CellSearch
 from sweeps.trial.events import HAS_RESULT, UNFINISHED, Outcome, TaskName, Watcher
 
-STATES = ("done", "running", "failed", "waiting")
+STATES = ("done", "done before", "running", "failed", "waiting")
+"""Of trials; `done before` had a result when the run began."""
 
 
 @dataclass
@@ -45,6 +49,9 @@ class Board(Watcher):
         done: Ids of those that had a result before.
         seconds: Trial id to its expected seconds, in any unit; their mean where unknown.
         at_once: Trials that the pool runs at once; 0 where no node is there yet.
+        foreseen: Trials that searches are going to run, see `sweeps.search.assumed`. Each counts
+            until one of its cell, number and seed is there, or the cell's search is over.
+        batch: Trials that a search runs at once.
     """
 
     def __init__(
@@ -53,31 +60,49 @@ class Board(Watcher):
         done: frozenset[str] = frozenset(),
         seconds: Mapping[str, float] = MappingProxyType({}),
         at_once: int = 1,
+        foreseen: Sequence[Trial] = (),
+        batch: int = 1,
     ) -> None:
         self.cells: dict[str, CellState] = {}
         self._cell: dict[str, CellState] = {}
         self.running: dict[str, tuple[str, int, int]] = {}
         """Trial id to short name, epoch and number of epochs; in the order they began."""
-        self.ended = self.failed = self.to_run = 0
-        self._expected = seconds
+        self.ended = self.failed = self.to_run = self.done_before = 0
+        self._expected = dict(seconds)
         self._typical = sum(seconds.values()) / len(seconds) if seconds else 1.0
         self._waiting: set[str] = set()
+        self._foreseen = {_place(trial): trial.id for trial in foreseen}
         self.add(trials, done)
-        self._at_once = at_once
+        self._at_once, self._batch = at_once, batch
         self._began: dict[str, float] = {}
-        self._spent = self._foreseen = 0.0
+        self._spent = self._expected_of_spent = 0.0
+
+    @property
+    def unnamed(self) -> int:
+        """Return how many trials searches are expected to run beside those that are known."""
+        return len(self._foreseen)
+
+    @property
+    def total(self) -> int:
+        """Return how many trials there are to run, known ones and others."""
+        return self.to_run + self.unnamed
 
     def add(self, trials: Sequence[Trial], done: frozenset[str] = frozenset()) -> None:
         """Take trials in, those of a search under a cell of their own; known ones stay."""
         for trial in trials:
+            foreseen = self._foreseen.pop(_place(trial), None)
+            if foreseen is not None:
+                self._expected.setdefault(trial.id, self._work(foreseen))
             if trial.id in self._cell:
                 continue
             is_search = trial.suggestion is not None
             name = str(trial.cell) + (", search" if is_search else "")
             state = CellState(name, is_search=is_search)
             cell = self._cell[trial.id] = self.cells.setdefault(name, state)
-            cell.seeds[trial.id] = "done" if trial.id in done else "waiting"
-            if trial.id not in done:
+            cell.seeds[trial.id] = "done before" if trial.id in done else "waiting"
+            if trial.id in done:
+                self.done_before += 1
+            else:
                 self.to_run += 1
                 self._waiting.add(trial.id)
 
@@ -85,12 +110,18 @@ class Board(Watcher):
         """See `Watcher`."""
         self.add(trials)
 
-    def on_settled(self, trial_ids: Collection[str]) -> None:
-        """See `Watcher`."""
-        for trial_id in self._waiting & set(trial_ids):
-            self._waiting.remove(trial_id)
-            self.ended += 1
-            self._cell[trial_id].seeds[trial_id] = "done"
+    def on_searched(self, search: CellSearch) -> None:
+        """See `Watcher`; some of what has ended never ran here, as it had a result before."""
+        for tried in search.tried:
+            for trial in () if tried.state == "waiting" else tried.trials:
+                self._foreseen.pop(_place(trial), None)
+                if trial.id in self._waiting:
+                    self._waiting.remove(trial.id)
+                    self.ended += 1
+                    self._cell[trial.id].seeds[trial.id] = "done"
+        if search.is_over:  # what it has chosen is known by now, and perhaps not to be run
+            for place in [place for place in self._foreseen if place[0] == search.cell]:
+                del self._foreseen[place]
 
     def on_started(self, task: TaskName, share: Share) -> None:
         """See `Watcher`."""
@@ -122,7 +153,7 @@ class Board(Watcher):
             return
         if outcome.state == "committed" and task.trial_id in self._began:
             self._spent += time.monotonic() - self._began[task.trial_id]
-            self._foreseen += self._work(task.trial_id)
+            self._expected_of_spent += self._work(task.trial_id)
         cell = self._cell.get(task.trial_id)
         if cell is None or cell.is_search:
             return
@@ -133,14 +164,19 @@ class Board(Watcher):
         """Return seconds to the end, None before anything tells how fast the pool is.
 
         From what the trials that ended took against what was expected, or before the first end from
-        the epochs of those that run. The pool is taken to stay as it is.
+        the epochs of those that run. The pool is taken to stay as it is; of each search that is not
+        over a batch runs at once.
         """
         left = self.sum_left(lambda _: 1.0)
-        slots = max(1, len(self.running), min(self._at_once, len(self._waiting)))
-        return None if left is None else left / slots
+        to_come = Counter(cell for cell, _, _ in tuple(self._foreseen)).values()
+        searching = sum(min(self._batch, trials) for trials in to_come)
+        slots = min(self._at_once, max(len(self._waiting), searching))
+        return None if left is None else left / max(1, len(self.running), slots)
 
     def sum_left(self, per_second: Callable[[str], float]) -> float | None:
         """Return the sum over what is left of trials, of their seconds times what one is worth.
+
+        Trials that searches are expected to run count, each of them whole.
 
         Args:
             per_second: Trial id to what a second of it is worth, such as its dollars.
@@ -149,17 +185,18 @@ class Board(Watcher):
             None before anything tells how fast the pool is.
         """
         now, progress = time.monotonic(), 0.0
-        spent, foreseen = self._spent, self._foreseen
+        spent, expected = self._spent, self._expected_of_spent
         # copies: threads that draw and export ask while the driver takes notes
         for trial_id, (_, epoch, epochs) in tuple(self.running.items()):
             reached = self._work(trial_id) * epoch / epochs if epochs else 0.0
             progress += reached * per_second(trial_id)
-            if not self._foreseen and reached:
-                spent, foreseen = spent + now - self._began[trial_id], foreseen + reached
-        if not foreseen:
+            if not self._expected_of_spent and reached:
+                spent, expected = spent + now - self._began[trial_id], expected + reached
+        if not expected:
             return None
-        left = sum(self._work(key) * per_second(key) for key in tuple(self._waiting)) - progress
-        return max(0.0, left) * spent / foreseen
+        ids = (*self._waiting, *self._foreseen.values())
+        left = sum(self._work(key) * per_second(key) for key in ids) - progress
+        return max(0.0, left) * spent / expected
 
     def _work(self, trial_id: str) -> float:
         return self._expected.get(trial_id, self._typical)
@@ -168,3 +205,8 @@ class Board(Watcher):
         cell = self._cell.get(task.trial_id)
         if cell is not None:
             cell.seeds[task.trial_id] = state
+
+
+def _place(trial: Trial) -> tuple[Cell, int | None, int]:
+    """Return cell, number of the configuration and seed, which name a trial before it has an id."""
+    return trial.cell, trial.suggestion, trial.config.seed

@@ -113,6 +113,7 @@ class TuneEvents(TrialProgressCallback):
         trial_id = trial.config[TRIAL_ID]
         loss = self.losses.take(trial_id)
         self.tally.attempts[loss.failure_class] += 1
+        self.tally.retried.add(trial_id)
         if not loss.is_told:
             now = datetime.now(UTC)
             lost = (trial_id, loss.message, loss.details, now, loss.failure_class, loss.node)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cluster.common.wording import count_of
 from sweeps.errors import SweepError
 from sweeps.plan.packing import trials_on_node
 
@@ -24,11 +25,13 @@ def how_many_at_once(
     """
     total = sum(trials_on_node(cpus, gpus, *node) for node in nodes)
     if total < 1 and not may_grow:
-        offered = ", ".join(f"{c:g} CPUs and {g:g} GPUs" for c, g in sorted(set(nodes)))
+        offered = ", ".join(
+            f"{count_of(c, 'CPU')} and {count_of(g, 'GPU')}" for c, g in sorted(set(nodes))
+        )
         raise SweepError(
-            f"resources: a trial asks for {cpus:g} CPUs and {gpus:g} GPUs, no node of the Ray "
-            f"session has them ({offered}); lower resources.cpus or resources.gpus (0 trains on "
-            "CPUs), or run on larger nodes"
+            f"resources: a trial asks for {count_of(cpus, 'CPU')} and {count_of(gpus, 'GPU')}, no "
+            f"node of the Ray session has them ({offered}); lower resources.cpus or resources.gpus "
+            "(0 trains on CPUs), or run on larger nodes"
         )
     return total
 

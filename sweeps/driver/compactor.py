@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Collection
 
 from cluster.common.redaction import redact
+from cluster.common.wording import count_of, is_or_are
 from sweeps.results.pack_cache import PackCache
 from sweeps.trial.events import UNFINISHED, Outcome, TaskName, Watcher
 
@@ -89,9 +90,9 @@ class Compactor(Watcher):
             self._ended |= ended
         if problem and not self._has_told:
             self._has_told = True
+            some = f"{count_of(len(ended), 'result')} {is_or_are(len(ended))}"
             self._tell(
-                f"note: {len(ended)} results are not compacted yet, which is tried again later: "
-                f"{redact(problem)}"
+                f"note: {some} not compacted yet, which is tried again later: {redact(problem)}"
             )
 
     def _run_child(self, ids: Collection[str]) -> str | None:

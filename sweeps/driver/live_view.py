@@ -10,14 +10,19 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from cluster.common.wording import count_of
 from sweeps.driver.bill import Bill
 from sweeps.driver.board import STATES, Board, CellState
 from sweeps.driver.progress import format_clock
+from sweeps.report.short_names import GAP, shorten
 
-_MARKS = {"done": ("●", "green"), "running": ("▶", "cyan"), "failed": ("✗", "red")}
-_MARKS |= {"waiting": ("·", "dim")}
-_PLAIN = {"done": "#", "running": ">", "failed": "x", "waiting": "."}
+_MARKS = {"done": ("●", "green"), "done before": ("○", "green"), "running": ("▶", "cyan")}
+_MARKS |= {"failed": ("✗", "red"), "waiting": ("·", "dim")}
+_PLAIN = {"done": "#", "done before": "=", "running": ">", "failed": "x", "waiting": "."}
 _MOST_SEEDS = 10
+_FEWEST_CHARACTERS = 24
+"""Of a cell's name, however narrow the terminal is."""
+_PLAIN_GAP = "~"
 _OTHER_LINES = 5
 """Lines beside those of cells: the headline, the table's head, the rest, and free ones."""
 
@@ -38,12 +43,18 @@ class LiveView:
             names = {cell.name for cell in shown}
             rest = [cell for cell in cells if cell.name not in names]
             lines.append(Text(_describe_rest(rest), style="dim"))
-        yield Group(lines[0], self._table(shown, plain=options.ascii_only), *lines[1:])
+        most = max(_FEWEST_CHARACTERS, options.max_width // 2)
+        yield Group(lines[0], self._table(shown, most, plain=options.ascii_only), *lines[1:])
 
     def headline(self) -> str:
         """Return the sweep's counts, the time left and the dollars, in a line."""
         board = self.board
-        parts = [f"{board.ended} of {board.to_run} trials", f"{len(board.running)} running"]
+        parts = [
+            f"{board.ended} of {count_of(board.total, 'trial')}",
+            f"{len(board.running)} running",
+        ]
+        if board.done_before:
+            parts.append(f"{board.done_before} done before")
         if board.failed:
             parts.append(f"{board.failed} failed")
         if (seconds := board.seconds_left()) is not None:
@@ -52,7 +63,8 @@ class LiveView:
             parts.append(dollars)
         return f"sweep '{self.name}': {', '.join(parts)}"
 
-    def _table(self, cells: Sequence[CellState], *, plain: bool) -> Table:
+    def _table(self, cells: Sequence[CellState], most: int, *, plain: bool) -> Table:
+        names = shorten((cell.name for cell in cells), most, _PLAIN_GAP if plain else GAP)
         table = Table(box=None, padding=(0, 2, 0, 0))
         table.add_column("cell", no_wrap=True, overflow="ellipsis")
         table.add_column("seeds", no_wrap=True)
@@ -60,7 +72,7 @@ class LiveView:
         table.add_column("epoch", no_wrap=True, overflow="ellipsis")
         for cell in cells:
             best = "" if math.isnan(cell.best) else f"{cell.best:.3f}"
-            table.add_row(cell.name, _seeds(cell, plain=plain), best, self._epochs(cell))
+            table.add_row(names[cell.name], _seeds(cell, plain=plain), best, self._epochs(cell))
         return table
 
     def _epochs(self, cell: CellState) -> str:
@@ -79,7 +91,8 @@ def _choose(cells: Sequence[CellState], space: int) -> list[CellState]:
             return 0, number
         if cell.count("failed"):
             return 1, number
-        return (2 if 0 < cell.count("done") < len(cell.seeds) else 3), number
+        done = cell.count("done") + cell.count("done before")
+        return (2 if 0 < done < len(cell.seeds) else 3), number
 
     chosen = sorted(range(len(cells)), key=rank)[:space]
     return [cells[number] for number in sorted(chosen)]
@@ -90,7 +103,7 @@ def _describe_rest(cells: Sequence[CellState]) -> str:
     for cell in cells:
         totals.update(cell.seeds.values())
     counts = ", ".join(f"{totals[state]} {state}" for state in STATES if totals[state])
-    return f"and {len(cells)} more cells: {counts}"
+    return f"and {count_of(len(cells), 'more cell')}: {counts}"
 
 
 def _seeds(cell: CellState, *, plain: bool) -> Text:

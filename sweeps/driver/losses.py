@@ -16,6 +16,7 @@ from typing import Any
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError
 
 from cluster.common.oom_kills import count_oom_kills
+from cluster.common.wording import count_of
 from cluster.jobs.nodes import Node, ask_node
 from cluster.jobs.notices import Notices
 from cluster.jobs.ray_internals import node_of_actor
@@ -182,7 +183,8 @@ class Losses:
             return "out_of_memory", f"Ray's memory monitor ended the worker: {first}", details
         trace = find_trace()
         took_s = time.monotonic() - self._began.get(trial_id, time.monotonic())
-        limit = f"the {self.limit_s / 60:g} minutes that a trial may take (limits.trial_minutes)"
+        minutes = count_of(self.limit_s / 60, "minute")
+        limit = f"the {minutes} that a trial may take (limits.trial_minutes)"
         if trace.dump is not None:
             place = describe_dump(trace.dump)
             return "timeout", f"it did not end within {limit}; it was at {place}", trace.dump

@@ -89,9 +89,10 @@ class SweepTelemetry(Watcher):
         self._cells |= {trial.id: trial.cell for trial in trials if trial.suggestion is None}
 
     def counts(self) -> dict[str, int]:
-        """Return trials in each of `sweeps.telemetry.STATES`."""
+        """Return trials in each of `sweeps.telemetry.STATES`; what searches will name waits."""
         running, ended = len(self._running), Counter(tuple(self._ended.values()))
-        waiting = len(self._trials) - ended.total() - running
+        unnamed = 0 if self._is_over else self._board.unnamed
+        waiting = len(self._trials) + unnamed - ended.total() - running
         return {**dict.fromkeys(STATES, 0), **ended, "running": running, "waiting": waiting}
 
     def on_started(self, task: TaskName, share: Share) -> None:

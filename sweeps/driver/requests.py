@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from ray import tune
 
+from cluster.common.wording import count_of
 from cluster.jobs.nodes import Node
 
 _NODE_LABEL = "ray.io/node-id"
@@ -58,8 +59,8 @@ class Request:
 
     def describe(self) -> str:
         """Return what it asks for, in words."""
-        parts = [f"{self.cpus:g} CPUs"]
-        parts += [f"{self.gpus:g} GPUs"] if self.gpus else []
+        parts = [count_of(self.cpus, "CPU")]
+        parts += [count_of(self.gpus, "GPU")] if self.gpus else []
         parts += [f"{self.memory / 2**30:.1f} GiB of memory"] if self.memory else []
         return " and ".join(parts)
 

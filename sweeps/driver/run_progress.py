@@ -13,6 +13,7 @@ from sweeps.driver.bill import Bill
 from sweeps.driver.board import Board
 from sweeps.driver.live_view import LiveView
 from sweeps.driver.progress import HEARTBEAT_S, format_clock
+from sweeps.plan.searched import CellSearch, describe_result
 from sweeps.trial.events import UNFINISHED, Outcome, TaskName, Watcher
 
 _MOST_NAMED = 4
@@ -51,7 +52,10 @@ class RunProgress(Watcher):
         """See `Watcher`."""
         if self.is_live or self.quiet or time.monotonic() - self.last_line <= HEARTBEAT_S:
             return
-        running = [f"{label} {at}/{of}" for label, at, of in self.board.running.values()]
+        running = [
+            f"{label} {at}/{of}" if of else f"{label} starting"
+            for label, at, of in self.board.running.values()
+        ]
         more = len(running) - _MOST_NAMED
         named = ", ".join(running[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
         self._line(f"running {named}{self._left()}")
@@ -60,10 +64,10 @@ class RunProgress(Watcher):
         """See `Watcher`."""
         self._line(f"{task.trial_id[:8]} {task.label} tried again after {message}")
 
-    def on_searched(self, text: str) -> None:
+    def on_searched(self, search: CellSearch) -> None:
         """See `Watcher`."""
-        if not self.quiet:
-            self._line(f"search: {text}")
+        if search.is_over and not self.quiet:
+            self._line(f"search: {describe_result(search)}")
 
     def on_stopping(self) -> None:
         """See `Watcher`."""
@@ -98,7 +102,7 @@ class RunProgress(Watcher):
             self._ended(task, f"{task.label} {outcome.state}")
 
     def _ended(self, task: TaskName, text: str) -> None:
-        counts = f"[{self.board.ended}/{self.board.to_run}]"
+        counts = f"[{self.board.ended}/{self.board.total}]"
         self._line(f"{counts} {task.trial_id[:8]} {text}")
 
     def _left(self) -> str:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cluster.common.wording import count_of, is_or_are
 from cluster.jobs.session import Session
 from cluster.stores.base import Store
 from sweeps.driver.bill import Bill
@@ -32,7 +33,7 @@ from sweeps.plan.cell import Cell
 from sweeps.plan.history import read_history
 from sweeps.plan.plan import Plan, Trial
 from sweeps.plan.render import damaged_lines, diverged_lines
-from sweeps.plan.searched import count_of, describe_searches
+from sweeps.plan.searched import describe_searches
 from sweeps.plan.spending import spending_of
 from sweeps.results.pack_cache import PackCache
 from sweeps.results.tables import checkpointed_ids, committed_ids
@@ -71,23 +72,23 @@ def run_plan(
         kept: Where packs of results are kept here; None compacts none while the run goes on.
 
     Returns:
-        0 where all have a result, 1 where some failed, 3 where a limit stopped it, 130 where the
-        user did.
+        0 where all have a result, 1 where some failed, 3 stopped by a limit, 130 by the user.
 
     Raises:
         SweepError: Ray gave up, or the store was away for longer than its bound.
     """
     cpus, gpus = spec.resources.cpus, spec.resources.gpus
     concurrent = how_many_at_once(cpus, gpus, session.nodes, may_grow=session.may_grow)
-    _print_start(spec, plan, concurrent, session.nodes, console, quiet=quiet)
-    foreseen = assume_trials(plan, spec)
-    history = read_history(store, foreseen, spec)
-    seconds = history.estimate(foreseen, spec.resources).relative
+    expected = assume_trials(plan, spec)
+    _print_start(spec, plan, expected, concurrent, session.nodes, console, quiet=quiet)
+    history = read_history(store, expected, spec)
+    seconds = history.estimate(expected, spec.resources).relative
     run = _Run(
         *(spec, plan, store),
         to_task=partial(_make_task, spec, store.url, cache, checkpointed_ids(store)),
         seconds=seconds,
-        board=Board(plan.trials, plan.done, seconds, at_once=concurrent),
+        board=_make_board(spec, plan, expected, seconds, concurrent),
+        expected=expected,
         limits=LimitWatch(spending_of(spec, history.own_rows, history.attempts)),
         scratch=session.folder if os.access(session.folder, os.W_OK) else None,
         attempt=run_attempt if fit_function is None else attempt_with(fit_function),
@@ -95,6 +96,20 @@ def run_plan(
         use=UseRecord(store, spec.name, history.attempts),
     )
     return run.run(console, on_limit, quiet=quiet)
+
+
+def _foresee(plan: Plan, expected: Plan) -> list[Trial]:
+    """Return what searches will run beside the trials of the plan."""
+    planned = {trial.id for trial in plan.trials}
+    return [trial for trial in expected.to_run if trial.id not in planned]
+
+
+def _make_board(
+    spec: Spec, plan: Plan, expected: Plan, seconds: Mapping[str, float], concurrent: int
+) -> Board:
+    batch = 1 if spec.search is None else spec.search.batch * len(spec.search_seeds)
+    trials = [trial for trial in plan.trials if trial.id not in plan.diverged]  # these never run
+    return Board(trials, plan.done, seconds, concurrent, _foresee(plan, expected), batch)
 
 
 @dataclass(frozen=True)
@@ -107,6 +122,7 @@ class _Run:
     to_task: Callable[[Trial], Task]
     seconds: Mapping[str, float]
     board: Board
+    expected: Plan
     limits: LimitWatch
     scratch: Path | None
     attempt: Attempt
@@ -117,7 +133,9 @@ class _Run:
         """Run the trials; return the exit status."""
         spec, plan, store, board = self.spec, self.plan, self.store, self.board
         tasks = [self.to_task(trial) for trial in plan.to_run]
-        shares = _find_shares(spec, store, [*tasks, *map(self.to_task, plan.searched_next)])
+        shares = _find_shares(
+            spec, store, [*tasks, *map(self.to_task, _foresee(plan, self.expected))]
+        )
         watch, bill = StoreWatch(store), Bill(self.limits.spending, board, shares)
         with (
             RunProgress(spec.name, board, bill, console, quiet=quiet).shown() as progress,
@@ -152,8 +170,12 @@ class _Run:
         if reached := self._find_limit(queue):
             on_limit(reached)
         console.print(f"sweep '{spec.name}': {bill.describe_use()}", highlight=False)
-        done = self._find_done(tally) | searches.settled
-        return _conclude(spec, queue.labels, tally, done, searches.unfinished, reached, console)
+        committed = self._find_done(tally)
+        elsewhere = (queue.labels.keys() & committed) - tally.committed_here
+        done = committed | searches.settled
+        return _conclude(
+            spec, queue.labels, tally, done, len(elsewhere), searches.unfinished, reached, console
+        )
 
     def _compacting(self, progress: RunProgress) -> AbstractContextManager[Watcher]:
         if self.kept is None:
@@ -176,9 +198,10 @@ def _refuse_lost_store(spec: Spec, n_tasks: int, tally: Tally, watch: StoreWatch
     if watch.error is None:
         return
     committed = sum(outcome.state == "committed" for outcome in tally.outcomes.values())
+    left = n_tasks - committed
     raise SweepError(
-        f"sweep '{spec.name}' stopped: {committed} trials finished, {n_tasks - committed} "
-        f"are not done; {watch.error}"
+        f"sweep '{spec.name}' stopped: {count_of(committed, 'trial')} finished, {left} "
+        f"{is_or_are(left)} not done; {watch.error}"
     )
 
 
@@ -196,22 +219,32 @@ def _find_shares(spec: Spec, store: Store, tasks: Sequence[Task]) -> GpuShares |
 def _print_start(
     spec: Spec,
     plan: Plan,
+    expected: Plan,
     concurrent: int,
     nodes: Sequence[tuple[float, float]],
     console: Any,
     *,
     quiet: bool,
 ) -> None:
-    """Print what is going to run, and where nothing can yet, why."""
+    """Print what is going to run, and where nothing can yet, why.
+
+    Args:
+        spec, plan: The sweep and its plan.
+        expected: The plan with what its searches will run, see `sweeps.search.assumed`.
+        concurrent: Trials that the session runs at once.
+        nodes: CPUs and GPUs of each of its nodes.
+        console: Where to.
+        quiet: Print only what is wrong.
+    """
     to_run = len(plan.to_run) + len(plan.searched_next)
     if not quiet:
+        searched = ", those of searches with them" if plan.is_searching else ""
         console.print(
-            f"sweep '{spec.name}': {plan.size} trials, {len(plan.done)} done, "
-            f"{plan.size - len(plan.done) - len(plan.diverged)} to run, "
-            f"{min(concurrent, to_run)} at once",
+            f"sweep '{spec.name}': {count_of(plan.size, 'trial')}, {len(plan.done)} done, "
+            f"{len(expected.to_run):,} to run{searched}, {min(concurrent, to_run)} at once",
             highlight=False,
         )
-        for line in describe_searches(spec, len(plan.cells), plan.searches):
+        for line in describe_searches(spec, plan.cells, plan.searches):
             console.print(line, highlight=False, markup=False)
         cpus = most_cpus(min(concurrent, to_run), nodes) if concurrent and to_run else 0
         if cpus > spec.resources.cpus:
@@ -225,8 +258,9 @@ def _print_start(
     if not concurrent:
         resources = spec.resources
         console.print(
-            f"no node of the cluster has {resources.cpus:g} CPUs and {resources.gpus:g} GPUs now: "
-            "waiting for one (an autoscaler's, or lower resources.cpus or resources.gpus)",
+            f"no node of the cluster has {count_of(resources.cpus, 'CPU')} and "
+            f"{count_of(resources.gpus, 'GPU')} now: waiting for one (an autoscaler's, or lower "
+            "resources.cpus or resources.gpus)",
             highlight=False,
         )
 
@@ -236,6 +270,7 @@ def _conclude(
     labels: Mapping[str, str],
     tally: Tally,
     done: Collection[str],
+    elsewhere: int,
     unfinished: Collection[Cell],
     reached: str,
     console: Any,
@@ -247,6 +282,7 @@ def _conclude(
         labels: Trial id to short name, of all that was to run.
         tally: How trials ended.
         done: Trials with a result, and those that searches need no more.
+        elsewhere: How many of these another run committed meanwhile.
         unfinished: Cells whose search is not over.
         reached: Which limit stopped the run; empty without one.
         console: Where to.
@@ -254,7 +290,8 @@ def _conclude(
     failed = {key: reason for key, reason in tally.failed.items() if key not in done}
     missing = labels.keys() - {*done, *failed}
     good = len(labels) - len(missing) - len(failed)
-    console.print(f"sweep '{spec.name}': {count_of(good, 'trial')} finished", highlight=False)
+    by = f", {elsewhere:,} of them by another run" if elsewhere else ""
+    console.print(f"sweep '{spec.name}': {count_of(good, 'trial')} finished{by}", highlight=False)
     if tally.attempts:
         listed = ", ".join(f"{count} {name}" for name, count in tally.attempts.most_common())
         console.print(f"failed attempts: {listed}", highlight=False)
@@ -262,7 +299,7 @@ def _conclude(
         console.print(f"failed: {labels[trial_id]} {trial_id}: {reason}", markup=False)
     open_ones = {"trial": len(missing), "search": len(unfinished)}
     counted = [count_of(number, noun) for noun, number in open_ones.items() if number]
-    left = f"{' and '.join(counted)} {'is' if sum(open_ones.values()) == 1 else 'are'} not done"
+    left = f"{' and '.join(counted)} {is_or_are(sum(open_ones.values()))} not done"
     if reached and counted:
         console.print(f"stopped: {left}; {reached}", markup=False)
         return 3

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from cluster.stores.base import Store
 from sweeps.driver.gpu_shares import GpuShares
 from sweeps.plan.plan import Plan, Trial
-from sweeps.plan.searched import CellSearch, describe_result
+from sweeps.plan.searched import CellSearch
 from sweeps.search.cell_run import CellRun, Request, chosen_trials
 from sweeps.search.stored import StoredObservations
 from sweeps.spec.model import Spec
@@ -42,7 +42,7 @@ class SearchFeed(Watcher):
         plan: Its plan.
         store: Where results are.
         make_task: Returns what a worker is sent for a trial.
-        watcher: Hears of trials before they are given out, and of searches.
+        watcher: Hears of trials before they are given out, and of searches as they go on.
         shares: Likewise, where what trials need of a GPU is measured.
     """
 
@@ -64,7 +64,7 @@ class SearchFeed(Watcher):
         self._error: Exception | None = None
         self._lock = threading.Lock()
         self._ready: list[tuple[Trial, Task]] = []
-        self._over: list[CellSearch] = []
+        self._went_on: list[CellSearch] = []
         self._at_work = 0
         self._is_stopping = False
         self._cells: dict[str, _Cell] = {}
@@ -86,14 +86,13 @@ class SearchFeed(Watcher):
         """Return the tasks that have become ready since the last call."""
         with self._lock:
             ready, self._ready = self._ready, []
-            over, self._over = self._over, []
+            went_on, self._went_on = self._went_on, []
         if self.shares is not None:
             self.shares.add(task for _, task in ready)
-        if ready or over:
+        if ready:
             self.watcher.on_added([trial for trial, _ in ready])
-            self.watcher.on_settled(self.settled)
-        for search in over:
-            self.watcher.on_searched(describe_result(search))
+        for search in went_on:
+            self.watcher.on_searched(search)
         return [task for _, task in ready]
 
     @property
@@ -101,7 +100,8 @@ class SearchFeed(Watcher):
         """Return whether nothing more will come."""
         with self._lock:
             waits = any(cell.running for cell in self._cells.values())
-            return not (self._ready or self._over or self._at_work or waits) or self._is_stopping
+            is_open = self._ready or self._went_on or self._at_work or waits
+            return not is_open or self._is_stopping
 
     def on_stopping(self) -> None:
         """See `Watcher`."""
@@ -148,18 +148,20 @@ class SearchFeed(Watcher):
         }
         if requests:
             self._give_out(
-                [r for r in requests if (r.trial.id, r.until) not in cell.requested], cell
+                [r for r in requests if (r.trial.id, r.until) not in cell.requested], search, cell
             )
             return
         self.unfinished.remove(search.cell)
+        chosen: list[Request] = []
         if search.chosen is not None:
             _, trials = chosen_trials(self.spec, search, self.facts)
             seen = self.observe([trial.id for trial in trials])
-            self._give_out([Request(t, None) for t in trials if seen[t.id].kept_epoch is None])
-        with self._lock:
-            self._over.append(search)
+            chosen = [Request(t, None) for t in trials if seen[t.id].kept_epoch is None]
+        self._give_out(chosen, search)
 
-    def _give_out(self, requests: list[Request], cell: _Cell | None = None) -> None:
+    def _give_out(
+        self, requests: list[Request], search: CellSearch, cell: _Cell | None = None
+    ) -> None:
         """Make tasks ready, each once; those of a cell's search are waited for."""
         unique = {(request.trial.id, request.until): request for request in requests}
         ran = set() if cell is None else {trial_id for trial_id, _ in cell.requested}
@@ -171,6 +173,7 @@ class SearchFeed(Watcher):
             ready.append((request.trial, task))
         with self._lock:
             self._ready += ready
+            self._went_on.append(search)
             if cell is not None:
                 cell.requested |= unique.keys()
                 cell.running |= {trial_id for trial_id, _ in unique}

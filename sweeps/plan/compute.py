@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from cluster.common.wording import count_of, is_or_are
 from sweeps.plan.estimate import Estimates, Source
 from sweeps.plan.intervals import Span
 from sweeps.plan.packing import Pool, default_share, hourly, makespan
@@ -109,7 +110,7 @@ def _warn_of_totals(
             )
     limit = spec.limits.trials
     if limit is not None:
-        yield f"limits.trials: one run starts {limit:,} trials; run again for the others"
+        yield f"limits.trials: one run starts {count_of(limit, 'trial')}; run again for the others"
 
 
 def _warn_of_trials(plan: Plan, spec: Spec, estimates: Estimates) -> Iterator[str]:
@@ -127,11 +128,13 @@ def _warn_of_trials(plan: Plan, spec: Spec, estimates: Estimates) -> Iterator[st
     if perhaps:
         longest = max(perhaps, key=lambda trial: known[trial].value)
         span = known[longest]
-        expected = f"{len(longer)} of {len(known)} trials are expected to take"
-        would = expected if longer else f"{len(perhaps)} of {len(known)} trials may take"
+        of = count_of(len(known), "trial")
+        expected = f"{len(longer)} of {of} {is_or_are(len(longer))} expected to take"
+        would = expected if longer else f"{len(perhaps)} of {of} may take"
         yield (
-            f"limits.trial_minutes: {would} longer than {minutes:g} minutes and to be ended then: "
-            f"{longest.label} takes {span.value:.1f} ({span.low:.1f} to {span.high:.1f}); raise it"
+            f"limits.trial_minutes: {would} longer than {count_of(minutes, 'minute')} and to be "
+            f"ended then: {longest.label} takes {span.value:.1f} ({span.low:.1f} to "
+            f"{span.high:.1f}); raise it"
         )
 
 
@@ -157,16 +160,18 @@ def compute_lines(compute: Compute, spec: Spec) -> list[str]:
         wall = compute.wall_hours
         lines.append(
             f"wall time: {format_hours(wall.value)} ({format_hours(wall.low)} to "
-            f"{format_hours(wall.high)}) with {compute.pool.at_once} trials at once on "
+            f"{format_hours(wall.high)}) with {count_of(compute.pool.at_once, 'trial')} at once on "
             f"{compute.pool.words}"
         )
     else:
         lines.append(f"wall time: unknown, since {_why_no_pool(compute)}")
     lines += [f"estimate: {_describe_source(source, trials)}" for source, trials in compute.sources]
     if at_least:
+        left_out = compute.trials - compute.estimated
         lines.append(
-            f"estimate: {compute.trials - compute.estimated} of {compute.trials} trials compare "
-            "with no result and are left out; `sweeps plan --calibrate` measures them"
+            f"estimate: {left_out} of {count_of(compute.trials, 'trial')} "
+            f"{'compares' if left_out == 1 else 'compare'} with no result and "
+            f"{is_or_are(left_out)} left out; `sweeps plan --calibrate` measures them"
         )
     return lines + [f"warning: {text}" for text in compute.warnings]
 
@@ -178,8 +183,7 @@ def _why_no_pool(compute: Compute) -> str:
 
 
 def _describe_source(source: Source, trials: int) -> str:
-    of = "1 trial" if trials == 1 else f"{trials:,} trials"
-    from_ = "1 run" if source.timed == 1 else f"{source.timed:,} runs"
+    of, from_ = count_of(trials, "trial"), count_of(source.timed, "run")
     return f"{of} from {from_} of {source.level.words} ({', '.join(source.devices)})"
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from cluster.common.wording import all_of, count_of, has_or_have, is_or_are
 from spurious.config.datasets import GENERATORS
 from sweeps.plan.cell import Cell
 from sweeps.plan.checkpoints import checkpoint_notes
@@ -84,11 +85,11 @@ def damaged_lines(plan: Plan, consequence: str) -> list[str]:
     damaged = plan.list_damaged()
     if not damaged:
         return []
-    results = "result is" if len(damaged) == 1 else "results are"
     more = len(damaged) - _MOST_LISTED
+    some = f"{count_of(len(damaged), 'result')} {is_or_are(len(damaged))}"
+    do = "does" if len(damaged) == 1 else "do"
     return [
-        f"{len(damaged)} {results} damaged and {'does' if len(damaged) == 1 else 'do'} not count; "
-        f"{consequence}",
+        f"{some} damaged and {do} not count; {consequence}",
         *(f"damaged: {trial.label} {trial.id}: {why}" for trial, why in damaged[:_MOST_LISTED]),
         *([f"damaged: {more} more"] if more > 0 else []),
     ]
@@ -100,19 +101,21 @@ def diverged_lines(plan: Plan) -> list[str]:
     if not labels:
         return []
     more = [f"{len(labels) - _MOST_LISTED} more"] if len(labels) > _MOST_LISTED else []
-    trials, are = ("trial", "is") if len(labels) == 1 else ("trials", "are")
     return [
-        f"{len(labels)} {trials} became NaN or infinite in an earlier run and {are} not run again "
-        f"(`sweeps run --retry-numerical` does): {', '.join([*labels[:_MOST_LISTED], *more])}"
+        f"{count_of(len(labels), 'trial')} became NaN or infinite in an earlier run and "
+        f"{is_or_are(len(labels))} not run again (`sweeps run --retry-numerical` does): "
+        f"{', '.join([*labels[:_MOST_LISTED], *more])}"
     ]
 
 
 def describe_nothing_to_run(plan: Plan) -> str:
     """Return why a plan has no trials to run."""
     if not plan.diverged:
-        return f"sweep '{plan.name}': all {plan.size} trials have a result; nothing to run"
+        every = f"{all_of(plan.size, 'trial')} {has_or_have(plan.size)}"
+        return f"sweep '{plan.name}': {every} a result; nothing to run"
     [line] = diverged_lines(plan)
-    return f"sweep '{plan.name}': {len(plan.done)} trials have a result; {line}; nothing to run"
+    some = f"{count_of(len(plan.done), 'trial')} {has_or_have(len(plan.done))}"
+    return f"sweep '{plan.name}': {some} a result; {line}; nothing to run"
 
 
 def cell_dict(cell: Cell) -> dict[str, str]:
@@ -148,8 +151,9 @@ def as_text(plan: Plan, spec: Spec, compute: Compute | None = None) -> str:
     wide = max([16, *(len(name) for name in names.values())])
     lines = [
         f"sweep {plan.name}: {name}",
-        f"{planned} trials = {len(plan.cells)} cells x {len(plan.seeds)} seeds; "
-        f"{len(plan.done)} done, {planned - len(plan.done) - len(plan.diverged)} to run",
+        f"{count_of(planned, 'trial')} = {count_of(len(plan.cells), 'cell')} x "
+        f"{count_of(len(plan.seeds), 'seed')}; {len(plan.done)} done, "
+        f"{planned - len(plan.done) - len(plan.diverged)} to run",
         "",
         f"{'specificity':<12} {'budget':>8} {'method':<{wide}} {'done':>7}  annotation $ per seed",
     ]
@@ -160,7 +164,7 @@ def as_text(plan: Plan, spec: Spec, compute: Compute | None = None) -> str:
             f"{cell.specificity!s:<12} {cell.budget!s:>8} {names[cell.method]:<{wide}} {done:>7}  "
             f"{_dollars(plan, spec, cell)}"
         )
-    lines += ["", *describe_searches(spec, len(plan.cells), plan.searches)]
+    lines += ["", *describe_searches(spec, plan.cells, plan.searches)]
     lines += [] if compute is None else compute_lines(compute, spec)
     lines += [f"method: {method}" for method, name in names.items() if name != str(method)]
     lines += [
@@ -221,7 +225,7 @@ def _older(plan: Plan) -> list[str]:
         again = "running computes" if of_change & missing else "this version has computed"
         verb, it, is_kept = ("exists", "it", "it is") if n == 1 else ("exist", "them", "they are")
         lines.append(
-            f"{n} result{'' if n == 1 else 's'} {verb} under an older revision of {subject} "
+            f"{count_of(n, 'result')} {verb} under an older revision of {subject} "
             f"({reason}); {is_kept} kept in the store but not counted; {again} {it} again"
         )
     return lines

@@ -5,11 +5,14 @@ Pure data, which reports read too; `sweeps.search` makes it from results.
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from cluster.common.wording import all_of, count_of, has_or_have, noun_of
 from spurious.config.options import Train
 from sweeps.plan.cell import Cell
 from sweeps.spec.model import MethodChoice, Spec
@@ -180,6 +183,34 @@ def _cell_dict(search: CellSearch) -> dict[str, Any]:
     }
 
 
+def tried_row(search: CellSearch, tried: Tried) -> dict[str, Any]:
+    """Return a configuration as a row of a table; what is undefined is NaN, or None."""
+    names = ("specificity", "budget", "method")
+    return {
+        **dict(zip(names, search.cell.key, strict=True)),
+        "number": tried.number,
+        "options": json.dumps(dict(tried.values)),
+        "trial_ids": " ".join(trial.id for trial in tried.trials),
+        "state": tried.state,
+        "value": math.nan if tried.value is None else tried.value,
+        "dollars": math.nan if tried.dollars is None else tried.dollars,
+        "stopped_at": tried.epoch,
+        "best": tried.number in search.best,
+        "chosen": tried.number == search.chosen,
+    }
+
+
+def find_repeats(tried: Sequence[Tried]) -> dict[int, int]:
+    """Find configurations with the values of an earlier one: their number to that one's."""
+    first: dict[str, int] = {}
+    same = {}
+    for each in tried:
+        number = first.setdefault(json.dumps(dict(each.values)), each.number)
+        if number != each.number:
+            same[each.number] = number
+    return same
+
+
 def describe_search(spec: Spec) -> str:
     """Return in a sentence what each cell searches, and by what."""
     search = spec.search
@@ -188,22 +219,42 @@ def describe_search(spec: Spec) -> str:
     stop = {"none": "", "asha": ", stopped early by asha", "median": ", stopped early by median"}
     return (
         f"{count_of(search.trials, 'configuration')} a cell by {search.sampler}, in batches of "
-        f"{search.batch} on seed{'s' * (len(spec.search_seeds) > 1)} {seeds}, for the best "
+        f"{search.batch} on {noun_of(len(spec.search_seeds), 'seed')} {seeds}, for the best "
         f"{' and the fewest '.join(search.metric)}{stop[search.stop]}; "
         f"{'; '.join(map(str, search.space))}"
     )
 
 
-def describe_searches(spec: Spec, cells: int, searches: Sequence[CellSearch]) -> list[str]:
+def describe_searches(
+    spec: Spec, cells: Sequence[Cell], searches: Sequence[CellSearch]
+) -> list[str]:
     """Return lines on a plan's searches: what is searched, how far, and what was chosen."""
     if spec.search is None:
         return []
-    trials = cells * spec.search.trials * len(spec.search_seeds)
-    lines = [f"search: {describe_search(spec)}"]
+    cells = [each.cell for each in searches] or cells  # as in the axes, without what was chosen
+    tries = sum(spec.search.count_tries(dimensions_of(spec.search, cell)) for cell in cells)
+    trials = tries * len(spec.search_seeds)
+    lines = [f"search: {describe_search(spec)}", *_describe_small(spec.search, cells)]
     if not searches:
         return [*lines, f"search: {count_of(trials, 'trial')} in all cells, at most"]
     lines.append(f"search: {describe_counts(count_searches(spec, searches))}")
     return lines + [f"search: {describe_result(each)}" for each in searches if each.is_over]
+
+
+def _describe_small(search: Search, cells: Sequence[Cell]) -> list[str]:
+    """Return a line where cells have fewer combinations than they may try, and which they are."""
+    small: dict[str, None] = {}
+    for cell in cells:
+        dimensions = dimensions_of(search, cell)
+        if dimensions and (tries := search.count_tries(dimensions)) < search.trials:
+            small[f"{cell.method} ({count_of(tries, 'combination')})"] = None
+    if not small:
+        return []
+    listed = ", ".join(small)
+    return [
+        f"search: the space has fewer than {count_of(search.trials, 'configuration')} for "
+        f"{listed}: each is tried once"
+    ]
 
 
 def count_searches(spec: Spec, searches: Sequence[CellSearch]) -> dict[str, int]:
@@ -211,21 +262,26 @@ def count_searches(spec: Spec, searches: Sequence[CellSearch]) -> dict[str, int]
     states: Counter[str] = Counter()
     for each in searches:
         states.update(each.count())
-    trials = 0 if spec.search is None else spec.search.trials
     ended = {state: states[state] for state in ("finished", "stopped", "failed")}
-    planned = sum(trials for each in searches if each.dimensions)
+    spaces = [each.dimensions for each in searches]
+    planned = 0 if spec.search is None else sum(map(spec.search.count_tries, spaces))
     over = sum(each.is_over for each in searches)
     to_try = planned - sum(ended.values())
-    return {"cells": len(searches), "cells_over": over, "to_try": to_try, **ended}
+    repeated = sum(len(find_repeats(each.tried)) for each in searches)
+    counts = {"cells": len(searches), "cells_over": over, "to_try": to_try, **ended}
+    return counts | {"repeated": repeated}
 
 
 def describe_counts(counts: Mapping[str, int]) -> str:
     """Return the counts of `count_searches` in a line."""
     ended = [f"{counts[state]} {state}" for state in ("finished", "stopped", "failed")]
-    return (
+    text = (
         f"{counts['cells_over']} of {count_of(counts['cells'], 'cell')} done; configurations: "
         f"{', '.join(ended)}, {counts['to_try']} to try"
     )
+    if repeated := counts["repeated"]:
+        text += f"; {repeated:,} {has_or_have(repeated)} the values of an earlier one"
+    return text
 
 
 def describe_result(search: CellSearch) -> str:
@@ -237,12 +293,6 @@ def _outcome(search: CellSearch) -> str:
     if not search.dimensions:
         return "nothing of the space is its own; it runs as it is"
     if search.chosen is None:
-        return f"nothing chosen: all {len(search.tried)} configurations failed"
+        return f"nothing chosen: {all_of(len(search.tried), 'configuration')} failed"
     value = search.tried[search.chosen].value
     return f"{describe_values(search.values)} chosen, {value:.4f}"
-
-
-def count_of(number: int, noun: str) -> str:
-    """Return a number with its noun."""
-    plural = "es" if noun.endswith("ch") else "s"
-    return f"{number:,} {noun}{'' if number == 1 else plural}"

@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
+from cluster.common.wording import count_of
 from sweeps.report.evidence import Evidence, Key
 from sweeps.report.gate import ABOVE_CHANCE
 from sweeps.report.inference.intervals import Interval
 from sweeps.report.tuned import NOT_CHOSEN
 from sweeps.report.wording import (
-    count,
     describe_cell,
     dollars,
     interval,
@@ -177,8 +177,8 @@ def _seeds(cell: Cell) -> str:
     """Return the number of seeds; of an incomplete cell which ones are missing, too."""
     done, planned = int(cell["robust_auroc_n"]), int(cell["seeds_planned"])
     if done == planned:
-        return count(done, "seed")
-    return f"{done} of {planned} planned seeds{without(cell['holes'])}"
+        return count_of(done, "seed")
+    return f"{done} of {count_of(planned, 'planned seed')}{without(cell['holes'])}"
 
 
 def _nearest(cells: pd.DataFrame, best: Cell) -> str:

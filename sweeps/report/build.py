@@ -205,7 +205,8 @@ def _draw(
     from sweeps.report.searched import name_as_in_axes
 
     # a method has one marker, whatever was chosen for it in each cell
-    priced, table = (name_as_in_axes(frame, source.searches) for frame in (priced, table))
+    frames = (priced, table, explained)
+    priced, table, explained = (name_as_in_axes(frame, source.searches) for frame in frames)
     return Figures(
         step(draw_frontier_figure(table, priced, attained)),
         step(projection_png(source.embeddings, priced, table) if source.embeddings else None),

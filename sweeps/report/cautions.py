@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
+from cluster.common.wording import count_of, is_or_are
 from spurious.scoring.events import COVERING_REGIONS
 from sweeps.report import soundness
 from sweeps.report.cells import cell_keys
 from sweeps.report.tables import ReportInput
-from sweeps.report.wording import count, describe_cell
+from sweeps.report.wording import describe_cell
 
 MEANINGS = {
     "absent_groups": (
@@ -62,7 +63,7 @@ def cautions(cells: pd.DataFrame, priced: pd.DataFrame, epochs: pd.DataFrame) ->
             describe_cell(cell).rsplit(", trained", 1)[0] for cell, key in pairs if key in undefined
         ]
         rest = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
-        trials = count(int((priced["method"] == method).sum()), "trial")
+        trials = count_of(int((priced["method"] == method).sum()), "trial")
         notes.append(
             f"{method}, {len(rows)} of {trials} ({'; '.join(names[:_NAMED] + rest)}): "
             f"{_ALL[str(metric)]}."
@@ -84,13 +85,13 @@ def integrity_notes(source: ReportInput) -> list[str]:
         named = [f"{label} ({reason})" for label, reason in source.damaged.items()][:_NAMED]
         more = len(source.damaged) - _NAMED
         notes.append(
-            f"{count(len(source.damaged), 'result')} {'is' if len(source.damaged) == 1 else 'are'} "
+            f"{count_of(len(source.damaged), 'result')} {is_or_are(len(source.damaged))} "
             f"damaged and left out: {'; '.join(named)}{f'; {more} more' if more > 0 else ''}. "
             "`sweeps run` computes them again."
         )
     if source.unverified:
         notes.append(
-            f"{source.unverified} of {count(len(source.trials), 'result')} cannot be verified: "
+            f"{source.unverified} of {count_of(len(source.trials), 'result')} cannot be verified: "
             "written before results had checksums, so damage to their numbers would not be seen."
         )
     return notes

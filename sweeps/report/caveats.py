@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from cluster.common.wording import count_of, has_or_have, is_or_are
 from sweeps.report.answer import Cell, best_cell, learned_cells
 from sweeps.report.gate import ABOVE_CHANCE, CHANCE
 from sweeps.report.tuned import NOT_CHOSEN, describe_tuning
-from sweeps.report.wording import count, describe_cell, number, without
+from sweeps.report.wording import describe_cell, number, without
 
 FEW_SEEDS = 5
 _NAMED = 4
@@ -36,14 +37,14 @@ def caveats(cells: pd.DataFrame, priced: pd.DataFrame, tune: Sequence[str] = ())
     planned, done = int(cells["seeds_planned"].sum()), int(cells["seeds_done"].sum())
     if done < planned:
         notes.append(
-            f"Provisional: {planned - done} of {count(planned, 'planned trial')} "
-            f"{'has' if planned - done == 1 else 'have'} no result, so purchases rest on unequal "
+            f"Provisional: {planned - done} of {count_of(planned, 'planned trial')} "
+            f"{has_or_have(planned - done)} no result, so purchases rest on unequal "
             f"numbers of seeds."
         )
     undefined = int(cells["robust_auroc_undefined"].sum())
     if undefined:
         notes.append(
-            f"{count(undefined, 'finished trial')} {'has' if undefined == 1 else 'have'} no "
+            f"{count_of(undefined, 'finished trial')} {has_or_have(undefined)} no "
             f"defined robust AUROC; left out of every mean, never counted as 0."
         )
     best = best_cell(cells)
@@ -60,7 +61,7 @@ def _about_groups(cells: pd.DataFrame) -> list[str]:
     if not methods:
         return []
     text = (
-        f"{', '.join(methods)} {'is' if len(methods) == 1 else 'are'} given the groups of the "
+        f"{', '.join(methods)} {is_or_are(len(methods))} given the groups of the "
         f"training images, whose spurious labels are in the price. That is not a limit for methods "
         f"without them"
     )
@@ -76,7 +77,7 @@ def _about_groups(cells: pd.DataFrame) -> list[str]:
     other, oracle = max(above, key=lambda pair: pair[0]["robust_auroc_mean"])
     return [
         f"{text}: on the same annotation a mean without them is above one with them in "
-        f"{count(len(above), 'pair')}, e.g. {describe_cell(other['cell'])}, "
+        f"{count_of(len(above), 'pair')}, e.g. {describe_cell(other['cell'])}, "
         f"{number(other['robust_auroc_mean'], 2)}{without(other['holes'])}, above "
         f"{oracle['method']}, {number(oracle['robust_auroc_mean'], 2)}"
         f"{without(oracle['holes'])}."
@@ -94,8 +95,8 @@ def _about_unlearned(cells: pd.DataFrame) -> list[str]:
     ]
     remaining = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
     return [
-        f"{count(len(names), 'purchase')} of {len(cells)} {'is' if len(names) == 1 else 'are'} not "
-        f"{ABOVE_CHANCE}, and {'is' if len(names) == 1 else 'are'} neither ranked nor on the "
+        f"{count_of(len(names), 'purchase')} of {len(cells)} {is_or_are(len(names))} not "
+        f"{ABOVE_CHANCE}, and {is_or_are(len(names))} neither ranked nor on the "
         f"frontier: {'; '.join(names[:_NAMED] + remaining)}."
     ]
 
@@ -117,8 +118,8 @@ def _about_best(cells: pd.DataFrame, best: Cell) -> list[str]:
     most = int(cells["robust_auroc_n"].max())
     if 1 < most < FEW_SEEDS:
         notes.append(
-            f"{count(most, 'seed')} per purchase are few: where training differs much from seed to "
-            f"seed, 95 % intervals of 3 seeds held the truth in 91 to 95 % of simulations. A "
+            f"{count_of(most, 'seed')} per purchase are few: where training differs much from seed "
+            f"to seed, 95 % intervals of 3 seeds held the truth in 91 to 95 % of simulations. A "
             f"difference whose interval includes 0 is not established."
         )
     return notes + _about_weak(learned)

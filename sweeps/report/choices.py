@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from cluster.common.wording import count_of
 from spurious.config.options import Prices
 from sweeps.report.advice import Flip, find_flips, price_of
 from sweeps.report.answer import choose, key_of, learned_cells
@@ -16,16 +17,7 @@ from sweeps.report.evidence import Evidence
 from sweeps.report.inference.orders import judge_orders
 from sweeps.report.offers import Offers
 from sweeps.report.published_orders import describe_needed
-from sweeps.report.wording import (
-    NONE,
-    PRICE_MEANINGS,
-    count,
-    dollars,
-    images,
-    interval,
-    number,
-    sentence,
-)
+from sweeps.report.wording import NONE, PRICE_MEANINGS, dollars, images, interval, number, sentence
 
 Cell = Mapping[Any, Any]
 _TOLERANCES = {"vertices_2px": "2 pixels", "vertices_5px": "5 pixels"}
@@ -114,7 +106,7 @@ def _note(
             f"{name}."
         )
     shown = (
-        f"{sentence(name)} is the cheapest of {count(len(rivals), 'purchase')} that are not "
+        f"{sentence(name)} is the cheapest of {count_of(len(rivals), 'purchase')} that are not "
         f"inferior by more than {margin:g}"
     )
     if not has_flips:
@@ -140,7 +132,7 @@ def _describe_outlines(
     text = (
         "Drawn as polygons, this dataset's masks take a median of "
         f"{outlines['vertices_2px']:g} vertices at a tolerance of 2 pixels, "
-        f"{outlines['vertices_5px']:g} at 5 ({count(masks, 'image')} with a mask); the price table "
+        f"{outlines['vertices_5px']:g} at 5 ({count_of(masks, 'image')} with a mask); the price table "
         f"has {prices['mask']:g} clicks a mask."
     )
     if offers is None or places is None or len(places[1]) == 1:

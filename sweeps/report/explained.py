@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from cluster.common.wording import count_of
 from sweeps.report.cells import CELL, cell_keys
 from sweeps.report.statistics import Summary, summarize
 from sweeps.report.tables import REPORT_SCHEMA_VERSION, ReportInput
 from sweeps.report.unlocated import describe_unlocated
-from sweeps.report.wording import NONE, annotation, count, images, interval, number
+from sweeps.report.wording import NONE, annotation, images, interval, number
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -109,12 +110,12 @@ def explained_context(
     notes = []
     if without:
         notes.append(
-            f"{without:,} of {count(len(priced), 'trial')} without explanations: finished before "
-            "any were asked for, and not run again for it."
+            f"{without:,} of {count_of(len(priced), 'trial')} without explanations: finished "
+            "before any were asked for, and not run again for it."
         )
     if bare:
         notes.append(
-            f"{bare:,} of {count(len(priced), 'trial')} measured nothing: no test image has a "
+            f"{bare:,} of {count_of(len(priced), 'trial')} measured nothing: no test image has a "
             "mask, a box or a spurious feature whose pixels are known."
         )
     if unlocated := describe_unlocated(explained, source.provenance.directions):
@@ -179,8 +180,8 @@ def rank_orders(explained: pd.DataFrame) -> Iterator[str]:
         means = known.groupby(CELL)[["share", "robust_auroc"]].mean()
         yield (
             f"{KINDS[kind]} in {describe_region(region)}: rank correlation with robust AUROC "
-            f"{rank_correlation(known)} over {count(len(known), 'trial')}, "
-            f"{rank_correlation(means)} over the means of {count(len(means), 'purchase')}"
+            f"{rank_correlation(known)} over {count_of(len(known), 'trial')}, "
+            f"{rank_correlation(means)} over the means of {count_of(len(means), 'purchase')}"
         )
 
 

@@ -6,6 +6,7 @@ import math
 
 import pandas as pd
 
+from cluster.common.wording import count_of
 from sweeps.report.inference.intervals import Interval
 from sweeps.report.wording import number
 
@@ -30,7 +31,7 @@ def find_unlearned(trials: pd.DataFrame, overall: Interval, segments: bool) -> s
     for outcome in ("diverged", "did not move"):
         seeds = int((trials["training"] == outcome).sum())
         if 2 * seeds >= len(trials):
-            return f"training {outcome} in {seeds} of {len(trials)} seeds"
+            return f"training {outcome} in {seeds} of {count_of(len(trials), 'seed')}"
     on_validation = float(trials["val_auroc"].mean())
     if math.isnan(on_validation):
         return "the AUROC on validation is undefined"

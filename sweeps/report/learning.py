@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cluster.common.wording import count_of
 from sweeps.report.advice import SCALE, Offer, price_of
 from sweeps.report.answer import key_of
 from sweeps.report.inference.curves import (
@@ -23,7 +24,7 @@ from sweeps.report.inference.curves import (
     is_covered,
 )
 from sweeps.report.offers import Offers
-from sweeps.report.wording import annotation, count, dollars, interval, number
+from sweeps.report.wording import annotation, dollars, interval, number
 
 MORE = 100
 """Further images whose worth is told."""
@@ -159,5 +160,5 @@ def _note(curves: Sequence[_Curve], long: Sequence[_Curve]) -> str:
     held = sum(is_covered(curve.images, curve.draws) for curve in long)
     return (
         f"{text} With the largest budget hidden, the smaller ones foretold it within their 95 % "
-        f"interval for {held} of {count(len(long), 'curve')}."
+        f"interval for {held} of {count_of(len(long), 'curve')}."
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from cluster.common.wording import count_of
 from spurious.scoring.metric import Metric
 from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.registry import METRICS
@@ -15,7 +16,7 @@ from sweeps.report.cells import CELL, cell_keys
 from sweeps.report.measures import BY_ATTRIBUTE
 from sweeps.report.statistics import summarize, within
 from sweeps.report.tables import REPORT_METRICS, REPORT_SCHEMA_VERSION
-from sweeps.report.wording import NONE, annotation, count, images, interval, number, sentence
+from sweeps.report.wording import NONE, annotation, images, interval, number, sentence
 
 _TRIAL = ["trial_id", "attempt", "epoch"]
 _SIGNS = {"higher": "\N{UPWARDS ARROW}", "lower": "\N{DOWNWARDS ARROW}", "neither": ""}
@@ -152,7 +153,7 @@ def _note(priced: pd.DataFrame, epochs: pd.DataFrame) -> str:
     if not lacking:
         return ""
     return (
-        f"{count(lacking, 'trial')} of {len(priced):,} have no stored predictions at the epoch "
+        f"{count_of(lacking, 'trial')} of {len(priced):,} have no stored predictions at the epoch "
         f"that counts, which is neither the kept nor the last one, or their predictions were "
         f"removed: what only predictions give is undefined there."
     )

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 
+from cluster.common.wording import count_of
 from spurious.config.datasets import GENERATORS
 from spurious.config.options import Prices
 from spurious.scoring.selection import SelectionRule
@@ -44,7 +45,6 @@ from sweeps.report.wording import (
     NONE,
     PRICE_MEANINGS,
     annotation,
-    count,
     describe_cell,
     dollars,
     images,
@@ -212,8 +212,8 @@ def _status(cells: pd.DataFrame) -> str:
     done, planned = int(cells["seeds_done"].sum()), int(cells["seeds_planned"].sum())
     hours = _hours(cells["gpu_hours"].sum(), cells["cpu_hours"].sum())
     return (
-        f"{done:,} of {count(planned, 'trial')} finished, {count(len(cells), 'purchase')} of "
-        f"{count(int(cells['seeds_planned'].max()), 'seed')}; {hours} hours"
+        f"{done:,} of {count_of(planned, 'trial')} finished, {count_of(len(cells), 'purchase')} of "
+        f"{count_of(int(cells['seeds_planned'].max()), 'seed')}; {hours} hours"
     )
 
 
@@ -232,8 +232,8 @@ def _alternative_text(cells: pd.DataFrame) -> str:
     )
     return (
         f"Scatter plot of robust AUROC against annotation cost in US dollars, one point for each "
-        f"of {count(int(cells['robust_auroc_mean'].notna().sum()), 'purchase')}. The frontier from "
-        f"cheap to dear: {points or 'empty'}."
+        f"of {count_of(int(cells['robust_auroc_mean'].notna().sum()), 'purchase')}. The frontier "
+        f"from cheap to dear: {points or 'empty'}."
     )
 
 
@@ -317,7 +317,7 @@ def _rule(rule: SelectionRule | None, priced: pd.DataFrame) -> dict[str, Any]:
             text += ", of the kept and the last epoch alone, the only ones with stored predictions"
         return {"rule": text, "oracle": rule.oracle}
     kept = Counter(priced["rule"])
-    used = ", ".join(f"'{name}' ({count(n, 'trial')})" for name, n in sorted(kept.items()))
+    used = ", ".join(f"'{name}' ({count_of(n, 'trial')})" for name, n in sorted(kept.items()))
     text = f"the epoch that each trial kept, by its own rule: {used}"
     return {"rule": text, "oracle": False}
 
@@ -372,5 +372,5 @@ def _software_rows(priced: pd.DataFrame) -> list[tuple[str, str]]:
     rows = []
     for (versions, device), n in counts.most_common():
         parts = ", ".join(f"{name} {version}" for name, version in json.loads(versions).items())
-        rows.append((f"{count(n, 'trial')} on {device}", parts))
+        rows.append((f"{count_of(n, 'trial')} on {device}", parts))
     return rows

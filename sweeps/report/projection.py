@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from sweeps.plan.cell import Cell
 from sweeps.report.cells import CELL, cell_keys
 from sweeps.report.figure import DPI, STYLE, as_png
-from sweeps.report.legends import shorten
 from sweeps.report.panels import FAINT, MUTED
+from sweeps.report.short_names import shorten
 from sweeps.report.wording import annotation, images
 
 MOST = 1000

@@ -7,13 +7,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from cluster.common.wording import count_of
 from spurious.scoring.registry import METRICS
 from sweeps.report.evidence import Evidence, Key
 from sweeps.report.inference.intervals import Interval
 from sweeps.report.inference.orders import Order, judge_orders
 from sweeps.report.readings import READ_METRICS
 from sweeps.report.statistics import seed_difference, t_interval
-from sweeps.report.wording import count, describe_cell, interval, number, sentence, without
+from sweeps.report.wording import describe_cell, interval, number, sentence, without
 
 Row = Mapping[str, Any]
 Pair = tuple[Row, Row]
@@ -94,13 +95,13 @@ def _sentences(
     if METRICS[metric].of_images and all(math.isnan(r["measured_low"]) for p in pairs for r in p):
         alike = sum(high["measured_mean"] > low["measured_mean"] for low, high in pairs)
         return [
-            f"{count(len(pairs), 'pair')} of annotations have an order by {words} in {where}. "
+            f"{count_of(len(pairs), 'pair')} of annotations have an order by {words} in {where}. "
             f"Every seed has the same images, so the measured values are one draw without an "
             f"interval: {len(pairs)} left open; the values are in the paper's order in {alike}."
         ]
     verdicts = [order.verdict for order in judged]
     counted = (
-        f"{count(len(pairs), 'pair')} of cells have an order by {words} in {where}. By paired "
+        f"{count_of(len(pairs), 'pair')} of cells have an order by {words} in {where}. By paired "
         f"differences, with Holm's correction within the table: confirmed "
         f"{verdicts.count('confirmed')}, contradicted {verdicts.count('contradicted')}, not "
         f"decided {verdicts.count('not decided')}."
@@ -134,9 +135,9 @@ def describe_needed(order: Order, images: int | None) -> str:
     if difference.kind == "none":
         return f"no interval: {difference.reason}"
     if order.seeds is not None:
-        return f"would need about {count(order.seeds, 'seed')}"
+        return f"would need about {count_of(order.seeds, 'seed')}"
     if order.images is not None and images is not None:
-        return f"would need about {count(math.ceil(order.images * images), 'image')}"
+        return f"would need about {count_of(math.ceil(order.images * images), 'image')}"
     return "neither seeds nor images would decide a difference of this size"
 
 

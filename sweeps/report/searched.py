@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from sweeps.plan.searched import CellSearch, Tried, chosen_cell
+from cluster.common.wording import count_of
+from sweeps.plan.searched import CellSearch, chosen_cell, tried_row
 from sweeps.report.tables import REPORT_SCHEMA_VERSION
-from sweeps.report.wording import (
-    NONE,
-    annotation,
-    count,
-    describe_cell,
-    dollars,
-    images,
-    number,
-    sentence,
-)
+from sweeps.report.wording import NONE, annotation, describe_cell, dollars, images, number, sentence
 from sweeps.spec.search import describe_values
 
 _NAMED = 4
@@ -52,8 +42,8 @@ def search_notes(searches: Sequence[CellSearch]) -> list[str]:
     if open_ones:
         more = [f"{len(open_ones) - _NAMED} more"] if len(open_ones) > _NAMED else []
         notes.append(
-            f"{sentence(count(len(open_ones), 'purchase'))} without a number, since the search is "
-            f"not over: {'; '.join(open_ones[:_NAMED] + more)}. The same `sweeps run` continues."
+            f"{sentence(count_of(len(open_ones), 'purchase'))} without a number, since the search "
+            f"is not over: {'; '.join(open_ones[:_NAMED] + more)}. The same `sweeps run` continues."
         )
     lost = [describe_cell(s.cell) for s in searches if s.is_over and s.tried and s.chosen is None]
     if lost:
@@ -73,7 +63,11 @@ def name_as_in_axes(frame: pd.DataFrame, searches: Sequence[CellSearch]) -> pd.D
 
 def search_frame(searches: Sequence[CellSearch]) -> pd.DataFrame:
     """Return a row per configuration, columns of `REPORT_SEARCH`."""
-    rows = [_record(search, tried) for search in searches for tried in search.tried]
+    rows = [
+        {"schema_version": REPORT_SCHEMA_VERSION, **tried_row(search, tried)}
+        for search in searches
+        for tried in search.tried
+    ]
     columns = ("value", "dollars", "stopped_at")
     frame = pd.DataFrame(rows, columns=None if rows else list(_EMPTY))
     return frame.astype(dict(zip(columns, ("float64", "float64", "Int64"), strict=True)))
@@ -83,23 +77,6 @@ _EMPTY = (
     *("schema_version", "specificity", "budget", "method", "number", "options", "trial_ids"),
     *("state", "value", "dollars", "stopped_at", "best", "chosen"),
 )
-
-
-def _record(search: CellSearch, tried: Tried) -> dict[str, Any]:
-    names = ("specificity", "budget", "method")
-    return {
-        "schema_version": REPORT_SCHEMA_VERSION,
-        **dict(zip(names, search.cell.key, strict=True)),
-        "number": tried.number,
-        "options": json.dumps(dict(tried.values)),
-        "trial_ids": " ".join(trial.id for trial in tried.trials),
-        "state": tried.state,
-        "value": np.nan if tried.value is None else tried.value,
-        "dollars": np.nan if tried.dollars is None else tried.dollars,
-        "stopped_at": tried.epoch,
-        "best": tried.number in search.best,
-        "chosen": tried.number == search.chosen,
-    }
 
 
 def _row(search: CellSearch) -> dict[str, Any]:
@@ -148,6 +125,6 @@ def _describe_tries(searches: Sequence[CellSearch]) -> str:
     tries = _tries(searches)
     if len(set(tries.values())) == 1:
         [number_of_tries] = set(tries.values())
-        return f"Every method had the same budget of {count(number_of_tries, 'configuration')}."
+        return f"Every method had the same budget of {count_of(number_of_tries, 'configuration')}."
     each = ", ".join(f"{method} {n}" for method, n in tries.items())
     return f"Methods were not searched with the same number of configurations: {each}."

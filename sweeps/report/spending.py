@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cluster.common.wording import count_of, is_or_are
 from spurious.config.options import Prices
 from sweeps.report.advice import Advice, advise, price_of
 from sweeps.report.evidence import Evidence
 from sweeps.report.inference.joint import DRAWS
 from sweeps.report.offers import Offers
 from sweeps.report.probabilities import count_undrawn
-from sweeps.report.wording import NONE, count, dollars, interval, limits, number
+from sweeps.report.wording import NONE, dollars, interval, limits, number
 
 LIKELY = 0.05
 """Share of what cannot be advised from which on a row tells of it."""
@@ -118,7 +119,7 @@ def _note(undrawn: int, has_rows: bool) -> str:
     )
     if undrawn:
         text += (
-            f" {count(undrawn, 'purchase')} without two seeds with stored predictions "
-            f"{'is' if undrawn == 1 else 'are'} in no draw."
+            f" {count_of(undrawn, 'purchase')} without two seeds with stored predictions "
+            f"{is_or_are(undrawn)} in no draw."
         )
     return text

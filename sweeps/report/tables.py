@@ -14,7 +14,13 @@ from spurious.scoring.cost import PARTS
 from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.selection import SelectionRule
 from sweeps.plan.cell import Cell
-from sweeps.results.schemas import DOLLARS, Column, TableDescription, metric_columns
+from sweeps.results.schemas import (
+    DOLLARS,
+    Column,
+    TableDescription,
+    metric_columns,
+    parse_columns,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,12 +152,7 @@ class ReportInput:
     search_rule: SelectionRule | None = None
 
 
-def _columns(text: str) -> tuple[Column, ...]:
-    rows = (line.split("|") for line in text.strip().splitlines())
-    return tuple(Column(*(cell.strip() for cell in row)) for row in rows)  # type: ignore[arg-type]
-
-
-REPORT_TRIALS = _columns(f"""
+REPORT_TRIALS = parse_columns(f"""
     schema_version | int64 | | version of this schema
     trial_id | string | | the trial
     attempt | string | | the attempt that committed
@@ -175,7 +176,7 @@ REPORT_TRIALS = _columns(f"""
 """Followed by float64 columns `val_robust_auroc_NAME` and `test_robust_auroc_NAME` per spurious
 attribute, sorted by name."""
 
-REPORT_CELLS = _columns("""
+REPORT_CELLS = parse_columns("""
     schema_version | int64 | | version of this schema
     dataset | string | | dataset name
     dataset_digest | string | | digest of the dataset
@@ -228,7 +229,7 @@ REPORT_CELLS = _columns("""
     expected_regret | float64 | | expected robust AUROC that the best cell has more, likewise
 """)
 
-REPORT_ATTAINMENT = _columns("""
+REPORT_ATTAINMENT = parse_columns("""
     schema_version | int64 | | version of this schema
     dollars | float64 | USD | a sum: the cost of a ranked cell
     attained_low | float64 | | highest robust AUROC of cells that cost no more, 2.5 % of draws below
@@ -241,7 +242,7 @@ REPORT_ATTAINMENT = _columns("""
     expected_regret | float64 | | expected robust AUROC that the best of these cells has more
 """)
 
-REPORT_METRICS = _columns("""
+REPORT_METRICS = parse_columns("""
     schema_version | int64 | | version of this schema
     trial_id | string | | the trial
     specificity | string | | label, box, box=image, mask or r=N
@@ -261,7 +262,7 @@ REPORT_METRICS = _columns("""
     n_y1_s1 | int64 | images | label 1 with the attribute
 """)
 
-REPORT_EXPLANATIONS = _columns("""
+REPORT_EXPLANATIONS = parse_columns("""
     schema_version | int64 | | version of this schema
     trial_id | string | | the trial
     specificity | string | | label, box, box=image, mask or r=N
@@ -279,7 +280,7 @@ REPORT_EXPLANATIONS = _columns("""
     chance | float64 | | mean share of the image that the region covers
 """)
 
-REPORT_SEARCH = _columns("""
+REPORT_SEARCH = parse_columns("""
     schema_version | int64 | | version of this schema
     specificity | string | | of the sweep's cell
     budget | string | | likewise
@@ -295,7 +296,7 @@ REPORT_SEARCH = _columns("""
     chosen | bool | | whether the cell's trials have these options
 """)
 
-REPORT_PUBLISHED = _columns("""
+REPORT_PUBLISHED = parse_columns("""
     schema_version | int64 | | version of this schema
     table | string | | the paper's table, PAPER/TABLE
     published_dataset | string | | dataset of the published number

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cluster.common.wording import all_of
 from spurious.config.options import Prices
 from spurious.data.mask_of import MaskOf
 from spurious.data.splits import EVALUATION_SPLITS
@@ -196,7 +197,7 @@ def training_outcome(history: pd.DataFrame, epoch: int | None) -> str | None:
 
 def _epochs_read(rule: SelectionRule | None, history: pd.DataFrame) -> str:
     if rule is None or rule.sees_every_epoch:
-        return f"all {len(history)} epochs"
+        return f"{all_of(len(history), 'epoch')}"
     return "the kept and the last epoch, the only ones with stored predictions"
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from cluster.common.wording import count_of
 from sweeps.plan.cell import Cell
-from sweeps.report.wording import count, number
+from sweeps.report.wording import number
 
 Key = tuple[str, str, str]
 _CENT = 0.005
@@ -97,9 +98,9 @@ def describe_tuning(cells: pd.DataFrame, tune: Sequence[str]) -> list[str]:
     )
     ties = int(rows["unlearned"].str.endswith("which comes first").fillna(False).sum())
     return [
-        f"{count(len(keys), 'purchase')} are {count(len(of_sweep), 'grid')} of "
+        f"{count_of(len(keys), 'purchase')} are {count_of(len(of_sweep), 'grid')} of "
         f"{' and '.join(tune)}: one of each is ranked, that with the highest mean AUROC on "
-        f"validation over the seeds that all have, by {count(trials, 'trial')} in all"
+        f"validation over the seeds that all have, by {count_of(trials, 'trial')} in all"
         f"{f'; {ties} lost to an equal value that comes first' if ties else ''}. {paid}."
     ]
 

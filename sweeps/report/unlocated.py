@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from sweeps.report.wording import count
+from cluster.common.wording import count_of
 
 
 def count_unlocated(explained: pd.DataFrame, attributes: Collection[str]) -> dict[str, int]:
@@ -34,7 +34,7 @@ def describe_unlocated(explained: pd.DataFrame, attributes: Collection[str]) -> 
     """
     total = explained["trial_id"].nunique()
     return " ".join(
-        f"{count(without, 'trial')} of {total:,} measured no explanation on {name}: no pixels of "
-        "it were known of test images."
+        f"{count_of(without, 'trial')} of {total:,} measured no explanation on {name}: no pixels "
+        "of it were known of test images."
         for name, without in count_unlocated(explained, attributes).items()
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from cluster.common.wording import noun_of
 from spurious.config.options import Budget, Specificity
 from sweeps.plan.cell import Cell
 from sweeps.report.inference.intervals import Interval
@@ -64,7 +65,7 @@ def limits(of: Interval, digits: int = 3) -> str:
 def seed_values(seeds: Sequence[float], digits: int = 3) -> str:
     """Return `seeds 0.84, 0.00, 0.56`."""
     values = ", ".join(number(value, digits) for value in seeds)
-    return f"{'seed' if len(seeds) == 1 else 'seeds'} {values}"
+    return f"{noun_of(len(seeds), 'seed')} {values}"
 
 
 def dollars(value: float) -> str:
@@ -99,14 +100,9 @@ def without(holes: Sequence[int]) -> str:
     if not holes:
         return ""
     seeds = ", ".join(str(seed) for seed in holes)
-    return f", without {'seed' if len(holes) == 1 else 'seeds'} {seeds}"
+    return f", without {noun_of(len(holes), 'seed')} {seeds}"
 
 
 def sentence(text: str) -> str:
     """Return the text with its first letter in upper case."""
     return text[:1].upper() + text[1:]
-
-
-def count(n: int, noun: str) -> str:
-    """`1 seed`, `3 seeds`."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -15,7 +15,7 @@ def assume_trials(plan: Plan, spec: Spec) -> Plan:
 
     Those with a result are done. Of what is not suggested yet each is taken for one with the
     options of the axes, and so are the trials of the options that will be chosen; their ids name
-    nothing.
+    nothing, their cells, numbers and seeds are those of the trials that come.
     """
     facts = plan.facts
     if not plan.searches or facts is None:
@@ -39,11 +39,14 @@ def assume_trials(plan: Plan, spec: Spec) -> Plan:
 
 def _assume(spec: Spec, search: CellSearch, facts: DatasetFacts) -> Iterator[Trial]:
     assert spec.search is not None
-    for number in range(len(search.tried), spec.search.trials):
+    by_seed = {
+        seed: make_trial(spec, search.cell, seed, facts)
+        for seed in dict.fromkeys((*spec.search_seeds, *spec.axes.seed))
+    }
+    for number in range(len(search.tried), spec.search.count_tries(search.dimensions)):
         for seed in spec.search_seeds:
-            trial = make_trial(spec, search.cell, seed, facts)
-            yield replace(trial, id=f"{trial.id}-{number}")
+            trial = by_seed[seed]
+            yield replace(trial, id=f"{trial.id}-{number}", suggestion=number)
     for seed in spec.axes.seed:
         if seed not in spec.search_seeds:  # the search itself trains these
-            trial = make_trial(spec, search.cell, seed, facts)
-            yield replace(trial, id=f"{trial.id}-chosen")
+            yield replace(by_seed[seed], id=f"{by_seed[seed].id}-chosen")

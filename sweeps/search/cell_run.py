@@ -52,6 +52,7 @@ class CellRun:
         assert spec.search is not None
         self.spec, self.search, self.cell, self.facts = spec, spec.search, cell, facts
         self.dimensions = dimensions_of(self.search, cell)
+        self.tries = self.search.count_tries(self.dimensions)
         self.tried: list[Tried] = []
         self._name = canonical([facts.digest, *cell.key])
         self._batch: list[Tried] = []
@@ -63,7 +64,7 @@ class CellRun:
         Args:
             observe: Returns what the store has of trials.
         """
-        while self.dimensions and len(self.tried) < self.search.trials:
+        while len(self.tried) < self.tries:
             self._batch = self._batch or self._suggest()
             batch = _Batch(list(self._batch))
             missing = self._settle(batch, observe)
@@ -80,7 +81,7 @@ class CellRun:
 
     def state(self) -> CellSearch:
         """Return the search as far as it has come."""
-        is_over = not self.dimensions or len(self.tried) >= self.search.trials
+        is_over = len(self.tried) >= self.tries
         tried = (*self.tried, *self._batch)
         best, chosen = choose(self.search, tried, self.spec.select.margin)
         return CellSearch(

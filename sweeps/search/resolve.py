@@ -94,7 +94,8 @@ def _from_archive(
     spec: Spec, cells: Sequence[Cell], facts: DatasetFacts, archived: Mapping[str, Any] | None
 ) -> list[CellSearch] | None:
     """Return archived searches; None where they are not over, or are others than the spec's."""
-    if archived is None or archived["settings"] != settings_of(spec):
+    search = spec.search
+    if archived is None or search is None or archived["settings"] != settings_of(spec):
         return None
     by_cell = {(o["specificity"], o["budget"], o["method"]): o for o in archived["cells"]}
     searches = []
@@ -102,7 +103,9 @@ def _from_archive(
         document = by_cell.get(cell.key)
         if document is None or not document["is_over"]:
             return None
-        dimensions = dimensions_of(spec.search, cell) if spec.search else ()
+        dimensions = dimensions_of(search, cell)
+        if len(document["tried"]) != search.count_tries(dimensions):
+            return None  # earlier versions tried combinations again where there are few
         tried: list[Tried] = []
         for each in document["tried"]:
             known = waiting(spec, cell, each["number"], each["values"], facts)

@@ -39,6 +39,8 @@ def suggest(
 ) -> list[dict[str, Any]]:
     """Return a batch's suggestions: `search.batch` of them, or as many as are left to try.
 
+    Where a cell tries all combinations, they come in the order of the lists, whatever the sampler.
+
     Args:
         search: The search.
         dimensions: Those of the cell, at least one.
@@ -47,9 +49,9 @@ def suggest(
         tried: Every configuration of the batches before it, each with a result.
     """
     first = batch * search.batch
-    count = min(search.batch, search.trials - first)
-    if search.sampler == "grid":
-        every = itertools.product(*(each.values for each in dimensions))
+    count = min(search.batch, search.count_tries(dimensions) - first)
+    if search.sampler == "grid" or search.is_whole(dimensions):
+        every = itertools.product(*(each.choices() or () for each in dimensions))
         names = [each.name for each in dimensions]
         return [
             dict(zip(names, values, strict=True))

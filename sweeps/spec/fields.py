@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 import math
 import operator
 import re
@@ -30,6 +31,7 @@ from typing import (
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from cluster.common.wording import count_of
 from spurious.config import fields as config
 from sweeps.errors import SpecError
 from sweeps.spec.yaml import (
@@ -45,6 +47,9 @@ from sweeps.spec.yaml import (
 
 SHOWN = 100
 """Problems printed in full; the others are counted."""
+MOST_NAMED = 12
+"""Names that a message lists; of more it has the number and the nearest ones."""
+_NEAREST = 5
 
 T = TypeVar("T", bound=Hashable)
 _INVALID = object()
@@ -86,7 +91,7 @@ class SpecIssues:
         )
         lines = [self._line(problem) for problem in ordered[:SHOWN]]
         if len(ordered) > SHOWN:
-            lines.append(f"{self.source}: and {len(ordered) - SHOWN} more problems")
+            lines.append(f"{self.source}: and {count_of(len(ordered) - SHOWN, 'more problem')}")
         raise SpecError("\n".join(lines))
 
     def _line(self, problem: SpecIssue) -> str:
@@ -149,12 +154,14 @@ class Field:
             Refused: not a mapping.
         """
         if not isinstance(self.node, MappingNode):
-            raise self.refuse(f"a mapping with some of the keys {', '.join(known)}")
+            is_short = len(known) <= MOST_NAMED
+            keys = f"the keys {', '.join(known)}" if is_short else _some(known, "keys")
+            raise self.refuse(f"a mapping with some of {keys}")
         for name, (where, _) in self.node.items.items():
             if name in later:
                 self.problems.add(where, join(self.key, name), "not available yet; remove this key")
             elif name not in known and name not in unlisted:
-                message = f"unknown key; expected one of {', '.join(known)}"
+                message = f"unknown key; expected {one_of(known, name)}"
                 message = "; ".join(filter(None, [message, nearest(name, known)]))
                 self.problems.add(where, join(self.key, name), message)
         for name in required:
@@ -243,14 +250,15 @@ class Field:
                 self.problems.add(
                     self.node.where,
                     join(self.key, "name"),
-                    f"missing; expected {what}, one of {', '.join(registry)}",
+                    f"missing; expected {what}, {one_of(registry, what='names')}",
                 )
                 raise Refused
             field = self.at("name") or self
         name = field.node.value if isinstance(field.node, ScalarNode) else None
         if not isinstance(name, str) or name not in registry:
-            hint = nearest(name, registry) if isinstance(name, str) else ""
-            raise field.refuse(f"{what}, one of {', '.join(registry)}", hint)
+            text = name if isinstance(name, str) else ""
+            expected = f"{what}, {one_of(registry, text, 'names')}"
+            raise field.refuse(expected, nearest(text, registry))
         if field is self:
             return name, registry[name]()
         return name, self.options(registry[name], also_allowed=("name",))
@@ -273,6 +281,28 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """`did you mean 'X'?`, or nothing where no known name is near."""
     close = difflib.get_close_matches(name, known, n=1) if len(name) <= 64 else []
     return f"did you mean '{close[0]}'?" if close else ""
+
+
+def one_of(known: Collection[str], name: str = "", what: str = "keys") -> str:
+    """Return `one of a, b, c`; of many names their number, and those nearest to a given one.
+
+    Args:
+        known: The names.
+        name: What was given; empty where it is nothing like a name, and the first ones follow.
+        what: What they are, in the plural.
+    """
+    if len(known) <= MOST_NAMED:
+        return f"one of {', '.join(known)}"
+    if not name:
+        return f"one of {_some(known, what)}"
+    near = difflib.get_close_matches(name[:64], known, n=_NEAREST, cutoff=0.0)
+    return f"one of {len(known)} {what}, of which {', '.join(near)} are the nearest"
+
+
+def _some(known: Collection[str], what: str) -> str:
+    """Return the number of many names, the first few, and where the others are."""
+    first = itertools.islice(known, _NEAREST)
+    return f"{len(known)} {what} such as {', '.join(first)} (`sweeps schema` has all)"
 
 
 @cache

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from cluster.common.wording import count_of
 from spurious.config.fields import Pattern
 from spurious.scoring.cost import PARTS
 from sweeps.spec.fields import Field, Refused, hint_parts, nearest, options_of
@@ -145,7 +146,7 @@ def check_money(root: Field, values: Mapping[str, Any]) -> None:
         )
     if resources.cpus > node.cpus or resources.gpus > node.gpus:
         (root.at("cost", "compute", "node") or root.at("cost", "compute") or root).note(
-            f"a trial asks for {resources.cpus:g} CPUs and {resources.gpus:g} GPUs, and "
-            f"'{of_compute.node}' has {node.cpus} and {node.gpus}; expected a larger node type, or "
-            "lower resources"
+            f"a trial asks for {count_of(resources.cpus, 'CPU')} and "
+            f"{count_of(resources.gpus, 'GPU')}, and '{of_compute.node}' has {node.cpus} and "
+            f"{node.gpus}; expected a larger node type, or lower resources"
         )

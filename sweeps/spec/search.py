@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -51,6 +51,13 @@ class Dimension:
         """Return whether an interval is one of integers."""
         return self.scale is not None and type(self.values[0]) is int
 
+    def choices(self) -> Sequence[Any] | None:
+        """Return every value there is: those of a list, and integers; None of other intervals."""
+        if self.scale is None:
+            return self.values
+        low, high = self.values
+        return range(low, high + 1) if self.is_integer else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
@@ -59,8 +66,8 @@ class Search:
     Attributes:
         sampler: What suggests configurations: `tpe`, `random`, `grid` (all combinations of lists)
             or `gp` (a Gaussian process; the driver then needs torch).
-        trials: Configurations that are tried in each cell; `grid` may leave it out. A larger number
-            continues the search.
+        trials: Configurations that are tried in each cell, at most all combinations of its values;
+            `grid` may leave it out. A larger number continues the search.
         batch: Configurations of a cell that are suggested, and run, at once; a batch knows the
             results of all batches before it.
         metric: `val.METRIC` at each trial's kept epoch, or a list of one and `dollars`.
@@ -92,6 +99,22 @@ class Search:
         """Return whether dollars are an objective, too."""
         return DOLLARS in self.metric
 
+    def count_tries(self, dimensions: Sequence[Dimension]) -> int:
+        """Return how many configurations a cell tries: `trials`, or all where it has no more.
+
+        Args:
+            dimensions: Those of the cell; without any it tries none.
+        """
+        if not dimensions:
+            return 0
+        combinations = count_combinations(dimensions)
+        return self.trials if combinations is None else min(self.trials, combinations)
+
+    def is_whole(self, dimensions: Sequence[Dimension]) -> bool:
+        """Return whether a cell tries every combination there is, so that nothing is to learn."""
+        combinations = count_combinations(dimensions)
+        return combinations is not None and combinations <= self.trials
+
     def dimensions_of(self, method: str, model: str) -> tuple[Dimension, ...]:
         """Return the dimensions that a cell has.
 
@@ -101,6 +124,13 @@ class Search:
         """
         owners = ("", method, model)
         return tuple(each for each in self.space if owner_of(each.name) in owners)
+
+
+def count_combinations(dimensions: Iterable[Dimension]) -> int | None:
+    """Count the combinations of all values; None where an interval has no end of them."""
+    sizes = [None if (of := each.choices()) is None else len(of) for each in dimensions]
+    known = [size for size in sizes if size is not None]
+    return math.prod(known) if len(known) == len(sizes) else None
 
 
 def rungs(epochs: int, evaluate_every: int) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from spurious.data.splits import EVALUATION_SPLITS
 from spurious.errors import ConfigError
 from spurious.scoring.operating_point import OperatingPoint, Sensitivity
 from spurious.scoring.selection import PER_EPOCH, SELECTABLE, SelectionRule, parse_rule
-from sweeps.spec.fields import Field, Refused, nearest, options_of
+from sweeps.spec.fields import Field, Refused, nearest, one_of, options_of
 from sweeps.spec.money import EARLIER_AXIS, axis, compute
 from sweeps.spec.papers import names as published_names
 from sweeps.spec.papers import tables
@@ -280,9 +280,10 @@ def _published(field: Field) -> str:
     name = field.node.value if isinstance(field.node, ScalarNode) else None
     known = published_names()
     if not isinstance(name, str) or name not in known:
+        text = name if isinstance(name, str) else ""
+        listed = one_of(tables(), text, "tables")
         raise field.refuse(
-            f"numbers of a paper, one of {', '.join(tables())}, or one of these and /DATASET",
-            nearest(name, known) if isinstance(name, str) else "",
+            f"numbers of a paper, {listed}, or one of these and /DATASET", nearest(text, known)
         )
     return name
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from cluster.common.wording import count_of
 from cluster.datasets.shards import StagedShard
 from spurious.data.splits import SPLITS
 from spurious.errors import DataError
@@ -58,7 +59,7 @@ def check_bad(
     """
     if not bad:
         return
-    counted = f"{len(bad)} of {total} images cannot be staged"
+    counted = f"{len(bad)} of {count_of(total, 'image')} cannot be staged"
     if on_error == "stop":
         raise BadImages(
             f"{counted}; restore their files and run the command again, which keeps what is "
@@ -100,8 +101,8 @@ def describe_staging(provenance: Mapping[str, str]) -> list[str]:
         ids = [line.partition(":")[0] for line in provenance.get("skipped", "").splitlines()]
         named = ", ".join(ids[:_NAMED]) + (", ..." if int(count) > _NAMED else "")
         notes.append(
-            f"{count} images of the dataset could not be read and were left out of all splits "
-            f"({named})"
+            f"{count_of(int(count), 'image')} of the dataset could not be read and "
+            f"{'was' if int(count) == 1 else 'were'} left out of all splits ({named})"
         )
     if pairs := provenance.get("near_copies"):
         notes.append(f"the dataset may have copies of images in several splits: {pairs}")

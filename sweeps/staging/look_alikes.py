@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from cluster.common.wording import count_of
 from spurious.data.near_duplicates import find_near_pairs
 
 _SHOWN = 5
@@ -32,7 +33,7 @@ def report_look_alikes(
         for pair in pairs[:_SHOWN]
     ]
     more = f"; and {count - len(shown)} more" if count > len(shown) else ""
-    text = f"{count} pairs of images in different splits: {'; '.join(shown)}{more}"
+    text = f"{count_of(count, 'pair')} of images in different splits: {'; '.join(shown)}{more}"
     _log.warning(
         "dataset '%s' has near copies, %s; what a model has seen in training it may only remember "
         "in test: look at them, and leave one of each out",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sweeps.plan.packing import Share
     from sweeps.plan.plan import Trial
+    from sweeps.plan.searched import CellSearch
 
 HAS_RESULT = frozenset({"committed", "already done", "lost the race"})
 """States of an `Outcome` after which the store has the trial's result."""
@@ -69,11 +70,23 @@ class Tally:
         outcomes: By trial id, as the workers told them.
         lost: Trial id to failure class and message, where no attempt could tell an outcome.
         attempts: Attempts that failed, by class, also where a later one succeeded.
+        retried: Ids of trials of which an attempt was lost, perhaps after it had committed.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
     attempts: Counter[str] = field(default_factory=Counter)
+    retried: set[str] = field(default_factory=set)
+
+    @property
+    def committed_here(self) -> set[str]:
+        """Return the ids of trials whose result is an attempt's of this run."""
+        return {
+            trial_id
+            for trial_id, outcome in self.outcomes.items()
+            if outcome.state == "committed"
+            or (outcome.state == "already done" and trial_id in self.retried)
+        }
 
     @property
     def failed(self) -> dict[str, str]:
@@ -143,11 +156,8 @@ class Watcher:
     def on_added(self, trials: Sequence[Trial]) -> None:
         """A search gave out trials."""
 
-    def on_settled(self, trial_ids: Collection[str]) -> None:
-        """A search needs these trials no more, whether they have a result or not."""
-
-    def on_searched(self, text: str) -> None:
-        """A search is over."""
+    def on_searched(self, search: CellSearch) -> None:
+        """A search went on, or is over; trials of what does not wait are not run any more."""
 
 
 class Watchers(Watcher):
@@ -201,12 +211,7 @@ class Watchers(Watcher):
         for watcher in self.watchers:
             watcher.on_added(trials)
 
-    def on_settled(self, trial_ids: Collection[str]) -> None:
+    def on_searched(self, search: CellSearch) -> None:
         """See `Watcher`."""
         for watcher in self.watchers:
-            watcher.on_settled(trial_ids)
-
-    def on_searched(self, text: str) -> None:
-        """See `Watcher`."""
-        for watcher in self.watchers:
-            watcher.on_searched(text)
+            watcher.on_searched(search)

@@ -64,6 +64,7 @@ def run_trial(
     progress: Progress,
     fit_function: FitFunction = fit_for_real,
     control: Control = Control(),  # noqa: B008 (it has no state)
+    records_failure: bool = True,
 ) -> Outcome:
     """Run one attempt to its commit.
 
@@ -73,10 +74,10 @@ def run_trial(
         progress: Receives epoch, number of epochs and metric values.
         fit_function: What trains.
         control: Asked between epochs whether to save or to stop.
+        records_failure: Whether a failure is noted in the store, if that can still be reached.
 
     Raises:
-        SpuriousError, ClusterError: as the dataset, store or training raise them; the failure is
-            recorded in the store before, where the store can still be reached.
+        SpuriousError, ClusterError: as the dataset, store or training raise them.
     """
     clock = Clock()
     if control.stop():
@@ -84,7 +85,8 @@ def run_trial(
     store = _open_store(task.store_url)
     shown = TrialTelemetry(task.sweep, task.label, task.trial_id, task.dataset)
     state = TrainingState(store, task, clock, control)
-    with _record_failure(store, task, attempt), shown, state:
+    logged = _record_failure(store, task, attempt) if records_failure else _log_to_trial(task)
+    with logged, shown, state:
         if _has_result(store, task.trial_id):
             return Outcome(task.trial_id, "already done", clock.attempt())
         began = datetime.now(UTC)
@@ -105,8 +107,7 @@ def run_trial(
         _log.info("attempt %s %s", attempt, ending)
         state.forget()
     outcome = Outcome(task.trial_id, ending, clock.attempt(), warnings=_describe_discarded(cached))
-    robust = trial["test_robust_auroc"]
-    return replace(outcome, images=fitted.images_trained, robust_auroc=robust)
+    return replace(outcome, images=fitted.images_trained, robust_auroc=trial["test_robust_auroc"])
 
 
 def _end_early(

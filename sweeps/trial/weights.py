@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cluster.common.wording import count_of
 from cluster.errors import NotFound
 from cluster.stores.base import Store
 from spurious.config.encoders import TIMM_PREFIX
@@ -255,7 +256,7 @@ def _require_fit(
     odd = [key for key, value in nearest.state.items() if not value.isfinite().all()]
     if odd:
         raise DataError(
-            f"{origin}: {len(odd)} tensors hold values that are not finite, e.g. "
+            f"{origin}: values of {count_of(len(odd), 'tensor')} are not finite, e.g. "
             f"{', '.join(sorted(odd)[:3])}; no model can be trained from it, get the file again"
         )
 

@@ -71,7 +71,7 @@ SECTION_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         add("train: {per_method: [erm]}"),
         8,
         "train.per_method",
-        ["a list given", "keys erm"],
+        ["a list given", "keys such as erm, "],
     ),
     "unknown keep rule": (
         add("train: {keep: best val.auc}"),
@@ -334,7 +334,7 @@ SECTION_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         ),
         9,
         "cost.compute",
-        ["a trial asks for 2 CPUs and 1 GPUs, and 'small' has 4 and 0", "lower resources"],
+        ["a trial asks for 2 CPUs and 1 GPU, and 'small' has 4 and 0", "lower resources"],
     ),
     # YAML
     "key twice": (add("name: other"), 8, "name", ["given twice", "first on line 1"]),

@@ -43,13 +43,13 @@ DATA_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         add("modle: {}"),
         8,
         "modle",
-        ["unknown key", "balance, rest, negatives, model, train", "mean 'model'?"],
+        ["unknown key; expected one of", "keys, of which model, ", "mean 'model'?"],
     ),
     "unknown training option": (
         add("train:\n  epochs: 3\n  batch: 8"),
         10,
         "train.batch",
-        ["unknown key", "epochs, batch_size", "did you mean 'batch_size'?"],
+        ["unknown key; expected one of", "of which batch_size, ", "did you mean 'batch_size'?"],
     ),
     # strict scalars
     "text for an integer": (
@@ -286,7 +286,7 @@ DATA_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         change(6, "  method: [{}]"),
         6,
         "axes.method[0].name",
-        ["missing", "one of erm"],
+        ["missing", "names such as erm, "],
     ),
     "option of another rule": (
         change(6, "  method: [{name: jtt, factor: 20}]"),
@@ -359,7 +359,7 @@ DATA_CASES: dict[str, tuple[str, int, str, list[str]]] = {
         "published",
         [
             "'saab2022/tabel1' given",
-            "saab2022/table1, saab2022/table2",
+            "tables, of which saab2022/table1, ",
             "saab2022/figure3",
             "or one of these and /DATASET",
             "mean 'saab2022/table1'?",

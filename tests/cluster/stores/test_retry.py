@@ -77,7 +77,7 @@ def test_bound_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 2 <= call.calls < 20
     monkeypatch.setenv("SWEEPS_STORE_TIMEOUT_S", "0")
     single = _Failing(Unavailable("down"))
-    with pytest.raises(Unavailable, match="tried 1 times"):
+    with pytest.raises(Unavailable, match="tried 1 time"):
         call_with_retries(single)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -16,7 +17,8 @@ from tiny_sweeps import TEXT, run_here, stage_here
 
 from cluster.stores.folder import FolderStore
 from sweeps.cli import main
-from sweeps.plan.archive import read_archive
+from sweeps.plan.archive import archive, read_archive
+from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan
 from sweeps.spec.model import Spec, parse_spec
 
@@ -122,3 +124,53 @@ def test_a_run_plans_again_only_after_staging(
     assert calls == {"parse_spec": 1, "make_plan": 1 if is_staged else 2}
     trials = json.loads(store.get("sweeps/tiny/plan.json"))["trials"]
     assert [trial["done"] for trial in trials] == [True]
+
+
+def test_a_sweep_by_name_is_run_as_its_messages_say(
+    store: FolderStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What `pull NAME` says to do works, with the YAML and the settings of the last run.
+
+    Each command names the sweep as the user did.
+    """
+    spec = spec_here()
+    stage_here(store, spec)
+    archive(store, spec, plan_on(spec, store))
+    replace_ray(store, tmp_path, monkeypatch)
+    for target, settings in (("tiny", ()), ("tiny.yaml", ARGUMENTS)):
+        for key in list(store.list("results/")):
+            store.delete(key)
+        assert main(["pull", target, *settings, "--store", store.url]) == 2
+        command = shlex.split(capsys.readouterr().err.partition("run it: ")[2])
+        assert command == ["sweeps", "run", target, *settings, "--store", store.url]
+        assert main(command[1:]) == 0
+        errors = capsys.readouterr().err
+        assert f"next: {shlex.join(['sweeps', 'report', target, *settings])}" in errors
+        assert len(plan_on(spec, store).done) == 1
+    assert main(["run", "unknown", "--store", store.url]) == 2
+    assert "no sweep 'unknown' in" in capsys.readouterr().err
+
+
+def test_a_yaml_may_have_any_name(store: FolderStore, tmp_path: Path) -> None:
+    """One that ends otherwise is read as a file where there is one."""
+    run_here(store, spec_here(), tmp_path / "cache")
+    Path("spec").write_text(Path("tiny.yaml").read_text())
+    assert main(["run", "spec", *ARGUMENTS]) == 0
+
+
+def replace_ray(store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run trials in this process in the place of Ray."""
+
+    def run_plan(spec: Spec, plan: Plan, store: FolderStore, *_: Any, **__: Any) -> int:
+        run_here(store, spec, tmp_path / "cache")
+        return 0
+
+    session = nullcontext(SimpleNamespace(dashboard="", token_file=None))
+    monkeypatch.setattr("cluster.jobs.session.ray_session", lambda *_, **__: session)
+    monkeypatch.setattr("sweeps.driver.runner.run_plan", run_plan)
+    monkeypatch.setattr(
+        "sweeps.commands.run.ensure_staged", lambda spec, store: stage_here(store, spec)
+    )

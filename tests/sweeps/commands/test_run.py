@@ -44,7 +44,7 @@ OUR_LINE = re.compile(
     r"|sweep 'tiny': 4 trials, \d done, \d to run, \d at once"
     r"|sweep 'tiny': 4 trials, \d done; starting Ray on this machine"
     r"|CPUs stay idle: with resources.cpus=\d+ as many trials fit, .*"
-    r"|sweep 'tiny': \d trials? finished"
+    r"|sweep 'tiny': \d trials? finished(, \d of them by another run)?"
     r"|sweep 'tiny': this run used [0-9.]+ CPU-hours"
     r"|sweep 'tiny': all 4 trials have a result; nothing to run"
     r"|interrupted: \d trials? (is|are) not done; the same command continues"

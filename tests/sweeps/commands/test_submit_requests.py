@@ -18,6 +18,7 @@ from tiny_sweeps import TEXT, read_json, run_here, tiny
 from cluster.embedded.server import Endpoint
 from cluster.stores.folder import FolderStore
 from sweeps.cli import main
+from sweeps.commands.context import SpecSource, name_again
 from sweeps.commands.logs import LineFilter
 from sweeps.errors import SweepError
 from sweeps.spec.stored import get_spec, put_spec, stored_spec_key
@@ -306,3 +307,9 @@ def test_commands_on_a_cluster_import_ray_only_when_they_ask_it(here: Path) -> N
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def test_what_finds_a_job_again_is_what_was_typed() -> None:
+    """But for overrides, which `stop` does not take: the name follows from them."""
+    assert name_again(SpecSource("my sweeps/tiny.yaml"), "tiny") == "'my sweeps/tiny.yaml'"
+    assert name_again(SpecSource("tiny.yaml", ("name=other",)), "other") == "other"

@@ -108,7 +108,7 @@ def test_what_a_run_may_be_writing_stays(
     """Younger than the bound, which is a day at least: an upload that goes on can be completed."""
     make_old(littered, 0.9, monkeypatch)
     assert main(["store", "prune", "--days", "1", "--store", littered.url, "--yes"]) == 0
-    assert "nothing to delete that is older than 1 days" in capsys.readouterr().out
+    assert "nothing to delete that is older than 1 day\n" in capsys.readouterr().out
     assert len(find_unfinished(littered).writes) == 2
 
 

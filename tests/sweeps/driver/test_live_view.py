@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from searching import LEARNING_RATE, Simulated, facts_of_spec, search_spec
 from tiny_sweeps import FACTS, FILMS
 
+from spurious.config.exemplars import Exbl
 from spurious.config.options import Budget
 from sweeps.driver import board as board_module
 from sweeps.driver.bill import Bill
@@ -22,7 +24,9 @@ from sweeps.driver.run_progress import RunProgress
 from sweeps.plan.packing import Share
 from sweeps.plan.plan import Plan, Trial, make_plan
 from sweeps.plan.spending import Spending
-from sweeps.spec.model import parse_spec
+from sweeps.search.assumed import assume_trials
+from sweeps.search.cell_run import CellRun, chosen_trials
+from sweeps.spec.model import MethodChoice, Spec, parse_spec
 from sweeps.trial.events import Outcome, TaskName, Watchers
 from sweeps.trial.tasks import task_for
 
@@ -77,7 +81,7 @@ def drawn(board: Board, height: int, width: int = 100, encoding: str = "utf-8") 
 
 
 def test_cells_by_seeds(clock: list[float]) -> None:
-    """Done, running with its epoch, failed, waiting; the best is of finished trials."""
+    """Done, done before, running with its epoch, failed, waiting; the best is of this run's."""
     plan = planned()
     first, second, third = plan.trials[:3]
     other = plan.trials[3]
@@ -88,14 +92,37 @@ def test_cells_by_seeds(clock: list[float]) -> None:
     board.on_ended(named(third), ended(third, 0.875), "")
     board.on_ended(named(other), None, "infrastructure: lost")
     lines = drawn(board, 20)
-    assert lines[0].startswith("sweep 'films': 2 of 11 trials, 1 running, 1 failed")
+    assert lines[0].startswith("sweep 'films': 2 of 11 trials, 1 running, 1 done before, 1 failed")
     assert lines[1].split() == ["cell", "seeds", "best", "robust", "AUROC", "epoch"]
     assert [line.split() for line in lines[2:4]] == [
-        ["label", "/", "2", "/", "erm", "●▶●", "0.875", "3/8"],
+        ["label", "/", "2", "/", "erm", "○▶●", "0.875", "3/8"],
         ["label", "/", "4", "/", "erm", "✗··"],
     ]
     assert len(lines) == 6
-    assert "#>#" in drawn(board, 20, encoding="ascii")[2]
+    assert "=>#" in drawn(board, 20, encoding="ascii")[2]
+    many = Board(planned(seeds=12).trials, frozenset(t.id for t in planned(seeds=12).trials[:5]))
+    many.on_started(named(planned(seeds=12).trials[5]), SHARE)
+    assert "5 done before, 1 running, 6 waiting" in drawn(many, 20)[2]
+
+
+def test_long_names_are_shortened_in_the_middle(clock: list[float]) -> None:
+    """Chosen options stay apart, on a terminal of any width, and where it has no ellipsis."""
+    [first, *_] = planned(seeds=1, budgets=1).trials
+    methods = [MethodChoice("exbl", Exbl(good=image, bad=f"{image}.9")) for image in IMAGES]
+    chosen = [
+        replace(first, id=str(method), cell=replace(first.cell, method=method))
+        for method in methods
+    ]
+    board = Board(chosen)
+    for encoding, gap in (("utf-8", "…"), ("ascii", "~")):
+        rows = [line.split("  ")[0] for line in drawn(board, 20, encoding=encoding)[2:4]]
+        assert len(set(rows)) == 2
+        assert all(len(row) <= 50 and gap in row for row in rows), rows
+        assert all(row.startswith("label / 2 / exbl(good=") for row in rows)
+
+
+IMAGES = ("1.2.840.113619.2.55.3.1", "1.2.840.113619.2.55.3.2")
+"""Ids of images, as options of a method may be."""
 
 
 def test_a_retried_trial_waits_and_a_stopped_one_is_not_done(clock: list[float]) -> None:
@@ -160,6 +187,75 @@ def test_time_left_follows_the_expected_lengths(clock: list[float]) -> None:
     assert all(math.isnan(cell.best) or cell.best == 0.5 for cell in board.cells.values())
 
 
+def searching(section: str) -> tuple[Spec, list[CellRun], Plan, Simulated]:
+    """A sweep of two cells and two seeds with a search, of which nothing has run."""
+    spec, store = search_spec(section), Simulated()
+    facts = facts_of_spec(spec)
+    plan = make_plan(spec, facts)
+    runs = [CellRun(spec, cell, facts) for cell in plan.cells]
+    for run in runs:
+        run.advance(store)
+    return spec, runs, replace(plan, searches=tuple(run.state() for run in runs)), store
+
+
+def test_what_searches_have_yet_to_name_counts(clock: list[float]) -> None:
+    """From the start to the end the total is that of the whole sweep, and so is the time left.
+
+    Two cells try 6 configurations on one seed, 2 at once, and train the chosen one on another: 14
+    trials of 10 s, as all are expected to take.
+    """
+    spec, runs, plan, store = searching(f"{{trials: 6, batch: 2, space: {LEARNING_RATE}}}")
+    expected = assume_trials(plan, spec).missing
+    seconds = {trial.id: 30.0 for trial in expected}
+    board = Board(plan.trials, plan.done, seconds, at_once=8, foreseen=expected, batch=2)
+    assert (board.to_run, board.total) == (0, 14)
+    assert "sweep 'films': 0 of 14 trials, 0 running" in drawn(board, 20)[0]
+
+    def train(trial: Trial) -> None:
+        board.on_started(named(trial), SHARE)
+        clock[0] += 10.0
+        store.train(trial, None)
+        board.on_ended(named(trial), ended(trial, 0.5), "")
+        assert board.total == 14
+        assert board.sum_left(lambda _: 1.0) == pytest.approx(10 * (14 - board.ended))
+
+    # a batch of each cell, until one waits for the last trial of a batch before its chosen one
+    for run, widths in zip(runs, ((4, 4, 3), (2, 2, 1)), strict=True):
+        for wide in widths:
+            requests = run.advance(store)
+            board.on_added([request.trial for request in requests])
+            assert board.total == 14
+            train(requests[0].trial)
+            assert board.seconds_left() == pytest.approx(10 * (14 - board.ended) / wide)
+            train(requests[1].trial)
+            more = run.advance(store)
+            board.on_searched(run.state())
+        assert not more
+        assert plan.facts is not None
+        _, chosen = chosen_trials(spec, run.state(), plan.facts)
+        board.on_added([trial for trial in chosen if trial.config.seed == 1])
+        board.on_searched(run.state())
+        train(next(trial for trial in chosen if trial.config.seed == 1))
+    assert (board.ended, board.to_run, board.unnamed) == (14, 14, 0)
+    assert board.seconds_left() == 0
+
+
+def test_what_never_runs_leaves_the_total(clock: list[float]) -> None:
+    """A configuration that has a result already, and all that a search wants where it has none."""
+    spec, runs, plan, store = searching(f"{{trials: 6, batch: 2, space: {LEARNING_RATE}}}")
+    expected = assume_trials(plan, spec).missing
+    board = Board((), frozenset(), foreseen=expected, batch=2)
+    for trial in plan.searches[0].waiting:  # in the store, by another sweep
+        store.train(trial, None)
+    requests = runs[0].advance(store)
+    board.on_added([request.trial for request in requests])
+    board.on_searched(runs[0].state())
+    assert (board.to_run, board.total) == (2, 12)
+    failed = replace(runs[1].state(), is_over=True)
+    board.on_searched(failed)
+    assert board.total == 5
+
+
 def test_nothing_that_a_search_tried_is_shown_as_best(clock: list[float]) -> None:
     """The robust AUROC is of test images, which must choose nothing; finished seeds do show it."""
     [tried, chosen] = planned(seeds=2, budgets=1).trials[:2]
@@ -171,6 +267,21 @@ def test_nothing_that_a_search_tried_is_shown_as_best(clock: list[float]) -> Non
     assert searched.is_search
     assert math.isnan(searched.best)
     assert cell.best == 0.7
+
+
+def test_a_trial_without_an_epoch_is_starting(clock: list[float]) -> None:
+    """Neither lines nor the view have an epoch 0 of 0."""
+    first, second, *_ = planned().trials
+    text = io.StringIO()
+    board = Board(planned().trials)
+    progress = RunProgress("films", board, billed(board), Console(file=text, width=200))
+    told = Watchers(board, progress)
+    for trial in (first, second):
+        told.on_started(named(trial), SHARE)
+    clock[0] = 60.0
+    told.on_epoch(named(second), 1, 3, {})
+    assert f"running {first.label} starting, {second.label} 1/3" in text.getvalue()
+    assert "0/0" not in text.getvalue() + "".join(drawn(board, 20))
 
 
 @pytest.mark.parametrize("quiet", [False, True])

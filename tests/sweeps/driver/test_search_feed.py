@@ -11,12 +11,15 @@ from tiny_sweeps import stage_here, wait_until
 
 from cluster.errors import Unavailable
 from cluster.stores.folder import FolderStore
+from sweeps.driver.board import Board
 from sweeps.driver.queue import TrialQueue
 from sweeps.driver.search_feed import SearchFeed
 from sweeps.driver.tune_queue import tune_id
 from sweeps.plan.plan import Plan, Trial
+from sweeps.plan.searched import CellSearch, describe_result
+from sweeps.search.assumed import assume_trials
 from sweeps.spec.model import Spec
-from sweeps.trial.events import Outcome, TaskName, Watcher
+from sweeps.trial.events import Outcome, TaskName, Watcher, Watchers
 from sweeps.trial.tasks import Task, task_for
 
 
@@ -30,8 +33,8 @@ class Told(Watcher):
     def on_added(self, trials: list[Trial]) -> None:  # type: ignore[override]
         self.added += [trial.label for trial in trials]
 
-    def on_searched(self, text: str) -> None:
-        self.searched.append(text)
+    def on_searched(self, search: CellSearch) -> None:
+        self.searched += [describe_result(search)] if search.is_over else []
 
 
 class Place:
@@ -42,7 +45,9 @@ class Place:
         self.store, self.told = FolderStore(folder / "store"), Told()
         stage_here(self.store, spec)
         self.plan: Plan = plan_here(self.store, spec)
-        self.feed = SearchFeed(spec, self.plan, self.store, self.task, self.told)
+        self.board = Board((), foreseen=assume_trials(self.plan, spec).missing)
+        watchers = Watchers(self.board, self.told)
+        self.feed = SearchFeed(spec, self.plan, self.store, self.task, watchers)
         self.queue = TrialQueue(source=self.feed)
 
     def task(self, trial: Trial) -> Task:
@@ -61,6 +66,7 @@ class Place:
 def test_a_sweep_runs_from_its_feed_alone(tmp_path: Path) -> None:
     """All comes in order: batches of each cell, their rungs, and the chosen options' seeds."""
     place = Place(tmp_path, real_spec())
+    assert place.board.total == 12  # 5 configurations on one seed, the chosen one on two, per cell
     parts: dict[str, list[int | None]] = {}
     with place.feed:
         while (task := place.take()) is not None:
@@ -80,6 +86,7 @@ def test_a_sweep_runs_from_its_feed_alone(tmp_path: Path) -> None:
     assert all(epochs in ([1], [1, 3], [1, 3, None], [None]) for epochs in parts.values())
     assert len(place.told.searched) == 2
     assert len(set(place.told.added)) == len(parts)
+    assert (place.board.total, place.board.unnamed) == (len(parts), 0)
 
 
 def known(place: Place) -> list[Trial]:

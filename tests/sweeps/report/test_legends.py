@@ -19,9 +19,9 @@ from spurious.config.exemplars import Exbl
 from sweeps.report import resolution
 from sweeps.report.explained_scatter import scatter_png
 from sweeps.report.figure import draw_frontier_figure
-from sweeps.report.legends import shorten
 from sweeps.report.probabilities import attainment_frame
 from sweeps.report.projection import projection_png
+from sweeps.report.short_names import shorten
 from sweeps.spec.values import MethodChoice
 
 DICOM = [f"1.2.840.113619.2.55.3.{10**41 // 7 + i}" for i in range(4)]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from searching import real_spec, run_search_here
+from searching import real_spec, real_text, run_search_here
 
 from cluster.stores.folder import FolderStore
 from spurious.config.options import Prices, Specificity
@@ -23,7 +23,7 @@ from sweeps.report.build import build_report
 from sweeps.report.searched import name_as_in_axes, search_context, search_notes
 from sweeps.report.tables import ReportInput
 from sweeps.report.trials import select_and_price
-from sweeps.spec.model import Spec
+from sweeps.spec.model import Spec, parse_spec
 
 SECTION = (
     "{trials: 5, batch: 3, stop: asha, metric: val.auroc, "
@@ -99,6 +99,18 @@ def test_a_method_has_one_marker(run: tuple[Spec, Plan, ReportInput]) -> None:
     assert "spl(weight=" in frame["method"][1]
     assert list(name_as_in_axes(frame, plan.searches)["method"]) == ["erm", "spl"]
     assert name_as_in_axes(frame, ()) is frame
+
+
+def test_explanations_of_chosen_options_are_drawn(tmp_path: Path) -> None:
+    """In the scatter plot, too, methods have the markers and names of the axes."""
+    section = SECTION.replace("trials: 5", "trials: 2")
+    spec = parse_spec(f"{real_text(section)}explanations: true\n")
+    store = FolderStore(tmp_path / "store")
+    plan = run_search_here(store, spec, tmp_path / "cache")
+    assert [str(cell.method) for cell in plan.cells] != ["erm", "spl"]
+    files = build_report(read_report_input(spec, plan, store), tmp_path / "report")
+    assert files.scatter is not None
+    assert files.scatter.exists()
 
 
 def test_unequal_and_unfinished_searches_limit_the_answer(

@@ -17,7 +17,16 @@ from sweeps.results.pulled import PULLED_VERSION
 from sweeps.results.pulled_rows import describe_file, pulled_rows
 
 LIKE_ANOTHER = ("likewise", "of these", "those ", "the first two", "for that")
-UNITLESS = {"seed", "science_version", "label", "score", "highest", "covariate_NAME"}
+UNITLESS = {
+    "number",
+    "same_as",
+    "seed",
+    "science_version",
+    "label",
+    "score",
+    "highest",
+    "covariate_NAME",
+}
 """Names, numbers of classes and values of the model's or the dataset's own scale."""
 
 

@@ -67,6 +67,42 @@ def test_more_trials_extend_it(sampler: str, stop: str) -> None:
     assert shrunk == first
 
 
+@pytest.mark.parametrize(
+    ("stop", "batch", "trials", "more", "changes", "chosen"),
+    [
+        ("asha", 4, 2, 4, {0: "stopped"}, (0, 2)),
+        ("asha", 6, 3, 6, {0: "finished", 2: "stopped"}, (2, 0)),
+        ("median", 12, 18, 24, {17: "stopped"}, (0, 0)),
+        ("asha", 4, 4, 8, {}, (2, 2)),
+        ("none", 4, 2, 4, {}, (0, 0)),
+    ],
+)
+def test_a_last_batch_that_is_filled_up_is_decided_anew(
+    stop: str, batch: int, trials: int, more: int, changes: dict[int, str], chosen: tuple[int, int]
+) -> None:
+    """As the documents say: of that batch alone, and what was chosen may count as stopped.
+
+    Also where it is the best at its end, as the last case shows for the first. Its result stays, as
+    all that was decided of whole batches, and everything without early stopping.
+    """
+    store = Simulated()
+    text = (
+        f"{{sampler: random, trials: TRIALS, batch: {batch}, stop: {stop}, space: {LEARNING_RATE}}}"
+    )
+    before, after = (
+        drive(search_spec(text.replace("TRIALS", f"{n}")), store, order=random.Random(1)).state()
+        for n in (trials, more)
+    )
+    first, second = before.tried, after.tried
+    assert all(number >= trials // batch * batch for number in changes)
+    moved = zip(first, second, strict=False)
+    assert {old.number: new.state for old, new in moved if old.state != new.state} == changes
+    assert (before.chosen, after.chosen) == chosen
+    for number, state in changes.items():
+        if state == "stopped":
+            assert store.seen[first[number].trials[0].id].kept_epoch is not None
+
+
 def test_suggestions_are_golden() -> None:
     """The numbers of TPE and of random search do not move: they name trials that exist."""
     found = {

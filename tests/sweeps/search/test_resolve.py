@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from sweeps.plan.archive import archive, read_archive
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan
 from sweeps.plan.render import as_dict, as_text
+from sweeps.plan.searched import count_searches, describe_counts, find_repeats
 from sweeps.results import tables as results
 from sweeps.search.assumed import assume_trials
 from sweeps.search.resolve import resolve_searches
@@ -78,6 +80,9 @@ def test_archived_searches_are_believed_where_they_are_over(
     damaged["cells"][0]["tried"][0]["ids"] = ["0" * 16]
     damaged["cells"][0]["chosen"] = 0
     assert resolve_searches(planned, spec, store, damaged).searches == plan.searches
+    again = json.loads(json.dumps(archived))  # as where few combinations were tried again
+    again["cells"][0]["tried"].append(again["cells"][0]["tried"][0])
+    assert resolve_searches(planned, spec, store, again).searches == plan.searches
 
 
 SECTION = (
@@ -103,6 +108,38 @@ def test_a_plan_counts_what_is_tried_and_foresees_the_rest(tmp_path: Path) -> No
     assert len(assume_trials(plan, spec).missing) == 12
     document = as_dict(plan, spec)
     assert [len(cell["tried"]) for cell in document["searches"]["cells"]] == [3, 3]
+
+
+def test_a_plan_says_where_there_are_fewer_combinations(tmp_path: Path) -> None:
+    """Before anything ran, with the cells that have them; hours and counts are of these alone."""
+    store = FolderStore(tmp_path / "store")
+    spec = real_spec("{trials: 5, batch: 3, space: {batch_size: [4, 5], spl: {weight: [0.1, 1]}}}")
+    stage_here(store, spec)
+    plan = plan_here(store, spec)
+    text = as_text(plan, spec)
+    few = "for erm (2 combinations), spl (4 combinations): each is tried once"
+    assert f"search: the space has fewer than 5 configurations {few}" in text
+    assert "0 of 2 cells done; configurations: 0 finished, 0 stopped, 0 failed, 6 to try" in text
+    # 2 and 4 on one seed, and another seed of the chosen ones
+    assert len(assume_trials(plan, spec).missing) == 8
+    assert "6 trials in all cells, at most" in as_text(replace(plan, searches=()), spec)
+    more = "search: {trials: 2, space: {batch_size: [4, 5]}}\n"
+    assert "the space has" not in as_text(plan, parse_spec(TEXT + more))
+
+
+def test_repeated_suggestions_are_counted(finished: tuple[FolderStore, Spec, Plan]) -> None:
+    """Those with the values of an earlier one of their cell, in plan and status."""
+    _, spec, plan = finished
+    erm, spl = plan.searches
+    repeated = replace(
+        erm, tried=(*erm.tried[:4], replace(erm.tried[4], values=erm.tried[1].values))
+    )
+    counts = count_searches(spec, [repeated, spl])
+    assert counts["repeated"] == 1
+    assert describe_counts(counts).endswith("; 1 has the values of an earlier one")
+    assert find_repeats(repeated.tried) == {4: 1}
+    assert count_searches(spec, plan.searches)["repeated"] == 0
+    assert "earlier one" not in describe_counts(count_searches(spec, plan.searches))
 
 
 def test_a_finished_search_shows_its_choice(finished: tuple[FolderStore, Spec, Plan]) -> None:

@@ -58,6 +58,41 @@ def test_suggestions_are_inside_the_space(sampler: str) -> None:
     assert len({tuple(values.values()) for values in (*first, *second)}) == 16
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid", "gp"])
+def test_few_combinations_are_tried_once_each(sampler: str) -> None:
+    """Of lists and of integers, in the order of the text, where `trials` is not below their number.
+
+    With a batch that does not divide it. One trial fewer, and all but a grid draw.
+    """
+    integers = "[4, 5]" if sampler == "grid" else "{range: [4, 5]}"
+    space = f"{{optimizer: [adam, sgd], batch_size: {integers}}}"
+    section = f"{{sampler: {sampler}, trials: 4, batch: 3, space: {space}}}"
+    every = [{"batch_size": size, "optimizer": name} for name in ("adam", "sgd") for size in (4, 5)]
+    for trials in (4,) if sampler == "grid" else (4, 9):
+        spec = search_spec(section.replace("trials: 4", f"trials: {trials}"))
+        state = drive(spec, Simulated(), order=random.Random(0)).state()
+        assert state.is_over
+        assert [each.values for each in state.tried] == every
+    spec = search_spec(section.replace("trials: 4", "trials: 3"))
+    state = drive(spec, Simulated(), order=random.Random(0)).state()
+    assert state.is_over
+    assert len(state.tried) == 3
+
+
+def test_a_grid_of_cells_with_fewer_combinations() -> None:
+    """A method without the options of another one tries its own combinations alone, once each."""
+    section = "{sampler: grid, trials: 4, batch: BATCH, space: SPACE}"
+    section = section.replace("SPACE", "{optimizer: [adam, sgd], spl: {weight: [0.1, 1]}}")
+    for batch in (1, 2, 4):
+        spec = search_spec(section.replace("BATCH", f"{batch}"), method="[erm] -> [erm, spl]")
+        state = drive(spec, Simulated(), order=random.Random(0)).state()
+        assert state.is_over
+        assert [each.values for each in state.tried] == [
+            {"optimizer": "adam"},
+            {"optimizer": "sgd"},
+        ]
+
+
 def test_tpe_comes_closer_than_chance() -> None:
     """Of 40 learning rates the later ones are nearer to the best on average, in powers of ten."""
     distance = {}

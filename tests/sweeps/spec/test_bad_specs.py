@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from bad_searches import SEARCH_CASES
 from bad_sections import SECTION_CASES
 from bad_specs import DATA_CASES, GOOD, add, change
 
+from spurious.config.methods import METHODS
+from spurious.config.options import Train
 from sweeps.errors import SpecError
+from sweeps.spec.fields import options_of
 from sweeps.spec.model import load_spec, parse_spec
 from sweeps.spec.yaml import MAX_BYTES, read
 
@@ -38,6 +42,26 @@ def test_a_bad_spec_is_refused_in_one_line(
     assert found[0].startswith(f"sweep.yaml:{line}: {key + ': ' if key else ''}")
     for word in words:
         assert word in found[0]
+
+
+def test_long_lists_of_keys_are_shortened() -> None:
+    """Of a dozen or fewer all, of more their number and the nearest five, the nearest first."""
+    (found,) = refusal(add("train: {lerning_rat: 1}"))
+    keys = list(options_of(Train))
+    assert len(keys) > 12
+    listed = re.search(r"expected one of (\d+) keys, of which (.*) are the nearest; ", found)
+    assert listed is not None, found
+    names = listed[2].split(", ")
+    assert names[0] == "learning_rate"
+    assert len(names) == 5
+    assert set(names) <= {*keys, "per_specificity", "per_method"}
+    (found,) = refusal(change(6, "  method: [5]"))
+    assert f"one of {len(METHODS)} names such as erm, " in found
+    assert found.endswith(" (`sweeps schema` has all)")
+    for text, *_ in CASES.values():
+        for message in refusal(text):
+            for names in re.findall(r"(?<!METRIC )one of ((?:[\w.:/-]+, )+[\w.:/-]+)", message):
+                assert names.count(",") < 12, message
 
 
 def test_the_good_spec_is_good() -> None:
@@ -94,8 +118,8 @@ def test_all_problems_come_at_once_in_line_order() -> None:
     ("key", "value", "start"),
     [
         ("train.epochs", "abc", "override train.epochs: 'abc' given; expected an integer"),
-        ("train.epoch", 3, "override train.epoch: unknown key; expected one of epochs"),
-        ("trian.epochs", 3, "override trian.epochs: trian: unknown key; expected one of name"),
+        ("train.epoch", 3, "override train.epoch: unknown key; expected one of "),
+        ("trian.epochs", 3, "override trian.epochs: trian: unknown key; expected one of "),
         ("train", {"epochs": 0}, "override train: train.epochs: 0 given; expected an integer"),
         ("axes.seed", [], "override axes.seed: an empty list given; expected a list"),
         ("dataset.shape", "ring", "override dataset.shape: 'dataset' is not a mapping here"),

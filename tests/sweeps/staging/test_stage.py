@@ -242,7 +242,7 @@ def test_the_phantom_path_as_a_user_goes_it(ray_here: RayHere, tmp_path: Path) -
         assert (train["n"], train["positives"]) == (24, 12)
         place.spec.write_text(PHANTOM_SPEC)
         plan = place.sweeps("plan", "tiny.yaml", *store).stdout
-        assert "3 trials = 3 cells x 1 seeds; 0 done, 3 to run" in plan
+        assert "3 trials = 3 cells x 1 seed; 0 done, 3 to run" in plan
         assert "(synthetic: spurious-sweeps chest phantom)" in plan
         place.sweeps("run", "tiny.yaml", *store)
         told = place.sweeps("report", "films", *store).stdout

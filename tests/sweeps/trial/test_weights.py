@@ -144,7 +144,7 @@ def spoilt(change: str) -> State:
         ("half", None, r"fits no model: of the nearest, t\S+: \d+ tensors missing, 0 unknown"),
         ("half", FITS[0], rf"does not fit {FITS[0]}: \d+ tensors .* after the prefix 'module\.'"),
         ("shape", None, r"0 tensors missing, 0 unknown, 1 of another shape, e\.g\. conv1"),
-        ("NaN", None, "1 tensors hold values that are not finite, e.g. "),
+        ("NaN", None, "values of 1 tensor are not finite, e.g. "),
         ("another", None, "fits no model: no architecture .* tensors such as layer.bias, layer"),
         ("another", "resnet18", "does not fit resnet18: 10[0-9] tensors missing, 2 unknown"),
         ("another", "resnet", "--for resnet: expected an encoder such as resnet50 or tu-resnet50"),
