@@ -168,16 +168,10 @@ def _contents(
         (files.attainment, _parquet(attained, REPORT_ATTAINMENT)),
         (files.trials, _parquet(priced, REPORT_TRIALS, attribute_columns(priced))),
         (files.metrics, _parquet(metrics, REPORT_METRICS)),
-        (files.figure, figures.frontier.png),
-        (files.figure_svg, figures.frontier.svg),
-        (files.figure_pdf, figures.frontier.pdf),
+        *_drawn(files, figures),
         (files.latex, purchases_table(context["cells"], context["latex_caption"]).encode()),
-        (files.projection, figures.projection),
-        (files.resolution, figures.resolution),
         (files.published, _parquet(published, REPORT_PUBLISHED) if source.published else None),
         (files.explanations, _parquet(explained, REPORT_EXPLANATIONS)),
-        (files.scatter, figures.scatter),
-        (files.examples, figures.examples),
         (files.search, _parquet(search_frame(source.searches), REPORT_SEARCH)),
         (files.text, step(render_markdown(context)).encode()),
         (files.page, step(render_page(context)).encode()),
@@ -185,6 +179,18 @@ def _contents(
     limits = tuple(filter(None, (context["origin"], *context["caveats"])))
     files = replace(files, answer=context["answer"], caveats=limits)
     return files, [(path, data) for path, data in contents if path and data is not None]
+
+
+def _drawn(files: ReportFiles, figures: Figures) -> list[tuple[Path | None, bytes | None]]:
+    return [
+        (files.figure, figures.frontier.png),
+        (files.figure_svg, figures.frontier.svg),
+        (files.figure_pdf, figures.frontier.pdf),
+        (files.projection, figures.projection),
+        (files.resolution, figures.resolution),
+        (files.scatter, figures.scatter),
+        (files.examples, figures.examples),
+    ]
 
 
 def _draw(

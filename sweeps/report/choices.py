@@ -132,8 +132,8 @@ def _describe_outlines(
     text = (
         "Drawn as polygons, this dataset's masks take a median of "
         f"{outlines['vertices_2px']:g} vertices at a tolerance of 2 pixels, "
-        f"{outlines['vertices_5px']:g} at 5 ({count_of(masks, 'image')} with a mask); the price table "
-        f"has {prices['mask']:g} clicks a mask."
+        f"{outlines['vertices_5px']:g} at 5 ({count_of(masks, 'image')} with a mask); the price "
+        f"table has {prices['mask']:g} clicks a mask."
     )
     if offers is None or places is None or len(places[1]) == 1:
         return text

@@ -102,8 +102,6 @@ def page_context(
         "status": _status(cells),
         "figure": base64.b64encode(figures.frontier.png).decode(),
         "alt": _alternative_text(cells),
-        "caption": CAPTION,
-        "latex_caption": _latex_caption(source),
         "frontier": _frontier_rows(cells),
         **_choices(source, priced, cells, attained, evidence),
         **method_context(cells, evidence),
@@ -145,6 +143,7 @@ def _choices(
 def _rest_of_page(source: ReportInput, priced: pd.DataFrame) -> dict[str, Any]:
     """Return how numbers were chosen and priced, and what they were computed with."""
     return {
+        **{"caption": CAPTION, "latex_caption": _latex_caption(source)},
         "undefined": _undefined_rows(priced),
         **_rule(source.rule, priced),
         "axis": _axis_text(source),

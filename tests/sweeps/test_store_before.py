@@ -67,7 +67,7 @@ def test_the_rest_of_a_sweep_runs_with_the_numbers_of_before(store: Store, tmp_p
 def test_results_of_an_older_revision_are_counted_and_not_used(
     store: FolderStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line says how many and why, JSON which; the two listings of a plan suffice."""
+    """One line says how many and why, JSON which; the three listings of a plan suffice."""
     listed: list[str] = []
     listing = FolderStore.list
 
@@ -78,7 +78,7 @@ def test_results_of_an_older_revision_are_counted_and_not_used(
     monkeypatch.setattr(FolderStore, "list", noted)
     spec = load_spec(BEFORE / "older.yaml")
     plan = plan_on(spec, store)
-    assert listed == ["datasets/gaussian-squares/", "results/trials/"]
+    assert listed == ["datasets/gaussian-squares/", "results/trials/", "results/failures/"]
     [trial] = plan.trials
     assert plan.missing == (trial,)
     line = (
