@@ -87,8 +87,8 @@ class KeptModel:
                 f"the kept weights do not fit model {config.model_name} as this version builds it "
                 f"({str(error).splitlines()[-1].strip()}); use the version that trained it"
             ) from None
-        placed = model.to(device).to(memory_format=layout(config.train))
-        return placed.eval()  # type: ignore[no-any-return]
+        model.to(device).to(memory_format=layout(config.train))  # type: ignore[call-overload]
+        return model.eval()
 
     def find_misfits(self, dataset: Dataset) -> list[str]:
         """Return why images of a dataset cannot be scored, a clause each; none where they can."""
