@@ -146,21 +146,20 @@ def test_a_result_without_a_model_says_how_to_have_one(
 
 
 def test_the_reports_other_epoch_is_said(here: Path) -> None:
-    """Where the report selects by another rule than the trial kept by."""
-    assert export("tiny.yaml", "mask-20-erm", "--seed", "0", "--out", "plain") == 0
-    chosen = "select.epoch=best val.loss"
-    settings = ["--set", chosen]
-    assert export("tiny.yaml", "mask-20-erm", "--seed", "0", "--out", "other", *settings) == 0
-    documents = [unpack((here / name).read_bytes(), name)[0] for name in ("plain", "other")]
-    epochs = results.read_attempts(
-        (store := FolderStore(here / "store")),
-        "epochs",
-        results.read_trials(store, [documents[0]["trial_id"]]),
-    ).to_pylist()
-    losses = {r["epoch"]: r["value"] for r in epochs
-              if (r["split"], r["metric"]) == ("val", "loss")}  # fmt: skip
-    best = min(losses, key=lambda epoch: (losses[epoch], epoch))
-    kept = documents[0]["kept"]["kept_epoch"]
-    said = [text for text in documents[1]["cautions"] if "these weights are of" in text]
-    assert bool(said) == (best != kept)
-    assert not any("these weights are of" in text for text in documents[0]["cautions"])
+    """Where the report selects by another rule than the trial kept by, and only there."""
+    store = FolderStore(here / "store")
+    rows = results.read_trials(store, plan_on(tiny(), store).done).to_pylist()
+    kept = {row["kept_epoch"] == row["epochs"] for row in rows}
+    assert kept == {True, False}
+    for row in rows:
+        cell, seed = f"{row['specificity']}-20-erm", str(row["seed"])
+        for rule in ("kept", "last"):
+            settings = ["--set", f"select.epoch={rule}", "--out", "file"]
+            assert export("tiny.yaml", cell, "--seed", seed, *settings) == 0
+            document, _ = unpack((here / "file").read_bytes(), "file")
+            cautions = [text for text in document["cautions"] if "these weights are of" in text]
+            is_other = rule == "last" and row["kept_epoch"] != row["epochs"]
+            assert len(cautions) == is_other
+            if is_other:
+                assert cautions[0].startswith("the report shows epoch 3, by the rule 'last'; these")
+                assert f"weights are of epoch {row['kept_epoch']}, which" in cautions[0]
