@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from docs.generate import models, science, sweep, verbs
+from docs.generate import science, sweep, verbs
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "methods": science.methods,
@@ -22,7 +22,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "published": sweep.published,
     "pulled-columns": sweep.pulled_columns,
     "report-columns": sweep.report_columns,
-    "evaluation-columns": models.evaluation_columns,
+    "evaluation-columns": sweep.evaluation_columns,
     "telemetry": sweep.telemetry,
     "failure-classes": sweep.failure_classes,
     "verbs": verbs.verbs,

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sweeps.results.schemas import PROBABILITY_PREFIX, Column
+from sweeps.results.schemas import NAME, PROBABILITY_PREFIX, Column, TableDescription
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +35,6 @@ EVALUATION_PREDICTIONS = (
         "whether the score reaches the threshold that the model brought; null without one",
     ),
 )
-"""Followed by `spurious_NAME`, `class` and `probability_NAME`, as stored predictions are."""
 EVALUATION_METRICS = (
     *_MODEL,
     Column("metric", "string", "", "name of the metric, as in the tables of a sweep"),
@@ -56,11 +55,18 @@ EVALUATION_METRICS = (
     Column("n_y1_s0", "int64", "images", "of label 1 without the metric's attribute"),
     Column("n_y1_s1", "int64", "images", "of label 1 with the metric's attribute"),
 )
-EVALUATION_TABLES: Mapping[str, tuple[str, tuple[Column, ...]]] = {
-    "evaluation_predictions": ("an image that was scored", EVALUATION_PREDICTIONS),
-    "evaluation_metrics": ("a metric of a split", EVALUATION_METRICS),
+_OF_IMAGES = (
+    Column("spurious_NAME", "bool", "", "whether NAME is in the image; null if unknown"),
+    Column("class", "string", "", "true class of the image, of a model of three classes or more"),
+    Column(PROBABILITY_PREFIX + NAME, "float64", "probability", "the model's of class NAME"),
+)
+EVALUATION_TABLES: Mapping[str, TableDescription] = {
+    "evaluation_predictions": TableDescription(
+        "an image that was scored", EVALUATION_PREDICTIONS, _OF_IMAGES
+    ),
+    "evaluation_metrics": TableDescription("a metric of a split", EVALUATION_METRICS),
 }
-"""Name of a file to what a row of it is, and its columns."""
+"""Every table that `sweeps evaluate` writes, by the name of its file."""
 
 
 def encode_table(
@@ -80,14 +86,17 @@ def encode_table(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    row, fixed = EVALUATION_TABLES[name]
-    columns = [*fixed, *_of_dataset(attributes, classes)]
+    about = EVALUATION_TABLES[name]
+    names = [f"spurious_{each}" for each in attributes]
+    if classes:
+        names += ["class", *(PROBABILITY_PREFIX + each for each in classes)]
+    columns = [*about.columns, *(about.describe(each) for each in names)]
     schema = pa.schema([_field(column) for column in columns])
     plain = [{key: None if value != value else value for key, value in each.items()}
              for each in rows]  # fmt: skip
     described = {
         "table": name,
-        "description": f"one row: {row}",
+        "description": f"one row: {about.row}",
         "columns": json.dumps(
             {c.name: {"type": c.type, "unit": c.unit, "description": c.meaning} for c in columns}
         ),
@@ -104,17 +113,3 @@ def _field(column: Column) -> pa.Field:
 
     about = {"unit": column.unit, "description": column.meaning}
     return pa.field(column.name, pa.type_for_alias(column.type), metadata=about)
-
-
-def _of_dataset(attributes: Sequence[str], classes: Sequence[str]) -> list[Column]:
-    """Return the columns that follow from what a dataset has."""
-    columns = [
-        Column(f"spurious_{name}", "bool", "", f"whether {name} is in the image; null if unknown")
-        for name in attributes
-    ]
-    if classes:
-        columns.append(Column("class", "string", "", "true class of the image"))
-    return columns + [
-        Column(PROBABILITY_PREFIX + name, "float64", "probability", f"the model's of class {name}")
-        for name in classes
-    ]
