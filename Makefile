@@ -29,6 +29,7 @@ bench-search: setup
 bench-coverage: setup
 	OMP_NUM_THREADS=1 $(RUN)/python tests/benchmarks/interval_coverage.py
 	OMP_NUM_THREADS=1 $(RUN)/python tests/benchmarks/attainment_coverage.py
+	OMP_NUM_THREADS=1 $(RUN)/python tests/benchmarks/model_coverage.py
 bench-damage: setup
 	$(RUN)/python tests/benchmarks/damaged_pictures.py
 bench-data: setup

@@ -17,6 +17,7 @@ from spurious.config.methods import METHODS
 from spurious.config.models import shown_by
 from spurious.config.options import FitConfig, Specificity
 from spurious.data.budget import draw
+from spurious.data.classes import ImageClass
 from spurious.data.dataset import Dataset
 from spurious.data.drawn import carries
 from spurious.data.examined import draw_shown, find_named
@@ -29,8 +30,8 @@ from spurious.scoring.groups import count_groups, known_groups, number_groups
 from spurious.scoring.selection import parse_rule
 from spurious.training.evaluate import Evaluator, MetricRow
 from spurious.training.explained import ExplanationRequest
+from spurious.training.kept_model import KeptModel, count_outputs, taught
 from spurious.training.loop import Fit, Hooks
-from spurious.training.model import CLASSES
 from spurious.training.models import LoadWeights, build
 from spurious.training.supervision import supervision_for
 
@@ -308,11 +309,20 @@ def _check_regions(dataset: Dataset, config: FitConfig) -> None:
         )
 
 
-def _count_outputs(dataset: Dataset, config: FitConfig) -> int:
-    """Return how many classes of images, or of pixels, the model tells apart."""
-    if tells_classes_apart(dataset, config):
-        return len(dataset.classes)
-    return CLASSES + (config.segments and config.negatives == "lesion")
+def keep_model(dataset: Dataset, config: FitConfig, fitted: Fit) -> KeptModel:
+    """Return the model of a fit at its kept epoch."""
+    height, width, channels = dataset.images.shape[1:]
+    return KeptModel(
+        config=config,
+        image_shape=(height, width, channels),
+        dtype=str(dataset.images.dtype),
+        classes=_answered_classes(dataset, config),
+        state=fitted.kept_state,
+    )
+
+
+def _answered_classes(dataset: Dataset, config: FitConfig) -> tuple[ImageClass, ...]:
+    return dataset.classes if tells_classes_apart(dataset, config) else ()
 
 
 def _label_groups(
@@ -342,9 +352,8 @@ def _problem(
     rows, unannotated = annotated_rows(dataset, config), rest_rows(dataset, config)
     val = dataset.rows("val")
     label = Specificity("label")
-    taught = config.specificity if config.segments else label
     positive = dataset.positive_classes if by_class else None
-    supervision = supervision_for(taught, config.readout, positive)
+    supervision = supervision_for(taught(config), config.readout, positive)
     hidden = config.rest is None
     height, width, channels = dataset.images.shape[1:]
     negatives, pinned = config.negatives, device.type == "cuda"
@@ -369,12 +378,14 @@ def _problem(
         validation=TrainingSet(
             *(dataset, val, label, train, seed, workers), pinned=pinned, by_class=by_class
         ),
-        evaluator=Evaluator(dataset, taught, supervision, train, device, negatives=negatives),
+        evaluator=Evaluator(
+            *(dataset, taught(config), supervision, train, device), negatives=negatives
+        ),
         supervision=supervision,
         device=device,
         build=lambda: build(
             *(config.model_name, config.model, (height, width, channels), seed, load_weights),
-            _count_outputs(dataset, config),
+            count_outputs(config, _answered_classes(dataset, config)),
         ),
         groups=groups,
         examined=examined,

@@ -284,6 +284,27 @@ def _sql(options: argparse.Namespace) -> int:
     return sql(options.query, source, options.store, form=form, parquet=options.parquet)
 
 
+def _export(options: argparse.Namespace) -> int:
+    from sweeps.commands.export import export
+
+    source, choice = _read_source(options), (options.cell, options.seed, options.out)
+    return export(source, options.store, *choice, as_json=options.json)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from sweeps.commands.evaluate import evaluate
+
+    return evaluate(
+        options.file,
+        options.dataset,
+        options.store,
+        options.out,
+        splits=options.split,
+        device=options.device,
+        as_json=options.json,
+    )
+
+
 def _store_check(options: argparse.Namespace) -> int:
     from sweeps.commands.store_check import check
 
@@ -350,6 +371,8 @@ HANDLERS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "pull": _pull,
     "tables": _tables,
     "sql": _sql,
+    "export": _export,
+    "evaluate": _evaluate,
     "store check": _store_check,
     "store du": _store_du,
     "store compact": _store_compact,

@@ -12,6 +12,7 @@ from docs.generate.documents import ROOT, code, table
 from spurious.config.fields import Pattern, Sha256
 from sweeps.commands.failures import describe_policy
 from sweeps.commands.sweep_tables import TABLES
+from sweeps.models.tables import EVALUATION_TABLES
 from sweeps.plan.plan import make_plan
 from sweeps.plan.searched import dimensions_of
 from sweeps.report.tables import REPORT_TABLES
@@ -186,6 +187,11 @@ def published() -> str:
 def pulled_columns() -> str:
     """Write the tables of `pull`."""
     return _describe({name: of.about for name, of in TABLES.items()})
+
+
+def evaluation_columns() -> str:
+    """Write the tables of `evaluate`."""
+    return _describe(EVALUATION_TABLES)
 
 
 def report_columns() -> str:

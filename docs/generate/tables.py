@@ -22,6 +22,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "published": sweep.published,
     "pulled-columns": sweep.pulled_columns,
     "report-columns": sweep.report_columns,
+    "evaluation-columns": sweep.evaluation_columns,
     "telemetry": sweep.telemetry,
     "failure-classes": sweep.failure_classes,
     "verbs": verbs.verbs,

@@ -1,4 +1,4 @@
-"""Copies a sweep to another store: its dataset, weights, results, records and report.
+"""Copies a sweep to another store: its dataset, weights, results, models, records and report.
 
 Each object is compared with its hash on the way out, and read back. A copy that was stopped goes on
 where it was: what the other store has whole is not copied again. As in a run, what names others
@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cluster.datasets.keys import DATASETS, shard_key
 from cluster.datasets.manifest import Manifest, find_manifest
@@ -23,9 +23,11 @@ from sweeps.plan.archive import SWEEPS, plan_key
 from sweeps.plan.plan import Plan
 from sweeps.results.checking import check_results, result_keys
 from sweeps.results.compaction import compact
+from sweeps.results.kept import model_keys
 from sweeps.results.keys import READERS, stopped_key, table_of, trial_of
 from sweeps.results.packs import Fact, digest
 from sweeps.results.reader import ResultReader
+from sweeps.results.tables import read_trials
 from sweeps.spec.stored import weights_key, weights_record_key
 
 _FILES = 4
@@ -103,6 +105,7 @@ class SweepCopy:
         whole = plan.done | check_results(self._reader, searched).done
         there = check_results(self._target, whole).done
         left = sorted(whole - there)
+        self._copy_models(whole, left)
         keys = [*result_keys(self._reader, left), *self._new_failures(ids)]
         facts = {
             key: fact for key, fact in self._reader.look(keys).items() if isinstance(fact, Fact)
@@ -119,6 +122,16 @@ class SweepCopy:
             if self._source.exists(key):
                 self._copy_small(key)
         return there | {trial_of(key) for key in commits}
+
+    def _copy_models(self, whole: Iterable[str], left: Iterable[str]) -> None:
+        """Copy kept models of results that are copied, or that are the same in the other store."""
+        here = model_keys(self._reader, set(whole))
+        there = read_trials(self._target, here.keys() - set(left))
+        columns = (there.column(name).to_pylist() for name in ("trial_id", "attempt"))
+        same = {trial_id for trial_id, attempt in zip(*columns, strict=True)
+                if here[trial_id].split("/")[2] == attempt}  # fmt: skip
+        keys = [key for trial_id, key in sorted(here.items()) if trial_id in same.union(left)]
+        self._copy_files("models", {key: PurePosixPath(key).stem for key in keys})
 
     def _new_failures(self, ids: Iterable[str]) -> list[str]:
         there = {item.key for item in ResultReader(self._target).listing.failures(set(ids))}

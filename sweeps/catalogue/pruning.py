@@ -20,7 +20,7 @@ from sweeps.catalogue.archived import ArchivedSweep, read_sweeps
 from sweeps.catalogue.unfinished import UnfinishedWrite, find_unfinished
 from sweeps.results.checking import check_results
 from sweeps.results.compaction import find_superseded
-from sweeps.results.keys import CHECKPOINTS, STAGES, trial_key, trial_of
+from sweeps.results.keys import CHECKPOINTS, MODELS, STAGES, trial_key, trial_of
 from sweeps.results.reader import ResultReader
 from sweeps.results.schemas import SISTERS
 from sweeps.results.tables import read_trials
@@ -73,6 +73,12 @@ class _Store:
         for key, item in self.objects.items():
             if key.startswith(prefix) and item.modified < self.before:
                 yield item
+
+    def is_lost(self, trial_id: str, attempt: str) -> bool:
+        """Return whether an attempt is not the trial's; nobody knows while that is damaged."""
+        committed = self.attempts.get(trial_id)
+        is_damaged = trial_id in self.reader.listing.trials and committed is None
+        return not is_damaged and attempt != committed
 
     @property
     def named(self) -> frozenset[str]:
@@ -127,17 +133,17 @@ def _discard(store: Store, write: UnfinishedWrite) -> bool:
 
 
 def _lost_attempts(store: _Store) -> Iterator[Prunable]:
-    """Tables of attempts that lost a race, were replaced, or ended before their commit."""
-    listed = store.reader.listing.trials
-    lost = []
-    for table in SISTERS:
-        for item in store.old(f"results/{table}/"):
-            trial_id, attempt = trial_of(item.key), item.key.split("/")[3].partition(".")[0]
-            committed = store.attempts.get(trial_id)
-            is_damaged = trial_id in listed and committed is None
-            if not is_damaged and attempt != committed:
-                lost.append(item)
-    yield Prunable("tables of attempts", "their attempt is not the one that was committed", lost)
+    """Tables and models of attempts that lost, were replaced, or ended before their commit."""
+    tables = [
+        item
+        for table in SISTERS
+        for item in store.old(f"results/{table}/")
+        if store.is_lost(trial_of(item.key), item.key.split("/")[3].partition(".")[0])
+    ]
+    models = [item for item in store.old(MODELS) if store.is_lost(*item.key.split("/")[1:3])]
+    reason = "their attempt is not the one that was committed"
+    yield Prunable("tables of attempts", reason, tables)
+    yield Prunable("models of attempts", reason, models)
 
 
 def _checkpoints(store: _Store) -> Iterator[Prunable]:
@@ -206,13 +212,16 @@ def _unfinished(store: _Store) -> Iterator[Prunable]:
 
 
 def _results(store: _Store) -> Iterator[Prunable]:
-    """Results of trials of no named sweep, each commit object before its tables."""
+    """Results of trials of no named sweep, each commit object before its tables and model."""
     named = store.named
     by_trial: defaultdict[str, list[StoredObject]] = defaultdict(list)
     for table in (*SISTERS, "failures", "stopped"):
         for key in store.objects:
             if key.startswith(f"results/{table}/") and trial_of(key) not in named:
                 by_trial[trial_of(key)].append(store.objects[key])
+    for key, model in store.objects.items():
+        if key.startswith(MODELS) and key.split("/")[1] not in named:
+            by_trial[key.split("/")[1]].append(model)
     for trial_id in store.reader.listing.trials.keys() - named:
         if (item := store.objects.get(trial_key(trial_id))) is not None:
             by_trial[trial_id].insert(0, item)

@@ -10,7 +10,7 @@ from cluster.datasets.keys import DATASETS
 from cluster.stores.base import Store, StoredObject
 from sweeps.catalogue.archived import ArchivedSweep, read_sweeps
 from sweeps.plan.archive import SWEEPS
-from sweeps.results.keys import CHECKPOINTS, COMPACT
+from sweeps.results.keys import CHECKPOINTS, COMPACT, MODELS
 
 NO_SWEEP = "results of no named sweep"
 PACKS = "compacted results"
@@ -26,6 +26,7 @@ class SweepUsage:
         results: Of their results and records of failures.
         shared: Of that, what other named sweeps have, too.
         checkpoints: Of their training states.
+        models: Of models that they kept.
         files: Of its YAML, plan and report.
     """
 
@@ -33,6 +34,7 @@ class SweepUsage:
     results: int = 0
     shared: int = 0
     checkpoints: int = 0
+    models: int = 0
     files: int = 0
 
 
@@ -80,6 +82,8 @@ def sum_usage(sweeps: Mapping[str, ArchivedSweep], objects: Iterable[StoredObjec
             _add_result(usage, item, named, seen)
         elif item.key.startswith(CHECKPOINTS):
             _add_checkpoint(usage, item, named)
+        elif item.key.startswith(MODELS):
+            _add_model(usage, item, named)
         elif item.key.startswith(DATASETS):
             usage.datasets[rest.split("/")[0]] += item.size_bytes
         elif item.key.startswith(SWEEPS) and rest.split("/")[0] in usage.sweeps:
@@ -114,3 +118,11 @@ def _add_checkpoint(usage: Usage, item: StoredObject, named: Mapping[str, list[s
         usage.sweeps[name].checkpoints += item.size_bytes
     if not names:
         usage.rest["checkpoints of no named sweep"] += item.size_bytes
+
+
+def _add_model(usage: Usage, item: StoredObject, named: Mapping[str, list[str]]) -> None:
+    names = named.get(item.key.split("/")[1], ())
+    for name in names:
+        usage.sweeps[name].models += item.size_bytes
+    if not names:
+        usage.rest["models of no named sweep"] += item.size_bytes

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from typing import Any
 
 
@@ -14,9 +15,28 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+_taken: ContextVar[list[dict[str, Any]] | None] = ContextVar("taken", default=None)
+
+
 def print_json(document: Mapping[str, Any]) -> None:
-    """Print a result as one JSON document."""
-    print(json.dumps(document, indent=1, allow_nan=False))
+    """Print a result as one JSON document, or give it to who takes documents here."""
+    text = json.dumps(document, indent=1, allow_nan=False)
+    taken = _taken.get()
+    if taken is None:
+        print(text)
+    else:
+        taken.append(json.loads(text))
+
+
+@contextmanager
+def take_json() -> Iterator[list[dict[str, Any]]]:
+    """Yield a list that gets the documents of commands in the block, which print none."""
+    documents: list[dict[str, Any]] = []
+    token = _taken.set(documents)
+    try:
+        yield documents
+    finally:
+        _taken.reset(token)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from sweeps.commands.arguments import (
     add_spec,
     add_store,
 )
+from sweeps.commands.model_verbs import MODEL_ARGUMENTS
 from sweeps.commands.store_verbs import STORE_ARGUMENTS
 from sweeps.commands.table_verbs import TABLE_ARGUMENTS
 from sweeps.commands.verbs import VERBS, Verb, list_verbs
@@ -376,6 +377,7 @@ ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "report": _add_report,
     "pull": _add_pull,
     **TABLE_ARGUMENTS,
+    **MODEL_ARGUMENTS,
     **STORE_ARGUMENTS,
     "phantom": _add_phantom,
     "schema": _add_schema,

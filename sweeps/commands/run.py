@@ -23,6 +23,7 @@ from sweeps.commands.context import (
     read_spec,
     store_session,
 )
+from sweeps.commands.models_left import note_without_model
 from sweeps.commands.output import keep_stdout_for_json, note, print_json
 from sweeps.commands.run_end import RunEnd
 from sweeps.commands.stage import ensure_staged
@@ -35,7 +36,7 @@ from sweeps.plan.facts import refresh_plan
 from sweeps.plan.plan import Plan, Trial
 from sweeps.plan.render import describe_nothing_to_run
 from sweeps.results.compaction import compact
-from sweeps.results.keys import CHECKPOINTS, STAGES
+from sweeps.results.keys import CHECKPOINTS, MODELS, STAGES
 from sweeps.results.reader import ResultReader
 from sweeps.results.tables import drop_checkpoints, read_failures
 from sweeps.spec.model import Spec
@@ -154,6 +155,7 @@ def _run_missing(
     reader = open_results(store)
     plan = how.decide(plan_sweep(spec, reader))
     refuse_impossible_choices(plan)
+    note_without_model(spec, plan, reader)
     if plan.unknown is not None or plan.to_run or plan.is_searching:
         return _run_on_ray(spec, plan, store, console, end, how)
     _tidy(spec, reader, plan)
@@ -176,7 +178,7 @@ def _tidy(spec: Spec, reader: ResultReader, plan: Plan) -> None:
     archive(store, spec, plan)
     if not spec.checkpoint.keep:
         drop_checkpoints(store, [*plan.done, *plan.searched_to_the_end])
-    for prefix in (CHECKPOINTS, STAGES):
+    for prefix in (CHECKPOINTS, STAGES, MODELS):
         discard_unfinished(store, prefix, _DEAD_S)
     try:
         compact(reader, {*(trial.id for trial in plan.trials), *plan.searched_to_the_end})

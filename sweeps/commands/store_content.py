@@ -41,10 +41,11 @@ def show_usage(store_url: str | None, *, as_json: bool = False) -> int:
         f"store {url}: {count_of(usage.objects, 'object')}, {format_megabytes(usage.total).strip()}"
     )
     if usage.sweeps:
-        print(f"\n{'sweep':<32}{'trials':>8}{'results':>14}{'shared':>14}{'checkpoints':>14}")
+        sizes = ("results", "shared", "checkpoints", "models")
+        print(f"\n{'sweep':<32}{'trials':>8}" + "".join(f"{name:>14}" for name in sizes))
     for name, each in usage.sweeps.items():
-        sizes = (each.results + each.files, each.shared, each.checkpoints)
-        print(f"{name:<32}{each.trials:>8}" + "".join(map(format_megabytes, sizes)))
+        taken = (each.results + each.files, each.shared, each.checkpoints, each.models)
+        print(f"{name:<32}{each.trials:>8}" + "".join(map(format_megabytes, taken)))
     for what, sizes_by_name in (("dataset", usage.datasets), ("the rest", usage.rest)):
         if sizes_by_name:
             print(f"\n{what}")

@@ -16,12 +16,12 @@ STORE_VERBS: Sequence[Verb] = (
         "store",
         "verify every object of a store, and what its server can",
         "sweeps store check --store quickstart-store",
-        "Reads all datasets, results, compacted results, weights, shared models and checkpoints, "
-        "compares them with "
-        "their hashes, and lists what is damaged with what it costs. With --repair it removes "
-        "what must be staged or run again, and says so before. Exit status 1 says that damage was "
-        "found, or that the server lacks what a run needs. What interrupted uploads left is "
-        "listed, too, with its size and age; `store prune` removes it.",
+        "Reads all datasets, results, compacted results, weights, kept and shared models and "
+        "checkpoints, compares them with their hashes, and lists what is damaged with what it "
+        "costs. With --repair it removes what must be staged or run again, and says so before. "
+        "Exit status 1 says that damage was found, or that the server lacks what a run needs. "
+        "What interrupted uploads left is listed, too, with its size and age; `store prune` "
+        "removes it.",
         {
             **_STORE,
             "abilities": "list of what the server can and lacks: name, works, needed, detail",
@@ -42,7 +42,7 @@ STORE_VERBS: Sequence[Verb] = (
         {
             **_STORE,
             "sweeps": "list of name, trials with objects, and bytes: results, shared (of results, "
-            "what other sweeps have, too), checkpoints, files (YAML, plan and report)",
+            "what other sweeps have, too), checkpoints, models, files (YAML, plan and report)",
             "datasets": "bytes by name of the dataset",
             "rest": "bytes by kind of what is in no sweep and dataset",
             "objects": "objects of the store",
@@ -68,7 +68,7 @@ STORE_VERBS: Sequence[Verb] = (
     Verb(
         "store copy",
         "store",
-        "copy a sweep with its dataset and weights to another store",
+        "copy a sweep with its dataset, weights and models to another store",
         "sweeps store copy quickstart quickstart-for-review --store quickstart-store",
         "For a reviewer: `report` and `pull` give the same there, and `run` continues it. Each "
         "object is compared with its hash and read back. A copy that was stopped goes on with the "
@@ -87,12 +87,12 @@ STORE_VERBS: Sequence[Verb] = (
         "store",
         "delete what nothing refers to",
         "sweeps store prune --store quickstart-store",
-        "Lists tables of attempts that were not committed, checkpoints of finished trials, shared "
-        "models once all sweeps are done, packs that newer ones make up for, shards of "
-        "datasets that no manifest names, and what interrupted uploads left; with --yes it "
+        "Lists tables and models of attempts that were not committed, checkpoints of finished "
+        "trials, shared models once all sweeps are done, packs that newer ones make up for, shards "
+        "of datasets that no manifest names, and what interrupted uploads left; with --yes it "
         "deletes them. Only what is older than a week (--days) counts, so that nothing is deleted "
-        "that is just being written. Results of named sweeps always stay; --results takes those "
-        "of no named sweep, too.",
+        "that is just being written. Results of named sweeps and their models always stay; "
+        "--results takes those of no named sweep, too.",
         {
             **_STORE,
             "prunable": "list of kind, reason, objects, size_bytes",

@@ -15,8 +15,8 @@ TABLE_VERBS: Sequence[Verb] = (
         "results",
         "describe the columns of all tables",
         "sweeps tables trials epochs",
-        "Lists every table of `pull` and of the report: what a row is, and of each column its "
-        "type, unit and meaning. A name with NAME in it stands for a column per spurious "
+        "Lists every table of `pull`, `report` and `evaluate`: what a row is, and of each column "
+        "its type, unit and meaning. A name with NAME in it stands for a column per spurious "
         "attribute, class or covariate of the dataset. It reads no store.",
         {
             "tables": "by name: written_by, row (what one is), only (which sweeps have it), and "

@@ -1,4 +1,4 @@
-"""`sweeps tables`: print what is in the tables of `pull` and of the report."""
+"""`sweeps tables`: print what is in the tables of `pull`, `report` and `evaluate`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from sweeps.commands.output import print_json
 from sweeps.commands.sweep_tables import TABLES
 from sweeps.errors import SweepError
+from sweeps.models.tables import EVALUATION_TABLES
 from sweeps.report.tables import REPORT_TABLES
 from sweeps.results.schemas import TableDescription
 
@@ -21,7 +22,9 @@ def described_tables() -> list[tuple[str, str, TableDescription]]:
     No name stands for two tables.
     """
     pulled = [("sweeps pull", name, of.about) for name, of in TABLES.items()]
-    return [*pulled, *(("sweeps report", name, of) for name, of in REPORT_TABLES.items())]
+    reported = [("sweeps report", name, of) for name, of in REPORT_TABLES.items()]
+    scored = [("sweeps evaluate", name, of) for name, of in EVALUATION_TABLES.items()]
+    return [*pulled, *reported, *scored]
 
 
 def show_tables(names: Sequence[str], *, as_json: bool = False) -> int:

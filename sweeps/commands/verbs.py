@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sweeps.commands.model_verbs import MODEL_VERBS
 from sweeps.commands.store_verbs import STORE_VERBS
 from sweeps.commands.table_verbs import TABLE_VERBS
 from sweeps.commands.verb import Verb as Verb
@@ -289,6 +290,7 @@ VERBS: Sequence[Verb] = (
         },
     ),
     *TABLE_VERBS,
+    *MODEL_VERBS,
     *STORE_VERBS,
     Verb(
         "phantom",

@@ -27,6 +27,7 @@ NOT_HASHED = (
     "embeddings",
     "explanations",
     "examples",
+    "keep",
     "select",
     "cost",
     "published",

@@ -103,9 +103,8 @@ class Trial:
     @property
     def label(self) -> str:
         """A short name for people: `mask-600-erm-s0`, and of a search `mask-600-erm-s0-t7`."""
-        cell = self.cell
         number = "" if self.suggestion is None else f"-t{self.suggestion}"
-        return f"{cell.specificity}-{cell.budget}-{cell.method}-s{self.config.seed}{number}"
+        return f"{self.cell.label}-s{self.config.seed}{number}"
 
 
 @dataclass(frozen=True)

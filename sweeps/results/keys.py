@@ -10,7 +10,9 @@ STOPPED: Final = "results/stopped/"
 COMPACT: Final = "results/compact/"
 CHECKPOINTS: Final = "checkpoints/"
 STAGES: Final = "stages/"
+MODELS: Final = "models/"
 SUFFIX: Final = ".parquet"
+MODEL_SUFFIX: Final = ".safetensors"
 READERS: Final = 16
 """Concurrent reads: result objects are small, so latency decides."""
 
@@ -53,6 +55,11 @@ def pack_key(table: str, sha256: str) -> str:
 def stopped_key(trial_id: str) -> str:
     """Return what is known of a trial before its end, where a search compares it early."""
     return f"{STOPPED}{trial_id}{SUFFIX}"
+
+
+def model_key(trial_id: str, attempt: str, sha256: str) -> str:
+    """Return an attempt's kept model; its name is the SHA-256 of its bytes."""
+    return f"{MODELS}{trial_id}/{attempt}/{sha256}{MODEL_SUFFIX}"
 
 
 def checkpoint_key(trial_id: str) -> str:

@@ -27,6 +27,7 @@ from sweeps.spec.search_section import search
 from sweeps.spec.training import train_for
 from sweeps.spec.values import (
     EXAMPLES,
+    KEEP,
     NAME,
     STORE,
     Axes,
@@ -95,6 +96,9 @@ class Spec:
             images lies in masks, boxes and known spurious features. As for embeddings.
         examples: Test images of each group whose explanations trials keep as pictures, for the
             report. As for embeddings.
+        keep: What trials keep in the store beside their results, under `models/`: the weights of
+            the kept epoch, which `sweeps export` writes; None for nothing. Trials that have a
+            result already are not run again for it.
         store: A folder, `s3://bucket/prefix`, or None for the default.
         text: The YAML as it was written, without overrides; no part of equality.
         overrides: Dotted keys to the values that replaced the text's; no part of equality.
@@ -118,6 +122,7 @@ class Spec:
     embeddings: bool = False
     explanations: bool = False
     examples: EXAMPLES = 0
+    keep: KEEP | None = None
     store: str | None = None
     text: str = field(default="", compare=False, repr=False)
     overrides: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -273,6 +278,7 @@ def _values(root: Field) -> dict[str, Any]:
         "embeddings": lambda field: field.value(bool, Spec.embeddings),
         "explanations": lambda field: field.value(bool, Spec.explanations),
         "examples": lambda field: field.value(EXAMPLES, Spec.examples),
+        "keep": lambda field: field.value(KEEP | None, Spec.keep),
         "store": lambda field: field.value(STORE | None, Spec.store),
     }
     children = root.mapping(readers, REQUIRED, ("prune",))

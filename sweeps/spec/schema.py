@@ -62,7 +62,7 @@ _BOUNDS: Mapping[type, tuple[str, str]] = {
     Le: ("le", "maximum"),
     Lt: ("lt", "exclusiveMaximum"),
 }
-_WRITTEN = ("embeddings", "explanations", "examples")
+_WRITTEN = ("embeddings", "explanations", "examples", "keep")
 _DOCUMENTED = re.compile(r"^    (\w+): (.+(?:\n {6,}.+)*)", re.MULTILINE)
 
 

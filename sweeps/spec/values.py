@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 
@@ -46,6 +46,7 @@ NODE_TYPE = Annotated[
     ),
 ]
 EXAMPLES = Annotated[int, Ge(0), Le(16)]
+KEEP = Literal["model"]
 Overrides = tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]
 """(name, ((option, value), ...)), ... in order of name and option."""
 

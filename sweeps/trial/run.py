@@ -35,6 +35,7 @@ from sweeps.trial.checkpoint import Clock, TrainingState
 from sweeps.trial.events import Control, Outcome
 from sweeps.trial.explanations import explanation_request
 from sweeps.trial.failures import classify, describe_error
+from sweeps.trial.kept_models import put_model
 from sweeps.trial.prometheus import TrialTelemetry
 from sweeps.trial.result_rows import Rows
 from sweeps.trial.rungs import RungReached, record_rung, stop_at_rung
@@ -161,8 +162,9 @@ def _make_hooks(store: Store, task: Task, state: TrainingState, on_epoch: Progre
 
 
 def _commit(store: Store, rows: Rows, trial: Mapping[str, Any]) -> bool:
-    """Write an attempt's tables and its row; return whether it was the first to have one."""
-    return results.commit(
+    """Write an attempt's model, tables and row; return whether it was the first to have one."""
+    kept = put_model(store, rows.task, trial["attempt"], rows.dataset, rows.fit)
+    is_first = results.commit(
         store,
         trial,
         rows.epochs(),
@@ -172,6 +174,9 @@ def _commit(store: Store, rows: Rows, trial: Mapping[str, Any]) -> bool:
         rows.optional(),
         rows.class_names,
     )
+    if kept is not None and not is_first:
+        store.delete(kept)
+    return is_first
 
 
 @lru_cache(maxsize=4)

@@ -37,6 +37,7 @@ class Task:
     embeddings: bool = False
     explanations: bool = False
     examples: int = 0
+    keep_model: bool = False
     until_epoch: int | None = None
 
 
@@ -67,4 +68,5 @@ def task_for(
         embeddings=spec.embeddings,
         explanations=spec.explanations,
         examples=spec.examples,
+        keep_model=spec.keep == "model",
     )

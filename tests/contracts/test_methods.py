@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from contract_values import METHOD_VALUES
+from exported_models import assert_scores_again
 from method_sweeps import Sweep, assert_resumes, group_by_model, method_list, run_sweep
 from small_data import values
 from tiny_sweeps import stage_here
@@ -26,6 +27,7 @@ model: {classifier: %s,
         segmenter: {name: small-unet, channels: 4, levels: 1}}
 train: {epochs: %d, batch_size: 10, learning_rate: 0.01, augment: flip}
 checkpoint: {every_epochs: 1}
+keep: model
 """
 CASES = [(name, kind) for name, options in methods.METHODS.items() for kind in options.takes]
 
@@ -66,6 +68,14 @@ class TestMethod:
         """Killed after epoch 1 of each of its stages, it continues there, bit for bit."""
         sweep = sweeps[name]
         assert_resumes(sweep, sweep.trials[name, methods.METHODS[name].takes[0]], tmp_path)
+
+    @pytest.mark.parametrize(("name", "kind"), CASES)
+    def test_its_exported_model_scores_as_the_trial_did(
+        self, sweeps: Mapping[str, Sweep], name: str, kind: str
+    ) -> None:
+        """Built from its file alone, it gives the trial's stored predictions, bit for bit."""
+        sweep = sweeps[name]
+        assert_scores_again(sweep.spec, sweep.trials[name, kind], sweep.store, sweep.cache)
 
     @pytest.mark.parametrize(("name", "kind"), CASES)
     def test_is_priced_and_reported(

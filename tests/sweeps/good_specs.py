@@ -73,5 +73,6 @@ checkpoint: {every_epochs: 3, keep: true}
 embeddings: true
 explanations: true
 examples: 4
+keep: model
 store: s3://bucket/some/prefix
 """

@@ -44,7 +44,7 @@ class _Kind:
 
 
 def check_objects(store: Store, progress: Progress) -> list[Section]:
-    """Check weights, shared models, checkpoints, submitted YAMLs and archived plans.
+    """Check weights, kept and shared models, checkpoints, submitted YAMLs and archived plans.
 
     Raises:
         Denied, Unavailable: from the store.
@@ -107,6 +107,13 @@ _KINDS: Sequence[_Kind] = (
         "weights",
         re.compile("weights/[0-9a-f]{64}"),
         "stage the file again: sweeps stage weights FILE",
+        _check_name,
+    ),
+    _Kind(
+        "kept model",
+        "kept models",
+        re.compile(r"models/[0-9a-f]+/[^/]+/[0-9a-f]{64}\.safetensors"),
+        "a model to export, and no number: the same sweep in another store trains it again",
         _check_name,
     ),
     _Kind(

@@ -21,6 +21,9 @@ mean covariance of C, which is what images alone make seeds differ by. Where a p
 images, V10 and V01 are summed by patient, and patients are what varies (Obuchowski 1997, Biometrics
 53, eq. 3-8). Orders of a table are judged together by Holm's step-down rule (Holm 1979).
 
+One trained model on new patients (`model_interval`, of exported models): the model is fixed, so
+se^2 is C[s,s] alone, summed by patient, with the normal quantile.
+
 `components` turns scores into vectors whose inner products are these covariances; `intervals` has
 the intervals and when none is printed; `joint` the draws of all cells; `attainment` what each sum
 of dollars reaches in them; `orders` Holm's rule; `curves` what further images would do.

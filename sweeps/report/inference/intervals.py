@@ -152,6 +152,36 @@ def cell_interval(values: ArrayLike, components: ArrayLike | None, cases: int) -
     return replace(plain, se=float(se), df=float(df))
 
 
+def model_interval(value: float, components: ArrayLike, cases: int) -> Interval:
+    """Return the interval of one trained model's AUROC for new patients.
+
+    The model is what it is, so that images alone vary: se^2 is the DeLong variance, with patients
+    as what varies. It says nothing of the model that another seed would have given.
+
+    Args:
+        value: Its AUROC.
+        components: (L,) structural components.
+        cases: Patients with an image of the rarer class: the trials of the exact bound.
+
+    Returns:
+        An interval inside [0, 1]; without one the reason.
+    """
+    plain = Interval((value,), value, cases=cases)
+    if cases < FEWEST_IMAGES:
+        return replace(plain, reason=f"fewer than {FEWEST_IMAGES} images of a class")
+    if value in (0.0, 1.0):
+        bound = exact_bound(cases)
+        if value == 1.0:
+            return replace(plain, low=bound, high=1.0, kind="at least")
+        return replace(plain, low=0.0, high=1.0 - bound, kind="at most")
+    se = np.sqrt(np.square(np.asarray(components, dtype=np.float64)).sum())
+    if se == 0.0:
+        return replace(plain, reason="images do not differ")
+    low, high = logit_limits(*(np.asarray(each) for each in (value, se, np.inf)))
+    limits = replace(plain, low=float(low), high=float(high), kind="two-sided")
+    return replace(limits, se=float(se), df=math.inf)
+
+
 def difference_interval(
     first: ArrayLike,
     second: ArrayLike,

@@ -105,6 +105,7 @@ def test_a_whole_store_passes(full: Store, capsys: pytest.CaptureFixture[str]) -
             "records of failures": 1,
             "compacted results": 0,
             "weights": 1,
+            "kept models": 0,
             "shared models": 2,
             "checkpoints": 1,
             "submitted specifications": 1,

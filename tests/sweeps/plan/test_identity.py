@@ -74,6 +74,7 @@ def test_every_field_of_a_spec_is_hashed_or_known_not_to_be() -> None:
     assert {*NOT_HASHED} == {
         *("name", "text", "store", "resources", "checkpoint", "embeddings", "select", "cost"),
         *("published", "overrides", "limits", "search", "explanations", "examples"),
+        "keep",
     }
 
 
@@ -85,6 +86,7 @@ NOT_HASHED_CHANGES: dict[str, dict[str, Any]] = {
     "embeddings": {"embeddings": True},
     "explanations": {"explanations": True},
     "examples": {"examples": 4},
+    "keep": {"keep": "model"},
     "select": {
         "select.epoch": "last",
         "select.operating_point": {"sensitivity": 0.95},

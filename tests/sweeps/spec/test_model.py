@@ -94,7 +94,7 @@ def test_every_section_is_read() -> None:
     )
     assert spec.checkpoint == Checkpoint(every_epochs=3, keep=True)
     assert spec.embeddings is True
-    assert (spec.explanations, spec.examples) == (True, 4)
+    assert (spec.explanations, spec.examples, spec.keep) == (True, 4, "model")
     assert spec.store == "s3://bucket/some/prefix"
     assert spec.text == FULL
 
@@ -118,7 +118,7 @@ def test_defaults_are_the_documented_ones() -> None:
     assert spec.resources == Resources(cpus=1, gpus=0.0, threads=1)
     assert spec.checkpoint == Checkpoint(every_epochs=10, keep=False)
     assert spec.embeddings is False
-    assert (spec.explanations, spec.examples) == (False, 0)
+    assert (spec.explanations, spec.examples, spec.keep) == (False, 0, None)
     assert spec.store is None
 
 

@@ -1,0 +1,1 @@
+"""Models that trials kept: found, exported as one file, and scored on other datasets."""
