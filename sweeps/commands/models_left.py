@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from cluster.common.wording import count_of
 from sweeps.commands.output import note
 from sweeps.plan.plan import Plan
-from sweeps.report.wording import count
 from sweeps.results.kept import describe_no_model, model_keys
 from sweeps.results.reader import ResultReader
 from sweeps.spec.model import Spec
@@ -22,5 +22,5 @@ def note_without_model(spec: Spec, plan: Plan, reader: ResultReader) -> None:
         return
     verb = "has" if len(lacking) == 1 else "have"
     named = [*lacking[:_NAMED], *([f"{len(lacking) - _NAMED} more"] if lacking[_NAMED:] else [])]
-    who = f"{count(len(lacking), 'trial')} ({', '.join(named)}) {verb}"
+    who = f"{count_of(len(lacking), 'trial')} ({', '.join(named)}) {verb}"
     note(f"note: {describe_no_model(who)}")

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from cluster.common.wording import count_of
 from spurious.data.mask_of import is_region
 from spurious.scoring.registry import METRICS
 from sweeps.models.evaluation import ModelEvaluation, SplitEvaluation
-from sweeps.report.wording import count, number, sentence
+from sweeps.report.wording import number, sentence
 
 
 def cautions(evaluation: ModelEvaluation) -> list[str]:
@@ -92,8 +93,8 @@ def _about_split(of: SplitEvaluation, evaluation: ModelEvaluation) -> Iterator[s
     negatives = len(of.labels) - positives
     if not positives or not negatives:
         yield (
-            f"{of.split} has {count(positives, 'abnormal image')} and "
-            f"{count(negatives, 'normal image')}, so that no AUROC is defined."
+            f"{of.split} has {count_of(positives, 'abnormal image')} and "
+            f"{count_of(negatives, 'normal image')}, so that no AUROC is defined."
         )
     elif undefined := [
         "robust AUROC" + (f" of {row['attribute']}" if row["attribute"] else "")

@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from cluster.common.wording import count_of
 from sweeps.models.cautions import cautions
 from sweeps.models.evaluation import ModelEvaluation, SplitEvaluation
 from sweeps.plan.cell import cell_of
-from sweeps.report.wording import count, describe_cell, limits, number, sentence
+from sweeps.report.wording import describe_cell, limits, number, sentence
 
 _RATES = ("sensitivity", "specificity")
 
@@ -48,7 +49,7 @@ def _describe(evaluation: ModelEvaluation) -> Iterator[str]:
         f"{document['trial_id']}."
     )
     scored = "; ".join(
-        f"{each.split} ({count(len(each.labels), 'image')} of {count(each.patients, 'patient')}, "
+        f"{each.split} ({count_of(len(each.labels), 'image')} of {count_of(each.patients, 'patient')}, "
         f"{int((each.labels == 1).sum())} abnormal)"
         for each in evaluation.splits
     )
