@@ -49,8 +49,8 @@ def _describe(evaluation: ModelEvaluation) -> Iterator[str]:
         f"{document['trial_id']}."
     )
     scored = "; ".join(
-        f"{each.split} ({count_of(len(each.labels), 'image')} of {count_of(each.patients, 'patient')}, "
-        f"{int((each.labels == 1).sum())} abnormal)"
+        f"{each.split} ({count_of(len(each.labels), 'image')} of "
+        f"{count_of(each.patients, 'patient')}, {int((each.labels == 1).sum())} abnormal)"
         for each in evaluation.splits
     )
     yield f"Scored: {manifest.name}@{manifest.digest[:12]}, {scored}."
