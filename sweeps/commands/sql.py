@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster.common.wording import count_of
 from sweeps.commands.context import SpecSource
 from sweeps.commands.output import note, print_json
 from sweeps.commands.query_output import (
@@ -69,7 +70,7 @@ def _show(
     reader = relation.to_arrow_reader()
     if parquet is not None:
         rows = write_parquet(reader, parquet)
-        print(f"{parquet}: {rows} rows")
+        print(f"{parquet}: {count_of(rows, 'row')}")
     elif form == CSV:
         print_csv(reader)
     elif form == JSON:

@@ -22,8 +22,10 @@ from tiny_sweeps import read_json
 from sweeps.cli import main
 from sweeps.commands.sweep_tables import TABLES
 from sweeps.results import reader
+from sweeps.results.pulled import PULLED
 
-NAMES = tuple(TABLES)
+NAMES = tuple(PULLED)
+"""Tables of a sweep without a search, whose own is in `tests/sweeps/search`."""
 
 
 @pytest.fixture(scope="module")
