@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from cluster.common.wording import count_of
 from sweeps.plan.packing import Share, default_share, hourly
 from sweeps.plan.used import Used
 from sweeps.spec.model import Limits, Spec
@@ -89,8 +90,8 @@ class Spending:
         if limit is None or len(self._begun) < limit:
             return None
         return (
-            f"limits.trials: this run has started {limit:,} trials, all that it may; run the same "
-            "command again for as many more, or raise limits.trials"
+            f"limits.trials: this run has started {count_of(limit, 'trial')}, all that it may; run "
+            "the same command again for as many more, or raise limits.trials"
         )
 
     def _add(self, used: dict[str, float], now: float, began: float, share: Share) -> None:
