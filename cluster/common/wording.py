@@ -4,13 +4,13 @@ from __future__ import annotations
 
 
 def count_of(number: float, noun: str) -> str:
-    """Return a number with its noun: `1 trial`, `1,200 trials`, `0.5 CPUs`.
+    """Return a number with its noun: `1 trial`, `1,200 trials`, `0.5 CPUs`, `inf minutes`.
 
     Args:
         number: How many.
         noun: In the singular; of several words the last one has the plural.
     """
-    shown = f"{int(number):,}" if number == int(number) else f"{number:,g}"
+    shown = f"{int(number):,}" if float(number).is_integer() else f"{number:,g}"
     return f"{shown} {noun_of(number, noun)}"
 
 
@@ -33,7 +33,7 @@ def noun_of(number: float, noun: str) -> str:
     """Return the noun that goes with a number: in the singular of one, else in the plural."""
     if number == 1:
         return noun
-    if noun.endswith(("s", "x", "ch", "sh")):
+    if noun.endswith(("s", "x", "ch", "sh")) and not noun.endswith("epoch"):
         return f"{noun}es"
     if noun.endswith("y") and noun[-2] not in "aeiou":
         return f"{noun[:-1]}ies"

@@ -126,7 +126,9 @@ class TestTaken:
         clicks = BUDGET // 2 * ({"label": 1, "mask": 45}[kind] + 1)
         clicks += BUDGET if cell.method.options.spurious_labels == "train" else 0
         clicks += METHOD_VALUES[name].further_clicks.get(kind, 0)
-        assert row["dollars_mean"] == pytest.approx(clicks * 100 / 3600)
+        bought = row["training_dollars"] + row["spurious_label_dollars"]
+        assert bought == pytest.approx(clicks * 100 / 3600)
+        assert row["dollars_mean"] == pytest.approx(bought + row["validation_dollars"])
 
 
 def test_segmenters_have_neither_classes_nor_their_metrics(sweeps: Mapping[str, Sweep]) -> None:

@@ -96,4 +96,6 @@ class TestMethod:
             clicks += VAL // 2 * (per_abnormality + 1)
         clicks += {None: 0, "train": BUDGET, "val": VAL}[options.spurious_labels]
         clicks += METHOD_VALUES[name].further_clicks.get(kind, 0)
-        assert row["dollars_mean"] == pytest.approx(clicks * 100 / 3600)
+        bought = row["training_dollars"] + row["spurious_label_dollars"]
+        assert bought == pytest.approx(clicks * 100 / 3600)
+        assert row["dollars_mean"] == pytest.approx(bought + row["validation_dollars"])

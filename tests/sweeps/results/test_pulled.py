@@ -62,7 +62,8 @@ def test_every_table_has_a_name_of_its_own() -> None:
     """No file name of `pull` and `report` means two things."""
     names = [name for _, name, _ in described_tables()]
     assert len(names) == len(set(names))
-    assert {command for command, _, _ in described_tables()} == {"sweeps pull", "sweeps report"}
+    commands = {command for command, _, _ in described_tables()}
+    assert commands == {"sweeps pull", "sweeps report", "sweeps evaluate"}
 
 
 def test_rows_get_nulls_numbers_and_the_sweep() -> None:
