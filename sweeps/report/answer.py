@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from cluster.common.wording import count_of
+from spurious.scoring.cost import PARTS
 from sweeps.report.evidence import Evidence, Key
 from sweeps.report.gate import ABOVE_CHANCE
 from sweeps.report.inference.intervals import Interval
@@ -96,13 +97,16 @@ def key_of(cell: Cell) -> Key:
     return cell["specificity"], cell["budget"], cell["method"]
 
 
-def answer(cells: pd.DataFrame, evidence: Evidence, margin: float) -> str:
+def answer(
+    cells: pd.DataFrame, evidence: Evidence, margin: float, axis: Collection[str] = PARTS
+) -> str:
     """Return which purchase reaches the best robust AUROC, and which cheaper one is as good.
 
     Args:
         cells: The result of `cells`.
         evidence: What they rest on.
         margin: How far below the best one a purchase may be that is called not inferior.
+        axis: Parts of the price that dollars count.
     """
     choice = choose(cells, evidence, margin)
     if choice is None:
@@ -111,7 +115,7 @@ def answer(cells: pd.DataFrame, evidence: Evidence, margin: float) -> str:
     compared = len(learned_cells(cells))
     text = (
         f"{sentence(describe_cell(best['cell']))}, {_place(cells, compared)}: "
-        f"{_figures(best)}, for {dollars(best['dollars_mean'])} of annotation."
+        f"{_figures(best)}, for {dollars(best['dollars_mean'])} of {_bought(axis)}."
     )
     robust: Interval = best["robust"]
     if len(robust.seeds) < 2:
@@ -127,6 +131,12 @@ def answer(cells: pd.DataFrame, evidence: Evidence, margin: float) -> str:
             f"{text} No cheaper one is shown to be at most {margin:g} lower{_nearest(cells, best)}."
         )
     return f"{text} {_cheaper_sentence(choice.chosen, choice.difference, margin)}"
+
+
+def _bought(axis: Collection[str]) -> str:
+    """Return what the dollars are of."""
+    parts = ["annotation"] if set(axis) & set(PARTS) else []
+    return " and ".join([*parts, *(["compute"] if "compute" in axis else [])])
 
 
 def _place(cells: pd.DataFrame, compared: int) -> str:

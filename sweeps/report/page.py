@@ -97,7 +97,7 @@ def page_context(
     return {
         "provenance": source.provenance,
         "origin": _describe_origin(source),
-        "answer": answer(cells, evidence, source.margin),
+        "answer": answer(cells, evidence, source.margin, source.axis),
         "caveats": _caveats(source, cells, priced),
         "status": _status(cells),
         "figure": base64.b64encode(figures.frontier.png).decode(),

@@ -127,6 +127,21 @@ def test_of_equally_cheap_ones_the_better_is_named(made: Made) -> None:
     assert {("label", "jtt"), ("label", "erm"), ("mask", "erm")} <= kinds
 
 
+@pytest.mark.parametrize(
+    ("axis", "words"),
+    [
+        (("training", "compute"), "of annotation and compute."),
+        (("compute",), "of compute."),
+        (("validation",), "of annotation."),
+    ],
+)
+def test_the_dollars_say_what_they_are_of(made: Made, axis: tuple[str, ...], words: str) -> None:
+    """Compute is no annotation."""
+    compute = dict.fromkeys(made.trials["trial_id"], 0.25)
+    _, table, rests_on = evidence(with_scores(made, PLANTED), axis=axis, compute=compute)
+    assert words in answer(table, rests_on, 0.02, axis)
+
+
 def test_one_seed_claims_nothing() -> None:
     """With one seed the answer says that there is no interval."""
     one = make(plan(budgets=("600",), methods=("erm",), seeds=(0,)))
