@@ -36,9 +36,8 @@ def check(store_url: str | None, *, repair: bool = False, as_json: bool = False)
     from sweeps.catalogue.store_check.check import check_store, repair_store
     from sweeps.catalogue.unfinished import find_unfinished
 
-    for module in ("image_counts", "image_table"):  # reported below
-        logging.getLogger(f"cluster.datasets.{module}").setLevel(logging.ERROR)
     with (
+        _without_warnings("cluster.datasets.image_counts", "cluster.datasets.image_table"),
         store_session(choose_store_url(store_url), probe=False) as store,
         keep_stdout_for_json(as_json),
     ):
@@ -80,6 +79,20 @@ def show_progress(doing: str) -> Iterator[Callable[[str, int, int], None]]:
             current[0][1](done, total)
 
         yield show
+
+
+@contextmanager
+def _without_warnings(*names: str) -> Iterator[None]:
+    """Keep loggers from telling what the check itself reports, while the block runs."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _print_abilities(url: str, abilities: Sequence[Ability]) -> None:

@@ -299,7 +299,7 @@ def test_the_dermoscopy_phantom_path(ray_here: RayHere, tmp_path: Path) -> None:
             "**Synthetic images (spurious-sweeps skin phantom): no number here is about patients.**"
         )
         cells = pq.read_table(place.folder / "films-report" / "cells.parquet").to_pydict()
-        dollars = dict(zip(cells["specificity"], cells["dollars_mean"], strict=True))
+        dollars = dict(zip(cells["specificity"], cells["training_dollars"], strict=True))
         assert dollars["label"] == pytest.approx(12 * 100 / 3600)
         assert dollars["mask"] >= 12 * 45 * 100 / 3600 - 1e-9  # a mask on every image
 
