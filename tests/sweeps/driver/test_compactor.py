@@ -221,7 +221,7 @@ def test_a_run_that_cannot_compact_goes_on(place: Place) -> None:
     """It is told once, and the run ends as it would have: here at an interrupt."""
     store = FolderStore(place.store)
     store.put(COMPACT.removesuffix("/"), b"a file in the way")
-    told, errors = "results are not compacted yet, which is tried again", place.folder / "errors"
+    told, errors = "not compacted yet, which is tried again", place.folder / "errors"
     with start(place, errors) as driver:
         try:
             wait_until(lambda: told in errors.read_text())
