@@ -31,7 +31,7 @@ def show_tables(names: Sequence[str], *, as_json: bool = False) -> int:
     """Print the columns of some tables, or of all.
 
     Raises:
-        SweepError: there is no table of a name.
+        SweepError: a name that no table has.
     """
     known = {name: (command, of) for command, name, of in described_tables()}
     for name in names:

@@ -69,8 +69,7 @@ def _about_attributes(evaluation: ModelEvaluation) -> Iterator[str]:
     here = {each.name: each.direction for each in evaluation.manifest.attributes}
     if not here:
         yield (
-            f"{evaluation.manifest.name} has no spurious attribute, so that there is no robust "
-            "AUROC."
+            f"{evaluation.manifest.name} has no spurious attribute; its robust AUROC is undefined."
         )
     elif not here.keys() & there.keys() and there:
         yield (
