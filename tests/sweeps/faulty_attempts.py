@@ -19,8 +19,8 @@ from sweeps.trial.tasks import Task
 BAD_NODE = "bad-node"
 """Name of the file that holds the id of the node where every trial is lost."""
 _CHUNK = 50_000_000
-_MOST = 200
-"""Chunks after which a trial that eats memory gives up: 10 GB."""
+_MOST = 300
+"""Chunks after which a trial that eats memory gives up: 15 GB."""
 
 
 def done(task: Task) -> Outcome:
