@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +13,7 @@ from cluster.datasets.manifest import Manifest, find_manifest
 from cluster.errors import Denied, NotFound
 from cluster.stores.base import Store
 from spurious.config.datasets import GaussianSquares
+from spurious.scoring.selection import SelectionRule
 from sweeps.commands.context import (
     SpecSource,
     choose_store_url_of,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from sweeps.report.epochs import Epochs
     from sweeps.report.inference.components import Reading
     from sweeps.report.readings import Readings
     from sweeps.report.tables import Provenance, ReportInput
@@ -101,26 +103,29 @@ def read_report_input(spec: Spec, plan: Plan, source: Store | ResultReader) -> R
         raise ResultError(f"sweep '{spec.name}' has no dataset in the store: {plan.unknown}")
     reader = ResultReader.of(source)
     store = reader.store
-    stored = _read_tables(reader, plan)
-    tables = {name: _to_pandas(table) for name, table in stored.items()}
+    stored = _read_trials(reader, plan)
+    trials = _to_pandas(stored)
     manifest = find_manifest(store, facts.name, facts.digest)
     directions = {a.name: a.direction for a in manifest.attributes}
-    scored, readings = _score_predictions(spec, reader, stored["trials"], directions)
+    published = _find_published(spec, facts.name)
+    scored, readings = _score_predictions(spec, reader, stored, directions)
+    epochs = _read_epochs(reader, stored, scored, {spec.select_rule, *(t.epoch for t in published)})
     return ReportInput(
-        **{name: tables[name] for name in ("trials", "epochs", "failures")},
+        trials,
+        epochs,
+        _to_pandas(results.read_failures(reader, [trial.id for trial in plan.trials])),
         planned=[PlannedTrial(trial.cell, trial.config.seed, trial.id) for trial in plan.trials],
         prices=spec.prices,
         provenance=_describe_provenance(spec, plan, manifest, directions),
         rule=spec.select_rule,
         axis=spec.cost.axis,
-        compute=compute_dollars(spec, tables["trials"].to_dict("records")),
+        compute=compute_dollars(spec, trials.to_dict("records")),
         squares=_get_square_options(spec),
-        embeddings=_first_seeds(reader, "embeddings", stored["trials"]),
+        embeddings=_first_seeds(reader, "embeddings", stored),
         asks_explanations=spec.explanations or spec.examples > 0,
-        explained=_reduce_explanations(reader, stored["trials"]),
-        examples=_first_seeds(reader, "examples", stored["trials"]),
-        published=_find_published(spec, facts.name),
-        scored=scored,
+        explained=_reduce_explanations(reader, stored),
+        examples=_first_seeds(reader, "examples", stored),
+        published=published,
         point=spec.select.operating_point,
         damaged={trial.label: reason for trial, reason in plan.list_damaged()},
         unverified=len(plan.unverified),
@@ -133,7 +138,7 @@ def read_report_input(spec: Spec, plan: Plan, source: Store | ResultReader) -> R
         search="" if spec.search is None else describe_search(spec),
         search_rule=spec.search_rule,
         outlines=_read_outlines(store, manifest),
-        sample_ids=_read_sample_ids(store, manifest) if needs_ids(tables["epochs"]) else None,
+        sample_ids=_read_sample_ids(store, manifest) if needs_ids(epochs.rows) else None,
     )
 
 
@@ -155,17 +160,23 @@ def _describe_provenance(
     )
 
 
-def _read_tables(reader: ResultReader, plan: Plan) -> Mapping[str, pa.Table]:
-    """Read the small tables of a sweep; those of images are read separately."""
+def _read_trials(reader: ResultReader, plan: Plan) -> pa.Table:
     with count_reads(reader, "reading trials", len(plan.done)):
-        trials = results.read_trials(reader, plan.done)
+        return results.read_trials(reader, plan.done)
+
+
+def _read_epochs(
+    reader: ResultReader,
+    trials: pa.Table,
+    scored: pa.Table | None,
+    rules: Collection[SelectionRule | None],
+) -> Epochs:
+    """Read the epochs of all trials, part by part, and keep rows of those that rules choose."""
+    from sweeps.report.epochs import gather
+
     with count_reads(reader, "reading epochs", trials.num_rows):
-        epochs = results.read_attempts(reader, "epochs", trials)
-    return {
-        "trials": trials,
-        "epochs": epochs,
-        "failures": results.read_failures(reader, [trial.id for trial in plan.trials]),
-    }
+        parts = results.iterate_attempts(reader, "epochs", trials)
+        return gather(_to_pandas(trials), parts, scored, rules)
 
 
 def _count_plan(plan: Plan) -> dict[str, int]:
@@ -194,7 +205,7 @@ def _versions() -> dict[str, str]:
 
 def _score_predictions(
     spec: Spec, reader: ResultReader, trials: pa.Table, directions: Mapping[str, int]
-) -> tuple[pd.DataFrame | None, Readings]:
+) -> tuple[pa.Table | None, Readings]:
     """Score all stored predictions, and read their AUROCs; None where no trial has any."""
     import pyarrow as pa
 
@@ -210,8 +221,7 @@ def _score_predictions(
 
     with count_reads(reader, "scoring predictions", trials.num_rows):
         parts = results.reduce_attempts(reader, "predictions", trials, reduce)
-    frame: pd.DataFrame | None = _to_pandas(pa.concat_tables(parts)) if parts else None
-    return frame, readings
+    return pa.concat_tables(parts) if parts else None, readings
 
 
 def _reduce_explanations(reader: ResultReader, trials: pa.Table) -> pd.DataFrame | None:

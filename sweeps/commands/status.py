@@ -155,6 +155,7 @@ def list_cautions(source: Store | ResultReader, plan: Plan) -> list[dict[str, An
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from sweeps.report.epochs import gather
     from sweeps.report.scored import score_epochs
     from sweeps.report.soundness import MEANINGS, find_events
 
@@ -163,16 +164,18 @@ def list_cautions(source: Store | ResultReader, plan: Plan) -> list[dict[str, An
         done = results.read_trials(reader, plan.done)
     auroc = done.column("test_auroc")
     suspects = done.filter(pc.or_(pc.equal(auroc, 0.5), pc.is_nan(auroc)))
-    with count_reads(reader, "reading epochs", done.num_rows):
-        tables = [results.read_attempts(reader, "epochs", done)]
     with count_reads(reader, "scoring predictions", suspects.num_rows):
-        tables += results.reduce_attempts(
+        scored = results.reduce_attempts(
             reader,
             "predictions",
             suspects,
             lambda trial, table: score_epochs(table, False, {}, OperatingPoint()),
         )
-    events = find_events(done.to_pandas(), pa.concat_tables(tables).to_pandas())
+    trials = done.to_pandas()
+    with count_reads(reader, "reading epochs", done.num_rows):
+        parts = results.iterate_attempts(reader, "epochs", done)
+        epochs = gather(trials, parts, pa.concat_tables(scored) if scored else None, [])
+    events = find_events(trials, epochs)
     labels = {trial.id: trial.label for trial in plan.trials}
     return [
         {

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.datasets.manifest import Manifest
 from sweeps.plan.plan import Plan, Trial
+from sweeps.report.epochs import Epochs, gather
 from sweeps.report.gate import CHANCE
-from sweeps.report.scored import merge_scored, score_epochs
+from sweeps.report.scored import score_epochs
 from sweeps.report.soundness import MEANINGS, find_events
 from sweeps.report.trials import select_trials
 from sweeps.report.wording import number
@@ -52,19 +53,19 @@ def describe_result(
     """
     row = results.read_trials(reader, [trial.id])
     [facts] = row.to_pylist()
-    epochs = results.read_attempts(reader, "epochs", row).to_pandas()
+    table = results.read_attempts(reader, "epochs", row)
     predictions = results.read_attempts(reader, "predictions", row)
     point = spec.select.operating_point
-    scored = score_epochs(predictions, trial.config.segments, directions, point).to_pandas()
-    merged = merge_scored(epochs, scored)
-    here = merged[merged["epoch"] == facts["kept_epoch"]]
+    scored = score_epochs(predictions, trial.config.segments, directions, point)
+    epochs = gather(row.to_pandas(), [table], scored, None)
+    here = epochs.rows[epochs.rows["epoch"] == facts["kept_epoch"]]
     return {
         "config": facts["config"],
         "kept": {name: facts[name] for name in ("kept_epoch", "epochs", "keep_rule")},
         "operating_point": {"rule": str(point), "threshold": _threshold(here)},
         "own": _metrics(here),
         "seeds": _seeds(plan, trial, reader),
-        "cautions": [*_cautions(row.to_pandas(), merged), *_other_epoch(spec, row, merged)],
+        "cautions": [*_cautions(row.to_pandas(), epochs), *_other_epoch(spec, row, epochs)],
         "trained_with": {name: facts[name] for name in ("versions", "device", "threads")},
         "predictions_sha256": facts["predictions_sha256"],
     }
@@ -107,7 +108,7 @@ def _seeds(plan: Plan, trial: Trial, reader: ResultReader) -> dict[str, Any]:
     }
 
 
-def _cautions(trials: pd.DataFrame, epochs: pd.DataFrame) -> list[str]:
+def _cautions(trials: pd.DataFrame, epochs: Epochs) -> list[str]:
     """Return what the report would caution of: training that went wrong, or taught nothing."""
     kinds = set(find_events(trials, epochs)["metric"])
     notes = [f"{meaning}." for kind, meaning in MEANINGS.items() if kind in kinds]
@@ -118,7 +119,7 @@ def _cautions(trials: pd.DataFrame, epochs: pd.DataFrame) -> list[str]:
     return notes
 
 
-def _other_epoch(spec: Spec, row: pa.Table, epochs: pd.DataFrame) -> list[str]:
+def _other_epoch(spec: Spec, row: pa.Table, epochs: Epochs) -> list[str]:
     """Say so where the report chooses another epoch than the one whose weights were kept."""
     if spec.select_rule is None:
         return []

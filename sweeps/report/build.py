@@ -122,10 +122,7 @@ def build_report(
             f"({len(source.planned)} planned, {source.failures['trial_id'].nunique()} failed); run "
             f"it, or see what failed with 'sweeps status'"
         )
-    from sweeps.report.scored import merge_scored
-
-    epochs = merge_scored(source.epochs, source.scored)
-    files, contents = _contents(replace(source, epochs=epochs), out, _Steps(on_step))
+    files, contents = _contents(source, out, _Steps(on_step))
     out.mkdir(parents=True, exist_ok=True)
     for path, data in contents:
         _write(path, data)
@@ -153,12 +150,13 @@ def _contents(
     evidence = Evidence(priced, source.readings)
     table = cells(priced, source.planned, source.failures, evidence, source.margin, source.tune)
     attained = attainment_frame(step(table), evidence)
-    measured, metrics = step(measures(priced, source.epochs)), metric_frame(priced, source.epochs)
+    rows = source.epochs.rows
+    measured, metrics = step(measures(priced, rows)), metric_frame(priced, rows)
     explained = step(explained_frame(priced, source.trials, source.explained))
     figures = _draw(source, priced, table, attained, measured, explained, step)
     files = _files(out, figures, source, explained=not explained.empty)
     judged = step(judge_by_rule(source, priced, evidence))
-    published = published_frame(source.published, table, judged, source.epochs, source.squares)
+    published = published_frame(source.published, table, judged, rows, source.squares)
     sections = published_sections(source.published, published, judged)
     names = [path.name for path in files.paths if path != files.page]
     frames = (sections, measured, metrics, explained)

@@ -8,6 +8,7 @@ from cluster.common.wording import count_of, is_or_are
 from spurious.scoring.events import COVERING_REGIONS
 from sweeps.report import soundness
 from sweeps.report.cells import cell_keys
+from sweeps.report.epochs import Epochs
 from sweeps.report.tables import ReportInput
 from sweeps.report.wording import describe_cell
 
@@ -41,7 +42,7 @@ _ALL = {**MEANINGS, _ERRORS: NO_ERRORS, **soundness.MEANINGS}
 _NAMED = 4
 
 
-def cautions(cells: pd.DataFrame, priced: pd.DataFrame, epochs: pd.DataFrame) -> list[str]:
+def cautions(cells: pd.DataFrame, priced: pd.DataFrame, epochs: Epochs) -> list[str]:
     """Return one sentence per method and what happened, with the purchases that it is about.
 
     What happens is in `MEANINGS` here and of `sweeps.report.soundness`.
@@ -49,11 +50,12 @@ def cautions(cells: pd.DataFrame, priced: pd.DataFrame, epochs: pd.DataFrame) ->
     Args:
         cells: The result of `cells`.
         priced: The result of `price_trials`.
-        epochs: Columns of `sweeps.results.schemas.EPOCHS`; rows of other attempts are ignored.
+        epochs: Of these trials.
     """
-    events = epochs[epochs["metric"].isin(MEANINGS) & (epochs["value"] > 0)]
+    rows = epochs.rows
+    events = rows[rows["metric"].isin(MEANINGS) & (rows["value"] > 0)]
     events = events[["trial_id", "attempt", "metric"]].drop_duplicates()
-    events = pd.concat([events, _without_errors(epochs), soundness.find_events(priced, epochs)])
+    events = pd.concat([events, _without_errors(rows), soundness.find_events(priced, epochs)])
     events = events.merge(priced, on=["trial_id", "attempt"])
     notes = []
     for (metric, method), rows in events.groupby(["metric", "method"], sort=True):

@@ -108,8 +108,8 @@ def page_context(
         "cells": [_cell_row(cell) for cell in cells.to_dict("records")],
         "published": published,
         **measure_context(source.squares, cells, measured),
-        "exemplars": exemplar_rows(priced, source.epochs, source.sample_ids),
-        "metrics": metric_context(cells, priced, source.epochs, metrics, source.point),
+        "exemplars": exemplar_rows(priced, source.epochs.rows, source.sample_ids),
+        "metrics": metric_context(cells, priced, source.epochs.rows, metrics, source.point),
         "explained": explained_context(source, cells, priced, explained, figures.of_explanations),
         "searched": search_context(source.search, source.searches),
         "projection": projection_context(source.embeddings, figures.projection),
@@ -345,7 +345,7 @@ def _price_rows(prices: Prices) -> list[tuple[str, str, str]]:
 
 def _group_rows(source: ReportInput, priced: pd.DataFrame) -> list[dict[str, Any]]:
     """Return images per group of each split and attribute: what each robust AUROC rests on."""
-    epochs = source.epochs
+    epochs = source.epochs.rows
     mine = epochs["attempt"].isin(priced["attempt"]) & epochs["trial_id"].isin(priced["trial_id"])
     counted = epochs[mine & (epochs["metric"] == "robust_auroc") & epochs["attribute"].notna()]
     names = ("n_y0_s0", "n_y0_s1", "n_y1_s0", "n_y1_s1")

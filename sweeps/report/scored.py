@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from spurious.data.attributes import UNKNOWN
@@ -77,18 +76,6 @@ def score_epochs(
 def _event(first: Mapping[str, Any], epoch: int, name: str) -> dict[str, Any]:
     where = {"epoch": epoch, "split": "test", "metric": name}
     return {**first, **where, **_columns(Value(1.0))}
-
-
-def merge_scored(epochs: pd.DataFrame, scored: pd.DataFrame | None) -> pd.DataFrame:
-    """The epochs table with what predictions say: new rows added, those that it has replaced."""
-    if scored is None or scored.empty:
-        return epochs
-    replaced = _keys(epochs).isin(_keys(scored))
-    return pd.concat([epochs[~replaced], scored], ignore_index=True)
-
-
-def _keys(table: pd.DataFrame) -> pd.MultiIndex:
-    return pd.MultiIndex.from_frame(table[_KEY].fillna({"attribute": ""}))
 
 
 def _columns(value: Value) -> dict[str, Any]:

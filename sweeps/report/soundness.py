@@ -15,15 +15,19 @@ same for all images.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from spurious.scoring.events import CONSTANT_SCORES, UNMOVED_WEIGHTS
 from spurious.scoring.selection import parse_rule
 from sweeps.plan.cell import cell_of
+from sweeps.report.epochs import Epochs
+from sweeps.report.histories import Histories, Places, as_places
+
+Flags = NDArray[np.bool_]
 
 MEANINGS = {
     "undefined_choice": (
@@ -52,78 +56,80 @@ _FAR, _ABOVE = 100.0, 10.0
 """Times the loss of a constant predictor; see above."""
 
 
-def find_events(trials: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
+def find_events(trials: pd.DataFrame, epochs: Epochs) -> pd.DataFrame:
     """Return `trial_id`, `attempt` and `metric`, one of `MEANINGS`, of every trial that has one.
+
+    Trials without an epoch are left out.
 
     Args:
         trials: Columns of `sweeps.results.schemas.TRIALS`.
-        epochs: Columns of `sweeps.results.schemas.EPOCHS`, with those of predictions where they
-            were read (`sweeps.report.scored`); rows of other attempts are ignored.
+        epochs: Theirs, with those of predictions where they were read (`sweeps.report.scored`).
     """
-    keys = ["trial_id", "attempt"]
-    whole = epochs[epochs["attribute"].isna()].merge(trials[keys], on=keys)
-    histories = dict(iter(whole.groupby("trial_id")))
-    rows = [
-        {**{key: trial[key] for key in keys}, "metric": kind}
-        for trial in trials.to_dict("records")
-        if trial["trial_id"] in histories
-        for kind in _kinds(trial, histories[trial["trial_id"]])
+    places = trials["trial_id"].map(epochs.histories.places)
+    having = trials[places.notna()].reset_index(drop=True)
+    at = as_places(places.dropna())
+    kinds = _of_choices(having, epochs.histories, at)
+    kinds["diverged"] = _have_diverged(having, epochs.histories, at)
+    kinds["never_moved"] = _never_moved(having, epochs, at)
+    parts = [
+        having.loc[kinds[kind], ["trial_id", "attempt"]].assign(metric=kind) for kind in MEANINGS
     ]
-    return pd.DataFrame(rows, columns=[*keys, "metric"])
+    return pd.concat(parts).sort_index(kind="stable").reset_index(drop=True)
 
 
-def _kinds(trial: Mapping[Any, Any], history: pd.DataFrame) -> Iterator[str]:
-    kind = _of_choice(trial, history)
-    if kind is not None:
-        yield kind
-    if _has_diverged(trial, history):
-        yield "diverged"
-    if _never_moved(trial, history):
-        yield "never_moved"
+def _of_choices(trials: pd.DataFrame, histories: Histories, at: Places) -> dict[str, Flags]:
+    """Return of which trials (N,) something was wrong with the choice of the kept epoch."""
+    rules = np.array([_rule_by_validation(trial) for trial in _configured(trials)], dtype=object)
+    undefined, one_sided, constant = (np.zeros(len(at), dtype=bool) for _ in range(3))
+    one_class = (histories.count("val.auroc") > 0) & ~histories.is_known("val.auroc")
+    for text in {str(rule) for rule in rules if rule is not None}:
+        rule, mine = parse_rule(text), rules == text
+        name = f"{rule.split}.{rule.metric}"
+        known = histories.is_known(name)[at]
+        undefined |= mine & ~known
+        one_sided |= mine & known & (rule.split == "val") & one_class[at]
+        constant |= mine & known & histories.is_constant(name)[at]
+    constant &= ~one_sided
+    return {"undefined_choice": undefined, "one_sided_choice": one_sided,
+            "constant_choice": constant}  # fmt: skip
 
 
-def _values(history: pd.DataFrame, split: str, metric: str) -> pd.Series[float]:
-    """Return a metric by epoch."""
-    mine = history[(history["split"] == split) & (history["metric"] == metric)]
-    return mine.set_index("epoch")["value"].sort_index()
+def _configured(trials: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    return zip(trials["keep_rule"].astype(str), trials["config"].astype(str), strict=True)
 
 
-def _of_choice(trial: Mapping[Any, Any], history: pd.DataFrame) -> str | None:
-    """Return what was wrong with the choice of the kept epoch."""
-    text = str(trial["keep_rule"])
-    rule = parse_rule(text)
-    chosen = cell_of(str(trial["config"])).method.options.choices(text)
-    if rule.metric is None or "train.keep" not in chosen:
-        return None
-    values = _values(history, str(rule.split), rule.metric)
-    if not values.notna().any():
-        return "undefined_choice"
-    both = _values(history, "val", "auroc")  # undefined where there is one class alone
-    if rule.split == "val" and len(both) and not both.notna().any():
-        return "one_sided_choice"
-    is_constant = len(values) > 1 and values.nunique(dropna=False) == 1
-    return "constant_choice" if is_constant else None
+def _rule_by_validation(trial: tuple[str, str]) -> str | None:
+    """Return the rule that chose a trial's epoch by a metric; None where nothing did."""
+    text, config = trial
+    chosen = cell_of(config).method.options.choices(text)
+    return None if parse_rule(text).metric is None or "train.keep" not in chosen else text
 
 
-def _has_diverged(trial: Mapping[Any, Any], history: pd.DataFrame) -> bool:
-    lesions = json.loads(trial["config"]).get("negatives") == "lesion"
-    classes = 3 if lesions and cell_of(str(trial["config"])).segments else 2
-    constant = math.log(classes)
-    train, val = _values(history, "train", "loss"), _values(history, "val", "loss")
-    for epoch in {int(trial["kept_epoch"]), int(trial["epochs"])}:
-        fitted = float(train.get(epoch, 0.0))
-        judged = float(val.get(epoch, 0.0))
-        if not (math.isfinite(fitted) and math.isfinite(judged)) or judged > _FAR * constant:
-            return True
-        if judged > _ABOVE * constant and fitted > constant:
-            return True
-    return False
+def _have_diverged(trials: pd.DataFrame, histories: Histories, at: Places) -> Flags:
+    """Return which trials (N,) diverged by the kept or the last epoch."""
+    constant = np.log([_classes(config) for config in trials["config"].astype(str)])
+    diverged = np.zeros(len(at), dtype=bool)
+    for column in ("kept_epoch", "epochs"):
+        row = histories.find(at, trials[column].to_numpy(np.int64))
+        fitted, judged = (
+            np.where((row >= 0) & histories.has(name)[row], histories.column(name)[row], 0.0)
+            for name in ("train.loss", "val.loss")
+        )
+        diverged |= ~(np.isfinite(fitted) & np.isfinite(judged)) | (judged > _FAR * constant)
+        diverged |= (judged > _ABOVE * constant) & (fitted > constant)
+    return diverged
 
 
-def _never_moved(trial: Mapping[Any, Any], history: pd.DataFrame) -> bool:
-    noted = history["metric"] == UNMOVED_WEIGHTS
-    same = (history["metric"] == CONSTANT_SCORES) & (history["epoch"] == trial["kept_epoch"])
-    if history["value"][noted | same].gt(0).any():
-        return True
-    losses = [_values(history, split, "loss") for split in ("val", "test")]
-    return all(len(values) > 1 and values.nunique(dropna=False) == 1 for values in losses)
+def _classes(config: str) -> int:
+    lesions = json.loads(config).get("negatives") == "lesion"
+    return 3 if lesions and cell_of(config).segments else 2
+
+
+def _never_moved(trials: pd.DataFrame, epochs: Epochs, at: Places) -> Flags:
+    """Return which trials (N,) have the weights, the losses or the scores that they began with."""
+    rows, ids = epochs.rows, trials["trial_id"]
+    rows = rows[(rows["value"] > 0) & rows["metric"].isin([UNMOVED_WEIGHTS, CONSTANT_SCORES])]
+    kept = rows["trial_id"].map(dict(zip(ids, trials["kept_epoch"], strict=True)))
+    noted = rows[(rows["metric"] == UNMOVED_WEIGHTS) | (rows["epoch"] == kept)]
+    losses = [epochs.histories.is_constant(f"{split}.loss")[at] for split in ("val", "test")]
+    return ids.isin(noted["trial_id"]).to_numpy(bool) | (losses[0] & losses[1])

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sweeps.plan.searched import CellSearch
+    from sweeps.report.epochs import Epochs
     from sweeps.report.readings import Readings
     from sweeps.spec.papers import PublishedTable
 
@@ -90,7 +91,7 @@ class ReportInput:
 
     Attributes:
         trials: Committed trials of this plan, columns of `sweeps.results.schemas.TRIALS`.
-        epochs: Their epochs, columns of `sweeps.results.schemas.EPOCHS`.
+        epochs: Their epochs, with what stored predictions say.
         failures: Failed attempts, columns of `sweeps.results.schemas.FAILURES`; may be empty.
         planned: Every trial of the plan, with or without a result.
         prices: Price table in force.
@@ -104,8 +105,7 @@ class ReportInput:
         asks_explanations: Whether the sweep's trials explain, or keep examples.
         explained: Means of `schemas.EXPLANATIONS` of each trial that has some; None without any.
         examples: Trial id to its rows of `schemas.EXAMPLES`, of one trial a cell.
-        scored: What stored predictions say, as further rows of `epochs`; None without any.
-        point: How the threshold of sensitivity and specificity was fixed there.
+        point: How the threshold of sensitivity and specificity was fixed.
         damaged: Labels of planned trials whose result is damaged and left out, with the reason.
         unverified: How many of `trials` are from before results had checksums.
         readings: AUROCs of stored predictions with their structural components.
@@ -122,7 +122,7 @@ class ReportInput:
     """
 
     trials: pd.DataFrame
-    epochs: pd.DataFrame
+    epochs: Epochs
     failures: pd.DataFrame
     planned: Sequence[PlannedTrial]
     prices: Prices
@@ -136,7 +136,6 @@ class ReportInput:
     asks_explanations: bool = False
     explained: pd.DataFrame | None = None
     examples: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    scored: pd.DataFrame | None = None
     point: OperatingPoint = field(default_factory=OperatingPoint)
     damaged: Mapping[str, str] = field(default_factory=dict)
     unverified: int = 0

@@ -16,9 +16,11 @@ from spurious.data.splits import EVALUATION_SPLITS
 from spurious.errors import ConfigError
 from spurious.scoring.cost import PARTS, Items, charged_counts, price, trial_items
 from spurious.scoring.registry import METRICS
-from spurious.scoring.selection import SelectionRule, parse_rule, select_epoch
+from spurious.scoring.selection import SelectionRule, parse_rule
 from sweeps.errors import ResultError
 from sweeps.plan.cell import cell_of
+from sweeps.report.epochs import Epochs
+from sweeps.report.histories import Floats, Places, as_places
 from sweeps.report.tables import REPORT_SCHEMA_VERSION, ReportInput
 from sweeps.results.counts import read_counts
 
@@ -28,9 +30,7 @@ DIVERGED = 1e3
 """Loss in nats above which training has diverged: chance is 0.69, and a wrong certainty 16."""
 
 
-def select_trials(
-    trials: pd.DataFrame, epochs: pd.DataFrame, rule: SelectionRule | None
-) -> pd.DataFrame:
+def select_trials(trials: pd.DataFrame, epochs: Epochs, rule: SelectionRule | None) -> pd.DataFrame:
     """Return each trial's selected epoch and its metrics, recomputed from the epochs table.
 
     A trial whose rule is undefined (its metric NaN or absent in every epoch) keeps NaN metrics,
@@ -38,7 +38,7 @@ def select_trials(
 
     Args:
         trials: One row per committed trial, columns of `sweeps.results.schemas.TRIALS`.
-        epochs: Columns of `sweeps.results.schemas.EPOCHS`; rows of other attempts are ignored.
+        epochs: Theirs.
         rule: The rule for every trial, or None for each trial's kept epoch.
 
     Returns:
@@ -48,27 +48,24 @@ def select_trials(
         Sorted by trial id.
 
     Raises:
-        ResultError: epochs are missing, double, or do not hold a trial's kept epoch.
+        ResultError: epochs are missing, or do not hold a trial's kept epoch.
     """
-    wide = _by_trial(trials, epochs)
-    names = sorted(
-        column for column in wide.columns if column.split(".", 1)[1].startswith("robust_auroc.")
+    selected = trials.sort_values("trial_id", ignore_index=True)
+    places = _places(selected, epochs)
+    row = _kept_rows(selected, epochs, places) if rule is None else epochs.choose(rule)[places]
+    values = _values_at(epochs, row)
+    robust = values["test_robust_auroc"]
+    number = pd.array(epochs.histories.epochs[row], dtype="Int64")
+    number[row < 0] = pd.NA
+    return selected.assign(
+        schema_version=REPORT_SCHEMA_VERSION,
+        cell=pd.Series([cell_of(str(config)) for config in selected["config"]], dtype=object),
+        rule=selected["keep_rule"].astype(str) if rule is None else str(rule),
+        epoch=number,
+        undefined=pd.Series(_reasons(selected, epochs, places, row, robust, rule), dtype="str"),
+        training=pd.Series(_outcomes(epochs, places, row), dtype="str"),
+        **values,
     )
-    known = set(wide.index.get_level_values("trial_id"))
-    rows = []
-    for trial in trials.sort_values("trial_id").to_dict("records"):
-        if trial["trial_id"] not in known:
-            raise ResultError(
-                f"trial {trial['trial_id']} is committed but the epochs table has no rows of its "
-                f"attempt {trial['attempt']}; pull the sweep's tables again"
-            )
-        history = wide.loc[trial["trial_id"]].sort_index()
-        cell = cell_of(str(trial["config"]))
-        rows.append(trial | {"cell": cell} | _selection(trial, history, rule, names))
-    selected = pd.DataFrame(rows)
-    selected["epoch"] = selected["epoch"].astype("Int64")
-    selected["schema_version"] = REPORT_SCHEMA_VERSION
-    return selected.reset_index(drop=True)
 
 
 def price_trials(
@@ -123,88 +120,89 @@ def attribute_columns(selected: pd.DataFrame) -> list[str]:
     return sorted(column for column in selected.columns if column.startswith(prefixes))
 
 
-def _by_trial(trials: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
-    """Index (trial_id, epoch), columns `SPLIT.METRIC` and `SPLIT.robust_auroc.NAME`."""
-    keys = ["trial_id", "attempt"]
-    rows = epochs.merge(trials[keys], on=keys)
-    one_attribute = rows["attribute"].notna() & (rows["metric"] == "robust_auroc")
-    rows = rows[one_attribute | rows["attribute"].isna()]
-    name = rows["split"] + "." + rows["metric"]
-    rows = rows.assign(name=name.where(rows["attribute"].isna(), name + "." + rows["attribute"]))
-    double = rows.duplicated(["trial_id", "epoch", "name"])
-    if double.any():
-        first = rows[double].iloc[0]
+def _places(selected: pd.DataFrame, epochs: Epochs) -> Places:
+    """Return each trial's place in the histories (N,)."""
+    places = selected["trial_id"].map(epochs.histories.places)
+    if places.isna().any():
+        trial = selected[places.isna()].iloc[0]
         raise ResultError(
-            f"the epochs table has {first['name']} of trial {first['trial_id']} twice at epoch "
-            f"{first['epoch']}; pull the sweep's tables again"
+            f"trial {trial['trial_id']} is committed but the epochs table has no rows of its "
+            f"attempt {trial['attempt']}; pull the sweep's tables again"
         )
-    return rows.pivot(index=["trial_id", "epoch"], columns="name", values="value")
+    return as_places(places)
 
 
-def _selection(
-    trial: Mapping[Any, Any], history: pd.DataFrame, rule: SelectionRule | None, names: list[str]
-) -> dict[str, Any]:
-    used = str(trial["keep_rule"]) if rule is None else str(rule)
-    epoch = int(trial["kept_epoch"]) if rule is None else select_epoch(rule, _mappings(history))
-    if epoch is not None and epoch not in history.index:
+def _kept_rows(selected: pd.DataFrame, epochs: Epochs, places: Places) -> Places:
+    """Return the row of each trial's kept epoch (N,)."""
+    kept = selected["kept_epoch"].to_numpy(np.int64)
+    row = epochs.histories.find(places, kept)
+    if (row < 0).any():
+        trial = selected[row < 0].iloc[0]
         raise ResultError(
-            f"trial {trial['trial_id']} kept epoch {epoch}, which its epochs table does not hold; "
-            f"pull the sweep's tables again"
+            f"trial {trial['trial_id']} kept epoch {trial['kept_epoch']}, which its epochs table "
+            f"does not hold; pull the sweep's tables again"
         )
-    at = {} if epoch is None else history.loc[epoch].to_dict()
-    values = {
-        f"{split}_{metric}": float(at.get(f"{split}.{metric}", np.nan))
-        for split in EVALUATION_SPLITS
-        for metric in _AT_EPOCH
+    return row
+
+
+def _values_at(epochs: Epochs, row: Places) -> dict[str, Floats]:
+    """Return `SPLIT_METRIC` and `SPLIT_robust_auroc_NAME` of rows (N,); NaN where -1."""
+    prefixes = tuple(f"{split}.robust_auroc." for split in EVALUATION_SPLITS)
+    names = [f"{split}.{metric}" for split in EVALUATION_SPLITS for metric in _AT_EPOCH]
+    names += [name for name in epochs.histories.names if name.startswith(prefixes)]
+    return {
+        "_".join(name.split(".", 2)): np.where(row < 0, np.nan, epochs.column(name)[row])
+        for name in names
     }
-    for name in names:
-        split, metric, attribute = name.split(".", 2)
-        if split in EVALUATION_SPLITS:
-            values[f"{split}_{metric}_{attribute}"] = float(at.get(name, np.nan))
-    reason = None
-    if epoch is None:
-        reason = f"rule '{used}': the metric is NaN or absent in {_epochs_read(rule, history)}"
-    elif np.isnan(values["test_robust_auroc"]):
-        reason = (
-            f"the robust AUROC on test is NaN at epoch {epoch}: one of the two groups it compares "
-            f"has no annotated image"
-        )
-    outcome = training_outcome(history, epoch)
-    return {"rule": used, "epoch": epoch, "undefined": reason, "training": outcome, **values}
 
 
-def training_outcome(history: pd.DataFrame, epoch: int | None) -> str | None:
-    """Return what went wrong in training: it diverged by the epoch that counts, or did not move.
+def _reasons(
+    selected: pd.DataFrame,
+    epochs: Epochs,
+    places: Places,
+    row: Places,
+    robust: Floats,
+    rule: SelectionRule | None,
+) -> list[str | None]:
+    """Say why numbers are undefined; None where they are not."""
+    starts, numbers = epochs.histories.starts, epochs.histories.epochs
+    reasons: list[str | None] = [None] * len(row)
+    for at in np.flatnonzero((row < 0) | np.isnan(robust)):
+        if row[at] < 0:
+            read = _epochs_read(rule, int(starts[places[at] + 1] - starts[places[at]]))
+            used = str(selected["keep_rule"].iloc[at]) if rule is None else str(rule)
+            reasons[at] = f"rule '{used}': the metric is NaN or absent in {read}"
+        else:
+            reasons[at] = (
+                f"the robust AUROC on test is NaN at epoch {numbers[row[at]]}: one of the two "
+                f"groups it compares has no annotated image"
+            )
+    return reasons
 
-    Args:
-        history: Index epoch, columns `SPLIT.METRIC`.
-        epoch: The epoch that counts; None where it is undefined.
-    """
-    names = [str(name) for name in history.columns]
-    curves = history.to_numpy(dtype=np.float64)
-    losses = [names.index(name) for name in ("val.loss", "train.loss") if name in names]
-    if epoch is not None:
-        row = curves[history.index.get_loc(epoch)]
-        known = [place for place in losses if not np.isnan(curves[:, place]).all()]
-        if any(not abs(row[place]) <= DIVERGED for place in known):
-            return "diverged"
-    seen = curves[:, [name.startswith("val.") or name == "train.loss" for name in names]]
-    defined = ~np.isnan(seen)
-    first = np.take_along_axis(seen, defined.argmax(axis=0)[None], axis=0)
-    still = bool(((seen == first) | ~defined).all())
-    return "did not move" if still and bool((defined.sum(axis=0) > 1).any()) else None
+
+def _outcomes(epochs: Epochs, places: Places, row: Places) -> list[str | None]:
+    """Say what went wrong in training: it diverged by the epoch that counts, or did not move."""
+    histories = epochs.histories
+    far = np.zeros(len(row), dtype=bool)
+    for name in ("val.loss", "train.loss"):
+        loss = np.abs(histories.column(name)[row])
+        far |= (row >= 0) & histories.is_known(name)[places] & ~(loss <= DIVERGED)
+    watched = [n for n in histories.names if n.startswith("val.") or n == "train.loss"]
+    still, several = np.ones(len(row), dtype=bool), np.zeros(len(row), dtype=bool)
+    for name in watched:
+        same, defined = (of[places] for of in histories.spread(name))
+        still &= same
+        several |= defined > 1
+    return [
+        "diverged" if has else "did not move" if unmoved else None
+        for has, unmoved in zip(far, still & several, strict=True)
+    ]
 
 
-def _epochs_read(rule: SelectionRule | None, history: pd.DataFrame) -> str:
+def _epochs_read(rule: SelectionRule | None, count: int) -> str:
     if rule is None or rule.sees_every_epoch:
-        return f"{all_of(len(history), 'epoch')}"
+        return f"{all_of(count, 'epoch')}"
     return "the kept and the last epoch, the only ones with stored predictions"
-
-
-def _mappings(history: pd.DataFrame) -> list[dict[str, float]]:
-    rows = history.to_dict("records")
-    named = [{str(name): float(value) for name, value in row.items()} for row in rows]
-    return [{"epoch": float(e), **row} for e, row in zip(history.index, named, strict=True)]
 
 
 def _rule_of(trial: Mapping[Any, Any]) -> SelectionRule:

@@ -16,6 +16,7 @@ from spurious.config.methods import METHODS as OPTIONS
 from spurious.config.options import Budget, Prices, Specificity
 from sweeps.plan.cell import Cell
 from sweeps.report.cells import cells
+from sweeps.report.epochs import Epochs
 from sweeps.report.evidence import Evidence
 from sweeps.report.inference.components import Reading
 from sweeps.report.readings import READ_METRICS, Readings
@@ -129,7 +130,8 @@ def report_input(made: Made, **changes: Any) -> ReportInput:
         created_at="2026-03-01T12:00:00Z",
         directions={"tube": 1},
     )
-    given = ReportInput(made.trials, made.epochs, made.failures, made.planned, Prices(), provenance)
+    epochs = Epochs.of(made.trials, made.epochs)
+    given = ReportInput(made.trials, epochs, made.failures, made.planned, Prices(), provenance)
     others = {"readings": readings(made.epochs), "axis": ("training", "spurious_labels")}
     return replace(given, **{**others, **changes})
 

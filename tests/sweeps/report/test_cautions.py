@@ -11,6 +11,7 @@ from report_tables import EPOCHS_TRAINED, Made, make, plan, report_input, tables
 
 from sweeps.report.build import build_report
 from sweeps.report.cautions import MEANINGS, NO_ERRORS, cautions
+from sweeps.report.epochs import Epochs
 
 
 def noted(made: Made, metric: str, value: float = 1.0, **only: Any) -> Made:
@@ -28,7 +29,7 @@ def noted(made: Made, metric: str, value: float = 1.0, **only: Any) -> Made:
 def told(made: Made) -> list[str]:
     """The cautions of a report on these tables."""
     priced, cells = tables(made)
-    return cautions(cells, priced, made.epochs)
+    return cautions(cells, priced, Epochs.of(made.trials, made.epochs))
 
 
 def test_trials_whose_method_could_not_do_its_part_are_named() -> None:

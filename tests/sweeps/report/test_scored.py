@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from cluster.stores.folder import FolderStore
@@ -15,13 +18,16 @@ from spurious.scoring.metric import Metric
 from spurious.scoring.registry import METRICS, of_scores
 from spurious.scoring.selection import parse_rule, select_epoch
 from sweeps.commands.report import read_report_input
+from sweeps.plan.cell import cell_of
 from sweeps.plan.facts import plan_on
 from sweeps.report import metrics
 from sweeps.report.build import build_report
+from sweeps.report.epochs import Epochs
 from sweeps.report.readings import READ_METRICS
-from sweeps.report.scored import merge_scored
+from sweeps.report.scored import score_epochs
 from sweeps.report.tables import ReportInput
 from sweeps.report.trials import select_trials
+from sweeps.results.tables import read_attempts, read_trials, reduce_attempts
 from sweeps.spec.model import load_spec
 
 BEFORE = Path(__file__).parents[1] / "store_before"
@@ -41,17 +47,37 @@ def before() -> ReportInput:
     return read(BEFORE / "store")
 
 
+@pytest.fixture(scope="module")
+def stored(before: ReportInput) -> pd.DataFrame:
+    """Their epochs as they are in the store."""
+    trials = read_trials(FolderStore(BEFORE / "store"), before.trials["trial_id"].tolist())
+    return read_attempts(FolderStore(BEFORE / "store"), "epochs", trials).to_pandas()
+
+
+@pytest.fixture(scope="module")
 def scored(before: ReportInput) -> pd.DataFrame:
     """What their predictions say."""
-    assert before.scored is not None
-    return before.scored
+    return score(before)
 
 
-def test_recomputed_metrics_are_the_stored_ones(before: ReportInput) -> None:
+def score(given: ReportInput) -> pd.DataFrame:
+    """What stored predictions say, at the report's operating point."""
+
+    def reduce(trial: Mapping[str, Any], table: pa.Table) -> pa.Table:
+        segments = cell_of(trial["config"]).segments
+        return score_epochs(table, segments, given.provenance.directions, given.point)
+
+    store = FolderStore(BEFORE / "store")
+    trials = read_trials(store, given.trials["trial_id"].tolist())
+    return pa.concat_tables(reduce_attempts(store, "predictions", trials, reduce)).to_pandas()
+
+
+def test_recomputed_metrics_are_the_stored_ones(
+    before: ReportInput, stored: pd.DataFrame, scored: pd.DataFrame
+) -> None:
     """At the kept and the last epoch, on both splits, with their groups; of both kinds of model."""
-    mine = scored(before)
-    both = before.epochs.fillna({"attribute": ""}).merge(
-        mine.fillna({"attribute": ""}), on=KEY, suffixes=("", "_again")
+    both = stored.fillna({"attribute": ""}).merge(
+        scored.fillna({"attribute": ""}), on=KEY, suffixes=("", "_again")
     )
     pd.testing.assert_series_equal(
         both["value"], both["value_again"], check_names=False, rtol=0, atol=1e-12
@@ -64,24 +90,24 @@ def test_recomputed_metrics_are_the_stored_ones(before: ReportInput) -> None:
         if metric.per_epoch and metric.compute and not metric.needs_classes
     }
     assert set(both["metric"]) == expected
-    measured = before.epochs["split"] != "train"  # there methods add numbers of theirs
-    assert set(before.epochs.loc[measured, "metric"]) <= set(METRICS)
+    measured = stored["split"] != "train"  # there methods add numbers of theirs
+    assert set(stored.loc[measured, "metric"]) <= set(METRICS)
     assert set(both["trial_id"]) == set(before.trials["trial_id"])
     for trial in before.trials.to_dict("records"):
-        stored = before.epochs[before.epochs["trial_id"] == trial["trial_id"]]
+        epochs = stored[stored["trial_id"] == trial["trial_id"]]
         known = both[both["trial_id"] == trial["trial_id"]]
         assert set(known["epoch"]) == {trial["kept_epoch"], trial["epochs"]}
-        at_both = stored["epoch"].isin(known["epoch"]) & stored["metric"].isin(expected)
+        at_both = epochs["epoch"].isin(known["epoch"]) & epochs["metric"].isin(expected)
         assert len(known) == at_both.sum()
     segmenter = before.trials.loc[before.trials["specificity"] == "mask", "trial_id"]
-    assert "accuracy" not in set(mine.loc[mine["trial_id"].isin(segmenter), "metric"])
+    assert "accuracy" not in set(scored.loc[scored["trial_id"].isin(segmenter), "metric"])
 
 
 def test_readings_are_the_aurocs_of_the_epochs_and_intervals_follow(
     before: ReportInput, tmp_path: Path
 ) -> None:
     """Value for value, of the same images in every trial; the report's limits come from them."""
-    values = merge_scored(before.epochs, before.scored)
+    values = before.epochs.rows
     values = values[(values["split"] == "test") & values["attribute"].isna()]
     keyed = values.set_index(["trial_id", "epoch", "metric"])["value"]
     assert {trial for trial, _ in before.readings} == set(before.trials["trial_id"])
@@ -97,13 +123,12 @@ def test_readings_are_the_aurocs_of_the_epochs_and_intervals_follow(
     assert (limits.isna().any(axis=1) == (cells["robust_auroc_interval"] == "none")).all()
 
 
-def test_numbers_that_were_shown_stay(before: ReportInput) -> None:
+def test_numbers_that_were_shown_stay(before: ReportInput, stored: pd.DataFrame) -> None:
     """Chosen epochs and the metrics of before are equal with and without predictions."""
-    epochs = merge_scored(before.epochs, before.scored)
     for rule in (None, "last", "best val.auroc", "best test.robust_auroc"):
         parsed = None if rule is None else parse_rule(rule)
-        with_them = select_trials(before.trials, epochs, parsed)
-        without = select_trials(before.trials, before.epochs, parsed)
+        with_them = select_trials(before.trials, before.epochs, parsed)
+        without = select_trials(before.trials, Epochs.of(before.trials, stored), parsed)
         new = [m.name for m in METRICS.values() if m.whole and m.compute and not m.per_epoch]
         added = [f"{split}_{name}" for split in ("val", "test") for name in new]
         with_them, without = (table.drop(columns=added) for table in (with_them, without))
@@ -114,8 +139,8 @@ def test_a_rule_on_a_new_metric_reads_the_kept_and_the_last_epoch(
     before: ReportInput, tmp_path: Path
 ) -> None:
     """The better of the two by it, and the page says so."""
-    epochs, rule = merge_scored(before.epochs, before.scored), parse_rule("best val.brier")
-    for row in select_trials(before.trials, epochs, rule).to_dict("records"):
+    epochs, rule = before.epochs.rows, parse_rule("best val.brier")
+    for row in select_trials(before.trials, before.epochs, rule).to_dict("records"):
         mine = epochs[(epochs["trial_id"] == row["trial_id"]) & (epochs["metric"] == "brier")]
         values = mine[mine["split"] == "val"].sort_values("epoch")
         history = [
@@ -181,7 +206,7 @@ def test_removed_predictions_leave_a_report_that_says_so(tmp_path: Path) -> None
     assert "1 undefined" in text
 
 
-def test_a_sensitivity_fixes_the_threshold(before: ReportInput) -> None:
+def test_a_sensitivity_fixes_the_threshold(before: ReportInput, scored: pd.DataFrame) -> None:
     """It is reached on validation by every trial, and Youden's threshold differs."""
     spec = load_spec(
         BEFORE / "before.yaml", overrides={"select.operating_point": {"sensitivity": 0.9}}
@@ -189,10 +214,10 @@ def test_a_sensitivity_fixes_the_threshold(before: ReportInput) -> None:
     store = FolderStore(BEFORE / "store")
     asked = read_report_input(spec, plan_on(spec, store), store)
     assert str(asked.point) == "a sensitivity of at least 0.9 on validation"
-    values = scored(asked)
+    values = score(asked)
     on_val = values[(values["split"] == "val") & (values["metric"] == "sensitivity")]
     assert (on_val["value"] >= 0.9).all()
-    thresholds = [table[table["metric"] == "threshold"] for table in (values, scored(before))]
+    thresholds = [table[table["metric"] == "threshold"] for table in (values, scored)]
     assert (thresholds[0]["value"] < thresholds[1]["value"]).any()
     one_each = thresholds[0].groupby(["trial_id", "epoch"])["value"].nunique()
     assert (one_each == 1).all()  # test has that of validation

@@ -11,6 +11,7 @@ from report_tables import EPOCHS_TRAINED, KEPT, Made, make, plan, tables
 
 from spurious.scoring.events import CONSTANT_SCORES, UNMOVED_WEIGHTS
 from sweeps.report.cautions import cautions
+from sweeps.report.epochs import Epochs
 from sweeps.report.soundness import MEANINGS, find_events
 
 MADE = make(plan(("label",), ("600",), methods=("erm",)))
@@ -39,7 +40,7 @@ def noted(metric: str, epoch: int) -> Made:
 
 def events(made: Made) -> list[tuple[str, str]]:
     """Trial and kind."""
-    found = find_events(made.trials, made.epochs)
+    found = find_events(made.trials, Epochs.of(made.trials, made.epochs))
     return list(zip(found["trial_id"], found["metric"], strict=True))
 
 
@@ -88,6 +89,6 @@ def test_the_report_says_so() -> None:
     """Beside what trials noted themselves, with the purchase."""
     made = changed({("val", "loss"): 5.8e11})
     priced, cells = tables(made)
-    assert cautions(cells, priced, made.epochs) == [
+    assert cautions(cells, priced, Epochs.of(made.trials, made.epochs)) == [
         f"erm, 1 of 3 trials (labels on 600 images): {MEANINGS['diverged']}."
     ]

@@ -26,6 +26,7 @@ from spurious.scoring.cost import PARTS
 from spurious.scoring.selection import parse_rule
 from sweeps.errors import ResultError
 from sweeps.plan.cell import Cell
+from sweeps.report.epochs import Epochs
 from sweeps.report.tables import specificity_order
 from sweeps.report.trials import select_trials
 from sweeps.spec.model import MethodChoice
@@ -54,7 +55,7 @@ def value(epochs: pd.DataFrame, trial_id: str, epoch: int, split: str, metric: s
 
 def test_no_rule_keeps_each_trials_epoch(made: Made) -> None:
     """Without a rule the metrics are those of the kept epoch, equal to the trial's own row."""
-    selected = select_trials(made.trials, made.epochs, None)
+    selected = select_trials(made.trials, Epochs.of(made.trials, made.epochs), None)
     own = made.trials.set_index("trial_id").loc[selected["trial_id"]].reset_index()
     assert (selected["epoch"] == KEPT).all()
     for column in ("val_auroc", "test_robust_auroc", "test_dice"):
@@ -65,18 +66,22 @@ def test_no_rule_keeps_each_trials_epoch(made: Made) -> None:
 
 def test_rule_is_recomputed_from_epochs(made: Made) -> None:
     """A rule moves every trial to its epoch, and all metrics come from there."""
-    selected = select_trials(made.trials, made.epochs, parse_rule("last"))
+    selected = select_trials(made.trials, Epochs.of(made.trials, made.epochs), parse_rule("last"))
     assert (selected["epoch"] == EPOCHS_TRAINED).all()
     row = selected.iloc[4]
     at_last = value(made.epochs, row["trial_id"], EPOCHS_TRAINED, "test", "robust_auroc")
     assert row["test_robust_auroc"] == at_last
-    lowest_loss = select_trials(made.trials, made.epochs, parse_rule("best val.loss"))
+    lowest_loss = select_trials(
+        made.trials, Epochs.of(made.trials, made.epochs), parse_rule("best val.loss")
+    )
     assert (lowest_loss["epoch"] == KEPT).all()
 
 
 def test_undefined_rule_is_nan_with_a_reason(made: Made) -> None:
     """Best Dice does not exist for a classifier: NaN, a reason, and never 0."""
-    selected = select_trials(made.trials, made.epochs, parse_rule("best val.dice"))
+    selected = select_trials(
+        made.trials, Epochs.of(made.trials, made.epochs), parse_rule("best val.dice")
+    )
     label = selected["specificity"] == "label"
     assert selected.loc[label, "epoch"].isna().all()
     assert selected.loc[label, "test_robust_auroc"].isna().all()
@@ -90,7 +95,9 @@ def test_undefined_metric_has_a_reason(made: Made) -> None:
     hit = made.trials["trial_id"].iloc[0]
     robust = (epochs["metric"] == "robust_auroc") & (epochs["split"] == "test")
     epochs.loc[robust & (epochs["trial_id"] == hit), "value"] = math.nan
-    selected = select_trials(made.trials, epochs, None).set_index("trial_id")
+    selected = select_trials(made.trials, Epochs.of(made.trials, epochs), None).set_index(
+        "trial_id"
+    )
     assert "NaN at epoch 6" in selected.at[hit, "undefined"]
     assert not math.isnan(selected.at[hit, "test_auroc"])
 
@@ -98,7 +105,7 @@ def test_undefined_metric_has_a_reason(made: Made) -> None:
 def test_every_attribute_has_its_column() -> None:
     """With two attributes both robust AUROCs of the selected epoch are there."""
     made = make(small().planned[:3], attributes=("tube", "site"))
-    selected = select_trials(made.trials, made.epochs, None)
+    selected = select_trials(made.trials, Epochs.of(made.trials, made.epochs), None)
     difference = selected["test_robust_auroc_tube"] - selected["test_robust_auroc_site"]
     np.testing.assert_allclose(difference, 0.01)
 
@@ -107,8 +114,10 @@ def test_losing_attempts_are_ignored(made: Made) -> None:
     """Epochs of an attempt that did not commit change nothing."""
     lost = made.epochs.assign(attempt="lost", value=0.99)
     both = pd.concat([lost, made.epochs], ignore_index=True)
-    expected = select_trials(made.trials, made.epochs, None)
-    pd.testing.assert_frame_equal(select_trials(made.trials, both, None), expected)
+    expected = select_trials(made.trials, Epochs.of(made.trials, made.epochs), None)
+    pd.testing.assert_frame_equal(
+        select_trials(made.trials, Epochs.of(made.trials, both), None), expected
+    )
 
 
 def test_epochs_that_contradict_the_trial_are_refused(made: Made) -> None:
@@ -116,11 +125,17 @@ def test_epochs_that_contradict_the_trial_are_refused(made: Made) -> None:
     first = made.trials["trial_id"].min()
     mine = made.epochs["trial_id"] == first
     with pytest.raises(ResultError, match=f"{first}.*no rows"):
-        select_trials(made.trials, made.epochs[~mine], None)
+        select_trials(made.trials, Epochs.of(made.trials, made.epochs[~mine]), None)
     with pytest.raises(ResultError, match="twice"):
-        select_trials(made.trials, pd.concat([made.epochs, made.epochs[mine]]), None)
+        select_trials(
+            made.trials, Epochs.of(made.trials, pd.concat([made.epochs, made.epochs[mine]])), None
+        )
     with pytest.raises(ResultError, match=f"{first} kept epoch 6"):
-        select_trials(made.trials, made.epochs[~mine | (made.epochs["epoch"] < KEPT)], None)
+        select_trials(
+            made.trials,
+            Epochs.of(made.trials, made.epochs[~mine | (made.epochs["epoch"] < KEPT)]),
+            None,
+        )
 
 
 def dollars_of(priced: pd.DataFrame, specificity: str, column: str) -> float:
@@ -223,10 +238,10 @@ def test_a_row_s_cell_is_read_from_its_config(made: Made) -> None:
     method = MethodChoice("dfr", Dfr(refits=5))
     cell = Cell(Specificity("box", box_per="image"), Budget(None, "natural"), method)
     trials = made.trials.assign(config=config_text(cell), method="none", budget="nobody")
-    assert set(select_trials(trials, made.epochs, None)["cell"]) == {cell}
+    assert set(select_trials(trials, Epochs.of(trials, made.epochs), None)["cell"]) == {cell}
     for bad in ("{}", "no JSON", config_text(cell).replace("dfr", "magic")):
         with pytest.raises(ResultError, match="config cannot be read"):
-            select_trials(made.trials.assign(config=bad), made.epochs, None)
+            select_trials(made.trials.assign(config=bad), Epochs.of(made.trials, made.epochs), None)
 
 
 def test_specificities_sort_from_coarse_to_fine() -> None:

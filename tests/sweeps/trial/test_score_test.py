@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from sweeps.commands.report import read_report_input, report
 from sweeps.errors import SpecError
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Plan
-from sweeps.report.scored import merge_scored
 from sweeps.report.tables import ReportInput
 from sweeps.report.trials import select_and_price
 from sweeps.spec.model import Spec, load_spec
@@ -62,7 +61,6 @@ class Ran:
     def selected(self, rule: str) -> pd.DataFrame:
         """Trials at the epochs of a rule, priced."""
         given = read_report_input(self.spec, self.plan, self.store)
-        given = replace(given, epochs=merge_scored(given.epochs, given.scored))
         return _at(given, rule)
 
 
