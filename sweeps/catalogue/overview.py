@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from spurious.data.splits import EVALUATION_SPLITS, SPLITS
 from spurious.scoring.expected_width import expected_half_width, robust_groups
 from sweeps.catalogue.image_facts import ImageColumns
 from sweeps.catalogue.shortcuts import measure_attribute_only, measure_correlation
-from sweeps.catalogue.targets import TargetFacts
+
+if TYPE_CHECKING:
+    from sweeps.catalogue.targets import TargetFacts
 
 
 def build_overview(

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sweeps.report.epochs import Epochs
-    from sweeps.report.inference.components import Reading
     from sweeps.report.readings import Readings
     from sweeps.report.tables import Provenance, ReportInput
 
@@ -207,21 +206,14 @@ def _score_predictions(
     spec: Spec, reader: ResultReader, trials: pa.Table, directions: Mapping[str, int]
 ) -> tuple[pa.Table | None, Readings]:
     """Score all stored predictions, and read their AUROCs; None where no trial has any."""
-    import pyarrow as pa
+    from sweeps.report.scoring import Scorer, score_trials
 
-    from sweeps.report.readings import read_epochs
-    from sweeps.report.scored import score_epochs
-
-    readings: dict[tuple[str, int], Mapping[str, Reading]] = {}
-
-    def reduce(trial: Mapping[str, Any], table: pa.Table) -> pa.Table:
-        segments = cell_of(trial["config"]).segments
-        readings.update(read_epochs(table, directions))
-        return score_epochs(table, segments, directions, spec.select.operating_point)
-
+    having = results.trials_with(reader, "predictions", trials)
+    segments = [cell_of(config).segments for config in having.column("config").to_pylist()]
+    scorer = Scorer(directions, spec.select.operating_point)
     with count_reads(reader, "scoring predictions", trials.num_rows):
-        parts = results.reduce_attempts(reader, "predictions", trials, reduce)
-    return pa.concat_tables(parts) if parts else None, readings
+        tables = results.each_table(reader, "predictions", having)
+        return score_trials(scorer, segments, tables)
 
 
 def _reduce_explanations(reader: ResultReader, trials: pa.Table) -> pd.DataFrame | None:

@@ -24,7 +24,7 @@ from spurious.scoring.registry import METRICS, compute_metrics
 from spurious.training.evaluate import Evaluation, counts
 from sweeps.errors import SweepError
 from sweeps.models.export import ExportedModel
-from sweeps.report.inference.components import take_reading
+from sweeps.report.inference.components import arrange, take_reading
 from sweeps.report.inference.intervals import Interval, model_interval
 from sweeps.results.schemas import PROBABILITY_PREFIX
 
@@ -235,7 +235,7 @@ def _intervals(
     intervals, both = {}, (dataset.sample_ids, dataset.patient_ids)
     for which, of in chosen.items():
         samples, patients = (ids[rows][of].tolist() for ids in both)
-        reading = take_reading(labels[of], scores[of], samples, patients)
+        reading = take_reading(arrange(labels[of], samples, patients), scores[of])
         if reading is not None:
             intervals[which] = model_interval(reading.value, reading.components, reading.cases)
     return intervals

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spurious.data.attributes import UNKNOWN
+from spurious.data.attributes import UNKNOWN, GroupCounts
 from spurious.data.splits import EVALUATION_SPLITS
 from spurious.scoring.events import CONSTANT_SCORES
 from spurious.scoring.metric import Predictions, Value
@@ -23,8 +23,9 @@ from sweeps.results.schemas import PROBABILITY_PREFIX, SCHEMA_VERSION, arrow_sch
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_KEY = ["trial_id", "attempt", "epoch", "split", "metric", "attribute"]
 PREFIX = "spurious_"
+_Row = tuple[int, str, str, Value]
+"""Epoch, split, metric and value."""
 
 
 def score_epochs(
@@ -43,18 +44,14 @@ def score_epochs(
         one. Where predictions are the same at both
         epochs, which a kept last epoch is, they are stored once and so are these rows.
     """
-    import pyarrow as pa
-
     names = [n.removeprefix(PREFIX) for n in table.column_names if n.startswith(PREFIX)]
     columns = {name: table.column(name).to_numpy() for name in ("epoch", "split", "label", "score")}
     attributes, classes = read_attributes(table, names), read_classes(table)
-    first: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
-    first |= {name: table.column(name)[0].as_py() for name in ("trial_id", "attempt")}
-    rows = []
+    rows: list[_Row] = []
     for epoch in dict.fromkeys(columns["epoch"].tolist()):
         threshold = float("nan")
         if np.ptp(columns["score"][columns["epoch"] == epoch]) == 0:
-            rows.append(_event(first, epoch, CONSTANT_SCORES))
+            rows.append((epoch, "test", CONSTANT_SCORES, Value(1.0)))
         for split in EVALUATION_SPLITS:  # validation first: it fixes the threshold
             mine = (columns["epoch"] == epoch) & (columns["split"] == split)
             labels, scores = columns["label"][mine], columns["score"][mine]
@@ -67,25 +64,31 @@ def score_epochs(
                 class_numbers=None if classes is None else classes[1][mine],
             )
             rows += [
-                {**first, "epoch": epoch, "split": split, "metric": name, **_columns(value)}
+                (epoch, split, name, value)
                 for name, value in compute_metrics(predictions, segments)
             ]
-    return pa.Table.from_pylist(rows, schema=arrow_schema("epochs"))
+    return _as_table(rows, table)
 
 
-def _event(first: Mapping[str, Any], epoch: int, name: str) -> dict[str, Any]:
-    where = {"epoch": epoch, "split": "test", "metric": name}
-    return {**first, **where, **_columns(Value(1.0))}
+def _as_table(rows: Sequence[_Row], of: pa.Table) -> pa.Table:
+    """Return rows of `epochs`, of the attempt that predictions are of."""
+    import pyarrow as pa
 
-
-def _columns(value: Value) -> dict[str, Any]:
-    sizes = value.cells
-    groups = ("y0_s0", "y0_s1", "y1_s0", "y1_s1")
-    return {
-        "attribute": value.attribute,
-        "value": value.value,
-        **{f"n_{group}": 0 if sizes is None else getattr(sizes, group) for group in groups},
+    schema, count = arrow_schema("epochs"), len(rows)
+    epochs, splits, names, values = zip(*rows, strict=True) if rows else ((), (), (), ())
+    columns: dict[str, Any] = {
+        "schema_version": [SCHEMA_VERSION] * count,
+        **{name: [of.column(name)[0].as_py()] * count for name in ("trial_id", "attempt")},
+        **{"epoch": epochs, "split": splits, "metric": names},
+        "attribute": [value.attribute for value in values],
+        "value": [value.value for value in values],
     }
+    nobody = GroupCounts(0, 0, 0, 0, 0, 0)
+    sizes = [nobody if value.cells is None else value.cells for value in values]
+    for group in ("y0_s0", "y0_s1", "y1_s0", "y1_s1"):
+        columns[f"n_{group}"] = [getattr(size, group) for size in sizes]
+    arrays = [pa.array(columns[field.name], field.type) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def read_attributes(table: pa.Table, names: Sequence[str]) -> NDArray[np.int8]:

@@ -90,30 +90,54 @@ def delong(positives: Floats, negatives: Floats) -> tuple[Floats, Floats]:
     return value, np.concatenate(parts, axis=-1)
 
 
-def take_reading(
-    labels: NDArray[np.int64], scores: Floats, samples: Sequence[Any], patients: Sequence[Any]
-) -> Reading | None:
-    """Return the AUROC of images with its components; None where it is undefined.
+@dataclass(frozen=True)
+class Images:
+    """Images that readings are taken of, in the order of their ids.
+
+    Attributes:
+        order: (N,) places where they are in what is read.
+        positive: (N,) bool, in that order, as all that follows.
+        patient: (N,) numbers of patients, from 0.
+        digest: Of ids and labels.
+    """
+
+    order: NDArray[np.intp]
+    positive: NDArray[np.bool_]
+    patient: NDArray[np.intp]
+    digest: str
+
+
+def arrange(labels: NDArray[np.int64], samples: Sequence[Any], patients: Sequence[Any]) -> Images:
+    """Return images in an order that all trials share, whatever the order of their predictions.
 
     Args:
         labels: (N,) in {0, 1}.
-        scores: (N,), higher is more abnormal.
-        samples: (N,) image ids; the order of images does not matter.
+        samples: (N,) image ids.
         patients: (N,) patient ids.
     """
     names = np.asarray(samples, dtype=str)
     order = np.argsort(names, kind="stable")
-    labels, scores = labels[order], np.asarray(scores, dtype=np.float64)[order]
+    labels = labels[order]
     _, patient = np.unique(np.asarray(patients, dtype=str)[order], return_inverse=True)
-    positive = labels == 1
+    text = "\n".join(f"{name} {label}" for name, label in zip(names[order], labels, strict=True))
+    return Images(order, labels == 1, patient, hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def take_reading(images: Images, scores: Floats) -> Reading | None:
+    """Return the AUROC of images with its components; None where it is undefined.
+
+    Args:
+        images: The result of `arrange`.
+        scores: (N,), higher is more abnormal, in the order in which that got the images.
+    """
+    positive, patient = images.positive, images.patient
+    scores = np.asarray(scores, dtype=np.float64)[images.order]
     if not positive.any() or positive.all() or bool(np.isnan(scores).any()):
         return None
     v10, v01 = placements(scores[positive], scores[~positive])
     value = float(v10.mean())
     components, cases = _by_patient(v10 - value, v01 - value, patient[positive], patient[~positive])
-    text = "\n".join(f"{name} {label}" for name, label in zip(names[order], labels, strict=True))
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Reading(value, components.astype(np.float32), cases, len(labels), digest)
+    return Reading(value, components.astype(np.float32), cases, len(positive), images.digest)
 
 
 def _by_patient(

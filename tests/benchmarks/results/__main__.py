@@ -1,6 +1,6 @@
 """Time and memory of commands on thousands of results in S3, each in a fresh process.
 
-    .venv/bin/python tests/benchmarks/results [--trials 1000 10000] [--epochs 10 150]
+    .venv/bin/python tests/benchmarks/results [--trials 1000 10000] [--epochs 10 150] [--images 50]
 
 A real SeaweedFS holds results that the project's own codec wrote. `status`, `plan`, `pull`,
 `report` and a `run` with nothing to do are measured four times: without packs, in the store or on
@@ -36,6 +36,7 @@ from sweeps.results.keys import COMPACT
 
 KILLED = "killed while running"
 STATES = ("not compacted", KILLED, "compacted", "compacted, kept here")
+VERBS = ("status", "plan", "pull", "report", "run")
 LEFT = 500
 """Results of the last minutes of a run with short trials."""
 AT_ONCE = 1000
@@ -97,28 +98,29 @@ def compact_most(store: Store, plan: Plan) -> None:
         compact(store, ids[start : min(start + AT_ONCE, upto)])
 
 
-def compare(trials: int, epochs: int, home: Path) -> None:
+def compare(trials: int, epochs: int, images: int, verbs: Sequence[str], home: Path) -> None:
     """Measure all commands on one sweep."""
     with embedded_server(home) as endpoint:
         os.environ.update(endpoint.environment())
-        store = open_store(f"s3://{endpoint.bucket}/results-{trials}-{epochs}")
+        store = open_store(f"s3://{endpoint.bucket}/results-{trials}-{epochs}-{images}")
         forget_packs(store)
         began = time.perf_counter()
-        spec = write_results(store, trials, epochs)
+        spec = write_results(store, trials, epochs, images)
         print(
-            f"\n{trials} trials of {epochs} epochs, written in {time.perf_counter() - began:.0f} s"
+            f"\n{trials} trials of {epochs} epochs and {2 * images} images, written in "
+            f"{time.perf_counter() - began:.0f} s"
         )
         folder = home / "work"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        (folder / "sweep.yaml").write_text(spec_text(trials, epochs))
+        (folder / "sweep.yaml").write_text(spec_text(trials, epochs, images))
         for verb in ("list", "get"):
             figures = measure(BARE, [store.url, verb], os.environ, folder)
             print(f"  {'bare ' + verb:<32}{figures}", flush=True)
         for state in STATES:
             if state == KILLED:
                 compact_most(store, plan_on(spec, store, verify=False))
-            for verb in ("status", "plan", "pull", "report", "run"):
+            for verb in verbs:
                 place = folder / ("home" if "here" in state or verb == "run" else f"home-{verb}")
                 if "here" not in state:
                     shutil.rmtree(place, ignore_errors=True)
@@ -134,6 +136,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--epochs", type=int, nargs="+", default=[10, 150])
+    parser.add_argument("--images", type=int, default=50, help="of validation, and of the test")
+    parser.add_argument("--verbs", nargs="+", default=VERBS, choices=VERBS)
     parser.add_argument("--home", type=Path, help="keep the store here, and use it again")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -141,7 +145,7 @@ def main() -> int:
         home.mkdir(parents=True, exist_ok=True)
         for trials in options.trials:
             for epochs in options.epochs:
-                compare(trials, epochs, home)
+                compare(trials, epochs, options.images, options.verbs, home)
     return 0
 
 

@@ -23,7 +23,7 @@ from sweeps.spec.model import GeneratorDataset, MethodChoice, Spec, parse_spec
 
 CELLS = 50
 IMAGES = 50
-"""Validation images, and as many for testing."""
+"""Validation images, and as many for testing, where nothing else is said."""
 _GROUPS = ("n_y0_s0", "n_y0_s1", "n_y1_s0", "n_y1_s1")
 _METRICS = (
     *(("loss", None), ("auroc", None), ("robust_auroc", None), ("robust_auroc", "block")),
@@ -32,13 +32,13 @@ _METRICS = (
 """What a classifier on squares has of validation and test; training has its loss alone."""
 
 
-def spec_text(trials: int, epochs: int) -> str:
+def spec_text(trials: int, epochs: int, images: int = IMAGES) -> str:
     """A sweep of `CELLS` cells: 25 budgets of labels and of masks, and seeds to fill them."""
     budgets = ", ".join(str(4 * number) for number in range(1, CELLS // 2 + 1))
     return f"""
-name: synthetic-{trials}-{epochs}
+name: synthetic-{trials}-{epochs}-{images}
 dataset: {{name: gaussian-squares, image_size: 16, abnormality_size: 4, spurious_size: 4,
-          prevalence: 0.5, n_train: 200, n_val: {IMAGES}, n_test: {IMAGES}}}
+          prevalence: 0.5, n_train: 200, n_val: {images}, n_test: {images}}}
 axes: {{specificity: [label, mask], budget: [{budgets}], method: [erm],
        seed: [{", ".join(map(str, range(trials // CELLS)))}]}}
 model: {{classifier: {{name: small-cnn, channels: 4, levels: 1}},
@@ -47,12 +47,12 @@ train: {{epochs: {epochs}, batch_size: 4}}
 """
 
 
-def write_results(store: Store, trials: int, epochs: int) -> Spec:
+def write_results(store: Store, trials: int, epochs: int, images: int = IMAGES) -> Spec:
     """Stage the sweep's dataset and commit a result for each of its trials that has none."""
     from sweeps.staging.sources import generator_staging
     from sweeps.staging.stage import stage
 
-    text = spec_text(trials, epochs)
+    text = spec_text(trials, epochs, images)
     spec = parse_spec(text)
     assert isinstance(spec.dataset, GeneratorDataset)
     name, staged = spec.dataset.name, generator_staging(spec.dataset.name, spec.dataset.options)
@@ -70,19 +70,20 @@ def _plan(store: Store, spec: Spec) -> Plan:
 
 
 def _write_some(text: str, url: str, numbers: Sequence[int]) -> None:
-    store = open_store(url, probe=False)
-    plan = _plan(store, parse_spec(text))
+    store, spec = open_store(url, probe=False), parse_spec(text)
+    plan = _plan(store, spec)
+    images = spec.dataset.options.n_val  # type: ignore[union-attr]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda number: _commit(store, plan, plan.trials[number]), numbers))
+        list(pool.map(lambda number: _commit(store, plan, plan.trials[number], images), numbers))
 
 
-def _commit(store: Store, plan: Plan, trial: Trial) -> None:
+def _commit(store: Store, plan: Plan, trial: Trial, images: int) -> None:
     numbers = random.Random(trial.id)
     attempt = f"{numbers.getrandbits(48):012x}"
     ids = {"trial_id": trial.id, "attempt": attempt}
     row = {**_row(plan, trial, numbers), **ids}
     epochs = list(_epochs(trial.config.train.epochs, numbers, ids))
-    predictions = list(_predictions(trial, numbers, ids))
+    predictions = list(_predictions(trial, images, row["kept_epoch"], numbers, ids))
     assert results.commit(store, row, epochs, predictions, ("block",), AlreadyExists)
 
 
@@ -128,13 +129,18 @@ def _epochs(epochs: int, numbers: random.Random, ids: dict[str, str]) -> Iterato
 
 
 def _predictions(
-    trial: Trial, numbers: random.Random, ids: dict[str, str]
+    trial: Trial, images: int, kept: int, numbers: random.Random, ids: dict[str, str]
 ) -> Iterator[dict[str, Any]]:
     last = trial.config.train.epochs
-    for epoch in (1, last):
+    for epoch in sorted({kept, last}):
         for split in ("val", "test"):
-            for image in range(IMAGES):
+            for image in range(images):
                 names = {"sample_id": f"{split}-{image:04d}", "patient_id": f"{split}-{image:04d}"}
-                place = {"epoch": epoch, "kept": epoch == 1, "last": epoch == last, "split": split}
+                place = {
+                    "epoch": epoch,
+                    "kept": epoch == kept,
+                    "last": epoch == last,
+                    "split": split,
+                }
                 facts = {"label": image % 2, "spurious_block": image % 3 == 0}
                 yield {**ids, **place, **names, **facts, "score": numbers.random()}

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sweeps.report.inference.components import delong, take_reading
+from sweeps.report.inference.components import arrange, delong, take_reading
 
 Floats = NDArray[np.float64]
 Sides = tuple[Floats, Floats]
@@ -134,7 +134,7 @@ def test_fixed_sets_agree_with_proc(name: str) -> None:
     np.testing.assert_allclose(covariances(*sides), np.concatenate(printed), rtol=0, atol=1e-10)
     m, n = sides[0].shape[1], sides[1].shape[1]
     labels, images = np.repeat([1, 0], (m, n)), list(range(m + n))
-    taken = [take_reading(labels, scores, images, images) for scores in np.hstack(sides)]
+    taken = [take_reading(arrange(labels, images, images), scores) for scores in np.hstack(sides)]
     components = np.stack([reading.components for reading in taken if reading is not None])
     matrix = components @ components.T
     pairs = matrix[np.triu_indices(READERS, 1)]

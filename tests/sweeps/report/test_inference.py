@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from sweeps.report.inference.components import delong, mid_ranks, take_reading
+from sweeps.report.inference.components import arrange, delong, mid_ranks, take_reading
 from sweeps.report.inference.intervals import (
     cell_interval,
     difference_interval,
@@ -84,7 +84,8 @@ def test_patients_with_several_images_are_summed() -> None:
     patients = random.integers(0, 26, size=64)
     values = np.round(random.standard_normal((3, 64)) + labels, 1)
     samples = [f"i{k}" for k in range(64)]
-    readings = [take_reading(labels, row, samples, patients.astype(str).tolist()) for row in values]
+    images = arrange(labels, samples, patients.astype(str).tolist())
+    readings = [take_reading(images, row) for row in values]
     kernel = psi(values[:, :24], values[:, 24:])
     expected = slow_obuchowski(kernel, patients[:24], patients[24:])
     stacked = np.stack([r.components for r in readings if r is not None]).astype(float)
@@ -93,8 +94,8 @@ def test_patients_with_several_images_are_summed() -> None:
     assert readings[0].value == pytest.approx(kernel[0].mean())
     assert readings[0].cases == min(len(set(patients[:24])), len(set(patients[24:])))
     order = random.permutation(64)
-    shuffled = [part[order] for part in (labels, values[0], np.array(samples), patients)]
-    again = take_reading(*shuffled)
+    shuffled = [part[order] for part in (labels, np.array(samples), patients)]
+    again = take_reading(arrange(*shuffled), values[0][order])
     assert again is not None
     assert again.images == readings[0].images
     np.testing.assert_array_equal(again.components, readings[0].components)
@@ -103,9 +104,9 @@ def test_patients_with_several_images_are_summed() -> None:
 def test_one_class_or_a_nan_is_undefined() -> None:
     """No AUROC, no reading."""
     ids = ["a", "b", "c"]
-    assert take_reading(np.ones(3, dtype=np.int64), np.arange(3.0), ids, ids) is None
+    assert take_reading(arrange(np.ones(3, dtype=np.int64), ids, ids), np.arange(3.0)) is None
     labels = np.array([1, 0, 0])
-    assert take_reading(labels, np.array([0.1, math.nan, 0.2]), ids, ids) is None
+    assert take_reading(arrange(labels, ids, ids), np.array([0.1, math.nan, 0.2])) is None
 
 
 def test_interval_is_the_formula_by_loops() -> None:
