@@ -268,6 +268,12 @@ def _pull(options: argparse.Namespace) -> int:
     return pull(_read_source(options), options.store, options.out, as_json=options.json)
 
 
+def _list(options: argparse.Namespace) -> int:
+    from sweeps.commands.list_sweeps import show_sweeps
+
+    return show_sweeps(options.store, as_json=options.json)
+
+
 def _tables(options: argparse.Namespace) -> int:
     from sweeps.commands.tables import show_tables
 
@@ -369,6 +375,7 @@ HANDLERS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "stop": _stop,
     "report": _report,
     "pull": _pull,
+    "list": _list,
     "tables": _tables,
     "sql": _sql,
     "export": _export,

@@ -1,4 +1,4 @@
-"""The verbs `tables` and `sql`: their rows of the table of verbs, and their arguments."""
+"""The verbs `list`, `tables` and `sql`: their rows of the table of verbs, and their arguments."""
 
 from __future__ import annotations
 
@@ -6,10 +6,23 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from sweeps.commands.arguments import add_spec
+from sweeps.commands.arguments import add_spec, add_store
 from sweeps.commands.verb import Verb
 
 TABLE_VERBS: Sequence[Verb] = (
+    Verb(
+        "list",
+        "results",
+        "list the sweeps that a store knows by name",
+        "sweeps list --store quickstart-store",
+        "Counts the results of each sweep's last plan as the store lists them, and reads none. "
+        "`report`, `pull` and the other verbs take these names.",
+        {
+            "store": "URL of the store",
+            "sweeps": "list, that with the newest result first, of name, dataset (name and "
+            "digest), cells, trials, done, last_result_at (ISO 8601, or null), has_report",
+        },
+    ),
     Verb(
         "tables",
         "results",
@@ -42,6 +55,10 @@ TABLE_VERBS: Sequence[Verb] = (
 )
 
 
+def _add_list(parser: argparse.ArgumentParser) -> None:
+    add_store(parser, "SWEEPS_STORE, else the embedded server")
+
+
 def _add_tables(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="TABLE", help="tables; default: all")
 
@@ -54,6 +71,7 @@ def _add_sql(parser: argparse.ArgumentParser) -> None:
 
 
 TABLE_ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
+    "list": _add_list,
     "tables": _add_tables,
     "sql": _add_sql,
 }
