@@ -89,6 +89,7 @@ def tables(
 
 def report(
     sweep: Place,
+    other: Place | None = None,
     *,
     out: Place | None = None,
     store: Place | None = None,
@@ -98,14 +99,19 @@ def report(
 
     Args:
         sweep: The name of one that was run, or its YAML file.
-        out: The folder; None is NAME-report.
+        other: Another one; how its purchases differ from the first one's is written instead.
+        out: The folder; None is NAME-report, or OTHER-against-NAME.
         store: Where it is.
         settings: Of the YAML.
     """
+    from sweeps.commands.compare import compare
     from sweeps.commands.report import report as command
 
-    source = _source(sweep, settings)
-    return _document(lambda: command(source, _url(store), _path(out), as_json=True))
+    source, where = _source(sweep, settings), (_url(store), _path(out))
+    if other is None:
+        return _document(lambda: command(source, *where, as_json=True))
+    second = _source(other, settings)
+    return _document(lambda: compare(source, second, *where, as_json=True))
 
 
 def export(

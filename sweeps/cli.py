@@ -71,10 +71,10 @@ def _parse_overrides(options: argparse.Namespace) -> Mapping[str, Any]:
     return dict(parse_override(pair) for pair in options.set)
 
 
-def _read_source(options: argparse.Namespace) -> SpecSource:
+def _read_source(options: argparse.Namespace, name: str = "spec") -> SpecSource:
     from sweeps.commands.context import SpecSource
 
-    return SpecSource(options.spec, tuple(getattr(options, "set", ())))
+    return SpecSource(getattr(options, name), tuple(getattr(options, "set", ())))
 
 
 def _stage(options: argparse.Namespace) -> int:
@@ -257,6 +257,11 @@ def _stop(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    if options.other is not None:
+        from sweeps.commands.compare import compare
+
+        sides = _read_source(options), _read_source(options, "other")
+        return compare(*sides, options.store, options.out, as_json=options.json)
     from sweeps.commands.report import report
 
     return report(_read_source(options), options.store, options.out, as_json=options.json)

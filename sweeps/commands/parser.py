@@ -338,7 +338,14 @@ def _add_stop(parser: argparse.ArgumentParser) -> None:
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
     add_spec(parser, _SWEEP_BY_NAME)
-    parser.add_argument("--out", type=Path, help="folder; default: NAME-report")
+    parser.add_argument(
+        "other",
+        nargs="?",
+        help="another sweep: how its purchases differ from the first one's is written instead",
+    )
+    parser.add_argument(
+        "--out", type=Path, help="folder; default: NAME-report, or OTHER-against-NAME"
+    )
 
 
 def _add_pull(parser: argparse.ArgumentParser) -> None:

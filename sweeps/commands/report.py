@@ -64,6 +64,7 @@ def report(
         print_json(
             {
                 "sweep": spec.name,
+                "against": None,
                 "store": store.url,
                 "page": str(files.page),
                 "paths": [str(path) for path in files.paths],
@@ -156,6 +157,7 @@ def _describe_provenance(
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         directions=directions,
         synthetic=manifest.synthetic,
+        overrides=dict(spec.overrides),
     )
 
 

@@ -263,9 +263,12 @@ VERBS: Sequence[Verb] = (
         "write the cost-robustness frontier as HTML, Markdown and Parquet",
         "sweeps report quickstart",
         "Reads the results in the store, also those of an unfinished sweep, and writes the report "
-        "here and next to them.",
+        "here and next to them. With two sweeps of one store it writes how the second's purchases "
+        "differ from the first's: paired by seed and test image where these are the same. --set "
+        "is of both.",
         {
             **_SWEEP,
+            "against": "name of the second of two sweeps; null for a report of one",
             **_STORE,
             "page": "path of the HTML page",
             "paths": "paths of all files written",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sweeps.results.described import described_schema
 from sweeps.results.schemas import NAME, PROBABILITY_PREFIX, Column, TableDescription
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 EVALUATION_VERSION = 1
 """Counts up with any change of a name, type or unit here."""
@@ -90,26 +90,10 @@ def encode_table(
     names = [f"spurious_{each}" for each in attributes]
     if classes:
         names += ["class", *(PROBABILITY_PREFIX + each for each in classes)]
-    columns = [*about.columns, *(about.describe(each) for each in names)]
-    schema = pa.schema([_field(column) for column in columns])
+    schema = described_schema(name, about, names, EVALUATION_VERSION)
     plain = [{key: None if value != value else value for key, value in each.items()}
              for each in rows]  # fmt: skip
-    described = {
-        "table": name,
-        "description": f"one row: {about.row}",
-        "columns": json.dumps(
-            {c.name: {"type": c.type, "unit": c.unit, "description": c.meaning} for c in columns}
-        ),
-        "schema_version": str(EVALUATION_VERSION),
-    }
-    table = pa.Table.from_pylist(plain, schema=schema).replace_schema_metadata(described)
+    table = pa.Table.from_pylist(plain, schema=schema)
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
-
-
-def _field(column: Column) -> pa.Field:
-    import pyarrow as pa
-
-    about = {"unit": column.unit, "description": column.meaning}
-    return pa.field(column.name, pa.type_for_alias(column.type), metadata=about)

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from sweeps.errors import ResultError
-from sweeps.report.tables import (
-    REPORT_ATTAINMENT,
-    REPORT_CELLS,
-    REPORT_EXPLANATIONS,
-    REPORT_METRICS,
-    REPORT_PUBLISHED,
-    REPORT_SEARCH,
-    REPORT_TRIALS,
-    ReportInput,
-    arrow_schema,
-)
-from sweeps.results.schemas import Column
+from sweeps.report.output import to_parquet, write_files
+from sweeps.report.tables import ReportInput
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,9 +112,7 @@ def build_report(
             f"it, or see what failed with 'sweeps status'"
         )
     files, contents = _contents(source, out, _Steps(on_step))
-    out.mkdir(parents=True, exist_ok=True)
-    for path, data in contents:
-        _write(path, data)
+    write_files(out, {path.name: data for path, data in contents})
     return files
 
 
@@ -162,15 +149,15 @@ def _contents(
     frames = (sections, measured, metrics, explained)
     context = step(page_context(source, priced, table, attained, evidence, *frames, figures, names))
     contents: list[tuple[Path | None, bytes | None]] = [
-        (files.cells, _parquet(table, REPORT_CELLS)),
-        (files.attainment, _parquet(attained, REPORT_ATTAINMENT)),
-        (files.trials, _parquet(priced, REPORT_TRIALS, attribute_columns(priced))),
-        (files.metrics, _parquet(metrics, REPORT_METRICS)),
+        (files.cells, to_parquet(table, "cells")),
+        (files.attainment, to_parquet(attained, "attainment")),
+        (files.trials, to_parquet(priced, "chosen_epochs", attribute_columns(priced))),
+        (files.metrics, to_parquet(metrics, "metrics")),
         *_drawn(files, figures),
         (files.latex, purchases_table(context["cells"], context["latex_caption"]).encode()),
-        (files.published, _parquet(published, REPORT_PUBLISHED) if source.published else None),
-        (files.explanations, _parquet(explained, REPORT_EXPLANATIONS)),
-        (files.search, _parquet(search_frame(source.searches), REPORT_SEARCH)),
+        (files.published, to_parquet(published, "published") if source.published else None),
+        (files.explanations, to_parquet(explained, "explanation_means")),
+        (files.search, to_parquet(search_frame(source.searches), "search")),
         (files.text, step(render_markdown(context)).encode()),
         (files.page, step(render_page(context)).encode()),
     ]
@@ -240,21 +227,3 @@ def _files(out: Path, figures: Figures, source: ReportInput, *, explained: bool)
         examples=None if figures.examples is None else out / "examples.png",
         search=out / "search.parquet" if source.searches else None,
     )
-
-
-def _parquet(table: pd.DataFrame, columns: Sequence[Column], extra: Sequence[str] = ()) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = arrow_schema(columns, extra)
-    arrow = pa.Table.from_pandas(table[schema.names], schema=schema, preserve_index=False)
-    buffer = io.BytesIO()
-    pq.write_table(arrow.replace_schema_metadata(None), buffer)
-    return buffer.getvalue()
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file that everybody may read, so that a reader never sees half of it."""
-    from cluster.common.atomic import write_atomic  # reading tables and rendering need no cluster
-
-    write_atomic(path, data, mode=0o644)

@@ -50,26 +50,18 @@ class Evidence:
     def interval(self, key: Key, metric: str) -> Interval:
         """Return a cell's interval for new seeds and patients, or why there is none."""
         values = self.values(key, metric)
-        readings = [self._reading(key, seed, metric) for seed in values]
+        readings = [self.reading(key, seed, metric) for seed in values]
         components, cases = _stack([readings])
         result = cell_interval(list(values.values()), components, cases)
         return _explain(result, readings)
 
     def difference(self, first: Key, second: Key, metric: str) -> Interval:
         """Return second minus first, paired by the seeds that both have."""
-        of_first, of_second = self.values(first, metric), self.values(second, metric)
-        common = [seed for seed in of_first if seed in of_second]
-        sides = [[self._reading(key, seed, metric) for seed in common] for key in (first, second)]
-        both, cases = _stack(sides)
-        n = len(common)
-        lower, upper = (None, None) if both is None else (both[:n], both[n:])
-        one, other = ([of[seed] for seed in common] for of in (of_first, of_second))
-        result = difference_interval(one, other, lower, upper, cases)
-        return _explain(result, [*sides[0], *sides[1]])
+        return paired_difference((self, first), (self, second), metric)
 
     def images(self, key: Key, metric: str) -> int | None:
         """Return how many test images a cell's values rest on; None where nobody knows."""
-        readings = [self._reading(key, seed, metric) for seed in self.values(key, metric)]
+        readings = [self.reading(key, seed, metric) for seed in self.values(key, metric)]
         return next((reading.count for reading in readings if reading is not None), None)
 
     def joint(self, keys: Sequence[Key], metric: str) -> Joint | None:
@@ -85,7 +77,7 @@ class Evidence:
         readings: dict[tuple[int, int], Reading] = {}
         for c, key in enumerate(keys):
             for s, seed in enumerate(seeds):
-                reading = self._reading(key, seed, metric) if seed in values[c] else None
+                reading = self.reading(key, seed, metric) if seed in values[c] else None
                 if reading is not None:
                     readings[c, s] = reading
                     table[c, s] = values[c][seed]
@@ -109,11 +101,35 @@ class Evidence:
             self._draws[which] = drawn
         return self._draws[which]
 
-    def _reading(self, key: Key, seed: int, metric: str) -> Reading | None:
+    def reading(self, key: Key, seed: int, metric: str) -> Reading | None:
+        """Return what a cell's seed made of the test images; None where nothing is stored."""
         trial = self._seeds[key][seed]
         if pd.isna(trial["epoch"]):
             return None
         return self._readings.get((trial["trial_id"], int(trial["epoch"])), {}).get(metric)
+
+
+def paired_difference(
+    first: tuple[Evidence, Key], second: tuple[Evidence, Key], metric: str
+) -> Interval:
+    """Return a cell's metric minus another's, second minus first, paired by common seeds.
+
+    Args:
+        first, second: Cells, each with what it rests on; of two sweeps perhaps, on the same images.
+        metric: One of `READ_METRICS`.
+    """
+    of_first, of_second = (evidence.values(key, metric) for evidence, key in (first, second))
+    common = [seed for seed in of_first if seed in of_second]
+    sides = [
+        [evidence.reading(key, seed, metric) for seed in common]
+        for evidence, key in (first, second)
+    ]
+    both, cases = _stack(sides)
+    n = len(common)
+    lower, upper = (None, None) if both is None else (both[:n], both[n:])
+    one, other = ([of[seed] for seed in common] for of in (of_first, of_second))
+    result = difference_interval(one, other, lower, upper, cases)
+    return _explain(result, [*sides[0], *sides[1]])
 
 
 def _stack(

@@ -81,11 +81,12 @@ def style() -> str:
 def policy() -> str:
     """Return the page's Content-Security-Policy: its own style and script, pictures in the page."""
     named = {"style-src": style(), "script-src": script()}
-    hashes = [f"{where} '{_hash(text)}'" for where, text in named.items()]
+    hashes = [f"{where} '{hash_of(text)}'" for where, text in named.items()]
     return "; ".join(["default-src 'none'", "img-src data:", *hashes])
 
 
-def _hash(text: str) -> str:
+def hash_of(text: str) -> str:
+    """Return what a Content-Security-Policy calls a text by."""
     digest = hashlib.sha256(text.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
 

@@ -130,10 +130,11 @@ def draw_frontier_figure(
         write_budgets(robust, marks)
         figure.align_ylabels([robust, overall])
         overall.set_xlabel("Annotation cost (US dollars)")
-        return Drawing(as_png(figure), _as_vectors(figure, "svg"), _as_vectors(figure, "pdf"))
+        return Drawing(as_png(figure), as_vectors(figure, "svg"), as_vectors(figure, "pdf"))
 
 
-def _as_vectors(figure: Figure, kind: str) -> bytes:
+def as_vectors(figure: Figure, kind: str) -> bytes:
+    """Return a figure as `svg` or `pdf`, without the date."""
     buffer = io.BytesIO()
     dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
     figure.savefig(buffer, format=kind, metadata=dated)

@@ -41,16 +41,18 @@ from sweeps.report.searched import search_context, search_notes
 from sweeps.report.spending import spending_context
 from sweeps.report.tables import ReportInput
 from sweeps.report.wording import (
-    AXIS_WORDS,
     NONE,
     PRICE_MEANINGS,
     annotation,
+    axis_text,
     describe_cell,
     dollars,
     images,
     interval,
     limits,
     number,
+    synthetic_note,
+    yaml_line,
 )
 
 
@@ -146,7 +148,7 @@ def _rest_of_page(source: ReportInput, priced: pd.DataFrame) -> dict[str, Any]:
         **{"caption": CAPTION, "latex_caption": _latex_caption(source)},
         "undefined": _undefined_rows(priced),
         **_rule(source.rule, priced),
-        "axis": _axis_text(source),
+        "axis": axis_text(source.axis),
         "margin": f"{source.margin:g}",
         "above_chance": ABOVE_CHANCE,
         "prices": _price_rows(source.prices),
@@ -154,6 +156,9 @@ def _rest_of_page(source: ReportInput, priced: pd.DataFrame) -> dict[str, Any]:
         "groups": _group_rows(source, priced),
         "directions": bool(source.provenance.directions),
         "software": _software_rows(priced),
+        "overrides": [
+            f"{key}={yaml_line(value)}" for key, value in source.provenance.overrides.items()
+        ],
     }
 
 
@@ -164,14 +169,14 @@ def _caveats(source: ReportInput, cells: pd.DataFrame, priced: pd.DataFrame) -> 
     return caveats(cells, priced, source.tune) + cautions(cells, priced, source.epochs) + notes
 
 
-def render_page(context: Mapping[str, Any]) -> str:
-    """Return the HTML page; every text that comes from outside is escaped by the template."""
-    return _template("template.html").render(context)
+def render_page(context: Mapping[str, Any], template: str = "template.html") -> str:
+    """Return an HTML page; every text that comes from outside is escaped by the template."""
+    return _template(template).render(context)
 
 
-def render_markdown(context: Mapping[str, Any]) -> str:
-    """Return the page's tables as Markdown, for a repository or a ticket."""
-    return _template("template.md", _in_markdown).render(context, none_there=NONE) + "\n"
+def render_markdown(context: Mapping[str, Any], template: str = "template.md") -> str:
+    """Return a page's tables as Markdown, for a repository or a ticket."""
+    return _template(template, _in_markdown).render(context, none_there=NONE) + "\n"
 
 
 def _template(name: str, finalize: Callable[[Any], str] | None = None) -> Template:
@@ -196,7 +201,7 @@ def _describe_origin(source: ReportInput) -> str:
     synthetic = source.provenance.synthetic
     if synthetic is None:
         return ""
-    text = f"Synthetic images ({synthetic}): no number here is about patients."
+    text = synthetic_note(synthetic)
     real = [
         table.where
         for table in source.published
@@ -321,18 +326,11 @@ def _rule(rule: SelectionRule | None, priced: pd.DataFrame) -> dict[str, Any]:
     return {"rule": text, "oracle": False}
 
 
-def _axis_text(source: ReportInput) -> str:
-    """Return what is counted, and what is not, in words."""
-    counted = [words for part, words in AXIS_WORDS.items() if part in source.axis]
-    left = [words for part, words in AXIS_WORDS.items() if part not in source.axis]
-    return " plus ".join(counted) + (f", without {' and '.join(left)}" if left else "")
-
-
 def _latex_caption(source: ReportInput) -> str:
     return (
         f"Purchases of {source.provenance.sweep} on {source.provenance.dataset}. Cost is "
-        f"{_axis_text(source)}. Means over seeds on the test split, with 95 % intervals for new "
-        "seeds and new patients. The frontier is set in bold."
+        f"{axis_text(source.axis)}. Means over seeds on the test split, with 95 % intervals for "
+        "new seeds and new patients. The frontier is set in bold."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spurious.config.datasets import GaussianSquares
 from spurious.config.options import Budget, Prices, Specificity
@@ -14,6 +14,7 @@ from spurious.scoring.cost import PARTS
 from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.selection import SelectionRule
 from sweeps.plan.cell import Cell
+from sweeps.report.comparison.columns import REPORT_COMPARISON
 from sweeps.results.schemas import (
     DOLLARS,
     Column,
@@ -24,7 +25,6 @@ from sweeps.results.schemas import (
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
     from sweeps.plan.searched import CellSearch
     from sweeps.report.epochs import Epochs
@@ -72,6 +72,7 @@ class Provenance:
         directions: Per spurious attribute +1 where it goes with the label in training and -1
             where against, from the manifest; empty where unknown.
         synthetic: What drew the images; None where they are a release's.
+        overrides: Dotted keys of the YAML to values that replaced its own.
     """
 
     sweep: str
@@ -83,6 +84,7 @@ class Provenance:
     created_at: str
     directions: Mapping[str, int] = field(default_factory=dict)
     synthetic: str | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -342,19 +344,16 @@ REPORT_TABLES = {
         REPORT_EXPLANATIONS,
         only="with `explanations: true`",
     ),
+    "comparison": TableDescription(
+        "a metric of a purchase in two sweeps",
+        REPORT_COMPARISON,
+        only="that are compared, by `sweeps report FIRST SECOND`",
+    ),
     "search": TableDescription(
         "a configuration that a search tried", REPORT_SEARCH, only="with `search`"
     ),
 }
 """Every Parquet file of a report, by its name; no table of `pull` has the same name."""
-
-
-def arrow_schema(columns: Sequence[Column], extra: Sequence[str] = ()) -> pa.Schema:
-    """Return the pyarrow schema of a report table; `extra` names float64 columns that follow."""
-    import pyarrow as pa
-
-    fields = [pa.field(column.name, pa.type_for_alias(column.type)) for column in columns]
-    return pa.schema(fields + [pa.field(name, pa.float64()) for name in extra])
 
 
 def specificity_order(specificity: Specificity) -> tuple[int, int]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from cluster.common.wording import noun_of
 from spurious.config.options import Budget, Specificity
@@ -93,6 +94,25 @@ def describe_cell(cell: Cell) -> str:
     if cell.specificity.box_per == "image":
         noun, on = "one box", "on each of"
     return f"{noun} {on} {images(cell.budget)} images, trained with {cell.method}"
+
+
+def synthetic_note(synthetic: str) -> str:
+    """Return what is said of images that something drew."""
+    return f"Synthetic images ({synthetic}): no number here is about patients."
+
+
+def axis_text(axis: Collection[str]) -> str:
+    """Return what dollars count, and what they leave out: parts of `AXIS_WORDS`."""
+    counted = [words for part, words in AXIS_WORDS.items() if part in axis]
+    left = [words for part, words in AXIS_WORDS.items() if part not in axis]
+    return " plus ".join(counted) + (f", without {' and '.join(left)}" if left else "")
+
+
+def yaml_line(value: Any) -> str:
+    """Return a value as YAML on one line."""
+    import yaml
+
+    return str(yaml.safe_dump(value, default_flow_style=True, width=math.inf).splitlines()[0])
 
 
 def without(holes: Sequence[int]) -> str:

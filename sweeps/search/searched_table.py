@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from sweeps.plan.plan import Plan
 from sweeps.plan.prices import cell_price
 from sweeps.plan.searched import CellSearch, Tried, find_repeats, tried_row, with_values
-from sweeps.report.tables import arrow_schema
 from sweeps.results.keys import trial_key
 from sweeps.results.packs import Fact
 from sweeps.results.reader import ResultReader
@@ -65,7 +64,9 @@ def searched_table(spec: Spec, plan: Plan, reader: ResultReader) -> pa.Table:
             }
             for tried in search.tried
         ]
-    return pa.Table.from_pylist(rows, arrow_schema(SEARCHED))
+    return pa.Table.from_pylist(
+        rows, pa.schema([pa.field(each.name, pa.type_for_alias(each.type)) for each in SEARCHED])
+    )
 
 
 class _Dollars:

@@ -55,6 +55,9 @@ def test_documents_have_the_fields_of_the_verbs(here: Path) -> None:
     assert api.plan("tiny.yaml").keys() == fields["plan"]
     assert api.run("tiny.yaml").keys() == fields["run"]
     assert api.report("tiny", out="r").keys() == fields["report"]
+    both = api.report("tiny", "tiny.yaml", out="both")
+    assert both.keys() == fields["report"]
+    assert "the very same trials" in both["answer"]
     model = api.export("tiny", "label-20-erm", seed=1, out=here / "m")
     assert model.keys() == fields["export"]
     scored = api.evaluate(here / "m", "gaussian-squares", splits=["test"], out=here / "s")

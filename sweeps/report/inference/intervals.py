@@ -226,6 +226,29 @@ def difference_interval(
     return replace(plain, low=low, high=high, se=float(se), df=float(df), kind="two-sided")
 
 
+def independent_difference(first: Interval, second: Interval) -> Interval:
+    """Return the interval of second minus first, of seeds and images that have nothing in common.
+
+    The standard error is the root of the sum of squares, with Welch and Satterthwaite's degrees of
+    freedom. On partly common images it is too wide rather than too narrow.
+
+    Args:
+        first, second: Intervals of cells.
+    """
+    plain = Interval((), second.mean - first.mean)
+    for side, name in ((first, "first"), (second, "second")):
+        if side.kind != "two-sided":
+            why = side.reason or "it is the same in all seeds and images"
+            return replace(plain, reason=f"no standard error of the {name}: {why}")
+    squares = np.square([first.se, second.se])
+    with np.errstate(divide="ignore"):
+        df = np.square(squares.sum()) / (np.square(squares) / [first.df, second.df]).sum()
+    se = np.sqrt(squares.sum())
+    low, high = plain_limits(np.asarray(plain.mean), se, np.asarray(df))
+    limits = replace(plain, low=float(low), high=float(high), kind="two-sided")
+    return replace(limits, se=float(se), df=float(df))
+
+
 def _exact_difference(
     first: float, second: float, cases: int, confidence: float
 ) -> tuple[float, float]:

@@ -1,0 +1,1 @@
+"""Two sweeps side by side: before and after, two datasets, two models."""
