@@ -2,7 +2,7 @@
 
 A sweep of 10,000 trials and 150 epochs has 22 million rows. They are read part by part; of each,
 the metrics that training evaluates go into `Histories`, and rows are kept of the epochs that some
-rule chooses, of the kept and the last epoch, and of what is no metric of every epoch.
+rule chooses, of the kept and the last epoch, and of what training does not evaluate at every epoch.
 """
 
 from __future__ import annotations
@@ -200,19 +200,19 @@ class _Coded:
         return np.array(of_kind or [_NEITHER], np.int64)[combined], names
 
     def filter(self, trials: pd.DataFrame, histories: Histories, rules: Rules) -> pa.Table:
-        """Return the rows of the epochs that count, and of what is no metric of every epoch."""
+        """Return the rows of the epochs that count, and of what is not evaluated at each."""
         every, kinds = combine(self.table)
         lasting = np.array([_is_per_epoch(kind[1]) for kind in kinds] or [False])[every]
         needed = [trials["kept_epoch"].to_numpy(), trials["epochs"].to_numpy()]
-        wanted = np.any([of[self._trial] == self._epoch for of in needed], axis=0)
+        counts_here = np.any([of[self._trial] == self._epoch for of in needed], axis=0)
         place = {name: number for number, name in enumerate(histories.trials)}
         of_history = np.array([place.get(name, -1) for name in self._ids])
         for rule in rules:
             if rule is not None and rule.sees_every_epoch and len(histories.trials):
                 chosen = histories.choose(rule)
                 epoch = np.where(chosen >= 0, histories.epochs[chosen], -1)
-                wanted |= epoch[of_history[self._trial]] == self._epoch
-        return self.table.filter(pa.array(~lasting | wanted))
+                counts_here |= epoch[of_history[self._trial]] == self._epoch
+        return self.table.filter(pa.array(~lasting | counts_here))
 
 
 def _pair(key: Any) -> tuple[str, str]:

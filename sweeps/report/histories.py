@@ -97,11 +97,11 @@ class Histories:
     def find(self, trials: Places, epochs: Places) -> Places:
         """Return the rows of epochs of trials, each (N,); -1 where that was not evaluated."""
         width = int(max(self.epochs.max(initial=0), epochs.max(initial=0))) + 1
-        keys, wanted = self.trial_of_row * width + self.epochs, trials * width + epochs
+        keys, sought = self.trial_of_row * width + self.epochs, trials * width + epochs
         if not len(keys):
-            return np.full(len(wanted), -1)
-        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        return np.where(keys[at] == wanted, at, -1)
+            return np.full(len(sought), -1)
+        at = np.minimum(np.searchsorted(keys, sought), len(keys) - 1)
+        return np.where(keys[at] == sought, at, -1)
 
     def over_trials(self, of: np.ufunc, values: NDArray[Number]) -> NDArray[Number]:
         """Reduce rows (R,) to trials (T,) by `np.maximum` and the like."""
