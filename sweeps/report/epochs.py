@@ -253,15 +253,15 @@ def combine(table: pa.Table) -> tuple[Places, list[tuple[str, str, str | None]]]
     for codes, names in parts:
         number = number * (len(names) + 1) + codes + 1
     kinds, combined = np.unique(number, return_inverse=True)
-    found = []
+    kinds_here = []
     for kind in kinds.tolist():
         texts: list[str | None] = []
         for _, names in reversed(parts):
             kind, code = divmod(kind, len(names) + 1)
             texts.append(names[code - 1] if code else None)
         attribute, metric, split = texts
-        found.append((str(split), str(metric), attribute))
-    return combined, found
+        kinds_here.append((str(split), str(metric), attribute))
+    return combined, kinds_here
 
 
 def _row_keys(table: pa.Table) -> NDArray[np.int64]:

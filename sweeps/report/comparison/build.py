@@ -66,12 +66,12 @@ def build_comparison(
     on_step(2, STEPS)
     drawing = draw_differences(frame, *called)
     on_step(3, STEPS)
-    said, limits = answer(frame, *called), caveats(frame, *sides, called)
+    message, limits = answer(frame, *called), caveats(frame, *sides, called)
     context = {
         "first": called[0],
         "second": called[1],
         "created_at": created_at,
-        "answer": said,
+        "answer": message,
         "caveats": limits,
         "differing": find_differences(*sides),
         "rows": [_row(row) for row in _joined(frame)],
@@ -89,7 +89,7 @@ def build_comparison(
     paths = write_files(out, contents)
     on_step(STEPS, STEPS)
     page = out / "comparison.html"
-    return ComparisonFiles(page, paths, said, tuple(limits))
+    return ComparisonFiles(page, paths, message, tuple(limits))
 
 
 def _drawn(drawing: Drawing | None) -> dict[str, bytes]:
