@@ -119,7 +119,7 @@ def read_report_input(spec: Spec, plan: Plan, source: Store | ResultReader) -> R
         provenance=_describe_provenance(spec, plan, manifest, directions),
         rule=spec.select_rule,
         axis=spec.cost.axis,
-        compute=compute_dollars(spec, trials.to_dict("records")),
+        compute=compute_dollars(spec, stored.to_pylist()) if spec.cost.compute else None,
         squares=_get_square_options(spec),
         embeddings=_first_seeds(reader, "embeddings", stored),
         asks_explanations=spec.explanations or spec.examples > 0,

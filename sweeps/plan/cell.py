@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from spurious.config.methods import METHODS
@@ -43,6 +44,7 @@ class Cell:
         return str(self.specificity), str(self.budget), str(self.method)
 
 
+@lru_cache(maxsize=1 << 15)
 def cell_of(config: str) -> Cell:
     """Read a result's cell from `config`, the canonical JSON that its row holds.
 

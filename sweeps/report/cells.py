@@ -88,8 +88,9 @@ def cells(
 def _mark_not_chosen(table: pd.DataFrame, priced: pd.DataFrame, tune: Sequence[str]) -> list[Any]:
     """Return why each cell is not ranked, those that lost on validation included."""
     on_validation: dict[Key, dict[int, float]] = {}
-    for key, row in zip(cell_keys(priced), priced.to_dict("records"), strict=True):
-        on_validation.setdefault(key, {})[int(row["seed"])] = float(row["val_auroc"])
+    seeds, values = priced["seed"].tolist(), priced["val_auroc"].tolist()
+    for key, seed, value in zip(cell_keys(priced), seeds, values, strict=True):
+        on_validation.setdefault(key, {})[int(seed)] = float(value)
     reasons = find_not_chosen(list(table["cell"]), on_validation, tune)
     pairs = zip(table["cell"], table["unlearned"], strict=True)
     return [reasons.get(cell.key, reason) for cell, reason in pairs]
@@ -139,7 +140,7 @@ def _row(
 
 def cell_keys(table: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Specificity, budget and method of every row."""
-    return [(row["specificity"], row["budget"], row["method"]) for row in table.to_dict("records")]
+    return list(zip(*(table[name].tolist() for name in CELL), strict=True))
 
 
 def by_seed(
@@ -229,11 +230,11 @@ def _check(priced: pd.DataFrame, planned: Sequence[PlannedTrial]) -> None:
             f"report on one plan's trials at a time"
         )
     ids = {(*trial.key, trial.seed): trial.trial_id for trial in planned}
-    for trial in priced.to_dict("records"):
-        key = (trial["specificity"], trial["budget"], trial["method"], trial["seed"])
-        if key not in ids or ids[key] not in (None, trial["trial_id"]):
+    seeds, trial_ids = priced["seed"].tolist(), priced["trial_id"].tolist()
+    for of, seed, trial_id in zip(cell_keys(priced), seeds, trial_ids, strict=True):
+        if ids.get((*of, seed), "") not in (None, trial_id):
             raise ResultError(
-                f"trial {trial['trial_id']} ({_spoken(key)}) is not in the plan; report on the "
+                f"trial {trial_id} ({_spoken((*of, seed))}) is not in the plan; report on the "
                 f"plan's own trials"
             )
     twice = priced[priced.duplicated([*CELL, "seed"])]

@@ -15,12 +15,16 @@ from sweeps.report.advice import SCALE
 from sweeps.report.inference.components import Reading
 from sweeps.report.inference.intervals import Interval, cell_interval, difference_interval
 from sweeps.report.inference.joint import Joint, draw, joint_distribution
-from sweeps.report.readings import Readings
+from sweeps.report.readings import READ_METRICS, Readings
 
 Key = tuple[str, str, str]
 Floats = NDArray[np.float64]
 MOST_CELLS = 1000
 """Cells above which no joint distribution is made: its matrix is quadratic in them."""
+_COLUMNS = [
+    *("specificity", "budget", "method", "seed", "trial_id", "epoch"),
+    *(f"test_{metric}" for metric in READ_METRICS),
+]
 _OTHER_IMAGES = "seeds were scored on different images"
 
 
@@ -37,7 +41,7 @@ class Evidence:
         self._seeds: dict[Key, dict[int, Mapping[Any, Any]]] = {}
         self._readings = readings
         self._draws: dict[tuple[tuple[Key, ...], str], Floats | None] = {}
-        for trial in priced.sort_values("seed").to_dict("records"):
+        for trial in priced[_COLUMNS].sort_values("seed").to_dict("records"):
             key = (trial["specificity"], trial["budget"], trial["method"])
             self._seeds.setdefault(key, {})[int(trial["seed"])] = trial
 

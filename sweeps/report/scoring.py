@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from spurious.scoring.operating_point import OperatingPoint
 from sweeps.report.readings import Readings, ReadingTaker
 from sweeps.report.scored import score_epochs
+from sweeps.results.reader import by_dictionary
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,7 +61,7 @@ class Scorer:
         for segments, table in trials:
             readings.update(taker.read(table))
             rows.append(score_epochs(table, segments, self.directions, self.point))
-        return pa.concat_tables(rows), readings
+        return by_dictionary(pa.concat_tables(rows).combine_chunks()), readings
 
 
 def score_trials(
@@ -82,7 +83,7 @@ def score_trials(
     for scored, read in _score(scorer, batches, len(segments)):
         rows.append(scored)
         readings.update(read)
-    return pa.concat_tables(rows) if rows else None, readings
+    return pa.concat_tables(rows).unify_dictionaries().combine_chunks() if rows else None, readings
 
 
 def _score(
@@ -113,8 +114,6 @@ def _may_spawn() -> bool:
 
 def _pack(tables: Sequence[pa.Table]) -> bytes:
     import pyarrow as pa
-
-    from sweeps.results.reader import by_dictionary
 
     if len({table.schema for table in tables}) > 1:
         tables = [by_dictionary(table) for table in tables]

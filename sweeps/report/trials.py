@@ -22,10 +22,12 @@ from sweeps.plan.cell import cell_of
 from sweeps.report.epochs import Epochs
 from sweeps.report.histories import Floats, Places, as_places
 from sweeps.report.tables import REPORT_SCHEMA_VERSION, ReportInput
-from sweeps.results.counts import read_counts
+from sweeps.results.counts import COUNTS, read_counts
 
 _AT_EPOCH = [m.name for m in METRICS.values() if m.whole and not m.once and not m.of_images]
 
+_CHARGED = ["trial_id", "config", "keep_rule", *COUNTS]
+"""Columns that a price follows from."""
 DIVERGED = 1e3
 """Loss in nats above which training has diverged: chance is 0.69, and a wrong certainty 16."""
 
@@ -91,7 +93,9 @@ def price_trials(
         search: Of the metric that options were searched by; None where they were not.
         compute: Trial id to dollars of compute; None where they have no price.
     """
-    items = [_items(trial, rule, mask_of, search) for trial in selected.to_dict("records")]
+    items = [
+        _items(trial, rule, mask_of, search) for trial in selected[_CHARGED].to_dict("records")
+    ]
     parts = {part: [price(of[part], prices) for of in items] for part in PARTS}
     nothing = dict.fromkeys(selected["trial_id"], math.nan)
     of_compute = selected["trial_id"].map(nothing if compute is None else compute)

@@ -9,6 +9,13 @@ from spurious.config.method import Method
 from spurious.data.mask_of import MaskOf
 from spurious.scoring.cost import AnnotationCounts
 
+COUNTS = (
+    *("train_images", "train_positives", "train_abnormalities", "train_spurious_labels"),
+    *("train_rest_labels", "val_spurious_labels", "val_images", "val_positives"),
+    *("val_abnormalities", "attributes", "train_ranked_pairs", "train_explanations"),
+)
+"""The columns that `count_columns` writes."""
+
 
 def count_columns(counts: AnnotationCounts) -> dict[str, int]:
     """Write counts as columns; positives are the images with something to draw."""
