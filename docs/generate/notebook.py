@@ -1,6 +1,6 @@
 """Runs the notebook's cells and writes what they show: `python -m docs.generate.notebook`.
 
-The working folder holds `quickstart-tables`, which `sweeps pull quickstart` writes.
+The store that SWEEPS_STORE names, else the embedded one, holds a finished `quickstart`.
 """
 
 from __future__ import annotations

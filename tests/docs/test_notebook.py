@@ -14,6 +14,7 @@ from cluster.stores.folder import FolderStore
 from docs.generate.documents import ROOT
 from docs.generate.notebook import NOTEBOOK, code_cells, run_cells
 from sweeps.cli import main
+from sweeps.plan.archive import archive
 from sweeps.spec.model import load_spec
 
 QUICKSTART = ROOT / "sweeps" / "specs" / "quickstart.yaml"
@@ -33,7 +34,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the tables of a short quick start, pulled and reported by the commands."""
     folder = tmp_path_factory.mktemp("notebook")
     store = FolderStore(folder / "store")
-    run_here(store, load_spec(QUICKSTART, SHORT), folder / "cache")
+    spec = load_spec(QUICKSTART, SHORT)
+    archive(store, spec, run_here(store, spec, folder / "cache"))
     options = [str(QUICKSTART), "--store", store.url]
     for key, value in SHORT.items():
         options += ["--set", f"{key}={json.dumps(value)}"]
@@ -49,6 +51,7 @@ def answers(notebook: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The names that the cells define, after they all ran in order."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setenv("SWEEPS_STORE", str(folder / "store"))
         texts, names = run_cells(notebook)
     assert all(texts)
     return names
