@@ -21,6 +21,7 @@ from sweeps.report.wording import (
     interval,
     limits,
     number,
+    probability,
     seed_values,
     sentence,
     without,
@@ -143,24 +144,27 @@ def _place(cells: pd.DataFrame, compared: int) -> str:
     """Return what the best cell is, of `compared` ones; the only one is the best of nothing."""
     if compared > 1:
         return f"reached the highest mean robust AUROC of the {compared} purchases compared"
-    remaining = cells[cells["robust_auroc_mean"].notna() & cells["unlearned"].notna()]
-    if remaining["unlearned"].str.startswith(NOT_CHOSEN).any():
-        return (
-            f"is the only purchase that is {ABOVE_CHANCE} and was chosen on validation; its mean "
-            "robust AUROC"
-        )
-    if len(remaining):
-        return f"is the only purchase that is {ABOVE_CHANCE}; its mean robust AUROC"
-    return "is the only purchase with a result so far; its mean robust AUROC"
+    finished = cells[cells["seeds_done"] > 0]
+    unranked = finished[finished["unlearned"].notna()]
+    if len(finished) == 1:
+        which = "purchase with a result so far"
+    elif len(unranked) < len(finished) - 1:
+        ranked = "ranked " if len(unranked) else ""
+        which = f"{ranked}purchase with a defined robust AUROC"
+    else:
+        which = f"purchase that is {ABOVE_CHANCE}"
+        if unranked["unlearned"].str.startswith(NOT_CHOSEN).any():
+            which += " and was chosen on validation"
+    return f"is the only {which}; its mean robust AUROC"
 
 
 def _nothing(cells: pd.DataFrame) -> str:
     """Return why nothing is recommended."""
     if cells["robust_auroc_mean"].notna().any():
-        return (
-            f"No purchase is {ABOVE_CHANCE}, so nothing can be recommended; the reasons are marked "
-            f"below."
-        )
+        finished = cells[cells["seeds_done"] > 0]
+        lost = finished["unlearned"].fillna(NOT_CHOSEN).str.startswith(NOT_CHOSEN)
+        why = "with a defined robust AUROC is ranked" if lost.any() else f"is {ABOVE_CHANCE}"
+        return f"No purchase {why}, so nothing can be recommended; the reasons are marked below."
     return (
         "No purchase has a defined robust AUROC yet, so nothing can be recommended; the "
         "reasons are listed below."
@@ -205,7 +209,7 @@ def _nearest(cells: pd.DataFrame, best: Cell) -> str:
     return (
         f"; the likeliest is {describe_cell(cell['cell'])}{without(cell['holes'])}, for "
         f"{dollars(cell['dollars_mean'])}, with a probability of "
-        f"{number(cell['non_inferior_probability'], 2)}"
+        f"{probability(cell['non_inferior_probability'])}"
     )
 
 

@@ -10,7 +10,7 @@ from cluster.common.wording import count_of, has_or_have, is_or_are
 from sweeps.report.answer import Cell, best_cell, learned_cells
 from sweeps.report.gate import ABOVE_CHANCE, CHANCE
 from sweeps.report.tuned import NOT_CHOSEN, describe_tuning
-from sweeps.report.wording import describe_cell, number, without
+from sweeps.report.wording import describe_cell, number, probability, without
 
 FEW_SEEDS = 5
 _NAMED = 4
@@ -36,10 +36,11 @@ def caveats(cells: pd.DataFrame, priced: pd.DataFrame, tune: Sequence[str] = ())
     notes += _about_unlearned(cells)
     planned, done = int(cells["seeds_planned"].sum()), int(cells["seeds_done"].sum())
     if done < planned:
+        unequal = ", so purchases rest on unequal numbers of seeds"
         notes.append(
             f"Provisional: {planned - done} of {count_of(planned, 'planned trial')} "
-            f"{has_or_have(planned - done)} no result, so purchases rest on unequal "
-            f"numbers of seeds."
+            f"{has_or_have(planned - done)} no result"
+            f"{unequal if cells['seeds_done'].nunique() > 1 else ''}."
         )
     undefined = int(cells["robust_auroc_undefined"].sum())
     if undefined:
@@ -62,7 +63,7 @@ def _about_groups(cells: pd.DataFrame) -> list[str]:
         return []
     text = (
         f"{', '.join(methods)} {is_or_are(len(methods))} given the groups of the "
-        f"training images, whose spurious labels are in the price. That is not a limit for methods "
+        f"training images, for which spurious labels are bought. That is not a limit for methods "
         f"without them"
     )
     above = [
@@ -104,23 +105,26 @@ def _about_unlearned(cells: pd.DataFrame) -> list[str]:
 def _about_best(cells: pd.DataFrame, best: Cell) -> list[str]:
     notes = []
     if best["robust_auroc_mean"] <= CHANCE:
-        notes.append("No purchase does better than chance (0.5) on average.")
+        notes.append("No ranked purchase does better than chance (0.5) on average.")
     elif best["robust"].kind != "none" and best["robust_auroc_low"] <= CHANCE:
         notes.append("The best purchase's interval includes 0.5, which is chance.")
     learned = learned_cells(cells)
     if len(learned) > 1:
         first = best["best_probability"]
-        chance = f" It is the best with a probability of {number(first, 2)}." if first >= 0 else ""
+        chance = ""
+        if first >= 0:
+            chance = f" It is the best with a probability of {probability(first)}."
         notes.append(
             f"The best of {len(learned)} is picked by the numbers that are shown, so it tends to "
             f"look better than it will be; confirm it with new seeds before spending.{chance}"
         )
-    most = int(cells["robust_auroc_n"].max())
+    most = int(learned["robust_auroc_n"].max())
     if 1 < most < FEW_SEEDS:
+        at_most = "At most " if learned["robust_auroc_n"].min() < most else ""
         notes.append(
-            f"{count_of(most, 'seed')} per purchase are few: where training differs much from seed "
-            f"to seed, 95 % intervals of 3 seeds held the truth in 91 to 95 % of simulations. A "
-            f"difference whose interval includes 0 is not established."
+            f"{at_most}{count_of(most, 'seed')} per purchase are few: where training differs much "
+            f"from seed to seed, 95 % intervals of 3 seeds held the truth in 91 to 95 % of "
+            f"simulations. A difference whose interval includes 0 is not established."
         )
     return notes + _about_weak(learned)
 

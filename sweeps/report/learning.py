@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from sweeps.report.inference.curves import (
     is_covered,
 )
 from sweeps.report.offers import Offers
-from sweeps.report.wording import annotation, dollars, interval, number
+from sweeps.report.wording import annotation, dollars, interval, number, probability
 
 MORE = 100
 """Further images whose worth is told."""
@@ -45,7 +45,7 @@ class _Curve:
 
 
 def learning_context(
-    offers: Offers | None, priced: pd.DataFrame, prices: Mapping[str, float], axis: Collection[str]
+    offers: Offers | None, priced: pd.DataFrame, prices: Mapping[str, float]
 ) -> dict[str, Any]:
     """Return what the page says of further images.
 
@@ -53,7 +53,6 @@ def learning_context(
         offers: The result of `find_offers`.
         priced: The result of `price_trials`.
         prices: Price table in force.
-        axis: Parts of the price that count.
 
     Returns:
         `needed`, a row for each curve of three budgets or more and each target; `needed_note`, what
@@ -65,7 +64,7 @@ def learning_context(
     return {
         "needed": [_needed_row(curve, target) for curve in long for target in targets],
         "needed_note": _note(curves, long),
-        "worth": [_worth_row(curve, prices, axis) for curve in curves],
+        "worth": [_worth_row(curve, prices) for curve in curves],
     }
 
 
@@ -114,8 +113,8 @@ def describe_needed(foretold: Foretold, images: Sequence[float]) -> str:
     least, most = images[0], HORIZON * images[-1]
     if math.isinf(foretold.median):
         return (
-            f"not told: {number(foretold.share, 2)} of the fits reach it with up to {_whole(most)} "
-            "images"
+            f"not told: {probability(foretold.share)} of the fits reach it with up to "
+            f"{_whole(most)} images"
         )
     if foretold.median <= least:
         return f"at most {_whole(least)}, the smallest budget"
@@ -132,17 +131,19 @@ def _whole(images: float) -> str:
     return f"{images:,.0f}"
 
 
-def _worth_row(curve: _Curve, prices: Mapping[str, float], axis: Collection[str]) -> dict[str, str]:
+def _worth_row(curve: _Curve, prices: Mapping[str, float]) -> dict[str, str]:
     """Return what the next images raise the robust AUROC by, and cost."""
-    gain = gain_of_more(curve.images, curve.draws, MORE)
     part = MORE / curve.images[-1]
+    gained = f"not told: beyond {HORIZON:g} times the largest budget"
+    if 1.0 + part <= HORIZON:
+        gain = gain_of_more(curve.images, curve.draws, MORE)
+        gained = f"{number(gain.median)} ({interval(gain.low, gain.high)})"
     training = [(name, item, n * part) for name, item, n in curve.last.items if name == "training"]
-    price = price_of(Offer("", training, 0.0, 0.0), prices, [each for each in axis
-                                                             if each == "training"])  # fmt: skip
+    price = price_of(Offer("", training, 0.0, 0.0), prices, ["training"])
     return {
         **{"annotation": curve.what, "method": curve.method},
         "beyond": f"{curve.images[-1]:,.0f}",
-        "gain": f"{number(gain.median)} ({interval(gain.low, gain.high)})",
+        "gain": gained,
         "dollars": dollars(price),
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from cluster.common.wording import count_of
+from cluster.common.wording import count_of, has_or_have
 from spurious.scoring.metric import Metric
 from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.registry import METRICS
@@ -153,7 +153,8 @@ def _note(priced: pd.DataFrame, epochs: pd.DataFrame) -> str:
     if not lacking:
         return ""
     return (
-        f"{count_of(lacking, 'trial')} of {len(priced):,} have no stored predictions at the epoch "
-        f"that counts, which is neither the kept nor the last one, or their predictions were "
-        f"removed: what only predictions give is undefined there."
+        f"{count_of(lacking, 'trial')} of {len(priced):,} {has_or_have(lacking)} no stored "
+        f"predictions at the epoch that counts, which is neither the kept nor the last one, or "
+        f"{'its' if lacking == 1 else 'their'} predictions were removed: what only predictions "
+        "give is undefined there."
     )

@@ -51,6 +51,7 @@ from sweeps.report.wording import (
     interval,
     limits,
     number,
+    probability,
     synthetic_note,
     yaml_line,
 )
@@ -136,7 +137,7 @@ def _choices(
     return {
         **spending_context(offers, cells, attained, evidence, prices, axis),
         **choice_context(offers, cells, evidence, prices, axis, source.margin, source.outlines),
-        **learning_context(offers, priced, dataclasses.asdict(prices), axis),
+        **learning_context(offers, priced, dataclasses.asdict(prices)),
         **explore_context(source, priced, cells, offers),
         **{"style": style(), "policy": policy()},
     }
@@ -223,7 +224,11 @@ def _status(cells: pd.DataFrame) -> str:
 
 def _hours(gpu: float, cpu: float) -> str:
     """Hours by kind of device, only the kinds that were used."""
-    parts = [f"{number(hours, 1)} {kind}" for hours, kind in ((gpu, "GPU"), (cpu, "CPU")) if hours]
+    parts = [
+        f"{number(hours, 1) if hours >= 0.05 else 'under 0.1'} {kind}"
+        for hours, kind in ((gpu, "GPU"), (cpu, "CPU"))
+        if hours
+    ]
     return ", ".join(parts) or NONE
 
 
@@ -247,7 +252,7 @@ def _cell_row(cell: Mapping[Any, Any]) -> dict[str, Any]:
         "annotation": annotation(cell["cell"].specificity),
         "images": images(cell["cell"].budget),
         "method": f"{cell['method']} (given the groups)" if cell["oracle"] else cell["method"],
-        "model": cell["model"] or "",
+        "model": "" if pd.isna(cell["model"]) else cell["model"],
         "dollars": dollars(cell["dollars_mean"]),
         "dollars_range": f"{dollars(low)} to {dollars(high)}" if high - low > 0.005 else "",
         "training": dollars(cell["training_dollars"]),
@@ -268,8 +273,8 @@ def _cell_row(cell: Mapping[Any, Any]) -> dict[str, Any]:
         "complete": bool(cell["complete"]),
         "on_frontier": bool(cell["on_frontier"]),
         "unlearned": "" if pd.isna(cell["unlearned"]) else cell["unlearned"],
-        "probability": number(cell["frontier_probability"], 2),
-        "best": number(cell["best_probability"], 2),
+        "probability": probability(cell["frontier_probability"]),
+        "best": probability(cell["best_probability"]),
         "hours": _hours(cell["gpu_hours"], cell["cpu_hours"]),
     }
 

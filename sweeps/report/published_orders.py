@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cluster.common.wording import count_of
+from cluster.common.wording import count_of, has_or_have
 from spurious.scoring.registry import METRICS
 from sweeps.report.evidence import Evidence, Key
 from sweeps.report.inference.intervals import Interval
@@ -95,14 +95,15 @@ def _sentences(
     if METRICS[metric].of_images and all(math.isnan(r["measured_low"]) for p in pairs for r in p):
         alike = sum(high["measured_mean"] > low["measured_mean"] for low, high in pairs)
         return [
-            f"{count_of(len(pairs), 'pair')} of annotations have an order by {words} in {where}. "
+            f"{count_of(len(pairs), 'pair')} of annotations {has_or_have(len(pairs))} an order by "
+            f"{words} in {where}. "
             f"Every seed has the same images, so the measured values are one draw without an "
             f"interval: {len(pairs)} left open; the values are in the paper's order in {alike}."
         ]
     verdicts = [order.verdict for order in judged]
     counted = (
-        f"{count_of(len(pairs), 'pair')} of cells have an order by {words} in {where}. By paired "
-        f"differences, with Holm's correction within the table: confirmed "
+        f"{count_of(len(pairs), 'pair')} of cells {has_or_have(len(pairs))} an order by {words} in "
+        f"{where}. By paired differences, with Holm's correction within the table: confirmed "
         f"{verdicts.count('confirmed')}, contradicted {verdicts.count('contradicted')}, not "
         f"decided {verdicts.count('not decided')}."
     )

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from cluster.common.wording import count_of, is_or_are
@@ -16,11 +15,12 @@ from sweeps.report.evidence import Evidence
 from sweeps.report.inference.joint import DRAWS
 from sweeps.report.offers import Offers
 from sweeps.report.probabilities import count_undrawn
-from sweeps.report.wording import NONE, dollars, interval, limits, number
+from sweeps.report.wording import NONE, dollars, interval, limits, number, probability
 
 LIKELY = 0.05
 """Share of what cannot be advised from which on a row tells of it."""
 _PRINTED = 0.005
+NOTHING_ELSE = "no other ranked purchase with an interval costs so little"
 
 
 def spending_context(
@@ -44,28 +44,34 @@ def spending_context(
     rows: list[dict[str, str]] = []
     table = dataclasses.asdict(prices)
     bought, known = None, 0.0
-    for sum_, cost in _sums(offers, table, axis):
+    for sum_, shown in _sums(offers, table, axis):
         assert offers is not None
         advice = advise(offers.offers, offers.draws, table, sum_, axis)
         if advice is None:
             continue
-        at = attained[np.isclose(attained["dollars"], cost, rtol=1e-9, atol=0.0)]
+        at = attained[attained["dollars"] == shown]
         unnamed = 1.0 - float(at["best_probability"].sum()) if len(at) else 0.0
         if advice.first != bought or unnamed >= known + LIKELY:
             bought, known = advice.first, unnamed
-            rows.append(_row(advice, offers, at, cost, unnamed))
+            rows.append(_row(advice, offers, at, shown, unnamed))
     return {"spending": rows, "spending_note": _note(count_undrawn(cells, evidence), bool(rows))}
 
 
 def _sums(
     offers: Offers | None, prices: Mapping[str, float], axis: Collection[str]
 ) -> Iterator[tuple[float, float]]:
-    """Yield what each offer costs, for `advise` and in the table of cells; cheapest first."""
+    """Yield each cost of an offer, for `advise` and in the table of cells; cheapest first.
+
+    Equal costs are one sum, which buys all offers that have it.
+    """
     if offers is None:
         return
     costs = [price_of(offer, prices, axis) for offer in offers.offers]
     shown = [float(cell["dollars_mean"]) for cell in offers.cells]
-    yield from sorted(zip(costs, shown, strict=True))
+    sums: dict[float, float] = {}
+    for cost, at in zip(costs, shown, strict=True):
+        sums[at] = max(cost, sums.get(at, cost))
+    yield from sorted((cost, at) for at, cost in sums.items())
 
 
 def _row(
@@ -85,21 +91,21 @@ def _row(
     rivals = []
     if advice.runner_up is not None:
         name = offers.offers[advice.runner_up].name
-        rivals.append(f"{name} ({number(advice.runner_up_probability, 2)})")
+        rivals.append(f"{name} ({probability(advice.runner_up_probability)})")
     if unnamed >= _PRINTED:
-        rivals.append(f"purchases without an interval ({number(unnamed, 2)})")
+        rivals.append(f"purchases without an interval ({probability(unnamed)})")
     return {
         "dollars": dollars(cost),
         "first": offers.offers[advice.first].name,
         "robust": number(first["robust_auroc_mean"], 2),
         "robust_interval": limits(first["robust"], 2),
-        "probability": number(advice.probability, 2),
+        "probability": probability(advice.probability),
         "regret": number(advice.regret),
         "median": NONE if reached is None else number(reached["attained_median"], 2),
         "band": ""
         if reached is None
         else interval(reached["attained_low"], reached["attained_high"], 2),
-        "runners_up": "; ".join(rivals) or "nothing else costs so little",
+        "runners_up": "; ".join(rivals) or NOTHING_ELSE,
     }
 
 

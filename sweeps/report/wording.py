@@ -46,7 +46,19 @@ NONE = "\N{EN DASH}"
 
 def number(value: float, digits: int = 3) -> str:
     """Return a number with fixed decimals, a dash for NaN."""
-    return NONE if math.isnan(value) else f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    if math.isnan(value):
+        return NONE
+    text = f"{value:.{digits}f}"
+    if float(text) == 0.0:
+        return text.removeprefix("-")  # what rounds to 0 has no sign
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def probability(value: float) -> str:
+    """Return a share with two decimals; what only rounds to 0 or 1 stands as a limit."""
+    if 0.0 < value < 0.005:
+        return "below 0.01"
+    return "above 0.99" if 0.995 <= value < 1.0 else number(value, 2)
 
 
 def interval(low: float, high: float, digits: int = 3) -> str:
@@ -83,6 +95,8 @@ def images(budget: Budget) -> str:
 
 def annotation(specificity: Specificity) -> str:
     """Return a specificity as a plural noun: labels, boxes, masks."""
+    if specificity.box_per == "image":
+        return "boxes (one per image)"
     if specificity.kind == "r":
         return f"coarse masks (r = {specificity.r})"
     return {"label": "labels", "box": "boxes", "mask": "masks"}[specificity.kind]

@@ -117,7 +117,9 @@ def test_markdown_has_every_purchase_and_its_tables_stay_whole(made: Made, tmp_p
         ]
         assert shown[2] == cell["method"]
         assert shown[7] == ("yes" if cell["on_frontier"] else "no")
-        assert shown[8] == f"{cell['frontier_probability']:.2f}"
+        share = cell["frontier_probability"]
+        limit = "below 0.01" if 0 < share < 0.005 else "above 0.99"
+        assert shown[8] == (limit if 0 < share < 0.005 or 0.995 <= share < 1 else f"{share:.2f}")
 
 
 def test_page_is_self_contained(made: Made, tmp_path: Path) -> None:

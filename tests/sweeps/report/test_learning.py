@@ -15,7 +15,6 @@ from sweeps.report.build import build_report
 from sweeps.report.learning import learning_context
 from sweeps.report.offers import find_offers
 
-AXIS = ("training", "spurious_labels")
 RISING = {
     ("mask", "600", "erm"): [0.70, 0.71, 0.705],
     ("mask", "1100", "erm"): [0.78, 0.79, 0.785],
@@ -37,7 +36,7 @@ def said(made: Made) -> dict[str, Any]:
     """What the section has."""
     priced, cells, rests_on = evidence(made)
     offers = find_offers(priced, cells, rests_on)
-    return learning_context(offers, priced, dataclasses.asdict(Prices()), AXIS)
+    return learning_context(offers, priced, dataclasses.asdict(Prices()))
 
 
 def test_images_for_a_score(made: Made, tmp_path: Path) -> None:
@@ -72,6 +71,8 @@ def test_fewer_budgets_are_refused() -> None:
     assert two["needed"] == []
     assert "that needs 3 budgets" in two["needed_note"]
     assert len(two["worth"]) == 1
+    [few] = said(make(plan(("mask",), ("40", "60"), ("erm",))))["worth"]
+    assert few["gain"] == "not told: beyond 2 times the largest budget"
     one = said(make(plan(("mask",), ("600",), ("erm",))))
     assert one["worth"] == []
     assert one["needed_note"].startswith("Not known: no kind of annotation has two ranked budgets")

@@ -45,7 +45,7 @@ def test_a_reversed_pair_is_told_in_a_sentence(made: Made) -> None:
     planted = with_scores(made, ABOVE)
     counted, told = sentences(planted, paper(PAIR))
     assert counted == (
-        "1 pair of cells have an order by robust AUROC in Table 9. By paired differences, with "
+        "1 pair of cells has an order by robust AUROC in Table 9. By paired differences, with "
         "Holm's correction within the table: confirmed 0, contradicted 1, not decided 0."
     )
     difference = evidence(planted)[2].difference(MASKS, LABELS, "robust_auroc")
@@ -175,7 +175,7 @@ def test_one_set_of_images_decides_no_order() -> None:
     """Equal values in every seed are one draw: left open, with what the draw says."""
     one, other = image_row("label", 0.4), image_row("box", 0.5)
     assert orders("variance_measure", [one, other]) == [
-        "1 pair of annotations have an order by variance of abnormal pixels in Table 3. Every seed "
+        "1 pair of annotations has an order by variance of abnormal pixels in Table 3. Every seed "
         "has the same images, so the measured values are one draw without an interval: 1 left "
         "open; the values are in the paper's order in 0."
     ]

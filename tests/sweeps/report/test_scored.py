@@ -202,7 +202,7 @@ def test_removed_predictions_leave_a_report_that_says_so(tmp_path: Path) -> None
     for path in gone[:1]:
         path.unlink()
     text = build_report(read(tmp_path / "store"), tmp_path / "report").text.read_text()
-    assert "1 trial of 4 have no stored predictions at the epoch that counts" in text
+    assert "1 trial of 4 has no stored predictions at the epoch that counts" in text
     assert "1 undefined" in text
 
 

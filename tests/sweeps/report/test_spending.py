@@ -57,7 +57,7 @@ def test_rows_name_what_a_sum_buys(made: Made) -> None:
     share = table.set_index(["specificity", "budget", "method"])["best_probability"]
     assert rows[-1]["probability"] == f"{share[MASKS]:.2f}"
     alone = _words(make(plan(("box",), ("600",), ("erm",))))
-    assert "nothing else costs so little" in alone
+    assert "no other ranked purchase with an interval costs so little" in alone
     assert rows[-1]["runners_up"] == f"boxes on 600 images, trained with erm ({share[BOXES]:.2f})"
 
 

@@ -1,0 +1,107 @@
+"""From the report's input to the plain tables that sentences are held to."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+from sentence_facts import Raw
+
+from spurious.scoring.registry import METRICS
+from sweeps.report.tables import ReportInput
+
+
+def raw_of(source: ReportInput, predictions: Mapping[str, pd.DataFrame], folder: Path) -> Raw:
+    """Return what a report was made from, without anything that the package computes.
+
+    Args:
+        source: The report's input.
+        predictions: Trial id to its rows of `predictions`.
+        folder: Where the report's own tables are.
+    """
+    tables = {path.stem: pq.read_table(path).to_pandas() for path in folder.glob("*.parquet")}
+    return Raw(
+        source.trials,
+        source.epochs,
+        source.failures,
+        predictions,
+        [(*one.key, one.seed, str(one.trial_id)) for one in source.planned],
+        dataclasses.asdict(source.prices),
+        source.axis,
+        source.margin,
+        None if source.rule is None else str(source.rule),
+        source.provenance.directions,
+        source.compute,
+        tables,
+        _others(source, folder),
+    )
+
+
+_KEY = ["trial_id", "attempt", "epoch", "split", "metric", "attribute"]
+
+
+def _others(source: ReportInput, folder: Path) -> dict[str, Any]:
+    scored = source.scored
+    epochs = source.epochs if scored is None else pd.concat([source.epochs, scored])
+    epochs = epochs.drop_duplicates(_KEY, keep="last")  # predictions replace what was noted
+    page = (folder / "report.html").read_text()
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    carried = 0
+    if data:
+        content = json.loads(data[1])
+        codes = len(base64.b64decode(content["codes"])) // 2
+        carried = codes // max(len(content["drawn"]), 1)
+    return {
+        "damaged": source.damaged,
+        "unverified": source.unverified,
+        "synthetic": source.provenance.synthetic,
+        "created_at": source.provenance.created_at,
+        "made_with": source.provenance.versions,
+        "point": str(source.point),
+        "outlines": source.outlines,
+        "tune": source.tune,
+        "grids": _grids(source),
+        "papers": [table.where for table in source.published],
+        "metric_names": {m.words[:1].upper() + m.words[1:]: m.name for m in METRICS.values()},
+        "merged_epochs": epochs,
+        "files": {path.name for path in folder.iterdir()},
+        "texts": _texts(source),
+        "published": source.published,
+        "carried": carried,
+        "sweep": source.provenance.sweep,
+        "cautions": _count_items((folder / "report.md").read_text()),
+    }
+
+
+def _count_items(markdown: str) -> int:
+    """Count the items between the answer and the facts of the dataset."""
+    return len(re.findall("^- ", markdown.partition("\nDataset ")[0], re.MULTILINE))
+
+
+def _texts(source: ReportInput) -> list[str]:
+    """What papers and the plan say of themselves, which the report passes on."""
+    texts = [note[:1].upper() + note[1:] + "." for note in source.notes]
+    for table in source.published:
+        dataset = table.values[0].dataset
+        texts += [f"{table.paper}. {table.where}, {dataset}: {table.shows}.", *table.notes]
+        texts += [f"Published beside measured: {table.where}", table.where]
+    texts.append(" ".join(source.provenance.spec_text.split()))
+    return sorted(texts, key=len, reverse=True)
+
+
+def _grids(source: ReportInput) -> list[list[tuple[str, str, str]]]:
+    """Keys of cells that differ in tuned options alone."""
+    groups: dict[Any, list[tuple[str, str, str]]] = {}
+    for cell in {one.key: one.cell for one in source.planned}.values():
+        options = dataclasses.asdict(cell.method.options)
+        if set(source.tune) & set(options):
+            kept = tuple((k, repr(v)) for k, v in options.items() if k not in source.tune)
+            groups.setdefault((*cell.key[:2], cell.method.name, kept), []).append(cell.key)
+    return [group for group in groups.values() if len(group) > 1]
