@@ -173,10 +173,16 @@ def _nothing(cells: pd.DataFrame) -> str:
 
 def _figures(cell: Cell) -> str:
     """Return robust and overall AUROC of a cell, each with its interval, and its seeds."""
-    text = f"{number(cell['robust_auroc_mean'], 2)} over {_seeds(cell)} ({_limits(cell['robust'])})"
+    text = f"{_auroc(cell['robust_auroc_mean'])} over {_seeds(cell)} ({_limits(cell['robust'])})"
     overall = cell["overall"]
     spread = f" ({limits(overall, 2)})" if overall.kind != "none" else ""
-    return f"{text}, with an overall AUROC of {number(cell['auroc_mean'], 2)}{spread}"
+    return f"{text}, with an overall AUROC of {_auroc(cell['auroc_mean'])}{spread}"
+
+
+def _auroc(value: float) -> str:
+    """Return an AUROC with two decimals, three where two would make it 0 or 1."""
+    text = number(value, 2)
+    return number(value) if text in ("0.00", "1.00") and float(text) != value else text
 
 
 def _limits(of: Interval) -> str:

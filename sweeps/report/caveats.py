@@ -9,6 +9,7 @@ import pandas as pd
 from cluster.common.wording import count_of, has_or_have, is_or_are
 from sweeps.report.answer import Cell, best_cell, learned_cells
 from sweeps.report.gate import ABOVE_CHANCE, CHANCE
+from sweeps.report.inference.intervals import FEWEST_SEEDS
 from sweeps.report.tuned import NOT_CHOSEN, describe_tuning
 from sweeps.report.wording import describe_cell, number, probability, without
 
@@ -119,7 +120,12 @@ def _about_best(cells: pd.DataFrame, best: Cell) -> list[str]:
             f"look better than it will be; confirm it with new seeds before spending.{chance}"
         )
     most = int(learned["robust_auroc_n"].max())
-    if 1 < most < FEW_SEEDS:
+    if most == FEWEST_SEEDS - 1:
+        notes.append(
+            f"{count_of(most, 'seed')} per purchase give no interval, which needs {FEWEST_SEEDS}: "
+            f"any difference may be chance."
+        )
+    elif 1 < most < FEW_SEEDS:
         at_most = "At most " if learned["robust_auroc_n"].min() < most else ""
         notes.append(
             f"{at_most}{count_of(most, 'seed')} per purchase are few: where training differs much "

@@ -12,12 +12,20 @@ import pandas as pd
 from cluster.common.wording import count_of
 from spurious.config.options import Prices
 from sweeps.report.advice import Flip, find_flips, price_of
-from sweeps.report.answer import choose, key_of, learned_cells
+from sweeps.report.answer import best_cell, choose, key_of, learned_cells
 from sweeps.report.evidence import Evidence
 from sweeps.report.inference.orders import judge_orders
 from sweeps.report.offers import Offers
 from sweeps.report.published_orders import describe_needed
-from sweeps.report.wording import NONE, PRICE_MEANINGS, dollars, images, interval, number, sentence
+from sweeps.report.wording import (
+    NONE,
+    PRICE_MEANINGS,
+    dollars,
+    images,
+    interval,
+    number,
+    sentence,
+)
 
 Cell = Mapping[Any, Any]
 _TOLERANCES = {"vertices_2px": "2 pixels", "vertices_5px": "5 pixels"}
@@ -60,7 +68,7 @@ def choice_context(
         ]
     return {
         "flips": flips,
-        "flips_note": _note(offers, places, bool(flips), margin),
+        "flips_note": _note(offers, places, bool(flips), margin, best_cell(cells)),
         "outlines": _describe_outlines(offers, places, table, axis, outlines),
         "settled": list(_settled(cells, evidence)),
     }
@@ -93,9 +101,15 @@ def _flip_row(name: str, value: float, flip: Flip, offers: Offers) -> dict[str, 
 
 
 def _note(
-    offers: Offers | None, places: tuple[int, list[int]] | None, has_flips: bool, margin: float
+    offers: Offers | None,
+    places: tuple[int, list[int]] | None,
+    has_flips: bool,
+    margin: float,
+    best: Cell | None,
 ) -> str:
     """Return what the table of prices is of, or why there is none."""
+    if best is not None and best["robust"].kind == "none":
+        return "Not known: the best purchase has no interval to compare others by."
     if offers is None or places is None:
         return "Not known: no ranked purchase has an interval to compare by."
     chosen, rivals = places

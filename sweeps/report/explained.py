@@ -15,7 +15,7 @@ from sweeps.report.cells import CELL, cell_keys
 from sweeps.report.statistics import Summary, summarize
 from sweeps.report.tables import REPORT_SCHEMA_VERSION, ReportInput
 from sweeps.report.unlocated import describe_unlocated
-from sweeps.report.wording import NONE, annotation, images, interval, number
+from sweeps.report.wording import NONE, annotation, images, interval, number, sentence
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -179,10 +179,15 @@ def rank_orders(explained: pd.DataFrame) -> Iterator[str]:
         known = group.dropna(subset=["share", "robust_auroc"])
         means = known.groupby(CELL)[["share", "robust_auroc"]].mean()
         yield (
-            f"{KINDS[kind]} in {describe_region(region)}: rank correlation with robust AUROC "
-            f"{rank_correlation(known)} over {count_of(len(known), 'trial')}, "
-            f"{rank_correlation(means)} over the means of {count_of(len(means), 'purchase')}"
+            f"{sentence(KINDS[kind])} in {describe_region(region)}: rank correlation with robust "
+            f"AUROC {_rho(known)} over {count_of(len(known), 'trial')}, "
+            f"{_rho(means)} over the means of {count_of(len(means), 'purchase')}"
         )
+
+
+def _rho(values: pd.DataFrame) -> str:
+    text = rank_correlation(values)
+    return "undefined" if text == NONE else text
 
 
 def rank_correlation(values: pd.DataFrame) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from cluster.common.wording import count_of, is_or_are
 from spurious.config.options import Prices
 from sweeps.report.advice import Advice, advise, price_of
+from sweeps.report.answer import learned_cells
 from sweeps.report.evidence import Evidence
 from sweeps.report.inference.joint import DRAWS
 from sweeps.report.offers import Offers
@@ -54,7 +55,12 @@ def spending_context(
         if advice.first != bought or unnamed >= known + LIKELY:
             bought, known = advice.first, unnamed
             rows.append(_row(advice, offers, at, shown, unnamed))
-    return {"spending": rows, "spending_note": _note(count_undrawn(cells, evidence), bool(rows))}
+    ranked = learned_cells(cells)
+    reason = "no ranked purchase has an interval"
+    if ranked["robust_auroc_interval"].ne("none").any():
+        reason = "ranked purchases were scored on different images, or are too many"
+    note = _note(count_undrawn(cells, evidence)) if rows else f"Not known: {reason}."
+    return {"spending": rows, "spending_note": note}
 
 
 def _sums(
@@ -109,12 +115,7 @@ def _row(
     }
 
 
-def _note(undrawn: int, has_rows: bool) -> str:
-    if not has_rows:
-        return (
-            "Not known: no ranked purchase has an interval, or predictions are not of the same "
-            "images."
-        )
+def _note(undrawn: int) -> str:
     text = (
         "From each sum on, the purchase with the highest mean robust AUROC of those that cost no "
         f"more, until the next row. From the {DRAWS:,} draws behind P(best): the share in which it "

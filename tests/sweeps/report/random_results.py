@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from random_extras import explanations, extra_rows, searches
 from random_settings import DIGEST, Random, World, prices, provenance, settings
 from report_tables import NOW, cell_named, config_text, failures
 
@@ -64,6 +65,8 @@ def random_result(seed: int) -> Result:
         provenance(world, planned),
         **settings(world, planned, [str(row["trial_id"]) for row in trials]),
         **_scored(world, predictions, kept),
+        explained=explanations(world, [str(row["trial_id"]) for row in trials]),
+        **searches(world, planned),
     )
     return Result(kind, source, predictions)
 
@@ -91,7 +94,8 @@ def _world(kind: str, random: Random) -> World:
         along = labels if sign > 0 else 1 - labels
         images[f"spurious_{name}"] = np.where(agrees, along, 1 - along).astype(bool)
     epochs = 1 if random.random() < 0.1 else int(random.integers(2, 5))
-    return World(kind, random, names, directions, images, random.standard_normal(2 * n), epochs)
+    shared, measures = random.standard_normal(2 * n), bool(random.random() < 0.4)
+    return World(kind, random, names, directions, images, shared, epochs, measures)
 
 
 def _plan(kind: str, random: Random) -> list[PlannedTrial]:
@@ -255,6 +259,7 @@ def _trial(
         for (split, metric, attribute), values in curves.items()
         for epoch, value in enumerate(values, start=1)
     ]
+    rows += extra_rows(world, one, kept)
     if world.kind == "no-predictions" and random.random() < 0.5:
         return row, rows, None
     return row, rows, _predict(world, one, kept)

@@ -29,6 +29,7 @@ class World:
     images: pd.DataFrame
     shared: np.ndarray[Any, Any]
     epochs: int
+    measures: bool
     levels: dict[Any, float] = field(default_factory=dict)
 
 

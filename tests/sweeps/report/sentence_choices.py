@@ -54,12 +54,24 @@ def named(f: Facts) -> list[Cell]:
     return [c for c in drawn(f) if c.robust.kind != "none"]
 
 
-@claim(
-    r"Not known: no ranked purchase has an interval, or predictions are not of the same images\."
-)
+@claim(r"Not known: no ranked purchase has an interval\.")
 def nothing_to_spend_on(f: Facts) -> None:
-    """No cell that may be advised."""
-    assert not named(f)
+    """None of those that may be advised."""
+    assert all(c.robust.kind == "none" for c in f.ranked)
+
+
+@claim(r"Not known: ranked purchases were scored on different images, or are too many\.")
+def not_drawn(f: Facts) -> None:
+    """They have intervals, and no draws in common."""
+    assert any(c.robust.kind != "none" for c in f.ranked)
+    assert not _any_drawn(f)
+
+
+@claim(r"Not known: the best purchase has no interval to compare others by\.")
+def best_without(f: Facts) -> None:
+    """It has none."""
+    assert f.best is not None
+    assert f.best.robust.kind == "none"
 
 
 @claim(

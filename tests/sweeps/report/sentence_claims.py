@@ -254,6 +254,8 @@ def figures(facts: Facts, cell: Cell, text: str) -> None:
         text,
     )
     assert match, f"'{text}' is of no known form"
+    for text, value in ((match[1], cell.robust.mean), (match[5], cell.overall.mean)):
+        assert text not in ("0.00", "1.00") or float(text) == value, f"'{text}': {value}"
     near(match[1], cell.robust.mean)
     done, planned = len(cell.robust.seeds), len(cell.planned)
     if done == planned:

@@ -73,6 +73,9 @@ def _others(source: ReportInput, folder: Path) -> dict[str, Any]:
         "merged_epochs": epochs,
         "files": {path.name for path in folder.iterdir()},
         "texts": _texts(source),
+        "explained": source.explained,
+        "search": source.search,
+        "searches": [_search(of) for of in source.searches],
         "published": source.published,
         "carried": carried,
         "sweep": source.provenance.sweep,
@@ -83,6 +86,16 @@ def _others(source: ReportInput, folder: Path) -> dict[str, Any]:
 def _count_items(markdown: str) -> int:
     """Count the items between the answer and the facts of the dataset."""
     return len(re.findall("^- ", markdown.partition("\nDataset ")[0], re.MULTILINE))
+
+
+def _search(of: Any) -> dict[str, Any]:
+    chosen = None if of.chosen is None else of.tried[of.chosen]
+    return {
+        **{"key": of.cell.key, "method": of.cell.key[2], "is_over": of.is_over},
+        **{"states": [each.state for each in of.tried], "chosen": of.chosen},
+        "value": None if chosen is None else chosen.value,
+        "values": json.dumps({} if chosen is None else dict(chosen.values)),
+    }
 
 
 def _texts(source: ReportInput) -> list[str]:

@@ -21,8 +21,19 @@ from sweeps.report import figure
 from sweeps.report.build import build_report
 
 CHECKERS = (
-    *("answer", "caveats", "choices", "learning", "tables", "metrics", "page", "published"),
+    *(
+        "answer",
+        "caveats",
+        "choices",
+        "learning",
+        "tables",
+        "metrics",
+        "page",
+        "published",
+        "explained",
+    ),
     "constants",
+    "constants_more",
 )
 for _name in CHECKERS:
     importlib.import_module(f"sentence_{_name}")

@@ -1,0 +1,80 @@
+"""Sentences of measures and explanations that say the same in every report."""
+
+from __future__ import annotations
+
+from sentence_claims import CONSTANT
+
+TEXTS = (
+    "The same `sweeps run` continues.",
+    "Trials of a search are compared on validation alone and are not among the purchases; those of "
+    "the chosen configuration are, on every seed.",
+    "A map without preference has the region's share of the image, which is the chance.",
+    "AUROC gap: AUROC on the test images with the attribute minus AUROC on those without.",
+    "Accuracy",
+    (
+        "Alignment: mean cosine similarity of the kept model's embeddings between a label's test "
+        "images without and with the attribute, 1 where the attribute leaves no trace."
+    ),
+    "Chance is the region's share of the image.",
+    (
+        "Example test images in groups of label and spurious attributes, and maps of what each "
+        "purchase's model looks at."
+    ),
+    "Explanations of test images by each trial's kept model, and how much of them lies where.",
+    (
+        "Explanations of test images by each trial's kept model: the share of the map, of its "
+        "strongest 5 % of pixels (precision) and of its maxima (pointing) that lies in a region, "
+        "all of the kept epoch."
+    ),
+    "Further metrics",
+    "Grad-CAM: of the predicted class on a classifier's last feature maps, enlarged.",
+    "It has no interval where every seed has the same images.",
+    "Left of them the mean over all test images of a label, each map divided by its sum before.",
+    "Means over images and seeds with 95 % t-intervals over seeds alone.",
+    "Means over images and seeds, below them 95 % t-intervals over seeds alone.",
+    "Means over seeds with 95 % t-intervals over seeds alone.",
+    "Means over seeds, below them 95 % t-intervals over seeds alone.",
+    (
+        "Neighbours in a panel are alike to the model; axes have no unit, and distances between "
+        "clusters little meaning."
+    ),
+    "Pointing: how often the map is highest there.",
+    "Precision: of the map's strongest 5 % of pixels, ties included.",
+    "Predicted pixels: a segmenter's probabilities.",
+    (
+        "Robust AUROC is judged with Holm's correction over the table: above or below, or not "
+        "decided and what would decide it."
+    ),
+    (
+        "Saliency: the absolute gradient by the image of a classifier's log-odds or of the mean of "
+        "a segmenter's probabilities."
+    ),
+    (
+        "Scatter plots of the share of explanations in regions against robust AUROC, one point per "
+        "trial."
+    ),
+    (
+        "Share of each map that lies in the region against robust AUROC on test, both of the kept "
+        "epoch, a point per trial; the dotted line is the chance of a map without preference."
+    ),
+    "Share: of the map's sum.",
+    (
+        "The first test images of each group of label (y) and spurious attributes, masks outlined, "
+        "and maps of the first seed of each purchase of the largest budget, then of others; each "
+        "map is scaled to its own highest value, probabilities from 0 to 1."
+    ),
+    (
+        "Trials share their test images, and trials of one purchase all but the seed, so that a "
+        "correlation here describes these trials and tests nothing."
+    ),
+    (
+        "Variance of the pixels that the annotation calls abnormal, standardised by all training "
+        "images; mean cosine similarity of embeddings between a label's test images without and "
+        "with the attribute; AUROC with the attribute minus AUROC without."
+    ),
+    (
+        "Variance: of the pixels that the annotation calls abnormal, standardised by all training "
+        "images; of labels these are the whole positive images."
+    ),
+)
+CONSTANT.update(dict.fromkeys(TEXTS))
