@@ -1,5 +1,4 @@
-"""Claims of what to buy for a sum, at which prices that changes, and of further images "
-"and seeds."""
+"""Claims of what to buy for a sum, and at which prices that changes; of pairs and orders."""
 
 from __future__ import annotations
 
@@ -7,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats
 from sentence_answer import not_inferior
 from sentence_claims import (
     LIMIT,
@@ -92,21 +92,23 @@ def spending(f: Facts, of: Table) -> None:
     for record in map(record_of, of.records()):
         cell = cell_of(f, record["buy"].main)
         same(record["buy"].main, cell.named)
-        sum_ = cell.dollars if cell is not bought else number(record["from"].main)
+        is_new = cell is not bought
+        sum_ = cell.dollars if is_new else number(record["from"].main)
         money(record["from"].main, sum_)
-        reached = [c for c in named(f) if c.dollars <= sum_ + 0.51 * (cell is bought)]
+        reached = [c for c in named(f) if c.dollars <= sum_ + 0.51 * (not is_new)]
         ordered = sorted(reached, key=lambda c: (-c.robust.mean, c.dollars))
         assert cell.robust.mean == ordered[0].robust.mean
         assert number(record["from"].main) >= before
         before, bought = number(record["from"].main), cell
         near(record["robust auroc"].main, cell.robust.mean)
         limits(record["robust auroc"].below, cell.robust)
-        slack = 0.51 if "." not in record["from"].main else 0.006
-        rows = attained[np.isclose(attained["dollars"], sum_, rtol=1e-6, atol=slack)]
+        slack = 1e-7 if is_new else 0.51 if "." not in record["from"].main else 0.006
+        rows = attained[np.isclose(attained["dollars"], sum_, rtol=1e-9, atol=slack)]
         rows = rows[rows["dollars"] == rows["dollars"].max()]
         mine = rows[(rows[["specificity", "budget", "method"]] == list(cell.key)).all(axis=1)]
         p = float(mine["best_probability"].sum())
         share(record["p(best)"].main, p)
+        _of_two(f, [c for c in drawn(f) if c.dollars <= cell.dollars], cell, p)
         if len(mine):
             near(record["expected regret"].main, float(mine["expected_regret"].iloc[0]))
         first = rows.iloc[0]
@@ -119,6 +121,17 @@ def spending(f: Facts, of: Table) -> None:
     costs = [c.dollars for c in named(f)]
     if costs:
         money(of.rows[0][0].main, min(costs))
+
+
+def _of_two(f: Facts, affordable: Sequence[Cell], cell: Cell, p: float) -> None:
+    """Where a sum buys one of two, P(best) is near what their paired difference says."""
+    if len(affordable) != 2 or not all(0.2 < c.robust.mean < 0.8 for c in affordable):
+        return
+    [other] = [c for c in affordable if c is not cell]
+    of = f.difference(other, cell)
+    if of.kind == "two-sided" and not math.isnan(of.se):
+        expected = float(stats.norm.cdf(of.mean / of.se))
+        assert abs(p - expected) < 0.15, f"P(best) {p}, of two {expected:.2f}"
 
 
 def _runners_up(f: Facts, text: str, cell: Cell, ordered: Sequence[Cell], rows: object) -> None:

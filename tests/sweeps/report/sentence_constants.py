@@ -226,8 +226,9 @@ TEXTS = (
 
 
 def attribute_alone(_: Facts) -> None:
-    """Scores of the attribute on images that contradict it order every pair wrongly; "
-    "none is 0.5."""
+    """Scores of the attribute on images that contradict it order every pair wrongly;
+    none is 0.5.
+    """
     labels = np.array([0, 1] * 6)
     names, nobody = tuple("abcdefghijkl"), np.arange(12)
     assert Read(names, labels, 1.0 - labels, nobody).auroc == 0.0

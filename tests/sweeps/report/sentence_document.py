@@ -164,8 +164,9 @@ class _Page(HTMLParser):
 
 
 def read_html(text: str) -> list[Block]:
-    """Return the blocks of `report.html` that are visible without scripts, and what "
-    "pictures say."""
+    """Return the blocks of `report.html` that are visible without scripts, and what
+    pictures say.
+    """
     page = _Page()
     page.feed(text)
     return page.blocks

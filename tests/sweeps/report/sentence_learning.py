@@ -149,6 +149,8 @@ def _gain(curve: Curve, text: str) -> None:
     median, _, ends = text.removesuffix(")").partition(" (")
     low, _, high = ends.partition(" to ")
     assert number(low) <= number(median) <= number(high), text
+    if not all(0.03 < cell.robust.mean < 0.97 for cell in curve.cells):
+        return  # draws near 0 and 1 are not around the mean
     last = curve.images[-1]
     both = zip(means_line(curve, last), means_line(curve, last + MORE), strict=True)
     slack = 0.004 + 0.1 * (number(high) - number(low))

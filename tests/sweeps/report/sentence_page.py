@@ -1,5 +1,4 @@
-"""Claims of the page's other texts: what was run, by which rule, priced how, and by "
-"which software."""
+"""Claims of the page's other texts: what was run, by which rule, at which prices, by what."""
 
 from __future__ import annotations
 

@@ -49,8 +49,9 @@ class Read:
 
 
 def clustered_covariance(one: Read, other: Read) -> float:
-    """Covariance of two AUROCs on the same images with patients as what varies "
-    "(Obuchowski 1997)."""
+    """Covariance of two AUROCs on the same images with patients as what varies
+    (Obuchowski 1997).
+    """
     patients = sorted(set(one.patients))
     of = [one.patients[one.labels == y] for y in (1, 0)]
     sums = []
