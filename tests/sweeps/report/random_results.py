@@ -18,11 +18,11 @@ from report_tables import NOW, cell_named, config_text, failures
 
 from spurious.config.methods import GroupDro
 from spurious.scoring.operating_point import OperatingPoint
-from sweeps.report.inference.components import Reading
-from sweeps.report.readings import read_epochs
-from sweeps.report.scored import score_epochs
+from sweeps.report.epochs import Epochs
+from sweeps.report.readings import Readings
+from sweeps.report.scoring import Scorer, score_trials
 from sweeps.report.tables import PlannedTrial, ReportInput
-from sweeps.results.schemas import EPOCHS, PREDICTIONS, SISTERS, TRIALS, arrow_schema
+from sweeps.results.schemas import EPOCHS, SISTERS, TRIALS, arrow_schema
 from sweeps.spec.model import MethodChoice
 
 KINDS = (
@@ -34,10 +34,11 @@ KINDS = (
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A result set: what the report reads, and the stored predictions by trial."""
+    """A result set: what the report reads; stored epochs, and predictions by trial."""
 
     kind: str
     source: ReportInput
+    epochs: pd.DataFrame
     predictions: Mapping[str, pd.DataFrame]
 
 
@@ -56,19 +57,22 @@ def random_result(seed: int) -> Result:
         if scores is not None:
             predictions[str(one.trial_id)] = scores
     frame = pd.DataFrame(trials).assign(**{f"{table}_sha256": "ab" for table in SISTERS})
+    frame = frame[[column.name for column in TRIALS]]
+    stored = pd.DataFrame(epochs)[[column.name for column in EPOCHS]]
+    scored, readings = _score(world, predictions, kept)
     source = ReportInput(
-        frame[[column.name for column in TRIALS]],
-        pd.DataFrame(epochs)[[column.name for column in EPOCHS]],
+        frame,
+        Epochs.of(frame, stored, scored),
         _failed(random, planned, kept),
         planned,
         prices(world),
         provenance(world, planned),
         **settings(world, planned, [str(row["trial_id"]) for row in trials]),
-        **_scored(world, predictions, kept),
+        readings=readings,
         explained=explanations(world, [str(row["trial_id"]) for row in trials]),
         **searches(world, planned),
     )
-    return Result(kind, source, predictions)
+    return Result(kind, source, stored, predictions)
 
 
 def _world(kind: str, random: Random) -> World:
@@ -307,19 +311,15 @@ def _predict(world: World, one: PlannedTrial, kept: int) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _scored(
+def _score(
     world: World, predictions: Mapping[str, pd.DataFrame], kept: Sequence[PlannedTrial]
-) -> dict[str, Any]:
+) -> tuple[pa.Table | None, Readings]:
     """Reduce stored predictions as `sweeps report` does."""
     cells = {one.trial_id: one.cell for one in kept}
     schema = arrow_schema("predictions", world.attributes)
-    readings: dict[tuple[str, int], Mapping[str, Reading]] = {}
-    parts = []
-    assert {column.name for column in PREDICTIONS} <= set(schema.names)
-    for trial_id, frame in predictions.items():
-        table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
-        readings.update(read_epochs(table, world.directions))
-        segments = cells[trial_id].segments
-        parts.append(score_epochs(table, segments, world.directions, OperatingPoint()))
-    scored = pa.concat_tables(parts).to_pandas() if parts else None
-    return {"readings": readings, "scored": scored}
+    tables = [
+        pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+        for frame in predictions.values()
+    ]
+    segments = [cells[trial_id].segments for trial_id in predictions]
+    return score_trials(Scorer(world.directions, OperatingPoint()), segments, tables)

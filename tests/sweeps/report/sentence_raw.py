@@ -18,18 +18,24 @@ from spurious.scoring.registry import METRICS
 from sweeps.report.tables import ReportInput
 
 
-def raw_of(source: ReportInput, predictions: Mapping[str, pd.DataFrame], folder: Path) -> Raw:
+def raw_of(
+    source: ReportInput,
+    epochs: pd.DataFrame,
+    predictions: Mapping[str, pd.DataFrame],
+    folder: Path,
+) -> Raw:
     """Return what a report was made from, without anything that the package computes.
 
     Args:
         source: The report's input.
+        epochs: Rows of `epochs` as they are stored.
         predictions: Trial id to its rows of `predictions`.
         folder: Where the report's own tables are.
     """
     tables = {path.stem: pq.read_table(path).to_pandas() for path in folder.glob("*.parquet")}
     return Raw(
         source.trials,
-        source.epochs,
+        epochs,
         source.failures,
         predictions,
         [(*one.key, one.seed, str(one.trial_id)) for one in source.planned],
@@ -44,13 +50,7 @@ def raw_of(source: ReportInput, predictions: Mapping[str, pd.DataFrame], folder:
     )
 
 
-_KEY = ["trial_id", "attempt", "epoch", "split", "metric", "attribute"]
-
-
 def _others(source: ReportInput, folder: Path) -> dict[str, Any]:
-    scored = source.scored
-    epochs = source.epochs if scored is None else pd.concat([source.epochs, scored])
-    epochs = epochs.drop_duplicates(_KEY, keep="last")  # predictions replace what was noted
     page = (folder / "report.html").read_text()
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
     carried = 0
@@ -70,7 +70,7 @@ def _others(source: ReportInput, folder: Path) -> dict[str, Any]:
         "grids": _grids(source),
         "papers": [table.where for table in source.published],
         "metric_names": {m.words[:1].upper() + m.words[1:]: m.name for m in METRICS.values()},
-        "merged_epochs": epochs,
+        "merged_epochs": source.epochs.rows,
         "files": {path.name for path in folder.iterdir()},
         "texts": _texts(source),
         "explained": source.explained,

@@ -51,7 +51,7 @@ def build(result: Result, folder: Path) -> tuple[Facts, dict[str, list[Block]]]:
         "report.md": read_markdown((folder / "report.md").read_text()),
         "report.html": read_html((folder / "report.html").read_text()),
     }
-    return Facts(raw_of(result.source, result.predictions, folder)), pages
+    return Facts(raw_of(result.source, result.epochs, result.predictions, folder)), pages
 
 
 @pytest.mark.parametrize("first", range(0, SETS, CHUNK))
