@@ -20,6 +20,8 @@ BIMODAL = 0.5
 """Gap between neighbouring seeds above which a mean describes no seed."""
 _WEAK_AUROC, _WEAK_CASES = 0.95, 20
 """A weak corner of docs/statistics.md."""
+_ROUNDING = 1e-12
+"""Standard errors below it are of values that differ in their last bits alone."""
 _NORMAL = 1e6
 """Degrees of freedom from which on t is the normal distribution."""
 
@@ -145,7 +147,7 @@ def cell_interval(values: ArrayLike, components: ArrayLike | None, cases: int) -
             return replace(plain, low=bound, high=1.0, kind="at least")
         return replace(plain, low=0.0, high=1.0 - bound, kind="at most")
     mean, se, df = standard_error(*_ordered(seeds, np.asarray(components, dtype=np.float64)))
-    if se == 0.0:
+    if se < _ROUNDING:
         return replace(plain, reason="neither seeds nor images differ")
     low, high = logit_limits(mean, se, df)
     plain = replace(plain, low=float(low), high=float(high), kind="two-sided")
@@ -175,7 +177,7 @@ def model_interval(value: float, components: ArrayLike, cases: int) -> Interval:
             return replace(plain, low=bound, high=1.0, kind="at least")
         return replace(plain, low=0.0, high=1.0 - bound, kind="at most")
     se = np.sqrt(np.square(np.asarray(components, dtype=np.float64)).sum())
-    if se == 0.0:
+    if se < _ROUNDING:
         return replace(plain, reason="images do not differ")
     low, high = logit_limits(*(np.asarray(each) for each in (value, se, np.inf)))
     limits = replace(plain, low=float(low), high=float(high), kind="two-sided")
@@ -216,7 +218,7 @@ def difference_interval(
         return replace(plain, reason=reason)
     parts = np.asarray(second_components, np.float64) - np.asarray(first_components, np.float64)
     mean, se, df = standard_error(*_ordered(difference, parts), paired=True)
-    if se == 0.0:
+    if se < _ROUNDING:
         if not all(side.min() == side.max() and side[0] in (0.0, 1.0) for side in (one, other)):
             return replace(plain, reason="neither seeds nor images differ")
         low, high = _exact_difference(float(one[0]), float(other[0]), cases, confidence)

@@ -43,8 +43,8 @@ def groups(f: Facts, methods: str, verb: str) -> None:
 @claim(
     r"That is not a limit for methods without them(?:: on the same annotation a mean "
     r"without them is "
-    r"above one with them in (?P<n>\d+ pairs?), e\.g\. (?P<one>.+), (?P<mean>[\d.]+)"
-    r"(?P<holes>, without [^.]+?)?, above (?P<other>.+?), (?P<below>[\d.]+)(?P<gone>, "
+    r"above one with them in (?P<n>\d+ pairs?), e\.g\. (?P<one>.+?), (?P<mean>[01]\.\d\d)"
+    r"(?P<holes>, without [^.]+?)?, above (?P<other>.+?), (?P<below>[01]\.\d\d)(?P<gone>, "
     r"without .+)?)?\."
 )
 def no_bound(f: Facts, **said: str) -> None:
@@ -162,13 +162,9 @@ def few_seeds(f: Facts, most: str | None, n: str) -> None:
 )
 def weak(f: Facts, names: str) -> None:
     """Means of 0.95 or more, or 0.05 or less, on at most 20 patients of the rarer class."""
-    of = [
-        c
-        for c in f.ranked
-        if c.robust.kind == "two-sided"
-        and abs(c.robust.mean - 0.5) >= 0.45
-        and c.robust.cases <= 20
-    ]
+    few = [c for c in f.ranked if c.robust.kind == "two-sided" and c.robust.cases <= 20]
+    beyond = {c.key: abs(c.robust.mean - 0.5) - 0.45 for c in few}
+    of = [c for c in few if beyond[c.key] > 1e-9 or (beyond[c.key] > -1e-9 and c.name in names)]
     for part, cell in zip(_names(f, names, of), of, strict=False):
         same(part, cell.named)
 

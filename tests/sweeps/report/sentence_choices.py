@@ -108,7 +108,8 @@ def spending(f: Facts, of: Table) -> None:
         mine = rows[(rows[["specificity", "budget", "method"]] == list(cell.key)).all(axis=1)]
         p = float(mine["best_probability"].sum())
         share(record["p(best)"].main, p)
-        _of_two(f, [c for c in drawn(f) if c.dollars <= cell.dollars], cell, p)
+        if is_new:
+            _of_two(f, [c for c in drawn(f) if c.dollars <= cell.dollars], cell, p)
         if len(mine):
             near(record["expected regret"].main, float(mine["expected_regret"].iloc[0]))
         first = rows.iloc[0]

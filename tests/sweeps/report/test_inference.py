@@ -253,3 +253,14 @@ def test_limits_and_errors_take_leading_axes() -> None:
     for k, (value, parts) in enumerate(stacked):
         alone = cell_interval(value, parts, 20)
         assert (low[k], high[k]) == pytest.approx((alone.low, alone.high))
+
+
+def test_last_bits_are_no_spread() -> None:
+    """Differences that are the same but for rounding have no interval of no width."""
+    first = [0.9967105263157895, 0.9703947368421053, 0.9967105263157895]
+    second = [value - 0.006578947368421018 for value in first]
+    second[1] = float(np.nextafter(second[1], 0.0))
+    assert len({low - high for low, high in zip(second, first, strict=True)}) == 2
+    same = np.tile(np.linspace(-0.01, 0.01, 20), (3, 1))
+    found = difference_interval(first, second, same, same, 40)
+    assert (found.kind, found.reason) == ("none", "neither seeds nor images differ")
