@@ -65,11 +65,13 @@ def debug(
         spec = read_spec(source, store)
         plan = plan_sweep(spec, open_results(store))
         chosen = find_trial(plan, trial)
+        if chosen.id not in plan.done and store.exists(trial_key(chosen.id)):
+            raise _has_result(trial, chosen)  # of a search, whose results are not in `done`
         check_cache_folder()
         ensure_staged(spec, store, in_process=True)
         if plan.unknown is not None:  # counts of a dataset staged just now may exclude the trial
             plan = plan_sweep(spec, open_results(store))
-        if chosen not in plan.trials:
+        if chosen not in plan.with_tried:
             reason = dict(plan.skipped).get(chosen.cell, "its configuration changed")
             raise PlanError(f"trial {chosen.label} cannot run on this dataset: {reason}")
         archive(store, spec, plan)
@@ -82,11 +84,12 @@ def find_trial(plan: Plan, text: str) -> Trial:
     Raises:
         SweepError: none or several trials match, or the one that does has a result already.
     """
-    matches = [trial for trial in plan.trials if trial.label == text]
+    trials = plan.with_tried
+    matches = [trial for trial in trials if trial.label == text]
     if not matches and _ID.fullmatch(text):
-        matches = [trial for trial in plan.trials if trial.id.startswith(text)]
+        matches = [trial for trial in trials if trial.id.startswith(text)]
     if not matches:
-        names = [trial.label for trial in plan.trials]
+        names = [trial.label for trial in trials]
         near = difflib.get_close_matches(text, names, n=3)
         hint = f"nearest: {', '.join(near)}" if near else f"for example: {', '.join(names[:1])}"
         raise SweepError(
@@ -103,12 +106,16 @@ def find_trial(plan: Plan, text: str) -> Trial:
         )
     [trial] = matches
     if trial.id in plan.done:
-        raise SweepError(
-            f"--debug {text}: trial {trial.label} has a result already (`sweeps pull` writes it); "
-            "to run it again, give an empty store, e.g. --store /tmp/debug, or delete "
-            f"{trial_key(trial.id)} from this one"
-        )
+        raise _has_result(text, trial)
     return trial
+
+
+def _has_result(text: str, trial: Trial) -> SweepError:
+    return SweepError(
+        f"--debug {text}: trial {trial.label} has a result already (`sweeps pull` writes it); "
+        "to run it again, give an empty store, e.g. --store /tmp/debug, or delete "
+        f"{trial_key(trial.id)} from this one"
+    )
 
 
 def _run(spec: Spec, trial: Trial, store: Store, console: Console, *, post_mortem: bool) -> int:

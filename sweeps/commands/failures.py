@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from cluster.common.wording import count_of, has_or_have
@@ -16,7 +16,6 @@ from sweeps.commands.context import (
     store_session,
 )
 from sweeps.commands.output import print_json
-from sweeps.plan.plan import Plan
 from sweeps.results import tables as results
 from sweeps.trial.failures import POLICIES, Policy
 
@@ -30,9 +29,11 @@ def failures(source: SpecSource, store_url: str | None, *, as_json: bool) -> int
     with store_session(choose_store_url_of(source, store_url)) as store:
         reader = open_results(store)
         _, plan = read_spec_and_plan(source, reader, verify=False)
-        rows = results.read_failures(reader, [trial.id for trial in plan.trials]).to_pylist()
+        trials = plan.with_tried
+        rows = results.read_failures(reader, [trial.id for trial in trials]).to_pylist()
+        done = plan.done | {trial.id for trial in trials if trial.id in reader.listing.trials}
         url = store.url
-    summary = summarize(plan, rows)
+    summary = summarize({trial.id: trial.label for trial in trials}, done, rows)
     for kind in summary["classes"]:
         label = kind.pop("to_debug")
         kind["command"] = label and format_command(
@@ -45,26 +46,37 @@ def failures(source: SpecSource, store_url: str | None, *, as_json: bool) -> int
     return 0
 
 
-def summarize(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Summarize rows of the failures table by class; counts are of attempts and of trials."""
+def summarize(
+    labels: Mapping[str, str], done: Collection[str], rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Summarize rows of the failures table by class; counts are of attempts and of trials.
+
+    Args:
+        labels: Id of each trial to its label.
+        done: Ids of those with a result.
+        rows: Of the failures table.
+    """
     tried = {row["trial_id"] for row in rows}
     counts = Counter(row["failure_class"] for row in rows)
     return {
         "attempts": len(rows),
         "trials": len(tried),
-        "without_result": len(tried - plan.done),
+        "without_result": len(tried.difference(done)),
         "classes": [
-            _summarize_class(plan, name, [row for row in rows if row["failure_class"] == name])
+            _summarize_class(
+                labels, done, name, [row for row in rows if row["failure_class"] == name]
+            )
             for name, _ in counts.most_common()
         ],
     }
 
 
-def _summarize_class(plan: Plan, name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    labels = {trial.id: trial.label for trial in plan.trials}
+def _summarize_class(
+    labels: Mapping[str, str], done: Collection[str], name: str, rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     newest_first = sorted(rows, key=lambda row: row["failed_at"], reverse=True)
     last = newest_first[0]
-    open_ids = [row["trial_id"] for row in newest_first if row["trial_id"] not in plan.done]
+    open_ids = [row["trial_id"] for row in newest_first if row["trial_id"] not in done]
     policy = POLICIES.get(name, _OLDER)
     return {
         "class": name,

@@ -95,7 +95,7 @@ def open_sweep_tables(source: SpecSource, store_url: str | None) -> Iterator[Swe
         note_damaged(plan, source, store_url)
         with count_reads(reader, "reading trials", len(plan.done)):
             trials = results.read_trials(reader, plan.done)
-        failures = results.read_failures(reader, [trial.id for trial in plan.trials])
+        failures = results.read_failures(reader, [trial.id for trial in plan.with_tried])
         ended = any(search.count().keys() - {"waiting"} for search in plan.searches)
         if plan.facts is None or not (trials.num_rows or failures.num_rows or ended):
             command = format_command("run", source, store_url)

@@ -161,6 +161,13 @@ class Plan:
         return tuple(trial for search in self.searches for trial in search.waiting)
 
     @property
+    def with_tried(self) -> tuple[Trial, ...]:
+        """Return the trials of the plan and all that searches tried, each once."""
+        tried = (each for search in self.searches for each in search.tried)
+        every = [*self.trials, *(trial for each in tried for trial in each.trials)]
+        return tuple({trial.id: trial for trial in reversed(every)}.values())[::-1]
+
+    @property
     def searched_to_the_end(self) -> tuple[str, ...]:
         """Ids of trials that searches have a whole result of, or a failure for good."""
         ends = ("finished", "failed")

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from searching import real_text, run_search_here
 from tiny_sweeps import DIVERGES, TEXT, one, read_json, run_here, stage_here, tiny
 
 from cluster.stores.folder import FolderStore
@@ -15,7 +17,7 @@ from spurious.errors import NumericalError
 from sweeps.cli import main
 from sweeps.plan.archive import archive
 from sweeps.plan.facts import plan_on
-from sweeps.results.tables import record_failure
+from sweeps.results.tables import record_failure, trial_key
 from sweeps.spec.model import load_spec
 from sweeps.trial.run import run_trial
 from sweeps.trial.tasks import task_for
@@ -114,3 +116,34 @@ def test_the_command_reproduces_the_failure(
     assert main(["failures", target, "--store", folder_store.url, "--json"]) == 0
     [kind] = read_json("failures", capsys.readouterr().out)["classes"]
     assert kind["attempts"] == 1  # what somebody looks at is no attempt of the sweep's
+
+
+def test_failures_of_searched_trials_count_and_can_be_reproduced(
+    here: Path, folder_store: FolderStore, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """They have labels of their own; one that has a result by now is not run again."""
+    monkeypatch.setenv("SWEEPS_CACHE", str(here / "cache"))
+    (here / "tiny.yaml").write_text(real_text())
+    spec = load_spec(here / "tiny.yaml")
+    plan = run_search_here(folder_store, spec, here / "cache", most=3)
+    archive(folder_store, spec, plan)
+    tried = [trial for each in plan.searches[0].tried for trial in each.trials]
+    open_trial = next(t for t in tried if not folder_store.exists(trial_key(t.id)))
+    assert open_trial.label.endswith(f"-t{open_trial.suggestion}")
+    record(folder_store, open_trial.id, "infrastructure", 1, "a")
+    source = ["tiny", "--store", folder_store.url]
+    assert main(["failures", *source, "--json"]) == 0
+    document = read_json("failures", capsys.readouterr().out)
+    assert (document["attempts"], document["trials"], document["without_result"]) == (1, 1, 1)
+    [kind] = document["classes"]
+    assert kind["last"]["label"] == open_trial.label
+    assert main(["pull", *source, "--out", "tables"]) == 0
+    pulled = pd.read_parquet(here / "tables" / "failures.parquet")
+    assert pulled["trial_id"].tolist() == [open_trial.id]
+    assert main(shlex.split(kind["command"])[1:]) == 0
+    capsys.readouterr()
+    assert main(["failures", *source, "--json"]) == 0
+    [kind] = read_json("failures", capsys.readouterr().out)["classes"]
+    assert (kind["without_result"], kind["command"]) == (0, None)
+    assert main(["run", *source, "--debug", open_trial.label]) == 2
+    assert "has a result already" in capsys.readouterr().err
