@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -97,6 +97,7 @@ def read_report_input(spec: Spec, plan: Plan, source: Store | ResultReader) -> R
     from sweeps.report.exemplars import needs_ids
     from sweeps.report.tables import PlannedTrial, ReportInput
     from sweeps.staging.bad_images import describe_staging
+    from sweeps.trial.failures import POLICIES
 
     facts = plan.facts
     if facts is None:
@@ -122,7 +123,7 @@ def read_report_input(spec: Spec, plan: Plan, source: Store | ResultReader) -> R
         compute=compute_dollars(spec, stored.to_pylist()) if spec.cost.compute else None,
         squares=_get_square_options(spec),
         embeddings=_first_seeds(reader, "embeddings", stored),
-        asks_explanations=spec.explanations or spec.examples > 0,
+        asks_explanations=spec.explanations,
         explained=_reduce_explanations(reader, stored),
         examples=_first_seeds(reader, "examples", stored),
         published=published,
@@ -137,8 +138,11 @@ def read_report_input(spec: Spec, plan: Plan, source: Store | ResultReader) -> R
         searches=plan.searches,
         search="" if spec.search is None else describe_search(spec),
         search_rule=spec.search_rule,
-        outlines=_read_outlines(store, manifest),
         sample_ids=_read_sample_ids(store, manifest) if needs_ids(epochs.rows) else None,
+        **_describe_images(store, manifest),
+        read_predictions=lambda ids: _each_predictions(reader, stored, ids),
+        skipped=plan.skipped,
+        failure_meanings={name: policy.meaning for name, policy in POLICIES.items()},
     )
 
 
@@ -197,6 +201,21 @@ def _read_sample_ids(store: Store, manifest: Manifest) -> list[str] | None:
     return None if table is None else table.column("sample_id").to_pylist()
 
 
+def _each_predictions(
+    reader: ResultReader, trials: pa.Table, ids: Sequence[str]
+) -> Iterator[pa.Table]:
+    """Yield the predictions of some trials, one table at a time, as far as they are stored."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    chosen = trials.filter(
+        pc.is_in(trials.column("trial_id"), value_set=pa.array(ids, pa.string()))
+    )
+    yield from results.each_table(
+        reader, "predictions", results.trials_with(reader, "predictions", chosen)
+    )
+
+
 def _versions() -> dict[str, str]:
     return {
         "spurious-sweeps": version("spurious-sweeps"),
@@ -230,15 +249,27 @@ def _reduce_explanations(reader: ResultReader, trials: pa.Table) -> pd.DataFrame
     return pd.concat(parts, ignore_index=True) if parts else None
 
 
-def _read_outlines(store: Store, manifest: Manifest) -> dict[str, float] | None:
-    """Read what drawing a dataset's masks takes; None where nobody counted."""
+def _describe_images(store: Store, manifest: Manifest) -> dict[str, Any]:
+    """Read what drawing a dataset's masks takes, and what is known of its patients."""
     from sweeps.catalogue.image_facts import load_image_columns
     from sweeps.catalogue.overview import describe_outlines
 
+    reason = "its images were staged without any"
     try:
-        return describe_outlines(load_image_columns(store, manifest))
+        columns = load_image_columns(store, manifest)
     except NotFound:
-        return None
+        columns, reason = None, "it has no readable table of images, which staging it again adds"
+    known = {} if columns is None else columns.covariates
+    ids = [] if columns is None else columns.sample_ids.tolist()
+    silent = bool(known) or manifest.synthetic is not None
+    return {
+        "outlines": None if columns is None else describe_outlines(columns),
+        "covariates": {name: dict(zip(ids, of, strict=True)) for name, of in known.items()},
+        "no_covariates": ""
+        if silent
+        else f"No covariates (sex, age, site, scanner) of {manifest.name} are known: {reason}. A "
+        "purchase that serves some patients worse than others would not be seen.",
+    }
 
 
 def _get_square_options(spec: Spec) -> GaussianSquares | None:

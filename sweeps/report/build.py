@@ -39,6 +39,7 @@ class ReportFiles:
         scatter: PNG of them against robust AUROC; None likewise.
         search: Parquet, columns of `REPORT_SEARCH`; None where nothing was searched.
         examples: PNG of maps of example images; None where no trial kept any.
+        subgroups: Parquet, columns of `REPORT_SUBGROUPS`; None without covariates.
         answer: The page's answer, as text.
         caveats: What limits it, one sentence or more each.
     """
@@ -60,6 +61,7 @@ class ReportFiles:
     scatter: Path | None = None
     examples: Path | None = None
     search: Path | None = None
+    subgroups: Path | None = None
     answer: str = ""
     caveats: tuple[str, ...] = ()
 
@@ -69,14 +71,14 @@ class ReportFiles:
         written = [self.cells, self.attainment, self.trials, self.metrics, self.projection]
         written += [self.figure, self.figure_svg, self.figure_pdf, self.latex, self.resolution]
         written += [self.published, self.explanations]
-        written += [self.scatter, self.examples, self.search, self.text, self.page]
+        written += [self.scatter, self.examples, self.search, self.subgroups, self.text, self.page]
         return [path for path in written if path is not None]
 
 
 class _Steps:
     """Counts the steps of a report, whose number is known before."""
 
-    TOTAL = 13
+    TOTAL = 14
 
     def __init__(self, on_step: Callable[[int, int], None]) -> None:
         self._on_step, self._done = on_step, 0
@@ -131,6 +133,8 @@ def _contents(
     from sweeps.report.published import judge_by_rule, published_frame
     from sweeps.report.published_words import published_sections
     from sweeps.report.searched import search_frame
+    from sweeps.report.shown import find_shown
+    from sweeps.report.subgroups import find_subgroups
     from sweeps.report.trials import attribute_columns, select_and_price
 
     priced = step(select_and_price(source, source.rule))
@@ -141,12 +145,15 @@ def _contents(
     measured, metrics = step(measures(priced, rows)), metric_frame(priced, rows)
     explained = step(explained_frame(priced, source.trials, source.explained))
     figures = _draw(source, priced, table, attained, measured, explained, step)
-    files = _files(out, figures, source, explained=not explained.empty)
+    shown = find_shown(table, evidence, source.margin)
+    subgroups = step(find_subgroups(source, priced, shown))
+    divided = not subgroups.frame.empty
+    files = _files(out, figures, source, explained=not explained.empty, divided=divided)
     judged = step(judge_by_rule(source, priced, evidence))
     published = published_frame(source.published, table, judged, rows, source.squares)
     sections = published_sections(source.published, published, judged)
     names = [path.name for path in files.paths if path != files.page]
-    frames = (sections, measured, metrics, explained)
+    frames = (sections, measured, metrics, explained, shown, subgroups)
     context = step(page_context(source, priced, table, attained, evidence, *frames, figures, names))
     contents: list[tuple[Path | None, bytes | None]] = [
         (files.cells, to_parquet(table, "cells")),
@@ -157,6 +164,7 @@ def _contents(
         (files.latex, purchases_table(context["cells"], context["latex_caption"]).encode()),
         (files.published, to_parquet(published, "published") if source.published else None),
         (files.explanations, to_parquet(explained, "explanation_means")),
+        (files.subgroups, to_parquet(subgroups.frame, "subgroups") if divided else None),
         (files.search, to_parquet(search_frame(source.searches), "search")),
         (files.text, step(render_markdown(context)).encode()),
         (files.page, step(render_page(context)).encode()),
@@ -207,7 +215,9 @@ def _draw(
     )
 
 
-def _files(out: Path, figures: Figures, source: ReportInput, *, explained: bool) -> ReportFiles:
+def _files(
+    out: Path, figures: Figures, source: ReportInput, *, explained: bool, divided: bool
+) -> ReportFiles:
     return ReportFiles(
         cells=out / "cells.parquet",
         attainment=out / "attainment.parquet",
@@ -226,4 +236,5 @@ def _files(out: Path, figures: Figures, source: ReportInput, *, explained: bool)
         scatter=None if figures.scatter is None else out / "explanations.png",
         examples=None if figures.examples is None else out / "examples.png",
         search=out / "search.parquet" if source.searches else None,
+        subgroups=out / "subgroups.parquet" if divided else None,
     )

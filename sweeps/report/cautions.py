@@ -42,7 +42,9 @@ _ALL = {**MEANINGS, _ERRORS: NO_ERRORS, **soundness.MEANINGS}
 _NAMED = 4
 
 
-def cautions(cells: pd.DataFrame, priced: pd.DataFrame, epochs: Epochs) -> list[str]:
+def cautions(
+    cells: pd.DataFrame, priced: pd.DataFrame, epochs: Epochs, unsound: pd.DataFrame
+) -> list[str]:
     """Return one sentence per method and what happened, with the purchases that it is about.
 
     What happens is in `MEANINGS` here and of `sweeps.report.soundness`.
@@ -51,11 +53,12 @@ def cautions(cells: pd.DataFrame, priced: pd.DataFrame, epochs: Epochs) -> list[
         cells: The result of `cells`.
         priced: The result of `price_trials`.
         epochs: Of these trials.
+        unsound: The result of `sweeps.report.soundness.find_events`.
     """
     rows = epochs.rows
     events = rows[rows["metric"].isin(MEANINGS) & (rows["value"] > 0)]
     events = events[["trial_id", "attempt", "metric"]].drop_duplicates()
-    events = pd.concat([events, _without_errors(rows), soundness.find_events(priced, epochs)])
+    events = pd.concat([events, _without_errors(rows), unsound])
     events = events.merge(priced, on=["trial_id", "attempt"])
     notes = []
     for (metric, method), rows in events.groupby(["metric", "method"], sort=True):

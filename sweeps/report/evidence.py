@@ -55,7 +55,7 @@ class Evidence:
         """Return a cell's interval for new seeds and patients, or why there is none."""
         values = self.values(key, metric)
         readings = [self.reading(key, seed, metric) for seed in values]
-        components, cases = _stack([readings])
+        components, cases = stack([readings])
         result = cell_interval(list(values.values()), components, cases)
         return _explain(result, readings)
 
@@ -128,7 +128,7 @@ def paired_difference(
         [evidence.reading(key, seed, metric) for seed in common]
         for evidence, key in (first, second)
     ]
-    both, cases = _stack(sides)
+    both, cases = stack(sides)
     n = len(common)
     lower, upper = (None, None) if both is None else (both[:n], both[n:])
     one, other = ([of[seed] for seed in common] for of in (of_first, of_second))
@@ -136,7 +136,7 @@ def paired_difference(
     return _explain(result, [*sides[0], *sides[1]])
 
 
-def _stack(
+def stack(
     sides: Sequence[Sequence[Reading | None]],
 ) -> tuple[NDArray[np.float64] | None, int]:
     """Return (S, L) components of all readings, and their cases; None where they do not compare."""

@@ -32,7 +32,7 @@ MOST_ROWS = 30
 """Purchases of the picture; those of the largest budget come first."""
 MAPS = ("saliency", "grad-cam", "prediction")
 OUTLINE = (64, 200, 120)
-_PREFIX = "spurious_"
+PREFIX = "spurious_"
 
 Pixels = NDArray[np.uint8]
 
@@ -58,7 +58,7 @@ def examples_png(
     shown = sorted(shown, key=lambda row: (row["cell"].budget.images or 10**9) != largest)
     shown = shown[:MOST_ROWS]
     first = examples[shown[0]["trial_id"]]
-    ids = _in_groups(first)
+    ids = in_groups(first)
     rows = [("test images", _image_row(first, ids))]
     for trial in shown:
         table = examples[trial["trial_id"]]
@@ -72,9 +72,9 @@ def examples_png(
     return _draw_rows(rows, _headings(first, ids))
 
 
-def _in_groups(table: pd.DataFrame) -> list[str]:
+def in_groups(table: pd.DataFrame) -> list[str]:
     """Return the ids of the example images, group by group."""
-    names = sorted(name for name in table.columns if str(name).startswith(_PREFIX))
+    names = sorted(name for name in table.columns if str(name).startswith(PREFIX))
     of = table[(table["picture"] == "image") & table["sample_id"].notna()]
     ordered = of.sort_values(["label", *names, "sample_id"])
     return [str(name) for name in ordered["sample_id"]]
@@ -82,20 +82,20 @@ def _in_groups(table: pd.DataFrame) -> list[str]:
 
 def _headings(table: pd.DataFrame, ids: Sequence[str]) -> list[str]:
     """Return a heading per column: means first, then label and attributes at each group's first."""
-    names = sorted(name for name in table.columns if str(name).startswith(_PREFIX))
+    names = sorted(name for name in table.columns if str(name).startswith(PREFIX))
     of = table[table["picture"] == "image"].set_index("sample_id")
-    without = f"no {str(names[0]).removeprefix(_PREFIX)}" if len(names) == 1 else "none"
+    without = f"no {str(names[0]).removeprefix(PREFIX)}" if len(names) == 1 else "none"
     headings, before = ["mean\ny = 0", "mean\ny = 1"], ""
     for sample_id in ids:
         row = of.loc[sample_id]
-        having = [str(name).removeprefix(_PREFIX) for name in names if row[name] == 1]
+        having = [str(name).removeprefix(PREFIX) for name in names if row[name] == 1]
         text = f"y = {row['label']}\n{', '.join(having) or without}"
         headings.append(text if text != before else "")
         before = text
     return headings
 
 
-def _tile(row: Mapping[Any, Any] | None, colour: bool) -> Pixels:
+def tile(row: Mapping[Any, Any] | None, colour: bool) -> Pixels:
     """Return a picture as (TILE, TILE, 3), white where there is none; maps in colours."""
     if row is None:
         return np.full((TILE, TILE, 3), 255, np.uint8)
@@ -110,29 +110,33 @@ def _tile(row: Mapping[Any, Any] | None, colour: bool) -> Pixels:
     return np.asarray(np.broadcast_to(np.atleast_3d(enlarged), (TILE, TILE, 3)), np.uint8)
 
 
-def _find(table: pd.DataFrame, picture: str, sample_id: str) -> Mapping[Any, Any] | None:
+def find_picture(table: pd.DataFrame, picture: str, sample_id: str) -> Mapping[Any, Any] | None:
+    """Return the row of an image's picture; None where there is none."""
     rows = table[(table["picture"] == picture) & (table["sample_id"] == sample_id)]
     return None if rows.empty else rows.iloc[0].to_dict()
 
 
 def _image_row(table: pd.DataFrame, ids: Sequence[str]) -> list[Pixels]:
     """Return the images with the outline of what is drawn on them; nothing under the means."""
-    tiles = [_tile(None, False), _tile(None, False)]
-    for sample_id in ids:
-        tile = _tile(_find(table, "image", sample_id), False).copy()
-        if (mask := _find(table, "mask", sample_id)) is not None:
-            inside = (_tile(mask, False)[:, :, 0] > 127).astype(np.uint8)
-            contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(tile, contours, -1, OUTLINE, 1)
-        tiles.append(tile)
-    return tiles
+    tiles = [tile(None, False), tile(None, False)]
+    return [*tiles, *(outlined(table, sample_id) for sample_id in ids)]
+
+
+def outlined(table: pd.DataFrame, sample_id: str) -> Pixels:
+    """Return an example image, (TILE, TILE, 3), with the outline of its mask where there is one."""
+    drawn = tile(find_picture(table, "image", sample_id), False).copy()
+    if (mask := find_picture(table, "mask", sample_id)) is not None:
+        inside = (tile(mask, False)[:, :, 0] > 127).astype(np.uint8)
+        contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(drawn, contours, -1, OUTLINE, 1)
+    return drawn
 
 
 def _map_row(table: pd.DataFrame, kind: str, ids: Sequence[str]) -> list[Pixels]:
     means = table[(table["picture"] == kind) & table["sample_id"].isna()]
     of_label = {int(row["label"]): row for row in means.to_dict("records")}
-    tiles = [_tile(of_label.get(label), True) for label in (0, 1)]
-    return [*tiles, *(_tile(_find(table, kind, sample_id), True) for sample_id in ids)]
+    tiles = [tile(of_label.get(label), True) for label in (0, 1)]
+    return [*tiles, *(tile(find_picture(table, kind, sample_id), True) for sample_id in ids)]
 
 
 def _wrapped(text: str) -> str:

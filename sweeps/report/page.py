@@ -25,6 +25,7 @@ from sweeps.report.caveats import caveats
 from sweeps.report.cells import find_unfinished
 from sweeps.report.choices import choice_context
 from sweeps.report.evidence import Evidence
+from sweeps.report.example_grid import example_context
 from sweeps.report.exemplars import exemplar_rows
 from sweeps.report.explained import explained_context
 from sweeps.report.explore import explore_context, policy, style
@@ -32,14 +33,21 @@ from sweeps.report.figure import CAPTION, Drawing
 from sweeps.report.gate import ABOVE_CHANCE, CHANCE
 from sweeps.report.learning import learning_context
 from sweeps.report.measures import measure_context
+from sweeps.report.method_names import short_methods, shorten_in
 from sweeps.report.method_orders import method_context
 from sweeps.report.metrics import metric_context
 from sweeps.report.offers import find_offers
 from sweeps.report.projection import projection_context
 from sweeps.report.resolution import resolution_context
 from sweeps.report.searched import search_context, search_notes
+from sweeps.report.shown import Shown
+from sweeps.report.soundness import find_events
 from sweeps.report.spending import spending_context
+from sweeps.report.subgroup_words import subgroup_context
+from sweeps.report.subgroups import Subgroups
 from sweeps.report.tables import ReportInput
+from sweeps.report.training_curves import curves_context
+from sweeps.report.unfinished import unfinished_context
 from sweeps.report.wording import (
     NONE,
     PRICE_MEANINGS,
@@ -69,8 +77,8 @@ class Figures:
 
     @property
     def of_explanations(self) -> Mapping[str, bytes | None]:
-        """Those of explanations, by name."""
-        return {"scatter": self.scatter, "examples": self.examples}
+        """Those of explanations that the page shows, by name."""
+        return {"scatter": self.scatter}
 
 
 def page_context(
@@ -83,6 +91,8 @@ def page_context(
     measured: pd.DataFrame,
     metrics: pd.DataFrame,
     explained: pd.DataFrame,
+    shown: Shown,
+    subgroups: Subgroups,
     figures: Figures,
     files: Sequence[str],
 ) -> dict[str, Any]:
@@ -94,14 +104,19 @@ def page_context(
         cells, attained, evidence: Of `cells` and `attainment_frame`, and what they rest on.
         published: Sections of `published_sections`.
         measured, metrics, explained: Of `measures` and the functions `..._frame`.
+        shown, subgroups: Of `find_shown` and `find_subgroups`.
         figures, files: What is drawn, and names of the files beside the page.
     """
     unfinished = find_unfinished(priced, source.planned, source.failures)
+    events = find_events(priced, source.epochs)
+    methods = [str(name) for name in cells["method"]]
+    methods += [search.cell.key[2] for search in source.searches]
     return {
+        "method_names": short_methods(methods),
         "provenance": source.provenance,
         "origin": _describe_origin(source),
         "answer": answer(cells, evidence, source.margin, source.axis),
-        "caveats": _caveats(source, cells, priced),
+        "caveats": _caveats(source, cells, priced, events),
         "status": _status(cells),
         "figure": base64.b64encode(figures.frontier.png).decode(),
         "alt": _alternative_text(cells),
@@ -117,8 +132,10 @@ def page_context(
         "searched": search_context(source.search, source.searches),
         "projection": projection_context(source.embeddings, figures.projection),
         "resolution": resolution_context(figures.resolution, source.squares),
-        "failed": _failed_rows(unfinished),
-        "missing": _missing_rows(unfinished),
+        "subgroups": subgroup_context(subgroups, shown),
+        "examples": example_context(source, priced, shown),
+        "curves": curves_context(source.epochs, priced, shown),
+        "troubles": unfinished_context(source, cells, priced, unfinished, events),
         "files": files,
         **_rest_of_page(source, priced),
     }
@@ -147,7 +164,6 @@ def _rest_of_page(source: ReportInput, priced: pd.DataFrame) -> dict[str, Any]:
     """Return how numbers were chosen and priced, and what they were computed with."""
     return {
         **{"caption": CAPTION, "latex_caption": _latex_caption(source)},
-        "undefined": _undefined_rows(priced),
         **_rule(source.rule, priced),
         "axis": axis_text(source.axis),
         "margin": f"{source.margin:g}",
@@ -163,21 +179,37 @@ def _rest_of_page(source: ReportInput, priced: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _caveats(source: ReportInput, cells: pd.DataFrame, priced: pd.DataFrame) -> list[str]:
+def _caveats(
+    source: ReportInput, cells: pd.DataFrame, priced: pd.DataFrame, events: pd.DataFrame
+) -> list[str]:
     """Return what limits the answer: of cells, of trials, and of the plan."""
     notes = [f"{note[:1].upper()}{note[1:]}." for note in source.notes]
     notes += integrity_notes(source) + search_notes(source.searches)
-    return caveats(cells, priced, source.tune) + cautions(cells, priced, source.epochs) + notes
+    return (
+        caveats(cells, priced, source.tune) + cautions(cells, priced, source.epochs, events) + notes
+    )
 
 
 def render_page(context: Mapping[str, Any], template: str = "template.html") -> str:
     """Return an HTML page; every text that comes from outside is escaped by the template."""
-    return _template(template).render(context)
+    return _template(template).render(_with_short_names(context))
 
 
 def render_markdown(context: Mapping[str, Any], template: str = "template.md") -> str:
     """Return a page's tables as Markdown, for a repository or a ticket."""
+    context = _with_short_names(context)
     return _template(template, _in_markdown).render(context, none_there=NONE) + "\n"
+
+
+def _with_short_names(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the context with short names of methods, but where they stand in full."""
+    full = {name: context[name] for name in _IN_FULL if name in context}
+    rest = {name: value for name, value in context.items() if name not in full}
+    shortened: dict[str, Any] = shorten_in(rest, context.get("method_names", {}))
+    return shortened | full
+
+
+_IN_FULL = ("method_names", "provenance", "style", "policy")
 
 
 def _template(name: str, finalize: Callable[[Any], str] | None = None) -> Template:
@@ -291,31 +323,6 @@ def _frontier_rows(cells: pd.DataFrame) -> list[dict[str, Any]]:
         rows.append(_cell_row(cell) | {"gain": gain, "price": price})
         before = cell
     return rows
-
-
-def _failed_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return trials without a result and with a failed attempt, one row each."""
-    failed = table[table["failure_class"].notna()]
-    return [{"purchase": describe_cell(row["cell"]), **row} for row in _records(failed)]
-
-
-def _missing_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return trials of which nothing is known, one row per purchase with its seeds."""
-    seeds: dict[str, list[str]] = {}
-    for row in _records(table[table["failure_class"].isna()]):
-        seeds.setdefault(describe_cell(row["cell"]), []).append(str(row["seed"]))
-    return [{"purchase": name, "seeds": ", ".join(numbers)} for name, numbers in seeds.items()]
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-
-
-def _undefined_rows(priced: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {"purchase": describe_cell(row["cell"]), "seed": row["seed"], "reason": row["undefined"]}
-        for row in priced[priced["undefined"].notna()].to_dict("records")
-    ]
 
 
 def _rule(rule: SelectionRule | None, priced: pd.DataFrame) -> dict[str, Any]:

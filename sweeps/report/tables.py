@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.selection import SelectionRule
 from sweeps.plan.cell import Cell
 from sweeps.report.comparison.columns import REPORT_COMPARISON
+from sweeps.report.subgroup_columns import REPORT_SUBGROUPS
 from sweeps.results.schemas import (
     DOLLARS,
     Column,
@@ -104,7 +105,7 @@ class ReportInput:
         published: What papers say of this dataset, to be set beside what was measured.
         squares: The generator's options where the dataset is of generated squares, else None.
         embeddings: Trial id to its rows of `schemas.EMBEDDINGS`, of one trial a cell.
-        asks_explanations: Whether the sweep's trials explain, or keep examples.
+        asks_explanations: Whether the sweep's trials explain.
         explained: Means of `schemas.EXPLANATIONS` of each trial that has some; None without any.
         examples: Trial id to its rows of `schemas.EXAMPLES`, of one trial a cell.
         point: How the threshold of sensitivity and specificity was fixed.
@@ -121,6 +122,13 @@ class ReportInput:
         outlines: Medians over the dataset's masks: `vertices_2px`, `vertices_5px`, and how many
             `images` these are of; None where nobody counted.
         sample_ids: Ids of all images, ascending; None where no trial names one or none are known.
+        covariates: Name (sex, age, site) to sample id to value, a number or text, None where it is
+            not known; empty where there are none.
+        no_covariates: Why there are none, in a sentence.
+        read_predictions: Yields the `predictions` of some of `trials`, a table each, by ascending
+            id, as far as they are stored; None where nothing is to be read.
+        skipped: Cells of the axes that cannot run, each with the reason.
+        failure_meanings: Classes of `failures` in words.
     """
 
     trials: pd.DataFrame
@@ -151,6 +159,11 @@ class ReportInput:
     searches: Sequence[CellSearch] = ()
     search: str = ""
     search_rule: SelectionRule | None = None
+    covariates: Mapping[str, Mapping[str, float | str | None]] = field(default_factory=dict)
+    no_covariates: str = ""
+    read_predictions: Callable[[Sequence[str]], Iterable[pa.Table]] | None = None
+    skipped: Sequence[tuple[Cell, str]] = ()
+    failure_meanings: Mapping[str, str] = field(default_factory=dict)
 
 
 REPORT_TRIALS = parse_columns(f"""
@@ -348,6 +361,11 @@ REPORT_TABLES = {
         "a metric of a purchase in two sweeps",
         REPORT_COMPARISON,
         only="that are compared, by `sweeps report FIRST SECOND`",
+    ),
+    "subgroups": TableDescription(
+        "a purchase that is shown, in a subgroup of test images by a covariate",
+        REPORT_SUBGROUPS,
+        only="on datasets with covariates",
     ),
     "search": TableDescription(
         "a configuration that a search tried", REPORT_SEARCH, only="with `search`"

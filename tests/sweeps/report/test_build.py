@@ -150,7 +150,7 @@ def test_page_says_what_it_must(made: Made, tmp_path: Path) -> None:
         "dataset: siim-acr",
         made.trials["dataset_digest"].iloc[0],
         "cells.parquet",
-        "None: every planned trial has a result.",
+        "None is missing: every planned trial has a result.",
         "the epoch that each trial kept",
         "torch 2.13.0",
     ):

@@ -12,6 +12,7 @@ from report_tables import EPOCHS_TRAINED, Made, make, plan, report_input, tables
 from sweeps.report.build import build_report
 from sweeps.report.cautions import MEANINGS, NO_ERRORS, cautions
 from sweeps.report.epochs import Epochs
+from sweeps.report.soundness import find_events
 
 
 def noted(made: Made, metric: str, value: float = 1.0, **only: Any) -> Made:
@@ -29,7 +30,8 @@ def noted(made: Made, metric: str, value: float = 1.0, **only: Any) -> Made:
 def told(made: Made) -> list[str]:
     """The cautions of a report on these tables."""
     priced, cells = tables(made)
-    return cautions(cells, priced, Epochs.of(made.trials, made.epochs))
+    epochs = Epochs.of(made.trials, made.epochs)
+    return cautions(cells, priced, epochs, find_events(priced, epochs))
 
 
 def test_trials_whose_method_could_not_do_its_part_are_named() -> None:

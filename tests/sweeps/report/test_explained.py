@@ -20,7 +20,7 @@ from sweeps.commands.report import read_report_input
 from sweeps.plan.facts import plan_on
 from sweeps.report.build import ReportFiles, build_report
 from sweeps.report.explained import explained_frame, rank_correlation, reduce_explanations
-from sweeps.report.explained_pictures import _tile, _wrapped
+from sweeps.report.explained_pictures import _wrapped, tile
 from sweeps.report.trials import price_trials, select_trials
 from sweeps.results import tables as results
 from sweeps.spec.model import Spec, parse_spec
@@ -145,9 +145,9 @@ def test_means_of_segmenters_are_seen_and_labels_are_whole() -> None:
     """A mean of maps that sum to one is scaled to its highest, as no probability of an image is."""
     mean = {"picture": "prediction", "sample_id": math.nan, "highest": 0.001}
     shape = {"height": 1, "width": 2, "channels": 1, "pixels": np.array([0, 255], np.uint8)}
-    assert _tile(mean | shape, colour=True).max() > 200
+    assert tile(mean | shape, colour=True).max() > 200
     certain = {"picture": "prediction", "sample_id": "i", "highest": 0.001}
-    assert _tile(certain | shape, colour=True).max() < 50
+    assert tile(certain | shape, colour=True).max() < 50
     label = "masks 500, exbl(weight=0.1, candidates=6, grid=map, hinge=text, distance=mse)"
     assert max(map(len, _wrapped(label).splitlines())) <= 40
     assert _wrapped(label).replace("\n", " ") == label

@@ -214,7 +214,7 @@ def test_the_page_has_the_model_of_squares_alone(made: Made, tmp_path: Path) -> 
     """Only where the sweep is on them; without measured rows the forms are there all the same."""
     assert "model of squares" not in page_of(made, tmp_path / "other")
     page = page_of(small(), tmp_path / "squares", squares=GaussianSquares())
-    section = page[page.index("model of squares") : page.index("Missing and failed")]
+    section = page[page.index("model of squares") : page.index("What failed, was skipped")]
     assert "equations (7) and (13)" in section
     assert re.search(r"9\.488<span class=\"sub\">1\.091 standardised", section)
     assert section.count(" nats<") == 3 * 6

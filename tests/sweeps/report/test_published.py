@@ -231,7 +231,9 @@ def test_the_page_has_a_section_for_each_table(
         "published.parquet",
     ):
         assert expected in text, expected
-    assert "nan" not in text[text.index("Published beside") : text.index("Missing and failed")]
+    assert (
+        "nan" not in text[text.index("Published beside") : text.index("What failed, was skipped")]
+    )
     assert "The published numbers are of" not in text
     assert "://" not in page.replace("http://www.w3.org/2000/svg", "")
 

@@ -89,6 +89,7 @@ def test_the_report_says_so() -> None:
     """Beside what trials noted themselves, with the purchase."""
     made = changed({("val", "loss"): 5.8e11})
     priced, cells = tables(made)
-    assert cautions(cells, priced, Epochs.of(made.trials, made.epochs)) == [
+    epochs = Epochs.of(made.trials, made.epochs)
+    assert cautions(cells, priced, epochs, find_events(priced, epochs)) == [
         f"erm, 1 of 3 trials (labels on 600 images): {MEANINGS['diverged']}."
     ]
