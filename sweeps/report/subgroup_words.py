@@ -79,10 +79,7 @@ def _table(name: str, rows: pd.DataFrame, shown: Shown) -> dict[str, Any]:
 
 
 def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
-    overall, overall_limits = _words(row, "auroc", row["positives"], row["negatives"])
-    robust, robust_limits = _words(
-        row, "robust_auroc", row["robust_positives"], row["robust_negatives"]
-    )
+    (overall, overall_limits), (robust, robust_limits) = (_words(row, metric) for metric in METRICS)
     return {
         "name": row["subgroup"],
         "positives": f"{row['positives']:,}",
@@ -96,11 +93,11 @@ def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
     }
 
 
-def _words(row: Mapping[Any, Any], metric: str, positives: int, negatives: int) -> tuple[str, str]:
-    """Return a mean with its interval; of a refused one a dash and the reason with the counts."""
+def _words(row: Mapping[Any, Any], metric: str) -> tuple[str, str]:
+    """Return a mean with its interval; of a refused one a dash and the reason."""
     mean = float(row[f"{metric}_mean"])
     if math.isnan(mean):
-        return NONE, f"{row[f'{metric}_reason']} ({positives:,} abnormal, {negatives:,} normal)"
+        return NONE, str(row[f"{metric}_reason"])
     reason = row[f"{metric}_reason"]
     of = Interval(
         (mean,),
