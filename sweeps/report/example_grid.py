@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 from PIL import Image
 
+from cluster.common.wording import count_of, has_or_have, is_or_are
 from spurious.data.attributes import UNKNOWN
 from spurious.scoring.groups import mostly_contradicts
 from spurious.scoring.operating_point import OperatingPoint
@@ -221,15 +222,23 @@ def _notes(
     notes = []
     if missing := len(shown.keys) - len(trials):
         notes.append(
-            f"{missing:,} of {len(shown.keys):,} purchases kept no pictures: their trials had "
-            "finished before any were asked for."
+            f"{missing:,} of {count_of(len(shown.keys), 'purchase')} kept no pictures: their trials "
+            "had finished before any were asked for."
         )
     if unscored := sum(trial["trial_id"] not in known for trial in trials):
-        notes.append(f"{unscored:,} have no stored scores.")
+        notes.append(
+            f"{sentence(count_of(unscored, 'purchase'))} {has_or_have(unscored)} no stored scores."
+        )
     if left:
-        notes.append(f"{left:,} more example images are in the tables and not on the page.")
+        notes.append(
+            f"{count_of(left, 'more example image')} {is_or_are(left)} in the tables and not on "
+            "the page."
+        )
     if without:
-        notes.append(f"{without:,} more purchases have pictures, which would make the page long.")
+        notes.append(
+            f"{count_of(without, 'more purchase')} {has_or_have(without)} pictures, which would "
+            "make the page long."
+        )
     return notes
 
 

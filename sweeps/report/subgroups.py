@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cluster.common.wording import count_of, has_or_have, is_or_are
 from spurious.scoring.groups import mostly_contradicts
 from sweeps.report.bands import Grouping, group_images
 from sweeps.report.evidence import stack
@@ -203,7 +204,8 @@ def _notes(
     known = {key for key, *_ in tallies}
     if missing := [key for key in shown.keys if key not in known]:
         notes.append(
-            f"{len(missing):,} of {len(shown.keys):,} purchases that are shown have no stored "
-            "predictions at the epoch that counts."
+            f"{len(missing):,} of {count_of(len(shown.keys), 'purchase')} that "
+            f"{is_or_are(len(shown.keys))} shown {has_or_have(len(missing))} no stored predictions "
+            "at the epoch that counts."
         )
     return tuple(notes)
