@@ -26,8 +26,8 @@ from sweeps.report.wording import NONE, describe_cell, number, sentence
 
 MOST_IMAGES = 12
 """Images of the page; of each group the first few, so that every group has some."""
-MOST_BYTES = 800_000
-"""Of pictures in the page; purchases beyond have none."""
+MOST_BYTES = 400_000
+"""Of pictures in the page; purchases beyond have none, the lowest robust AUROC first."""
 COLOURS = 32
 """Of a picture in the page, which take half the bytes of all of them."""
 NOTHING = (
@@ -72,15 +72,13 @@ def example_context(source: ReportInput, priced: pd.DataFrame, shown: Shown) -> 
         group["is_robust"] = _contradicts(first, group["ids"][0], source.provenance.directions)
     known = _read_answers(source, [trial["trial_id"] for trial in trials])
     images = [_encode(outlined(first, sample_id)) for sample_id in ids]
-    rows: list[dict[str, Any]] = []
-    spent, without = sum(map(len, images)), 0
-    for trial in trials:
-        made = _rows(source, trial, ids, known.get(trial["trial_id"]), _labels(first))
-        size = sum(len(each["png"] or "") for row in made for each in row["tiles"])
-        if rows and spent + size > MOST_BYTES:
-            without += 1
-            continue
-        rows, spent = [*rows, *made], spent + size
+    made = {
+        trial["trial_id"]: _rows(source, trial, ids, known.get(trial["trial_id"]), _labels(first))
+        for trial in trials
+    }
+    kept = _fitting(shown, trials, made, sum(map(len, images)))
+    rows = [row for trial in trials if trial["trial_id"] in kept for row in made[trial["trial_id"]]]
+    without = len(trials) - len(kept)
     return {
         "nothing": "",
         "groups": groups,
@@ -89,6 +87,33 @@ def example_context(source: ReportInput, priced: pd.DataFrame, shown: Shown) -> 
         "note": " ".join(_notes(shown, trials, known, left, without)),
         "point": str(source.point),
     }
+
+
+def _fitting(
+    shown: Shown,
+    trials: Sequence[Mapping[Any, Any]],
+    made: Mapping[str, Sequence[Mapping[str, Any]]],
+    spent: int,
+) -> set[str]:
+    """Return the trials whose pictures the page has room for, the best purchases first."""
+    means = {
+        key: float(cell["robust_auroc_mean"])
+        for key, cell in zip(shown.keys, shown.cells, strict=True)
+    }
+
+    def place(trial: Mapping[Any, Any]) -> float:
+        mean = means[trial["specificity"], trial["budget"], trial["method"]]
+        return math.inf if math.isnan(mean) else -mean
+
+    kept: set[str] = set()
+    for trial in sorted(trials, key=place):
+        rows = made[trial["trial_id"]]
+        size = sum(len(tile["png"] or "") for row in rows for tile in row["tiles"])
+        if kept and spent + size > MOST_BYTES:
+            break
+        kept.add(trial["trial_id"])
+        spent += size
+    return kept
 
 
 def _choose(table: pd.DataFrame) -> tuple[list[dict[str, Any]], int]:
@@ -208,7 +233,7 @@ def _answer(answers: Answers | None, sample_id: str, label: int) -> dict[str, An
         return {"score": number(score), "words": "no answer", "is_wrong": False}
     positive = score >= answers.threshold
     is_wrong = positive != (label == 1)
-    words = f"{'abnormal' if positive else 'normal'}{', wrong' if is_wrong else ''}"
+    words = "abnormal" if positive else "normal"
     return {"score": number(score), "words": words, "is_wrong": is_wrong}
 
 
@@ -222,8 +247,8 @@ def _notes(
     notes = []
     if missing := len(shown.keys) - len(trials):
         notes.append(
-            f"{missing:,} of {count_of(len(shown.keys), 'purchase')} kept no pictures: their trials "
-            "had finished before any were asked for."
+            f"{missing:,} of {count_of(len(shown.keys), 'purchase')} kept no pictures: their "
+            "trials ran without `examples`."
         )
     if unscored := sum(trial["trial_id"] not in known for trial in trials):
         notes.append(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -12,6 +11,7 @@ import pandas as pd
 
 from cluster.common.wording import count_of
 from sweeps.report.cells import CELL, cell_keys
+from sweeps.report.embedded import embed
 from sweeps.report.statistics import Summary, summarize
 from sweeps.report.tables import REPORT_SCHEMA_VERSION, ReportInput
 from sweeps.report.unlocated import describe_unlocated
@@ -101,10 +101,7 @@ def explained_context(
     known = set() if source.explained is None else set(source.explained["trial_id"])
     without = len(set(priced["trial_id"]) - known)
     bare = len(set(priced["trial_id"]) & known - set(explained["trial_id"]))
-    drawn = {
-        name: None if png is None else base64.b64encode(png).decode()
-        for name, png in pictures.items()
-    }
+    drawn = {name: None if png is None else embed(png) for name, png in pictures.items()}
     if not source.asks_explanations and explained.empty and not any(drawn.values()):
         return None
     notes = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import json
 import re
@@ -24,6 +23,7 @@ from sweeps.report.cautions import cautions, integrity_notes
 from sweeps.report.caveats import caveats
 from sweeps.report.cells import find_unfinished
 from sweeps.report.choices import choice_context
+from sweeps.report.embedded import embed
 from sweeps.report.evidence import Evidence
 from sweeps.report.example_grid import example_context
 from sweeps.report.exemplars import exemplar_rows
@@ -118,7 +118,7 @@ def page_context(
         "answer": answer(cells, evidence, source.margin, source.axis),
         "caveats": _caveats(source, cells, priced, events),
         "status": _status(cells),
-        "figure": base64.b64encode(figures.frontier.png).decode(),
+        "figure": embed(figures.frontier.png),
         "alt": _alternative_text(cells),
         "frontier": _frontier_rows(cells),
         **_choices(source, priced, cells, attained, evidence),

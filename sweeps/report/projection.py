@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from sweeps.plan.cell import Cell
 from sweeps.report.cells import CELL, cell_keys
+from sweeps.report.embedded import embed
 from sweeps.report.figure import DPI, STYLE, as_png
 from sweeps.report.panels import FAINT, MUTED
 from sweeps.report.short_names import shorten
@@ -69,7 +69,7 @@ def projection_context(
         f"distances between clusters little meaning."
     )
     alt = f"Scatter plots of test images in two dimensions, coloured by {by}, one per purchase."
-    return {"png": base64.b64encode(png).decode(), "alt": alt, "caption": caption}
+    return {"png": embed(png), "alt": alt, "caption": caption}
 
 
 def projection_png(

@@ -6,7 +6,6 @@ exactly where the images are generated squares.
 
 from __future__ import annotations
 
-import base64
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from matplotlib.legend import Legend
 from spurious.config.datasets import GaussianSquares
 from spurious.config.options import Specificity
 from spurious.squares.model import exact
+from sweeps.report.embedded import embed
 from sweeps.report.figure import DPI, STYLE, as_png
 from sweeps.report.gate import CHANCE
 from sweeps.report.legends import fit_names
@@ -54,7 +54,7 @@ def resolution_context(png: bytes | None, squares: GaussianSquares | None) -> di
         return None
     caption = CAPTION.format(squares="" if squares is None else OF_SQUARES)
     alt = "Line plots of robust AUROC and of pixel measures against the resolution r of the masks."
-    return {"png": base64.b64encode(png).decode(), "alt": alt, "caption": caption}
+    return {"png": embed(png), "alt": alt, "caption": caption}
 
 
 def resolution_png(
