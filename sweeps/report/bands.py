@@ -62,16 +62,16 @@ def group_values(covariate: str, values: Sequence[Any]) -> Grouping:
     known = [value for value in values if value is not None]
     distinct = set(known)
     if not known:
-        return _none(covariate, values, "not known of any test image")
+        return _none(covariate, values, "it is not known of any test image")
     if len(distinct) == 1 and len(known) == len(values):
         of = f"{known[0]:g}" if isinstance(known[0], float) else known[0]
-        return _none(covariate, values, f"{of} on every test image")
+        return _none(covariate, values, f"it is {of} on every test image")
     if all(isinstance(value, float) for value in known):
         return _by_number(covariate, values, sorted(known))
     counts = Counter(known)
     ordered = sorted(counts, key=lambda name: (-counts[name], name))
     if len(ordered) > MOST_VALUES and counts[ordered[0]] < FEWEST_IMAGES:
-        text = f"{len(ordered):,} values on {len(known):,} test images, none on {FEWEST_IMAGES}"
+        text = f"none of its {len(ordered):,} values is on {FEWEST_IMAGES} test images"
         return _none(covariate, values, text)
     own = sorted(ordered[:MOST_VALUES])
     others = f"others ({len(ordered) - MOST_VALUES:,})"

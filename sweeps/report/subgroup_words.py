@@ -43,12 +43,12 @@ def subgroup_context(subgroups: Subgroups, shown: Shown) -> dict[str, Any] | Non
 def _caution(intervals: int, covariates: int) -> str:
     """Say what many intervals, each of its own subgroup, do and do not tell."""
     return (
-        f"Each interval is of its subgroup alone and not adjusted for how many are looked at: of "
-        f"{count_of(intervals, 'interval')} on {count_of(covariates, 'covariate')}, one in twenty "
-        "misses what it is of even where no subgroup differs, and the subgroup that looks worst is "
-        "expected to look worse than it is. Purchases share their test images, so that chance "
-        "shows in all of them at once. Subgroups also differ in how hard their images are: a "
-        "lower AUROC is a reason to look, not an effect of the covariate."
+        f"Each interval is of its subgroup alone and not adjusted for how many are looked at, "
+        f"{count_of(intervals, 'interval')} on {count_of(covariates, 'covariate')} here: about one "
+        "in twenty misses its value by chance, and the subgroup that looks worst tends to look "
+        "worse than it is. Purchases share their test images, so that chance shows in all of them "
+        "at once. Subgroups also differ in how hard their images are: a lower AUROC is a reason to "
+        "look closer and not yet an effect of the covariate."
     )
 
 

@@ -200,7 +200,7 @@ def judge(readings: Sequence[Reading], positives: int, negatives: int) -> Interv
 def _notes(
     shown: Shown, groupings: Sequence[Grouping], tallies: Mapping[tuple[Any, ...], _Tally]
 ) -> tuple[str, ...]:
-    notes = [f"{each.covariate}: {each.note}." for each in groupings if each.note]
+    notes = [f"No subgroups by {each.covariate}: {each.note}." for each in groupings if each.note]
     known = {key for key, *_ in tallies}
     if missing := [key for key in shown.keys if key not in known]:
         notes.append(

@@ -129,9 +129,9 @@ def test_the_page_says_what_the_intervals_are_not(wards: Wards) -> None:
     page = " ".join(wards.files.page.read_text().split())
     frame = table_of(wards)
     shown = sum(int((frame[f"{m}_interval"] != "none").sum()) for m in ("auroc", "robust_auroc"))
-    assert f"not adjusted for how many are looked at: of {shown} intervals on 3 covariates" in page
-    assert "scanner: one on every test image." in page
-    assert "accession: 240 values on 240 test images, none on 10." in page
+    assert f"not adjusted for how many are looked at, {shown} intervals on 3 covariates" in page
+    assert "No subgroups by scanner: it is one on every test image." in page
+    assert "No subgroups by accession: none of its 240 values is on 10 test images." in page
     assert "above 42 to 53" in page
     assert "<code>subgroups.parquet</code>" in page
 
@@ -154,7 +154,7 @@ def test_numbers_are_divided_into_quarters_and_text_by_value() -> None:
     pooled = group_values("site", sites)
     assert pooled.names == (*(f"s{i:02d}" for i in range(8)), "others (4)")
     assert (pooled.codes == 8).sum() == 22 + 21 + 20 + 19
-    assert group_values("sex", [None, None]).note == "not known of any test image"
+    assert group_values("sex", [None, None]).note == "it is not known of any test image"
     groupings = group_images({"sex": {"a": "F", "b": ""}}, ["a", "b", "c"])
     assert (groupings[0].names, groupings[0].codes.tolist()) == (("F", "not known"), [0, 1, 1])
 
