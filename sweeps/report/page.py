@@ -134,7 +134,7 @@ def page_context(
         "resolution": resolution_context(figures.resolution, source.squares),
         "subgroups": subgroup_context(subgroups, shown),
         "examples": example_context(source, priced, shown),
-        "curves": curves_context(source.epochs, priced, shown),
+        "curves": curves_context(source.epochs.histories, priced, shown),
         "troubles": unfinished_context(source, cells, priced, unfinished, events),
         "files": files,
         **_rest_of_page(source, priced),

@@ -18,7 +18,7 @@ from cluster.common.wording import count_of, has_or_have, is_or_are
 from spurious.scoring.groups import mostly_contradicts
 from sweeps.report.bands import Grouping, group_images
 from sweeps.report.evidence import stack
-from sweeps.report.inference.components import Reading, take_reading
+from sweeps.report.inference.components import Images, Reading, arrange, take_reading
 from sweeps.report.inference.intervals import FEWEST_IMAGES, Interval, cell_interval
 from sweeps.report.scored import PREFIX, read_attributes
 from sweeps.report.shown import Shown
@@ -72,67 +72,84 @@ def find_subgroups(source: ReportInput, priced: pd.DataFrame, shown: Shown) -> S
         if (key := (trial["specificity"], trial["budget"], trial["method"])) in keys:
             trials[trial["trial_id"]] = (key, int(trial["epoch"]))
     tallies: dict[tuple[Any, ...], _Tally] = {}
-    groupings: list[Grouping] = []
-    ids: NDArray[np.str_] = np.array([], np.str_)
+    divided = _Divided({})
     for table in source.read_predictions(sorted(trials)):
         key, epoch = trials[table.column("trial_id")[0].as_py()]
-        images = _Images.of(table, epoch, source.provenance.directions)
-        if images is None:
+        part = _of_epoch(table, epoch)
+        if not part.num_rows:
             continue
-        if not np.array_equal(images.ids, ids):
-            ids, groupings = images.ids, group_images(source.covariates, images.ids.tolist())
-        for grouping in groupings:
-            for place in range(len(grouping.names)):
-                tally = tallies.setdefault((key, grouping.covariate, place), _Tally())
-                _add(tally, images, grouping.codes == place)
-    return Subgroups(_frame(empty, keys, groupings, tallies), _notes(shown, groupings, tallies))
+        if not divided.has(part):
+            divided = _Divided.of(part, source)
+        scores = part.column("score").to_numpy()
+        for place, parts in divided.parts.items():
+            _add(tallies.setdefault((key, *place), _Tally()), parts, scores)
+    rows = _frame(empty, keys, divided.groupings, tallies)
+    return Subgroups(rows, _notes(shown, divided.groupings, tallies))
+
+
+def _of_epoch(table: pa.Table, epoch: int) -> pa.Table:
+    import pyarrow.compute as pc
+
+    return table.filter(pc.and_(pc.equal(table["split"], "test"), pc.equal(table["epoch"], epoch)))
 
 
 @dataclass(frozen=True, eq=False)
-class _Images:
-    """A trial's test images at one epoch, in the order of their ids.
+class _Part:
+    """What a metric reads of a subgroup: which rows of predictions, and their images."""
+
+    rows: NDArray[np.bool_]
+    images: Images
+
+
+@dataclass(frozen=True, eq=False)
+class _Divided:
+    """Test images divided by every covariate, which trials on the same images share.
 
     Attributes:
-        ids, patients: (N,) str.
-        labels, scores: (N,).
-        robust: (N,) bool, whether the spurious attribute contradicts the label.
+        parts: Covariate and place of a subgroup to metric to what it reads.
+        ids: Sample ids, in the order of the predictions.
+        groupings: How each covariate divides them.
     """
 
-    ids: NDArray[np.str_]
-    patients: NDArray[np.str_]
-    labels: NDArray[np.int64]
-    scores: NDArray[np.float64]
-    robust: NDArray[np.bool_]
+    parts: Mapping[tuple[str, int], Mapping[str, _Part]]
+    ids: Sequence[str] = ()
+    groupings: Sequence[Grouping] = ()
+
+    def has(self, table: pa.Table) -> bool:
+        """Return whether predictions are of these images, in their order."""
+        return bool(table.column("sample_id").to_pylist() == self.ids)
 
     @classmethod
-    def of(cls, table: pa.Table, epoch: int, directions: Mapping[str, int]) -> _Images | None:
-        """Read them; None where the predictions at this epoch are not stored."""
-        import pyarrow.compute as pc
-
-        mine = pc.and_(pc.equal(table.column("split"), "test"), pc.equal(table["epoch"], epoch))
-        table = table.filter(mine)
-        if not table.num_rows:
-            return None
+    def of(cls, table: pa.Table, source: ReportInput) -> _Divided:
+        """Divide the images of predictions."""
+        directions = source.provenance.directions
         names = [n.removeprefix(PREFIX) for n in table.column_names if n.startswith(PREFIX)]
-        ids, patients = (
-            np.array(table.column(name).to_pylist(), np.str_)
-            for name in ("sample_id", "patient_id")
-        )
-        order = np.argsort(ids, kind="stable")
-        labels, scores = (table.column(name).to_numpy()[order] for name in ("label", "score"))
-        attributes = read_attributes(table, names)[order]
+        ids, patients = (table.column(f"{of}_id").to_pylist() for of in ("sample", "patient"))
+        labels = table.column("label").to_numpy()
         signs = [directions.get(name, 0) for name in names]
-        robust = mostly_contradicts(labels, attributes, signs)
-        return cls(ids[order], patients[order], labels, scores, robust)
+        robust = mostly_contradicts(labels, read_attributes(table, names), signs)
+        samples, persons = np.array(ids, np.str_), np.array(patients, np.str_)
+        groupings = group_images(source.covariates, ids)
+
+        def part(rows: NDArray[np.bool_]) -> _Part:
+            return _Part(
+                rows, arrange(labels[rows], samples[rows].tolist(), persons[rows].tolist())
+            )
+
+        parts = {}
+        for grouping in groupings:
+            for place in range(len(grouping.names)):
+                inside = grouping.codes == place
+                both = {"auroc": part(inside), "robust_auroc": part(inside & robust)}
+                parts[grouping.covariate, place] = both
+        return cls(parts, ids, groupings)
 
 
-def _add(tally: _Tally, images: _Images, inside: NDArray[np.bool_]) -> None:
-    for metric, rows in (("auroc", inside), ("robust_auroc", inside & images.robust)):
-        labels = images.labels[rows]
-        tally.images[metric] = int((labels == 1).sum()), int((labels == 0).sum())
-        ids, patients = images.ids[rows].tolist(), images.patients[rows].tolist()
-        reading = take_reading(labels, images.scores[rows], ids, patients)
-        if reading is not None:
+def _add(tally: _Tally, parts: Mapping[str, _Part], scores: NDArray[np.float64]) -> None:
+    for metric, part in parts.items():
+        positives = int(part.images.positive.sum())
+        tally.images[metric] = positives, len(part.images.positive) - positives
+        if (reading := take_reading(part.images, scores[part.rows])) is not None:
             tally.readings[metric].append(reading)
 
 

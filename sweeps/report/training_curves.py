@@ -17,6 +17,7 @@ from cluster.common.wording import count_of
 from spurious.scoring.registry import METRICS
 from spurious.scoring.selection import parse_rule
 from sweeps.report.chart import COLOURS
+from sweeps.report.histories import Histories
 from sweeps.report.shown import Cell, Shown
 from sweeps.report.wording import describe_cell, number, sentence
 
@@ -40,7 +41,8 @@ class Line:
     Attributes:
         seed: The seed.
         chosen: The epoch that counts; None where the rule is undefined.
-        values: Name, as `val.auroc`, to epoch to value; without NaN and infinite ones.
+        values: Name, as `val.auroc`, to epoch to value, NaN and infinite ones among them; without
+            epochs at which it was not evaluated.
         last: Last epoch.
     """
 
@@ -51,12 +53,12 @@ class Line:
 
 
 def curves_context(
-    epochs: pd.DataFrame, priced: pd.DataFrame, shown: Shown
+    histories: Histories, priced: pd.DataFrame, shown: Shown
 ) -> dict[str, Any] | None:
     """Return the section on training; None where no shown trial has two epochs.
 
     Args:
-        epochs: Columns of `sweeps.results.schemas.EPOCHS`.
+        histories: Metrics of all epochs.
         priced: The result of `price_trials`.
         shown: The purchases.
     """
@@ -65,7 +67,7 @@ def curves_context(
     for cell, key in zip(shown.cells, shown.keys, strict=True):
         if key in by_key:
             metric = _metric_of(by_key[key])
-            lines = _lines(epochs, by_key[key].sort_values("seed"), metric)
+            lines = _lines(histories, by_key[key].sort_values("seed"), metric)
             if max(line.last for line in lines) > 1:
                 drawn.append((cell, lines, metric))
     if not drawn:
@@ -90,17 +92,17 @@ def _metric_of(trials: pd.DataFrame) -> str:
     return f"{rule.split}.{rule.metric}"
 
 
-def _lines(epochs: pd.DataFrame, trials: pd.DataFrame, metric: str) -> list[Line]:
-    mine = epochs[epochs["trial_id"].isin(trials["trial_id"]) & epochs["attribute"].isna()]
-    mine = mine.assign(name=mine["split"] + "." + mine["metric"])
+def _lines(histories: Histories, trials: pd.DataFrame, metric: str) -> list[Line]:
+    columns = {name: (histories.column(name), histories.has(name)) for name in (metric, LOSS)}
     lines = []
     for trial in trials.to_dict("records"):
-        of = mine[(mine["trial_id"] == trial["trial_id"]) & (mine["attempt"] == trial["attempt"])]
+        place = histories.places[trial["trial_id"]]
+        rows = slice(int(histories.starts[place]), int(histories.starts[place + 1]))
+        numbers = histories.epochs[rows].tolist()
         values = {}
-        for name in (metric, LOSS):
-            rows = of[of["name"] == name].sort_values("epoch")
-            pairs = zip(rows["epoch"].astype(int), rows["value"].astype(float), strict=True)
-            values[name] = {epoch: value for epoch, value in pairs if math.isfinite(value)}
+        for name, (column, stored) in columns.items():
+            triples = zip(numbers, column[rows].tolist(), stored[rows], strict=True)
+            values[name] = {epoch: value for epoch, value, is_stored in triples if is_stored}
         chosen = None if pd.isna(trial["epoch"]) else int(trial["epoch"])
         lines.append(Line(int(trial["seed"]), chosen, values, int(trial["epochs"])))
     return lines
@@ -129,8 +131,10 @@ def _describe(lines: Sequence[Line], metric: str, total: int) -> str:
             each.append(f"seed {line.seed}: no epoch chosen")
             continue
         value = line.values[metric].get(line.chosen, math.nan)
-        losses = list(line.values[LOSS].values())
+        losses = [loss for loss in line.values[LOSS].values() if math.isfinite(loss)]
         fell = f", train loss {losses[0]:.3g} first and {losses[-1]:.3g} last" if losses else ""
+        if without := len(line.values[LOSS]) - len(losses):
+            fell += f", not finite at {count_of(without, 'epoch')}"
         text = f"seed {line.seed}: epoch {line.chosen} of {line.last} chosen, {metric}"
         each.append(f"{text} {number(value)} there{fell}")
     left = f"; {count_of(total - len(lines), 'more seed')} not drawn" if total > len(lines) else ""
@@ -145,7 +149,8 @@ def _plot(
     styles: Mapping[int, int],
 ) -> list[str]:
     """Return one of the two plots: its name, ticks, a line a seed."""
-    values = [value for line in lines for value in line.values[metric].values()]
+    every = [value for line in lines for value in line.values[metric].values()]
+    values = [value for value in every if math.isfinite(value)]
     if not values:
         middle = sum(ends) / 2
         return [f'<text x="{middle:g}" y="{_TOP + 50:g}">{escape(metric)}: never defined</text>']
@@ -176,19 +181,19 @@ def _plot(
 
 def _drawn(line: Line, values: Mapping[int, float], style: int, place: Place) -> list[str]:
     """Return a seed's line, broken where a value is not finite, and the mark of its epoch."""
-    step = max(1, math.ceil(line.last / MOST_POINTS))
+    step = max(1, math.ceil(len(values) / MOST_POINTS))
     path: list[str] = []
-    before: int | None = None
-    for epoch, value in values.items():
-        if (epoch - 1) % step and epoch not in (line.chosen, line.last):
-            continue
-        x, y = place(epoch, value)
-        joined = before is not None and all(each in values for each in range(before, epoch))
-        path.append(f"{'L' if joined else 'M'}{x:.1f} {y:.1f}")
-        before = epoch
+    is_joined = False
+    for nth, (epoch, value) in enumerate(values.items()):
+        if not math.isfinite(value):
+            is_joined = False
+        elif nth % step == 0 or epoch in (line.chosen, line.last):
+            x, y = place(epoch, value)
+            path.append(f"{'L' if is_joined else 'M'}{x:.1f} {y:.1f}")
+            is_joined = True
     parts = [f'<path {_style(style)} d="{"".join(path)}"/>']
-    if line.chosen is not None and line.chosen in values:
-        x, y = place(line.chosen, values[line.chosen])
+    if line.chosen is not None and math.isfinite(at := values.get(line.chosen, math.nan)):
+        x, y = place(line.chosen, at)
         parts.append(f'<circle class="c{style % COLOURS}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>')
     return parts
 

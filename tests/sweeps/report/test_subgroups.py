@@ -22,9 +22,10 @@ from sweeps.commands.report import read_report_input
 from sweeps.plan.plan import Plan
 from sweeps.report.bands import group_images, group_values
 from sweeps.report.build import build_report
+from sweeps.report.epochs import Epochs
 from sweeps.report.inference.components import Reading
 from sweeps.report.inference.intervals import cell_interval
-from sweeps.report.readings import read_epochs
+from sweeps.report.readings import ReadingTaker
 from sweeps.report.subgroups import judge
 from sweeps.report.trials import select_and_price
 from sweeps.results import tables as results
@@ -98,7 +99,7 @@ def test_intervals_are_those_of_a_report_on_these_images_alone(wards: Wards) -> 
         readings: list[Reading] = []
         for table in predictions_of(wards, "label"):
             mine = table.filter(pc.is_in(table.column("sample_id"), value_set=women))
-            readings += [of[metric] for of in read_epochs(mine, {"clip": 1}).values()]
+            readings += [of[metric] for of in ReadingTaker({"clip": 1}).read(mine).values()]
         parts = np.stack([reading.components for reading in readings])
         found = cell_interval([of.value for of in readings], parts, readings[0].cases)
         for name, value in (("low", found.low), ("high", found.high)):
@@ -172,13 +173,10 @@ def test_only_trials_of_shown_purchases_are_read(wards: Wards, tmp_path: Path) -
     priced = select_and_price(source, None)
     beaten = priced["specificity"] == "mask"
     # masks are beaten by labels in every seed: the frontier is of labels alone
-    epochs = source.epochs.copy()
+    rows = source.epochs.rows.copy()
     ids = set(priced.loc[beaten, "trial_id"])
-    lost = epochs["trial_id"].isin(ids) & (epochs["metric"] == "robust_auroc")
-    epochs.loc[lost, "value"] = 0.1
-    assert source.scored is not None
-    scored = source.scored[~source.scored["trial_id"].isin(ids)]
-    build_report(replace(source, epochs=epochs, scored=scored), tmp_path)
+    rows.loc[rows["trial_id"].isin(ids) & (rows["metric"] == "robust_auroc"), "value"] = 0.1
+    build_report(replace(source, epochs=Epochs.of(source.trials, rows)), tmp_path)
     labels = set(priced.loc[~beaten, "trial_id"])
     assert read
     assert all(of <= labels for of in read)

@@ -23,6 +23,8 @@ from report_tables import tables as cells_of
 from wards import Wards
 
 from sweeps.report.build import build_report
+from sweeps.report.epochs import Epochs
+from sweeps.report.histories import Histories
 from sweeps.report.shown import Shown
 from sweeps.report.training_curves import MOST_SEEDS, curves_context
 
@@ -31,6 +33,11 @@ def shown_of(made: Made) -> tuple[pd.DataFrame, Shown]:
     """Priced trials, and all cells as shown."""
     priced, cells = cells_of(made)
     return priced, Shown(cells.to_dict("records"), "")
+
+
+def histories_of(made: Made) -> Histories:
+    """Metrics of all epochs."""
+    return Epochs.of(made.trials, made.epochs).histories
 
 
 def plots(panel: str) -> list[tuple[list[list[tuple[float, float]]], list[tuple[float, float]]]]:
@@ -51,7 +58,7 @@ def test_lines_are_the_epochs_and_marks_the_chosen_one() -> None:
     """Heights are linear in the metric, logarithmic in the loss, which falls from 1 to 1 / 8."""
     made = small()
     priced, shown = shown_of(made)
-    found = curves_context(made.epochs, priced, shown)
+    found = curves_context(histories_of(made), priced, shown)
     assert found is not None
     assert len(found["panels"]) == len(shown.cells)
     for cell, panel in zip(shown.cells, found["panels"], strict=True):
@@ -91,13 +98,20 @@ def test_a_line_breaks_where_training_was_not_finite() -> None:
     epochs.loc[loss & (epochs["epoch"] == 3), "value"] = np.nan
     epochs.loc[loss & (epochs["epoch"] == 6), "value"] = np.inf
     priced, shown = shown_of(made)
-    found = curves_context(epochs, priced, shown)
+    found = curves_context(histories_of(replace(made, epochs=epochs)), priced, shown)
     assert found is not None
     _, (lines, marks) = plots(found["panels"][0])
     [path] = re.findall(r'<path class="c0" d="([^"]+)"', found["panels"][0])[1:]
     assert [len(re.findall("L", part)) for part in path.split("M")[1:]] == [1, 1, 1]
     assert len(lines[0]) == EPOCHS_TRAINED - 2
     assert marks == []  # the chosen epoch's loss is infinite
+    assert "train loss 1 first and 0.125 last, not finite at 2 epochs" in found["panels"][0]
+    assert "nan" not in found["panels"][0]
+    seldom = loss & (epochs["epoch"] % 2 == 0)  # not evaluated is not broken
+    found = curves_context(histories_of(replace(made, epochs=epochs[~seldom])), priced, shown)
+    assert found is not None
+    [path] = re.findall(r'<path class="c0" d="([^"]+)"', found["panels"][0])[1:]
+    assert [len(re.findall("L", part)) for part in path.split("M")[1:]] == [0, 1]
     assert found["legend"] == ""
 
 
@@ -105,7 +119,7 @@ def test_what_there_is_too_much_or_too_little_of(tmp_path: Path) -> None:
     """One epoch has no curve; of many seeds some are drawn, and long lines are thinned."""
     made = make(plan(("label",), ("600",), ("erm",), range(MOST_SEEDS + 3)))
     priced, shown = shown_of(made)
-    found = curves_context(made.epochs, priced, shown)
+    found = curves_context(histories_of(made), priced, shown)
     assert found is not None
     (lines, _), _ = plots(found["panels"][0])
     assert len(lines) == MOST_SEEDS
@@ -116,7 +130,7 @@ def test_what_there_is_too_much_or_too_little_of(tmp_path: Path) -> None:
     page = build_report(report_input(once), tmp_path).page.read_text()
     assert "Training curves" not in page
     priced, shown = shown_of(once)
-    assert curves_context(once.epochs, priced, shown) is None
+    assert curves_context(histories_of(once), priced, shown) is None
 
 
 def test_the_page_draws_the_frontier_and_labels_beside_it(wards: Wards, tmp_path: Path) -> None:

@@ -110,6 +110,11 @@ def test_counts_agree_with_status_and_failures(
     cautions = {each["kind"]: len(each["trials"]) for each in list_cautions(store, plan)}
     assert cautions == {"never_moved": 2, "constant_choice": 2}
     assert counts["Finished trials: the model never moved"][0] == "2"
+    assert {row for row in counts if row.startswith("Finished trials: ")} == {
+        "Finished trials: the model never moved",
+        "Finished trials: the metric that chose the epoch is the same in every epoch, so the first "
+        "one was kept",
+    }
     empty = [cell for cell in status["cells"] if not cell["done"]]
     assert counts["Purchases without a result"][0] == str(len(empty))
     page = files.page.read_text()
