@@ -20,6 +20,7 @@ from spurious.scoring.groups import mostly_contradicts
 from spurious.scoring.operating_point import OperatingPoint
 from sweeps.report.explained import KINDS
 from sweeps.report.explained_pictures import MAPS, PREFIX, Pixels, in_groups, outlined, tile
+from sweeps.report.short_names import shorten
 from sweeps.report.shown import Shown
 from sweeps.report.tables import ReportInput
 from sweeps.report.wording import NONE, describe_cell, number, sentence
@@ -28,6 +29,8 @@ MOST_IMAGES = 12
 """Images of the page; of each group the first few, so that every group has some."""
 MOST_BYTES = 400_000
 """Of pictures in the page; purchases beyond have none, the lowest robust AUROC first."""
+MOST_LETTERS = 14
+"""Of an image's id below it; the alternative text has all."""
 COLOURS = 32
 """Of a picture in the page, which take half the bytes of all of them."""
 NOTHING = (
@@ -71,6 +74,7 @@ def example_context(source: ReportInput, priced: pd.DataFrame, shown: Shown) -> 
     for group in groups:
         group["is_robust"] = _contradicts(first, group["ids"][0], source.provenance.directions)
     known = _read_answers(source, [trial["trial_id"] for trial in trials])
+    short = shorten(ids, MOST_LETTERS)
     images = [_encode(outlined(first, sample_id)) for sample_id in ids]
     made = {
         trial["trial_id"]: _rows(source, trial, ids, known.get(trial["trial_id"]), _labels(first))
@@ -82,7 +86,10 @@ def example_context(source: ReportInput, priced: pd.DataFrame, shown: Shown) -> 
     return {
         "nothing": "",
         "groups": groups,
-        "images": [{"id": name, "png": png} for name, png in zip(ids, images, strict=True)],
+        "images": [
+            {"id": name, "short": short[name], "png": png}
+            for name, png in zip(ids, images, strict=True)
+        ],
         "rows": rows,
         "note": " ".join(_notes(shown, trials, known, left, without)),
         "point": str(source.point),

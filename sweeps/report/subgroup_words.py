@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -56,6 +56,7 @@ def _table(name: str, rows: pd.DataFrame, shown: Shown) -> dict[str, Any]:
     of_key: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows.sort_values("place", kind="stable").to_dict("records"):
         of_key.setdefault(tuple(row[part] for part in _KEY), []).append(_row(row))
+    refused = _refused([row for of in of_key.values() for row in of])
     purchases = [
         {
             "name": sentence(describe_cell(cell["cell"])),
@@ -63,18 +64,27 @@ def _table(name: str, rows: pd.DataFrame, shown: Shown) -> dict[str, Any]:
             "auroc_limits": limits(cell["overall"]),
             "robust": number(cell["robust_auroc_mean"]),
             "robust_limits": limits(cell["robust"]),
-            "rows": of_key[key],
+            "rows": [row for row in of_key[key] if row["name"] not in refused],
         }
         for key, cell in zip(shown.keys, shown.cells, strict=True)
         if key in of_key
     ]
-    is_banded = bool((rows["lowest"] != rows["highest"]).where(rows["lowest"].notna()).any())
     has_robust = bool((rows[["robust_positives", "robust_negatives"]] > 0).any(axis=None))
     return {
         "name": name,
-        "bands": is_banded,
-        "purchases": purchases,
+        "purchases": purchases if any(each["rows"] for each in purchases) else [],
+        "refused": "; ".join(f"{group}, {why}" for group, why in refused.items()),
         "has_robust": has_robust,
+    }
+
+
+def _refused(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the subgroups that no purchase has a number for, with why and their images."""
+    known = {row["name"] for row in rows if (row["auroc"], row["robust"]) != (NONE, NONE)}
+    return {
+        row["name"]: f"{row['limits']} ({row['positives']} abnormal, {row['negatives']} normal)"
+        for row in rows
+        if row["name"] not in known
     }
 
 

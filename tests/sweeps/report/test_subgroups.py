@@ -118,8 +118,12 @@ def test_few_images_are_refused_with_their_number(wards: Wards) -> None:
         assert row["auroc_reason"] == "fewer than 10 images of a class"
     text = wards.files.text.read_text()
     section = text.partition("## Subgroups of patients")[2].partition("\n## ")[0]
-    [line] = [line for line in section.splitlines() if "Labels on" in line and "| C |" in line]
-    assert "| C | 3 | 3 | \N{EN DASH} (fewer than 10 images of a class) |" in line
+    said = "C, fewer than 10 images of a class (3 abnormal, 3 normal)."
+    assert f"By site: refused: {said}" in section
+    assert f"Refused: {said}" in wards.files.page.read_text()
+    assert "| C |" not in section
+    assert "| not known |" not in section  # no abnormal image is of an unknown age
+    assert "| A |" in section
     few = [Reading(0.9, np.full(12, 0.1, np.float32), 6, 24, "x")] * 3
     assert judge(few, 12, 12).reason == "fewer than 10 patients with an image of a class"
     assert judge([], 12, 12).reason == "no defined score"
