@@ -12,12 +12,12 @@ REPORT_SUBGROUPS = parse_columns("""
     covariate | string | | what the test images are divided by
     subgroup | string | | its value, or the band of its numbers; not known where nobody recorded it
     place | int64 | | order of the subgroup, from 0
-    lowest | float64 | | lowest number of the band among test images; NaN of text
+    lowest | float64 | | lowest number of the band among test images; null of text
     highest | float64 | | highest number, likewise
     positives | int64 | images | abnormal test images of the subgroup
     negatives | int64 | images | normal ones
     auroc_n | int64 | | seeds with a value; 0 where it is refused
-    auroc_mean | float64 | | mean over seeds; NaN where it is refused
+    auroc_mean | float64 | | mean over seeds; null where it is refused
     auroc_low | float64 | | lower 95 % limit for new seeds and new patients of the subgroup alone
     auroc_high | float64 | | upper 95 % limit, likewise; not adjusted for the number of subgroups
     auroc_interval | string | | two-sided, at least or at most (exact bounds), or none

@@ -26,6 +26,7 @@ from sweeps.results.schemas import (
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from sweeps.plan.searched import CellSearch
     from sweeps.report.epochs import Epochs
