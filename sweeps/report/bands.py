@@ -73,10 +73,12 @@ def group_values(covariate: str, values: Sequence[Any]) -> Grouping:
     if len(ordered) > MOST_VALUES and counts[ordered[0]] < FEWEST_IMAGES:
         text = f"none of its {len(ordered):,} values is on {FEWEST_IMAGES} test images"
         return _none(covariate, values, text)
-    own = sorted(ordered[:MOST_VALUES])
-    others = f"others ({len(ordered) - MOST_VALUES:,})"
-    names = [None if value is None else value if value in own else others for value in values]
-    return _named(covariate, names, [*own, others], {})
+    frequent = sorted(ordered[:MOST_VALUES])
+    rest_name = f"others ({len(ordered) - MOST_VALUES:,})"
+    names = [
+        None if value is None else value if value in frequent else rest_name for value in values
+    ]
+    return _named(covariate, names, [*frequent, rest_name], {})
 
 
 def _by_number(covariate: str, values: Sequence[float | None], known: list[float]) -> Grouping:

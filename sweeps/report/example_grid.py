@@ -76,12 +76,14 @@ def example_context(source: ReportInput, priced: pd.DataFrame, shown: Shown) -> 
     known = _read_answers(source, [trial["trial_id"] for trial in trials])
     short = shorten(ids, MOST_LETTERS)
     images = [_encode(outlined(first, sample_id)) for sample_id in ids]
-    made = {
+    rows_of = {
         trial["trial_id"]: _rows(source, trial, ids, known.get(trial["trial_id"]), _labels(first))
         for trial in trials
     }
-    kept = _fitting(shown, trials, made, sum(map(len, images)))
-    rows = [row for trial in trials if trial["trial_id"] in kept for row in made[trial["trial_id"]]]
+    kept = _fitting(shown, trials, rows_of, sum(map(len, images)))
+    rows = [
+        row for trial in trials if trial["trial_id"] in kept for row in rows_of[trial["trial_id"]]
+    ]
     without = len(trials) - len(kept)
     return {
         "nothing": "",
@@ -99,7 +101,7 @@ def example_context(source: ReportInput, priced: pd.DataFrame, shown: Shown) -> 
 def _fitting(
     shown: Shown,
     trials: Sequence[Mapping[Any, Any]],
-    made: Mapping[str, Sequence[Mapping[str, Any]]],
+    rows_of: Mapping[str, Sequence[Mapping[str, Any]]],
     spent: int,
 ) -> set[str]:
     """Return the trials whose pictures the page has room for, the best purchases first."""
@@ -114,7 +116,7 @@ def _fitting(
 
     kept: set[str] = set()
     for trial in sorted(trials, key=place):
-        rows = made[trial["trial_id"]]
+        rows = rows_of[trial["trial_id"]]
         size = sum(len(tile["png"] or "") for row in rows for tile in row["tiles"])
         if kept and spent + size > MOST_BYTES:
             break
@@ -212,7 +214,7 @@ def _rows(
     for place, kind in enumerate(kinds):
         means = [by_picture.get((kind, None, label)) for label in (0, 1)]
         of_images = [by_picture.get((kind, sample_id, labels[sample_id])) for sample_id in ids]
-        found = [None, None, *(_answer(answers, name, labels[name]) for name in ids)]
+        each_answer = [None, None, *(_answer(answers, name, labels[name]) for name in ids)]
         rows.append(
             {
                 "purchase": name if place == 0 else "",
@@ -224,7 +226,7 @@ def _rows(
                         "png": None if of is None else _encode(tile(of, True)),
                         "answer": answer if place == 0 else None,
                     }
-                    for of, answer in zip([*means, *of_images], found, strict=True)
+                    for of, answer in zip([*means, *of_images], each_answer, strict=True)
                 ],
             }
         )

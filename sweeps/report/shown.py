@@ -50,14 +50,14 @@ def find_shown(cells: pd.DataFrame, evidence: Evidence, margin: float) -> Shown:
         rows = cells[cells["seeds_done"] > 0].to_dict("records")
         left = f", the first {MOST} of {len(rows)}" if len(rows) > MOST else ""
         return Shown(rows[:MOST], f"Shown: purchases with a result{left}; none is ranked.")
-    wanted = _wanted(cells, choice)
-    taken = {key_of(cell) for cell in wanted[:MOST]}
-    beside = {key for cell in wanted[:MOST] if (key := _labels_beside(cells, cell))}
-    rows = [cell for cell in cells.to_dict("records") if key_of(cell) in taken | beside]
-    return Shown(rows, _describe(len(wanted), bool(beside - taken)))
+    recommended = _recommended(cells, choice)
+    taken = {key_of(cell) for cell in recommended[:MOST]}
+    label_keys = {key for cell in recommended[:MOST] if (key := _labels_beside(cells, cell))}
+    rows = [cell for cell in cells.to_dict("records") if key_of(cell) in taken | label_keys]
+    return Shown(rows, _describe(len(recommended), bool(label_keys - taken)))
 
 
-def _wanted(cells: pd.DataFrame, choice: Choice) -> list[Cell]:
+def _recommended(cells: pd.DataFrame, choice: Choice) -> list[Cell]:
     """Return what is recommended, then the frontier from high to low."""
     front = cells[cells["on_frontier"]].sort_values(
         "robust_auroc_mean", ascending=False, kind="stable"
@@ -75,8 +75,8 @@ def _labels_beside(cells: pd.DataFrame, cell: Cell) -> Key | None:
     return key_of(labels[0]) if labels else None
 
 
-def _describe(wanted: int, has_labels: bool) -> str:
-    text = f"Shown: what is recommended and the frontier, {count_of(wanted, 'purchase')}"
-    if wanted > MOST:
+def _describe(purchases: int, has_labels: bool) -> str:
+    text = f"Shown: what is recommended and the frontier, {count_of(purchases, 'purchase')}"
+    if purchases > MOST:
         text += f", of which the best {MOST} are here"
     return f"{text}{', and labels on as many images' if has_labels else ''}."

@@ -177,16 +177,16 @@ def _columns(tally: _Tally) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for metric, before in _BEFORE.items():
         positives, negatives = tally.images[metric]
-        found = judge(tally.readings[metric], positives, negatives)
+        interval = judge(tally.readings[metric], positives, negatives)
         columns |= {
             f"{before}positives": positives,
             f"{before}negatives": negatives,
-            f"{metric}_n": len(found.seeds),
-            f"{metric}_mean": found.mean,
-            f"{metric}_low": found.low,
-            f"{metric}_high": found.high,
-            f"{metric}_interval": found.kind,
-            f"{metric}_reason": found.reason or None,
+            f"{metric}_n": len(interval.seeds),
+            f"{metric}_mean": interval.mean,
+            f"{metric}_low": interval.low,
+            f"{metric}_high": interval.high,
+            f"{metric}_interval": interval.kind,
+            f"{metric}_reason": interval.reason or None,
         }
     return columns
 
