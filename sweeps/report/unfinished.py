@@ -1,7 +1,8 @@
 """What failed, was skipped, stopped or never converged, in one section, with counts.
 
-Trials are counted as `sweeps status` does, failed attempts as `sweeps failures`, and finished
-trials whose numbers say little as `sweeps status --check`.
+Trials are counted as `sweeps status` does, failed attempts as `sweeps failures` (but for those of
+a search's trials, which it counts, too), and finished trials whose numbers say little as `sweeps
+status --check`.
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ def unfinished_context(
             if number
         ],
         "classes": _classes(source, priced),
+        "classes_note": f"Of trials of the purchases; `sweeps failures {name}` counts those of the "
+        "search, too."
+        if source.searches
+        else "",
         "failed": failed[:MOST_ROWS],
         "failed_left": _left(len(failed), f"`sweeps failures {name} --json` counts all"),
         "missing": missing[:MOST_ROWS],
