@@ -122,10 +122,8 @@ def read_report_input(spec: Spec, plan: Plan, source: Store | ResultReader) -> R
         axis=spec.cost.axis,
         compute=compute_dollars(spec, stored.to_pylist()) if spec.cost.compute else None,
         squares=_get_square_options(spec),
-        embeddings=_first_seeds(reader, "embeddings", stored),
+        **_read_optional(reader, stored),
         asks_explanations=spec.explanations,
-        explained=_reduce_explanations(reader, stored),
-        examples=_first_seeds(reader, "examples", stored),
         published=published,
         point=spec.select.operating_point,
         damaged={trial.label: reason for trial, reason in plan.list_damaged()},
@@ -140,10 +138,19 @@ def read_report_input(spec: Spec, plan: Plan, source: Store | ResultReader) -> R
         search_rule=spec.search_rule,
         sample_ids=_read_sample_ids(store, manifest) if needs_ids(epochs.rows) else None,
         **_describe_images(store, manifest),
-        read_predictions=lambda ids: _each_predictions(reader, stored, ids),
         skipped=plan.skipped,
         failure_meanings={name: policy.meaning for name, policy in POLICIES.items()},
     )
+
+
+def _read_optional(reader: ResultReader, trials: pa.Table) -> dict[str, Any]:
+    """Read what only some sweeps have, and tell how predictions of a few trials are read."""
+    return {
+        "embeddings": _first_seeds(reader, "embeddings", trials),
+        "explained": _reduce_explanations(reader, trials),
+        "examples": _first_seeds(reader, "examples", trials),
+        "read_predictions": lambda ids: _each_predictions(reader, trials, ids),
+    }
 
 
 def _describe_provenance(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -132,10 +132,9 @@ def _contents(
     from sweeps.report.probabilities import attainment_frame
     from sweeps.report.published import judge_by_rule, published_frame
     from sweeps.report.published_words import published_sections
-    from sweeps.report.searched import search_frame
     from sweeps.report.shown import find_shown
     from sweeps.report.subgroups import find_subgroups
-    from sweeps.report.trials import attribute_columns, select_and_price
+    from sweeps.report.trials import select_and_price
 
     priced = step(select_and_price(source, source.rule))
     evidence = Evidence(priced, source.readings)
@@ -155,23 +154,43 @@ def _contents(
     names = [path.name for path in files.paths if path != files.page]
     frames = (sections, measured, metrics, explained, shown, subgroups)
     context = step(page_context(source, priced, table, attained, evidence, *frames, figures, names))
+    tables = {"cells": table, "attainment": attained, "metrics": metrics, "published": published}
+    tables |= {"explanation_means": explained, "subgroups": subgroups.frame}
     contents: list[tuple[Path | None, bytes | None]] = [
-        (files.cells, to_parquet(table, "cells")),
-        (files.attainment, to_parquet(attained, "attainment")),
-        (files.trials, to_parquet(priced, "chosen_epochs", attribute_columns(priced))),
-        (files.metrics, to_parquet(metrics, "metrics")),
+        *_tables(files, source, priced, tables),
         *_drawn(files, figures),
         (files.latex, purchases_table(context["cells"], context["latex_caption"]).encode()),
-        (files.published, to_parquet(published, "published") if source.published else None),
-        (files.explanations, to_parquet(explained, "explanation_means")),
-        (files.subgroups, to_parquet(subgroups.frame, "subgroups") if divided else None),
-        (files.search, to_parquet(search_frame(source.searches), "search")),
         (files.text, step(render_markdown(context)).encode()),
         (files.page, step(render_page(context)).encode()),
     ]
     limits = tuple(filter(None, (context["origin"], *context["caveats"])))
     files = replace(files, answer=context["answer"], caveats=limits)
     return files, [(path, data) for path, data in contents if path and data is not None]
+
+
+def _tables(
+    files: ReportFiles,
+    source: ReportInput,
+    priced: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+) -> list[tuple[Path | None, bytes | None]]:
+    """Return the Parquet files that this report has, and their bytes."""
+    from sweeps.report.searched import search_frame
+    from sweeps.report.trials import attribute_columns
+
+    paths = {
+        "cells": files.cells,
+        "attainment": files.attainment,
+        "metrics": files.metrics,
+        "published": files.published,
+        "explanation_means": files.explanations,
+        "subgroups": files.subgroups,
+        "search": files.search,
+    }
+    every = {**tables, "search": search_frame(source.searches)}
+    trials = (files.trials, to_parquet(priced, "chosen_epochs", attribute_columns(priced)))
+    present = {name: path for name, path in paths.items() if path is not None}
+    return [trials, *((path, to_parquet(every[name], name)) for name, path in present.items())]
 
 
 def _drawn(files: ReportFiles, figures: Figures) -> list[tuple[Path | None, bytes | None]]:

@@ -107,12 +107,8 @@ def page_context(
         shown, subgroups: Of `find_shown` and `find_subgroups`.
         figures, files: What is drawn, and names of the files beside the page.
     """
-    unfinished = find_unfinished(priced, source.planned, source.failures)
     events = find_events(priced, source.epochs)
-    methods = [str(name) for name in cells["method"]]
-    methods += [search.cell.key[2] for search in source.searches]
     return {
-        "method_names": short_methods(methods),
         "provenance": source.provenance,
         "origin": _describe_origin(source),
         "answer": answer(cells, evidence, source.margin, source.axis),
@@ -133,11 +129,28 @@ def page_context(
         "projection": projection_context(source.embeddings, figures.projection),
         "resolution": resolution_context(figures.resolution, source.squares),
         "subgroups": subgroup_context(subgroups, shown),
+        **_trials(source, priced, cells, shown, events),
+        "files": files,
+        **_rest_of_page(source, priced),
+    }
+
+
+def _trials(
+    source: ReportInput,
+    priced: pd.DataFrame,
+    cells: pd.DataFrame,
+    shown: Shown,
+    events: pd.DataFrame,
+) -> dict[str, Any]:
+    """Return what single trials show: their names, examples, curves, and what went wrong."""
+    unfinished = find_unfinished(priced, source.planned, source.failures)
+    methods = [str(name) for name in cells["method"]]
+    methods += [search.cell.key[2] for search in source.searches]
+    return {
+        "method_names": short_methods(methods),
         "examples": example_context(source, priced, shown),
         "curves": curves_context(source.epochs.histories, priced, shown),
         "troubles": unfinished_context(source, cells, priced, unfinished, events),
-        "files": files,
-        **_rest_of_page(source, priced),
     }
 
 
