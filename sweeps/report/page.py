@@ -114,8 +114,7 @@ def page_context(
         "answer": answer(cells, evidence, source.margin, source.axis),
         "caveats": _caveats(source, cells, priced, events),
         "status": _status(cells),
-        "figure": embed(figures.frontier.png),
-        "alt": _alternative_text(cells),
+        **{"figure": embed(figures.frontier.png), "alt": _alternative_text(cells)},
         "frontier": _frontier_rows(cells),
         **_choices(source, priced, cells, attained, evidence),
         **method_context(cells, evidence),
@@ -126,12 +125,19 @@ def page_context(
         "metrics": metric_context(cells, priced, source.epochs.rows, metrics, source.point),
         "explained": explained_context(source, cells, priced, explained, figures.of_explanations),
         "searched": search_context(source.search, source.searches),
-        "projection": projection_context(source.embeddings, figures.projection),
-        "resolution": resolution_context(figures.resolution, source.squares),
         "subgroups": subgroup_context(subgroups, shown),
+        **_pictures(source, figures),
         **_trials(source, priced, cells, shown, events),
         "files": files,
         **_rest_of_page(source, priced),
+    }
+
+
+def _pictures(source: ReportInput, figures: Figures) -> dict[str, Any]:
+    """Return the figures beside the frontier's, with what is said of them."""
+    return {
+        "projection": projection_context(source.embeddings, figures.projection),
+        "resolution": resolution_context(figures.resolution, source.squares),
     }
 
 
