@@ -128,10 +128,11 @@ def _contents(
     from sweeps.report.latex import purchases_table
     from sweeps.report.measures import measures
     from sweeps.report.metrics import metric_frame
-    from sweeps.report.page import page_context, render_markdown, render_page
+    from sweeps.report.page import page_context
     from sweeps.report.probabilities import attainment_frame
     from sweeps.report.published import judge_by_rule, published_frame
     from sweeps.report.published_words import published_sections
+    from sweeps.report.rendering import render_markdown, render_page
     from sweeps.report.shown import find_shown
     from sweeps.report.subgroups import find_subgroups
     from sweeps.report.trials import select_and_price

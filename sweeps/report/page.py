@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 
 from cluster.common.wording import count_of
 from spurious.config.datasets import GENERATORS
@@ -33,7 +30,7 @@ from sweeps.report.figure import CAPTION, Drawing
 from sweeps.report.gate import ABOVE_CHANCE, CHANCE
 from sweeps.report.learning import learning_context
 from sweeps.report.measures import measure_context
-from sweeps.report.method_names import short_methods, shorten_in
+from sweeps.report.method_names import short_methods
 from sweeps.report.method_orders import method_context
 from sweeps.report.metrics import metric_context
 from sweeps.report.offers import find_offers
@@ -207,45 +204,6 @@ def _caveats(
     return (
         caveats(cells, priced, source.tune) + cautions(cells, priced, source.epochs, events) + notes
     )
-
-
-def render_page(context: Mapping[str, Any], template: str = "template.html") -> str:
-    """Return an HTML page; every text that comes from outside is escaped by the template."""
-    return _template(template).render(_with_short_names(context))
-
-
-def render_markdown(context: Mapping[str, Any], template: str = "template.md") -> str:
-    """Return a page's tables as Markdown, for a repository or a ticket."""
-    context = _with_short_names(context)
-    return _template(template, _in_markdown).render(context, none_there=NONE) + "\n"
-
-
-def _with_short_names(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the context with short names of methods, but where they stand in full."""
-    full = {name: context[name] for name in _IN_FULL if name in context}
-    rest = {name: value for name, value in context.items() if name not in full}
-    shortened: dict[str, Any] = shorten_in(rest, context.get("method_names", {}))
-    return shortened | full
-
-
-_IN_FULL = ("method_names", "provenance", "style", "policy")
-
-
-def _template(name: str, finalize: Callable[[Any], str] | None = None) -> Template:
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=select_autoescape(),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=finalize,
-    ).get_template(name)
-
-
-def _in_markdown(value: Any) -> str:
-    """Return text that neither ends a table's cell nor becomes markup."""
-    text = " ".join(str(value).split()) if "\n" in str(value) else str(value)
-    return re.sub(r"[|<>`\\]", lambda match: f"\\{match[0]}", text)
 
 
 def _describe_origin(source: ReportInput) -> str:

@@ -17,7 +17,7 @@ from sweeps.report.comparison.words import answer, caveats, find_differences
 from sweeps.report.explore import hash_of, style
 from sweeps.report.figure import Drawing
 from sweeps.report.output import to_parquet, write_files
-from sweeps.report.page import render_markdown, render_page
+from sweeps.report.rendering import render_markdown, render_page
 from sweeps.report.tables import ReportInput
 from sweeps.report.wording import NONE, annotation, dollars, images, interval, number
 
