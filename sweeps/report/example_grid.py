@@ -33,11 +33,6 @@ MOST_LETTERS = 14
 """Of an image's id below it; the alternative text has all."""
 COLOURS = 32
 """Of a picture in the page, which take half the bytes of all of them."""
-NOTHING = (
-    "No trial of the purchases that are shown kept example images. With `examples: 2` in the "
-    "specification, trials that run from then on keep two of each group, and what their models "
-    "look at."
-)
 
 
 @dataclass(frozen=True)
@@ -67,7 +62,7 @@ def example_context(source: ReportInput, priced: pd.DataFrame, shown: Shown) -> 
     }
     trials = [of_key[key] for key in shown.keys if key in of_key]
     if not trials:
-        return {"nothing": NOTHING}
+        return {"nothing": True}
     first = source.examples[trials[0]["trial_id"]]
     groups, left = _choose(first)
     ids = [sample_id for group in groups for sample_id in group["ids"]]
@@ -86,7 +81,7 @@ def example_context(source: ReportInput, priced: pd.DataFrame, shown: Shown) -> 
     ]
     without = len(trials) - len(kept)
     return {
-        "nothing": "",
+        "nothing": False,
         "groups": groups,
         "images": [
             {"id": name, "short": short[name], "png": png}

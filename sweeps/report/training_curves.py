@@ -30,6 +30,8 @@ _PLOTS = ((40.0, 212.0), (262.0, 434.0))
 _LOG_ABOVE = 20.0
 """Ratio of highest to lowest loss above which its axis is logarithmic."""
 _DASHES = ("", "6 3", "2 3", "9 3 2 3")
+LEAST_SPAN = 0.05
+"""Of an axis of scores: what differs by less looks equal, as it is for any reader."""
 LOSS = "train.loss"
 Place = Callable[[int, float], tuple[float, float]]
 
@@ -156,9 +158,7 @@ def _plot(
         return [f'<text x="{middle:g}" y="{_TOP + 50:g}">{escape(metric)}: never defined</text>']
     is_log = metric == LOSS and min(values) > 0 and max(values) > _LOG_ABOVE * min(values)
     bend = math.log10 if is_log else float
-    low, high = bend(min(values)), bend(max(values))
-    pad = 0.06 * (high - low) or 0.05
-    low, high = low - pad, high + pad
+    low, high = _ends(bend(min(values)), bend(max(values)), metric)
 
     def place(epoch: int, value: float) -> tuple[float, float]:
         x = ends[0] + (epoch - 1) / max(last - 1, 1) * (ends[1] - ends[0])
@@ -166,7 +166,10 @@ def _plot(
 
     words = f"{metric}{', logarithmic' if is_log else ''}"
     parts = [f'<text class="name" x="{ends[0]:g}" y="14">{escape(words)}</text>']
+    most = math.inf if metric.endswith(".loss") else 1.0
     for tick in _ticks(low, high, is_log):
+        if tick > most:  # room above a line at 1, where nothing can be
+            continue
         y = place(1, tick)[1]
         parts.append(f'<line x1="{ends[0]:g}" x2="{ends[1]:g}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text class="tick" x="{ends[0] - 4:g}" y="{y + 3.5:.1f}">{tick:.3g}</text>')
@@ -177,6 +180,14 @@ def _plot(
     for line in lines:
         parts += _drawn(line, line.values[metric], styles[line.seed], place)
     return parts
+
+
+def _ends(low: float, high: float, metric: str) -> tuple[float, float]:
+    """Return the ends of an axis: with room around the values, and far enough apart to be told."""
+    least = 0.1 if metric.endswith(".loss") else LEAST_SPAN
+    lacking = max(least - (high - low), 0.0) / 2
+    pad = 0.06 * (high - low) + lacking
+    return low - pad, high + pad
 
 
 def _drawn(line: Line, values: Mapping[int, float], style: int, place: Place) -> list[str]:

@@ -102,7 +102,7 @@ def test_without_pictures_the_page_says_what_keeps_some(tmp_path: Path) -> None:
     files = build_report(read_report_input(spec, plan, store), tmp_path / "before")
     section = section_of(files.page)
     assert "<img" not in section
-    [named] = re.findall(r"`(examples: \d)`", section)
+    [named] = re.findall(r"<code>(examples: \d)</code>", section)
     assert named == "examples: 2"
     assert "What the models look at" not in files.page.read_text()
     after = small | {"axes.seed": [0, 1], "examples": 2}
