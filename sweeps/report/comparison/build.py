@@ -19,7 +19,7 @@ from sweeps.report.figure import Drawing
 from sweeps.report.output import to_parquet, write_files
 from sweeps.report.rendering import render_markdown, render_page
 from sweeps.report.tables import ReportInput
-from sweeps.report.wording import NONE, annotation, dollars, images, interval, number
+from sweeps.report.wording import NONE, annotation, describe_cell, dollars, images, interval, number
 
 STEPS = 4
 
@@ -74,7 +74,8 @@ def build_comparison(
         "answer": message,
         "caveats": limits,
         "differing": find_differences(*sides),
-        "rows": [_row(row) for row in _joined(frame)],
+        "rows": [_row(row) for row in _joined(frame) if _is_shown(row)],
+        "rest": [_rest(row, called) for row in _joined(frame) if not _is_shown(row)],
         "figure": "" if drawing is None else base64.b64encode(drawing.png).decode(),
         "left_out": max(len(set(cell_keys(frame[frame["difference"].notna()]))) - MOST_ROWS, 0),
         "style": style(),
@@ -110,13 +111,24 @@ def _records(frame: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
+def _is_shown(row: Mapping[str, Any]) -> bool:
+    return any(isinstance(of["verdict"], str) for of in (row, row["overall"]))
+
+
+def _rest(row: Mapping[str, Any], called: tuple[str, str]) -> str:
+    """Say why a purchase is not compared."""
+    if row["in_sweeps"] != "both":
+        name = called[0] if row["in_sweeps"] == "first" else called[1]
+        return f"{describe_cell(row['cell'])}: in the plan of {name} alone"
+    return f"{describe_cell(row['cell'])}: {row['reason']}"
+
+
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     cell = row["cell"]
     return {
         "annotation": annotation(cell.specificity),
         "images": images(cell.budget),
         "method": str(cell.method),
-        "in_sweeps": row["in_sweeps"],
         "robust": _metric(row),
         "overall": _metric(row["overall"]),
         "dollars": [dollars(row[f"{side}_dollars"]) for side in ("first", "second")],
@@ -126,6 +138,11 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(row[f"{side}_unlearned"], str)
         ],
     }
+
+
+def _text(value: object) -> str:
+    """Return a text; empty for none, which pandas holds as NaN."""
+    return value if isinstance(value, str) else ""
 
 
 def _metric(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,7 +157,7 @@ def _metric(row: Mapping[str, Any]) -> dict[str, Any]:
             for side in ("first", "second")
         ],
         "difference": number(row["difference"]),
-        "interval": limits if limits != NONE else (row["reason"] or ""),
-        "verdict": row["verdict"] or "not compared",
-        "paired": bool(row["paired"]),
+        "interval": limits if limits != NONE else _text(row["reason"]),
+        "verdict": _text(row["verdict"]) or "not compared",
+        "paired": "yes" if row["paired"] else "no",
     }

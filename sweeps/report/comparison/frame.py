@@ -128,11 +128,19 @@ def _row(
     }
     if in_sweeps == "both" and first.trials.get(key) == second.trials.get(key):
         row |= {"paired": True, "verdict": SAME}
+    elif in_sweeps == "both" and (lacking := _lacking(row)):
+        row["reason"] = f"no result in the {lacking}"
     elif in_sweeps == "both":
         interval, paired = _difference(first, second, key, metric)
         row |= {"interval": interval, "paired": paired, "difference": interval.mean}
         row |= {"low": interval.low, "high": interval.high, "reason": interval.reason or None}
     return row
+
+
+def _lacking(row: Mapping[str, Any]) -> str:
+    """Return which sweep has no seed with a value, both perhaps; empty where each has one."""
+    lacking = [side for side in ("first", "second") if not row[f"{side}_seeds"]]
+    return " and in the ".join(lacking)
 
 
 def _side(

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from cluster.common.wording import count_of, is_or_are
+from cluster.common.wording import count_of, has_or_have, is_or_are
 from sweeps.report.comparison.frame import SAME, Side
 from sweeps.report.gate import ABOVE_CHANCE
 from sweeps.report.wording import axis_text, synthetic_note, yaml_line
@@ -19,21 +19,27 @@ _LEFT_OUT = ("name",)
 
 def answer(frame: pd.DataFrame, first: str, second: str) -> str:
     """Return the answer in two sentences: how many purchases the second sweep is higher in."""
-    both = frame[(frame["in_sweeps"] == "both") & (frame["verdict"] != SAME)]
+    both = compared(frame)
     if both.empty:
         same = (frame["verdict"] == SAME).any()
-        shared = "only purchases of the very same trials" if same else "no purchase"
+        shared = "only purchases of the very same trials" if same else "no purchase with results"
         return f"{first} and {second} have {shared} in common: nothing is compared."
     robust, overall = (
         _count(both[both["metric"] == metric]) for metric in ("robust_auroc", "auroc")
     )
-    purchases = count_of(int((both["metric"] == "auroc").sum()), "purchase")
+    purchases = [count_of(sum(of.values()), "purchase") for of in (robust, overall)]
     return (
-        f"Against {first}, {second} has a higher robust AUROC in {robust['higher']} of {purchases} "
-        f"that both have, a lower one in {robust['lower']}, and in {robust['not decided']} it is "
-        f"not decided. Overall AUROC: higher in {overall['higher']}, lower in {overall['lower']}, "
-        f"not decided in {overall['not decided']}."
+        f"Against {first}, {second} has a higher robust AUROC in {robust['higher']} of "
+        f"{purchases[0]} with results in both, a lower one in {robust['lower']}, and in "
+        f"{robust['not decided']} it is not decided. Overall AUROC, of {purchases[1]}: higher in "
+        f"{overall['higher']}, lower in {overall['lower']}, not decided in "
+        f"{overall['not decided']}."
     )
+
+
+def compared(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that have a verdict on a difference."""
+    return frame[frame["verdict"].notna() & (frame["verdict"] != SAME)]
 
 
 def _count(rows: pd.DataFrame) -> dict[str, int]:
@@ -71,13 +77,20 @@ def _origins(sides: Sequence[Side], names: Sequence[str]) -> Iterator[str]:
 
 
 def _pairing(frame: pd.DataFrame) -> Iterator[str]:
-    known = frame[(frame["in_sweeps"] == "both") & frame["difference"].notna()]
-    if known.empty:
+    every = compared(frame)
+    every = every[every["metric"] == "robust_auroc"]
+    robust = every[every["low"].notna()]
+    without, paired = len(every) - len(robust), int(robust["paired"].sum())
+    if without:
+        yield (
+            f"{count_of(without, 'difference')} in robust AUROC {has_or_have(without)} no interval "
+            f"and {is_or_are(without)} not decided; the table says why."
+        )
+    if robust.empty:
         return
-    robust = known[known["metric"] == "robust_auroc"]
-    paired = int(robust["paired"].sum())
     if paired == len(robust):
-        yield "Differences are paired: seed by seed, on the same test images."
+        which = "The other differences" if without else "Differences"
+        yield f"{which} are paired: seed by seed, on the same test images."
     elif paired == 0:
         yield (
             "Differences are not paired, since the sweeps have no test images or too few seeds in "
@@ -86,7 +99,7 @@ def _pairing(frame: pd.DataFrame) -> Iterator[str]:
         )
     else:
         yield (
-            f"{paired} of {count_of(len(robust), 'difference')} in robust AUROC "
+            f"{paired} of {count_of(len(robust), 'difference')} in robust AUROC with an interval "
             f"{is_or_are(paired)} paired, by seed and test image; the others are of independent "
             f"groups of seeds and patients."
         )
@@ -108,6 +121,10 @@ def _alone(frame: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:
         if count:
             purchases = f"{count_of(count, 'purchase')} {is_or_are(count)}"
             yield f"{purchases} in the plan of {name} alone and not compared."
+    shared = once[(once["in_sweeps"] == "both") & once["verdict"].isna()]
+    if len(shared):
+        purchases = f"{count_of(len(shared), 'purchase')} {is_or_are(len(shared))}"
+        yield f"{purchases} without a robust AUROC in one of the two and not compared."
 
 
 def _unlearned(frame: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:

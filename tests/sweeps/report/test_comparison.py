@@ -138,7 +138,7 @@ def test_every_sentence_counts_what_the_table_has(sides: tuple[Side, Side]) -> N
     numbers = [int(number) for number in re.findall(r"\d+", text)]
     order = ["higher", "lower", "not decided"]
     counts = [[int(of.get(verdict, 0)) for verdict in order] for of in (robust, overall)]
-    assert numbers == [counts[0][0], 6, *counts[0][1:], *counts[1]]
+    assert numbers == [counts[0][0], 6, *counts[0][1:], 6, *counts[1]]
     assert numbers[:4] == [2, 6, 1, 3]
     assert caveats(frame, *sides, names) == [
         "Differences are paired: seed by seed, on the same test images."
@@ -170,6 +170,27 @@ def test_the_same_trials_and_lonely_purchases_are_told_apart(sides: tuple[Side, 
     forth, back = by_purchase(frame)["box"], by_purchase(reverse)["box"]
     assert forth["difference"] == pytest.approx(-back["difference"])
     assert (forth["low"], forth["high"]) == pytest.approx((-back["high"], -back["low"]))
+
+
+def test_a_purchase_without_results_is_listed_and_not_compared(tmp_path: Path) -> None:
+    """In both plans, with two seeds of one sweep's boxes and no trial of masks; never nan."""
+    first, second = sweep(LOW, "before"), sweep(HIGH, "after")
+    trials, few = second.trials, second.trials["specificity"] == "box"
+    gone = (trials["specificity"] == "mask") | (few & (trials["seed"] == 2))
+    second = replace(second, trials=trials[~gone])
+    files = build_comparison(first, second, tmp_path, "2026-03-01T12:00:00Z")
+    assert "in 1 of 5 purchases with results in both, a lower one in 0, and in 4" in files.answer
+    assert {
+        "1 difference in robust AUROC has no interval and is not decided; the table says why.",
+        "The other differences are paired: seed by seed, on the same test images.",
+        "1 purchase is without a robust AUROC in one of the two and not compared.",
+        "Provisional: 4 of 18 planned trials of after have no result.",
+    } == set(files.caveats)
+    text = (tmp_path / "comparison.md").read_text()
+    assert "- masks on 600 images, trained with erm: no result in the second" in text
+    assert "fewer than 3 seeds" in text
+    page = re.sub(r'base64,[^"]*', "", files.page.read_text())
+    assert "nan" not in (text + page).lower()
 
 
 def test_what_cannot_be_judged_says_why() -> None:
