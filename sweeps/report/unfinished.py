@@ -8,7 +8,7 @@ status --check`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -74,7 +74,7 @@ def _summarize(source: ReportInput, priced: pd.DataFrame, unfinished: pd.DataFra
         text = (
             f"Of {count_of(planned, 'planned trial')} {done:,} {has_or_have(done)} a result, "
             f"{failed:,} failed, and {planned - done - failed:,} "
-            f"{has_or_have(planned - done - failed)} neither a result nor a failure."
+            f"{has_or_have(planned - done - failed)} neither a whole result nor a failure."
         )
     waiting = sum(not search.is_over for search in source.searches)
     if waiting:
@@ -106,11 +106,19 @@ def _counts(
         of = list(dict.fromkeys(describe_cell(cell_of[trial_id]) for trial_id in ids))
         what = meaning.partition(";")[0].partition(":")[0]
         yield f"Finished trials: {what}", len(ids), _named(of)
-    undefined = int(priced["undefined"].notna().sum())
-    yield "Finished trials without a robust AUROC", undefined, "listed below"
-    unranked = [row for row in rows if not pd.isna(row["unlearned"])]
-    reasons = list(dict.fromkeys(str(row["unlearned"]) for row in unranked))
-    yield "Purchases with results that are not ranked", len(unranked), _named(reasons)
+    undefined = priced.loc[priced["undefined"].notna(), "cell"]
+    of = list(dict.fromkeys(map(describe_cell, undefined)))
+    yield "Finished trials without a robust AUROC", len(undefined), _named(of)
+    reasons = [why for row in rows if row["seeds_done"] and (why := _not_ranked(row))]
+    distinct = list(dict.fromkeys(reasons))
+    yield "Purchases with results that are not ranked", len(reasons), _named(distinct)
+
+
+def _not_ranked(cell: Mapping[Any, Any]) -> str:
+    """Return why a purchase is not ranked; empty where it is."""
+    if not pd.isna(cell["unlearned"]):
+        return str(cell["unlearned"])
+    return "no defined robust AUROC" if pd.isna(cell["robust_auroc_mean"]) else ""
 
 
 def _skipped(source: ReportInput) -> str:

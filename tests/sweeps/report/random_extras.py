@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 from random_settings import World
+from report_tables import cell_named
 
 from sweeps.plan.searched import CellSearch, Tried
 from sweeps.report.tables import PlannedTrial
@@ -68,7 +71,9 @@ def searches(world: World, planned: Sequence[PlannedTrial]) -> dict[str, Any]:
         return {}
     rate = Dimension("learning_rate", (1e-4, 1e-1), "log")
     found = []
-    for cell in {one.key: one.cell for one in planned}.values():
+    planned_cells = {one.key: one.cell for one in planned}
+    waiting = {key: cell_named(key[0], key[1], "reweight") for key in planned_cells}
+    for key, cell in planned_cells.items():
         states = random.choice(["finished", "finished", "stopped", "failed"], 4)
         tried = tuple(_tried(world, number, str(state)) for number, state in enumerate(states))
         is_over = bool(random.random() < 0.8)
@@ -78,11 +83,35 @@ def searches(world: World, planned: Sequence[PlannedTrial]) -> dict[str, Any]:
         if is_over and best is None:
             tried = tuple(_tried(world, number, "failed") for number in range(4))
         front = () if best is None else (best.number,)
-        found.append(CellSearch(cell, (rate,), tried, front, chosen, is_over))
+        of = cell if is_over else waiting.pop(key)  # nothing of it is planned before it is over
+        if of.key not in {search.cell.key for search in found}:
+            found.append(CellSearch(of, (rate,), tried, front, chosen, is_over))
     return {"searches": tuple(found), "search": "4 configurations a cell, for the best val.auroc"}
 
 
 def _tried(world: World, number: int, state: str) -> Tried:
     value = None if state == "failed" else float(world.random.uniform(0.5, 1.0))
     values: Mapping[str, Any] = {"learning_rate": float(f"{10 ** -(1 + number / 2):.4g}")}
-    return Tried(number, values, (), state, value)  # type: ignore[arg-type]
+    ids = [f"{number}{seed}" for seed in range(int(world.more.integers(1, 4)))]
+    trials = tuple(SimpleNamespace(id=name) for name in ids)
+    return Tried(number, values, trials, state, value)  # type: ignore[arg-type]
+
+
+def covariates(world: World, tables: Mapping[str, pa.Table]) -> dict[str, Any]:
+    """Return sex and age of some images, or nothing and why."""
+    more, ids = world.more, world.images["sample_id"]
+    if more.random() < 0.6:
+        none = "No covariates (sex, age, site, scanner) of films are known: nobody recorded them."
+        return {"no_covariates": none if more.random() < 0.3 else ""}
+    missing = 0.1 if more.random() < 0.5 else 0.0
+    sexes = ["F", "M"] if more.random() < 0.9 else ["F"]
+    known = {
+        "sex": [None if more.random() < missing else str(more.choice(sexes)) for _ in ids],
+        "age": [float(more.integers(20, 22 if world.kind == "plain" else 90)) for _ in ids],
+    }
+
+    def read(wanted: Sequence[str]) -> Iterator[pa.Table]:
+        yield from (tables[trial_id] for trial_id in sorted(wanted) if trial_id in tables)
+
+    of = {name: dict(zip(ids, values, strict=True)) for name, values in known.items()}
+    return {"covariates": of, "read_predictions": read}

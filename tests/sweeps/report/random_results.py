@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from random_extras import explanations, extra_rows, searches
+from random_extras import covariates, explanations, extra_rows, searches
 from random_settings import DIGEST, Random, World, prices, provenance, settings
 from report_tables import NOW, cell_named, config_text, failures
 
@@ -31,6 +31,8 @@ KINDS = (
     *("no-predictions", "free", "curves", "curves", "near-one", "apart", "grid", "damaged"),
 )
 
+CLASSES = ("out_of_memory", "data", "out of memory")
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -46,7 +48,7 @@ def random_result(seed: int) -> Result:
     """Return the result set of a seed; kinds take turns."""
     random = np.random.default_rng([17, seed])
     kind = KINDS[seed % len(KINDS)]
-    world = _world(kind, random)
+    world = _world(kind, random, np.random.default_rng([18, seed]))
     planned = _plan(kind, random)
     kept = _finished(kind, random, planned)
     trials, epochs, predictions = [], [], {}
@@ -59,11 +61,11 @@ def random_result(seed: int) -> Result:
     frame = pd.DataFrame(trials).assign(**{f"{table}_sha256": "ab" for table in SISTERS})
     frame = frame[[column.name for column in TRIALS]]
     stored = pd.DataFrame(epochs)[[column.name for column in EPOCHS]]
-    scored, readings = _score(world, predictions, kept)
+    scored, readings, tables = _score(world, predictions, kept)
     source = ReportInput(
         frame,
         Epochs.of(frame, stored, scored),
-        _failed(random, planned, kept),
+        _failed(world, planned, kept),
         planned,
         prices(world),
         provenance(world, planned),
@@ -71,11 +73,14 @@ def random_result(seed: int) -> Result:
         readings=readings,
         explained=explanations(world, [str(row["trial_id"]) for row in trials]),
         **searches(world, planned),
+        **covariates(world, tables),
+        skipped=_skipped(world),
+        failure_meanings={"out_of_memory": "its machine had no memory left", "data": "a bad file"},
     )
     return Result(kind, source, stored, predictions)
 
 
-def _world(kind: str, random: Random) -> World:
+def _world(kind: str, random: Random, more: Random) -> World:
     names = ("tube", "ink")[: int(random.choice([1, 1, 1, 2]))]
     directions = {name: int(random.choice([1, 1, -1])) for name in names}
     n = {"tiny": int(random.integers(12, 26)), "near-one": 60}.get(
@@ -99,7 +104,7 @@ def _world(kind: str, random: Random) -> World:
         images[f"spurious_{name}"] = np.where(agrees, along, 1 - along).astype(bool)
     epochs = 1 if random.random() < 0.1 else int(random.integers(2, 5))
     shared, measures = random.standard_normal(2 * n), bool(random.random() < 0.4)
-    return World(kind, random, names, directions, images, shared, epochs, measures)
+    return World(kind, random, names, directions, images, shared, epochs, measures, more)
 
 
 def _plan(kind: str, random: Random) -> list[PlannedTrial]:
@@ -120,7 +125,9 @@ def _plan(kind: str, random: Random) -> list[PlannedTrial]:
     methods += [str(m) for m in random.choice(["jtt", "group-dro"], more, replace=False)]
     if kind == "grid":
         tried = (0.0, 1.0, 2.0)[: int(random.integers(2, 4))]
-        methods = ["erm", *(MethodChoice("group-dro", GroupDro(adjustment=a)) for a in tried)]
+        rest = {"greedy_share": 0.25, "greedy_memory": 0.375} if random.random() < 0.5 else {}
+        grid = [GroupDro(adjustment=a, **rest) for a in tried]  # type: ignore[arg-type]
+        methods = ["erm", *(MethodChoice("group-dro", options) for options in grid)]
     seeds = 1 if kind == "one-seed" else int(random.choice([2, 3, 3, 3, 4, 5]))
     planned = []
     for specificity in specificities:
@@ -149,9 +156,21 @@ def _finished(kind: str, random: Random, planned: Sequence[PlannedTrial]) -> lis
     return kept or [planned[0]]
 
 
+def _skipped(world: World) -> Sequence[tuple[Any, str]]:
+    """Return cells of the axes that cannot run."""
+    if world.more.random() < 0.7:
+        return ()
+    reasons = ("jtt takes labels alone", "gradmask takes masks", "a | b", "c", "d")
+    number = int(world.more.integers(1, 9))
+    return [
+        (cell_named("box", "20", "jtt"), str(world.more.choice(reasons))) for _ in range(number)
+    ]
+
+
 def _failed(
-    random: Random, planned: Sequence[PlannedTrial], kept: Sequence[PlannedTrial]
+    world: World, planned: Sequence[PlannedTrial], kept: Sequence[PlannedTrial]
 ) -> pd.DataFrame:
+    random = world.random
     done = {one.trial_id for one in kept}
     rows: list[dict[str, Any]] = []
     for one in planned:
@@ -161,11 +180,13 @@ def _failed(
                     "trial_id": one.trial_id,
                     "attempt": f"a{i}",
                     "message": f"no memory <{i}> | left",
-                    "failure_class": "out of memory",
+                    "failure_class": str(world.more.choice(CLASSES)),
                     "failed_at": NOW + pd.Timedelta(minutes=i),
                 }
                 for i in range(int(random.integers(1, 3)))
             ]
+        elif one.trial_id in done and world.more.random() < 0.03:  # it ran again and finished
+            rows.append({"trial_id": one.trial_id, "failure_class": "preempted"})
     return failures(rows)
 
 
@@ -313,7 +334,7 @@ def _predict(world: World, one: PlannedTrial, kept: int) -> pd.DataFrame:
 
 def _score(
     world: World, predictions: Mapping[str, pd.DataFrame], kept: Sequence[PlannedTrial]
-) -> tuple[pa.Table | None, Readings]:
+) -> tuple[pa.Table | None, Readings, Mapping[str, pa.Table]]:
     """Reduce stored predictions as `sweeps report` does."""
     cells = {one.trial_id: one.cell for one in kept}
     schema = arrow_schema("predictions", world.attributes)
@@ -322,4 +343,5 @@ def _score(
         for frame in predictions.values()
     ]
     segments = [cells[trial_id].segments for trial_id in predictions]
-    return score_trials(Scorer(world.directions, OperatingPoint()), segments, tables)
+    scored = score_trials(Scorer(world.directions, OperatingPoint()), segments, tables)
+    return *scored, dict(zip(predictions, tables, strict=True))

@@ -30,6 +30,7 @@ class World:
     shared: np.ndarray[Any, Any]
     epochs: int
     measures: bool
+    more: Random
     levels: dict[Any, float] = field(default_factory=dict)
 
 

@@ -231,7 +231,7 @@ EVENTS = {
 
 
 @claim(
-    r"(?P<method>\S+), (?P<n>\d+) of (?P<all>\d+ trials?) \((?P<names>.+)\): "
+    r"(?P<method>[\w-]+(?:\(.+?\))?), (?P<n>\d+) of (?P<all>\d+ trials?) \((?P<names>.+)\): "
     r"(?P<what>the (?:metric|images|model) .+|training .+)\."
 )
 def event(f: Facts, method: str, n: str, all: str, names: str, what: str) -> None:
@@ -311,8 +311,8 @@ OTHERS = {
 
 
 @claim(
-    r"(?P<method>\S+), (?P<n>\d+) of (?P<all>\d+ trials?) \((?P<names>.+)\): (?P<what>a group of "
-    r".+|nearly all .+|the good .+|the first model .+)\."
+    r"(?P<method>[\w-]+(?:\(.+?\))?), (?P<n>\d+) of (?P<all>\d+ trials?) \((?P<names>.+)\): "
+    r"(?P<what>a group of .+|nearly all .+|the good .+|the first model .+)\."
 )
 def noted(f: Facts, method: str, n: str, all: str, names: str, what: str) -> None:
     """What so many trials of a method noted of themselves, and their purchases."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from sentence_document import Block, Entry, Table, Text, sentences
 from sentence_facts import Cell, Facts
+from sentence_methods import in_full
 from sentence_statistics import Limits
 
 Check = Callable[..., None]
@@ -17,6 +18,8 @@ CLAIMS: list[tuple[re.Pattern[str], Check]] = []
 TABLES: dict[tuple[str, ...], Check] = {}
 WHOLE: list[tuple[re.Pattern[str], Check]] = []
 CONSTANT: dict[str, Check | None] = {}
+DOCUMENT: list[Callable[[Facts, Sequence[Block]], None]] = []
+"""Checkers of a report as a whole: that nothing lacks which should be there."""
 
 
 def claim(pattern: str, whole: bool = False) -> Callable[[Check], Check]:
@@ -42,6 +45,12 @@ def table(*columns: str) -> Callable[[Check], Check]:
 def check_report(facts: Facts, blocks: Sequence[Block]) -> int:
     """Hold every block to its claim; return how many sentences and rows were."""
     held, errors = 0, list[str]()
+    try:
+        blocks = in_full(facts, blocks)
+        for check in DOCUMENT:
+            check(facts, blocks)
+    except ERRORS as error:
+        errors.append(f"the report as a whole\n    {type(error).__name__}: {error}")
     for block in blocks:
         parts = [block] if isinstance(block, Table) else _parts(facts, block)
         for part in parts:
@@ -69,8 +78,8 @@ def _hold(facts: Facts, part: str | Table) -> int:
         columns = tuple(column.lower() for column in part.columns)
         known = [check for names, check in TABLES.items() if columns[: len(names)] == names]
         assert len(known) == 1, f"no checker of a table with {columns}"
-        for record in part.records():
-            texts = [text for entry in record.values() for text in (entry.main, *entry.more)]
+        for row in part.rows:
+            texts = [text for entry in row for text in (entry.main, *entry.more)]
             assert not any(
                 re.search(r"\bnan\b|\bNone\b|inf\b|\$-|\N{MINUS SIGN}0\.0*$", t) for t in texts
             ), texts
@@ -95,7 +104,8 @@ def _hold(facts: Facts, part: str | Table) -> int:
 def _is_clean(text: str) -> None:
     """No sentence has a NaN, a negative zero, or a plural of one."""
     wrong = re.search(
-        r"\bnan\b|\bNaN%|\binf\b|\$-|[\N{MINUS SIGN}-]0\.0+\b|\bNone\b(?!:| is printed)", text
+        r"\bnan\b|\bNaN%|\binf\b|\$-|[\N{MINUS SIGN}-]0\.0+\b|\bNone\b(?! is (?:printed|missing))",
+        text,
     )
     assert not wrong, f"'{wrong and wrong[0]}'"
     one = re.search(

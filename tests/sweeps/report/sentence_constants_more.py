@@ -5,6 +5,26 @@ from __future__ import annotations
 from sentence_claims import CONSTANT
 
 TEXTS = (
+    "AUROC and robust AUROC on the test images of each subgroup by what staging carried along, "
+    "means over seeds with 95 % intervals for new seeds and new patients of that subgroup.",
+    "AUROC and robust AUROC on the test images of each subgroup, means over seeds with 95 % "
+    "intervals for new seeds and new patients of that subgroup.",
+    "Contradicting: images whose spurious attributes contradict the label, which robust AUROC is "
+    "of.",
+    "Example images",
+    "Failed attempts by class",
+    "Failed trials without a result",
+    "Missing trials",
+    "Numbers with more than six values are divided into quarters of the test images.",
+    "Purchases share their test images, so that chance shows in all of them at once.",
+    "Refused where there are fewer than 10 images of a class.",
+    "Subgroups also differ in how hard their images are: a lower AUROC is a reason to look closer "
+    "and not yet an effect of the covariate.",
+    "Subgroups of patients",
+    "The metric that chose the epoch (AUROC on validation where the rule has none for every epoch) "
+    "and the training loss, by epoch; a line a seed, a dot at the epoch that counts.",
+    "Training curves",
+    "What failed, was skipped, stopped or never converged",
     "The same `sweeps run` continues.",
     "Trials of a search are compared on validation alone and are not among the purchases; those of "
     "the chosen configuration are, on every seed.",

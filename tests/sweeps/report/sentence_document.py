@@ -103,6 +103,7 @@ class _Page(HTMLParser):
         self._rows: list[tuple[list[str], list[Entry]]] = []
         self._heading = ""
         self._depth = 0
+        self._picture: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in VOID:
@@ -128,6 +129,10 @@ class _Page(HTMLParser):
             return
         while self._open.pop() != tag:
             pass
+        if tag == "desc":  # what a picture without a frame says, below its name
+            self.blocks.append(Text(": ".join(self._picture), "svg"))
+        elif tag == "svg":
+            self._picture = []
         if tag in ("td", "th") and self._depth:
             parts = [" ".join("".join(part).split()) for part in self._parts]
             more = tuple(part for part in parts[1:] if part)
@@ -148,6 +153,8 @@ class _Page(HTMLParser):
         self._depth = 0
 
     def handle_data(self, data: str) -> None:
+        if "svg" in self._open and self._open[-1] in ("title", "desc"):
+            self._picture.append(" ".join(data.split()))
         if SILENT & set(self._open):
             return
         if self._depth and self._parts:

@@ -13,7 +13,7 @@ def events_of(f: Facts, trial: Any) -> set[str]:
     """Return undefined, one-sided or constant of the choice; diverged; never moved."""
     assert isinstance(trial, Trial)
     found, row = set(), trial.row
-    curves = curves_of(f, trial)
+    curves = trial.curves
     name = str(row["keep_rule"]).removeprefix("best ")
     if name != "last":
         chose = curves.get(name, pd.Series(dtype=float))
@@ -38,21 +38,6 @@ def events_of(f: Facts, trial: Any) -> set[str]:
     if still or noted or _one_score(f, trial):
         found.add("never")
     return found
-
-
-def curves_of(f: Facts, trial: Trial) -> dict[str, pd.Series[float]]:
-    """Metrics by epoch, with those of stored predictions."""
-    curves = {
-        f"{split}.{metric}": rows.set_index("epoch")["value"].sort_index().copy()
-        for (split, metric), rows in trial.history.groupby(["split", "metric"])
-    }
-    predictions = f.raw.predictions.get(str(trial.row["trial_id"]), pd.DataFrame())
-    for (epoch, split), rows in predictions.groupby(["epoch", "split"]) if len(predictions) else ():
-        both = f._read(rows)
-        for metric, read in both.items():
-            known = curves.setdefault(f"{split}.{metric}", pd.Series(dtype=float))
-            known.loc[epoch] = math.nan if read is None else read.auroc
-    return curves
 
 
 def _one_score(f: Facts, trial: Trial) -> bool:

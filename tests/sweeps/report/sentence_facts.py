@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sentence_statistics import Limits, Read, of_cell, of_difference
+from sentence_statistics import Array, Limits, Read, of_cell, of_difference
 from sentence_trials import choose_epoch, count_items, value_at, what_happened
 
 Key = tuple[str, str, str]
@@ -66,6 +66,7 @@ class Trial:
     outcome: str | None
     parts: Mapping[str, float]
     dollars: float
+    curves: Mapping[str, pd.Series[float]]
     items: Mapping[str, Mapping[str, float]]
 
     @property
@@ -237,7 +238,7 @@ class Facts:
         taken = reads.get(epoch, none) if epoch is not None else none
         outcome = what_happened(curves, epoch, self.scores_moved(predictions))
         return Trial(
-            *(row, epoch, rule, values, taken, whole, outcome, parts, dollars), items=items
+            *(row, epoch, rule, values, taken, whole, outcome, parts, dollars, curves), items=items
         )
 
     @staticmethod
@@ -251,14 +252,7 @@ class Facts:
 
     def _read(self, rows: pd.DataFrame) -> dict[str, Read | None]:
         rows = rows.sort_values("sample_id")
-        labels = rows["label"].to_numpy()
-        against = np.zeros(len(rows))
-        for name, sign in self.raw.directions.items():
-            attribute = rows[f"spurious_{name}"]
-            known = attribute.notna().to_numpy()
-            goes = np.where(attribute.fillna(False).astype(bool), 1, 0)
-            goes = goes if sign > 0 else 1 - goes
-            against += np.where(known, np.where(goes != labels, 1, -1), 0)
+        against = self.count_against(rows)
         reads: dict[str, Read | None] = {}
         for metric, of in (("auroc", np.ones(len(rows), bool)), ("robust_auroc", against > 0)):
             of_rows = rows[of]
@@ -268,6 +262,18 @@ class Facts:
             )
             reads[metric] = read if len(set(read.labels)) == 2 else None
         return reads
+
+    def count_against(self, rows: pd.DataFrame) -> Array:
+        """(N,) attributes that contradict an image's label minus those that agree with it."""
+        labels = rows["label"].to_numpy()
+        against = np.zeros(len(rows))
+        for name, sign in self.raw.directions.items():
+            attribute = rows[f"spurious_{name}"]
+            known = attribute.notna().to_numpy()
+            goes = np.where(attribute.fillna(False).astype(bool), 1, 0)
+            goes = goes if sign > 0 else 1 - goes
+            against += np.where(known, np.where(goes != labels, 1, -1), 0)
+        return against
 
     @cached_property
     def not_chosen(self) -> dict[Key, str]:
@@ -330,8 +336,11 @@ class Facts:
 
     def own(self, cell: Cell, column: str) -> float:
         """What the report's own table of cells has of a cell."""
-        table = self.raw.tables["cells"].set_index(["specificity", "budget", "method"])
-        return float(table.loc[cell.key, column])
+        return float(self._own_cells.at[cell.key, column])
+
+    @cached_property
+    def _own_cells(self) -> pd.DataFrame:
+        return self.raw.tables["cells"].set_index(["specificity", "budget", "method"]).sort_index()
 
 
 def _place(key: Key) -> tuple[float, float, str]:

@@ -143,12 +143,6 @@ def no_front(f: Facts) -> None:
     assert not f.front()
 
 
-@claim(r"None: every planned trial has a result\.")
-def all_done(f: Facts) -> None:
-    """They do."""
-    assert not f.unfinished
-
-
 @claim(
     r"(?P<n>[\d,]+ trials?) of (?P<all>[\d,]+) (?P<verb>has|have) no stored "
     r"predictions at the epoch that "

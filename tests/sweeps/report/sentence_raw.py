@@ -75,6 +75,10 @@ def _others(source: ReportInput, folder: Path) -> dict[str, Any]:
         "texts": _texts(source),
         "explained": source.explained,
         "search": source.search,
+        "skipped": [reason for _, reason in source.skipped],
+        "failure_meanings": source.failure_meanings,
+        "examples": list(source.examples),
+        "covariates": source.covariates,
         "searches": [_search(of) for of in source.searches],
         "published": source.published,
         "carried": carried,
@@ -93,6 +97,7 @@ def _search(of: Any) -> dict[str, Any]:
     return {
         **{"key": of.cell.key, "method": of.cell.key[2], "is_over": of.is_over},
         **{"states": [each.state for each in of.tried], "chosen": of.chosen},
+        "trials": [len(each.trials) for each in of.tried],
         "value": None if chosen is None else chosen.value,
         "values": json.dumps({} if chosen is None else dict(chosen.values)),
     }
@@ -101,6 +106,7 @@ def _search(of: Any) -> dict[str, Any]:
 def _texts(source: ReportInput) -> list[str]:
     """What papers and the plan say of themselves, which the report passes on."""
     texts = [note[:1].upper() + note[1:] + "." for note in source.notes]
+    texts += [source.no_covariates] if source.no_covariates else []
     for table in source.published:
         dataset = table.values[0].dataset
         texts += [f"{table.paper}. {table.where}, {dataset}: {table.shows}.", *table.notes]

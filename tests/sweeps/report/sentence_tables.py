@@ -227,32 +227,6 @@ def groups(f: Facts, of: Table) -> None:
             same(entry.main.removesuffix(" *"), expected)
 
 
-@table("failed trial", "seed", "id", "class", "attempts", "last message", "node")
-def failed(f: Facts, of: Table) -> None:
-    """Every trial without a result and with a failure, with its last one."""
-    wanted = {(key, seed): i for key, seed, i in f.unfinished if i in f.failed_ids}
-    assert len(of.rows) == len(wanted)
-    for row in map(record_of, of.records()):
-        cell = f.named[row["failed trial"].main]
-        trial_id = wanted[cell.key, int(row["seed"].main)]
-        same(row["id"].main, trial_id)
-        mine = f.raw.failures[f.raw.failures["trial_id"] == trial_id].sort_values("failed_at")
-        assert int(row["attempts"].main) == len(mine)
-        same(row["last message"].main, mine["message"].iloc[-1])
-        same(row["class"].main, mine["failure_class"].iloc[-1])
-
-
-@table("missing trials", "seeds")
-def missing(f: Facts, of: Table) -> None:
-    """Every other one."""
-    shown = {
-        (f.named[r["Missing trials"].main].key, int(seed))
-        for r in of.records()
-        for seed in r["Seeds"].main.split(", ")
-    }
-    assert shown == {(key, seed) for key, seed, i in f.unfinished if i not in f.failed_ids}
-
-
 @table("trial", "seed", "reason")
 def undefined(f: Facts, of: Table) -> None:
     """Finished trials without a defined robust AUROC."""

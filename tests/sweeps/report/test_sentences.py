@@ -8,16 +8,18 @@ of most of these reports: they have tests of their own.
 from __future__ import annotations
 
 import importlib
+import io
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from random_results import Result, random_result
 from sentence_claims import check_report
 from sentence_document import Block, Text, read_html, read_markdown
 from sentence_facts import Facts
 from sentence_raw import raw_of
 
-from sweeps.report import figure
+from sweeps.report import explained_scatter, figure
 from sweeps.report.build import build_report
 
 CHECKERS = (
@@ -31,6 +33,9 @@ CHECKERS = (
         "page",
         "published",
         "explained",
+        "shown",
+        "subgroups",
+        "unfinished",
     ),
     "constants",
     "constants_more",
@@ -41,7 +46,16 @@ for _name in CHECKERS:
 SETS, CHUNK = 200, 10
 DRAWN = 40
 """Every such result set has its figure drawn."""
-PICTURE = figure.Drawing(b"png", b"svg", b"pdf")
+
+
+def _one_pixel() -> bytes:
+    """Return a picture, as small as can be."""
+    data = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(data, "png")
+    return data.getvalue()
+
+
+PICTURE = figure.Drawing(_one_pixel(), b"svg", b"pdf")
 
 
 def build(result: Result, folder: Path) -> tuple[Facts, dict[str, list[Block]]]:
@@ -63,6 +77,7 @@ def test_every_sentence_is_true(
         with monkeypatch.context() as patch:
             if seed % DRAWN:
                 patch.setattr(figure, "draw_frontier_figure", lambda *_: PICTURE)
+                patch.setattr(explained_scatter, "as_png", lambda _: PICTURE.png)
             facts, pages = build(random_result(seed), tmp_path / str(seed))
         for name, blocks in pages.items():
             try:
