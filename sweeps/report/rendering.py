@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def _with_short_names(context: Mapping[str, Any]) -> dict[str, Any]:
 _IN_FULL = ("method_names", "provenance", "style", "policy")
 
 
+@cache
 def _template(name: str, finalize: Callable[[Any], str] | None = None) -> Template:
     return Environment(
         loader=FileSystemLoader(Path(__file__).parent),

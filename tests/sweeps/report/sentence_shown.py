@@ -153,6 +153,6 @@ DOCUMENT.append(all_curves)
 CONSTANT["Methods in full"] = some_long
 CONSTANT["No trial of the purchases that are shown kept example images."] = no_pictures
 CONSTANT[
-    "With `examples: 2` in the specification, trials that run from then on keep two of each group, "
+    "With examples: 2 in the specification, trials that run from then on keep two of each group, "
     "and what their models look at."
 ] = no_pictures
