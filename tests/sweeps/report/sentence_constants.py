@@ -102,7 +102,6 @@ TEXTS = (
     ),
     "Measures",
     "Methods against ERM",
-    "Missing and failed trials",
     "More cautions",
     "More images",
     "No deployed model can be chosen so.",

@@ -36,10 +36,6 @@ TEXTS = (
         "images without and with the attribute, 1 where the attribute leaves no trace."
     ),
     "Chance is the region's share of the image.",
-    (
-        "Example test images in groups of label and spurious attributes, and maps of what each "
-        "purchase's model looks at."
-    ),
     "Explanations of test images by each trial's kept model, and how much of them lies where.",
     (
         "Explanations of test images by each trial's kept model: the share of the map, of its "
@@ -49,7 +45,6 @@ TEXTS = (
     "Further metrics",
     "Grad-CAM: of the predicted class on a classifier's last feature maps, enlarged.",
     "It has no interval where every seed has the same images.",
-    "Left of them the mean over all test images of a label, each map divided by its sum before.",
     "Means over images and seeds with 95 % t-intervals over seeds alone.",
     "Means over images and seeds, below them 95 % t-intervals over seeds alone.",
     "Means over seeds with 95 % t-intervals over seeds alone.",
@@ -78,11 +73,6 @@ TEXTS = (
         "epoch, a point per trial; the dotted line is the chance of a map without preference."
     ),
     "Share: of the map's sum.",
-    (
-        "The first test images of each group of label (y) and spurious attributes, masks outlined, "
-        "and maps of the first seed of each purchase of the largest budget, then of others; each "
-        "map is scaled to its own highest value, probabilities from 0 to 1."
-    ),
     (
         "Trials share their test images, and trials of one purchase all but the seed, so that a "
         "correlation here describes these trials and tests nothing."
