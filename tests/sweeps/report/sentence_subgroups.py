@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from sentence_claims import (
     CONSTANT,
+    DOCUMENT,
     LIMIT,
     claim,
     limits,
@@ -22,7 +23,7 @@ from sentence_claims import (
     same,
     table,
 )
-from sentence_document import Entry, Table
+from sentence_document import Block, Entry, Table
 from sentence_facts import Cell, Facts
 from sentence_shown import shown
 from sentence_statistics import Limits, Read, of_cell
@@ -255,3 +256,15 @@ CONSTANT[
     "AUROC on the test images of each subgroup by what staging carried along, means over seeds "
     "with 95 % intervals for new seeds and new patients of that subgroup."
 ] = no_robust
+
+
+def all_tables(f: Facts, blocks: Sequence[Block]) -> None:
+    """Each covariate has its table, where some subgroup of it is not refused."""
+    count = sum(
+        isinstance(block, Table) and block.columns[0].lower() in ("purchase", "subgroup")
+        for block in blocks
+    )
+    assert count == sum(any(True for _ in _listed(f, name)) for name in divided(f))
+
+
+DOCUMENT.append(all_tables)

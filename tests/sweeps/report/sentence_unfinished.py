@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from sentence_caveats import EVENTS
-from sentence_claims import claim, number, plural, reason, record_of, same, table
-from sentence_document import Table
+from sentence_claims import DOCUMENT, claim, number, plural, reason, record_of, same, table
+from sentence_document import Block, Table, Text
 from sentence_events import events_of
 from sentence_facts import Cell, Facts, Trial
 
@@ -59,8 +60,13 @@ def purchases_of(f: Facts, trials: Iterable[Trial]) -> str:
     return few(names[trial.key] for trial in trials)
 
 
-def counts(f: Facts) -> Iterator[tuple[str, int, str]]:
-    """What happened, how often, and to what."""
+@lru_cache(maxsize=4)
+def counts(f: Facts) -> list[tuple[str, int, str]]:
+    """What happened at all, how often, and to what."""
+    return [row for row in _counts(f) if row[1]]
+
+
+def _counts(f: Facts) -> Iterator[tuple[str, int, str]]:
     empty = [cell for cell in f.cells if not cell.trials]
     yield "Purchases without a result", len(empty), few(cell.name for cell in empty)
     skipped = Counter(f.raw.others["skipped"])
@@ -96,7 +102,7 @@ def why_not(f: Facts, cell: Cell) -> str:
 def happened(f: Facts, of: Table) -> None:
     """All that happened at all, in this order."""
     shown = [tuple(entry.main for entry in row) for row in of.rows]
-    expected = [(what, f"{n:,}", which) for what, n, which in counts(f) if n]
+    expected = [(what, f"{n:,}", which) for what, n, which in counts(f)]
     assert [row[:2] for row in shown] == [row[:2] for row in expected], (shown, expected)
     for (what, _, text), (_, _, which) in zip(shown, expected, strict=True):
         if what.endswith("not ranked"):  # limits in reasons are rounded
@@ -159,3 +165,22 @@ def missing(f: Facts, of: Table) -> None:
         for seed in r["Seeds"].main.split(", ")
     }
     assert shown == {(key, seed) for key, seed, i in f.unfinished if i not in f.failed_ids}
+
+
+def all_tables(f: Facts, blocks: Sequence[Block]) -> None:
+    """Every table is there that has something to tell, and no other one."""
+    is_page = any(isinstance(block, Text) and block.kind == "alt" for block in blocks)
+    failed = any(trial_id in f.failed_ids for _, _, trial_id in f.unfinished)
+    of_page = {
+        "failed trial": failed,
+        "missing trials": any(trial_id not in f.failed_ids for _, _, trial_id in f.unfinished),
+        "trial": any(math.isnan(trial.values["test.robust_auroc"]) for trial in f.trials),
+    }
+    wanted = {"what": bool(counts(f)), "failed attempts": len(f.raw.failures) > 0}
+    if is_page:
+        wanted = {"what": bool(counts(f)), "class": len(f.raw.failures) > 0, **of_page}
+    first = [block.columns[0].lower() for block in blocks if isinstance(block, Table)]
+    assert {name: first.count(name) for name in wanted} == wanted
+
+
+DOCUMENT.append(all_tables)
