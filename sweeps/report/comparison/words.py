@@ -30,7 +30,7 @@ def answer(frame: pd.DataFrame, first: str, second: str) -> str:
     of_robust, of_overall = (count_of(sum(of.values()), "purchase") for of in (robust, overall))
     return (
         f"Against {first}, {second} has a higher robust AUROC in {robust['higher']} of "
-        f"{of_robust} with results in both, a lower one in {robust['lower']}, and in "
+        f"{of_robust} that both have a result of, a lower one in {robust['lower']}, and in "
         f"{robust['not decided']} it is not decided. Overall AUROC, of {of_overall}: higher in "
         f"{overall['higher']}, lower in {overall['lower']}, not decided in "
         f"{overall['not decided']}."
