@@ -30,9 +30,14 @@ def auroc(labels: NDArray[np.int64], scores: NDArray[np.floating]) -> float:
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
     if n_positive == 0 or n_negative == 0 or bool(np.isnan(scores).any()):
         return float("nan")
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    mid_ranks = np.cumsum(counts) - (counts - 1) / 2.0
-    rank_sum = float(mid_ranks[inverse][positive].sum())
+    order = scores.argsort()
+    rising = scores[order]
+    if (rising[1:] != rising[:-1]).all():  # no ties: ranks are places
+        rank_sum = float(np.flatnonzero(positive[order]).sum() + n_positive)
+    else:
+        _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+        mid_ranks = np.cumsum(counts) - (counts - 1) / 2.0
+        rank_sum = float(mid_ranks[inverse][positive].sum())
     return (rank_sum - n_positive * (n_positive + 1) / 2.0) / (n_positive * n_negative)
 
 
@@ -96,7 +101,9 @@ def robust_auroc(
     results = [RobustAuroc(None, auroc(contradicting, scores[together]), counted)]
     for column, (name, sign) in enumerate(zip(names, directions, strict=True)):
         rows = contradicts(labels, attributes[:, column], sign)
-        value = auroc(labels[rows], scores[rows])
+        value = results[0].value  # of one attribute alone, both are of the same images
+        if len(names) > 1:
+            value = auroc(labels[rows], scores[rows])
         counts = count_groups(labels, attributes[:, column])
         results.append(RobustAuroc(name, value, counts))
     return results
