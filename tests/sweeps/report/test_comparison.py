@@ -179,7 +179,8 @@ def test_a_purchase_without_results_is_listed_and_not_compared(tmp_path: Path) -
     gone = (trials["specificity"] == "mask") | (few & (trials["seed"] == 2))
     second = replace(second, trials=trials[~gone])
     files = build_comparison(first, second, tmp_path, "2026-03-01T12:00:00Z")
-    assert "in 1 of 5 purchases that both have a result of, a lower one in 0, and in 4" in files.answer
+    counts = "in 1 of 5 purchases that both have a result of, a lower one in 0, and in 4"
+    assert counts in files.answer
     assert {
         "1 difference in robust AUROC has no interval and is not decided; the table says why.",
         "The other differences are paired: seed by seed, on the same test images.",
