@@ -21,7 +21,7 @@ REPORT_SUBGROUPS = parse_columns("""
     auroc_low | float64 | | lower 95 % limit for new seeds and new patients of the subgroup alone
     auroc_high | float64 | | upper 95 % limit, likewise; not adjusted for the number of subgroups
     auroc_interval | string | | two-sided, at least or at most (exact bounds), or none
-    auroc_reason | string | | why there is no interval, or no value; null where there is one
+    auroc_reason | string | | why the interval or the value is undefined; null where both are known
     robust_positives | int64 | images | those of them that the spurious attributes contradict
     robust_negatives | int64 | images | likewise
     robust_auroc_n | int64 | | as auroc_n, of the robust AUROC
