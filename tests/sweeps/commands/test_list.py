@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from cluster.stores.folder import FolderStore
 from sweeps.cli import main
 from sweeps.plan.archive import archive
 from sweeps.plan.facts import plan_on
+from sweeps.results.keys import trial_key
 from sweeps.spec.model import Spec
 
 
@@ -28,16 +31,19 @@ def listed(capsys: pytest.CaptureFixture[str], store: FolderStore) -> list[dict[
 def test_named_sweeps_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The newest result first; what an older sweep left counts for a new one; damage is named."""
     kept = FolderStore(tmp_path / "store")
-    archive(kept, tiny(), run_here(kept, tiny(), tmp_path / "cache"))
+    plan = run_here(kept, tiny(), tmp_path / "cache")
+    archive(kept, tiny(), plan)
     more = tiny(axes__seed=[0, 7], axes__specificity=["label"])
     archive(kept, Spec(**{**more.__dict__, "name": "more"}), plan_on(more, kept))
     none = tiny(axes__seed=[8])
     archive(kept, Spec(**{**none.__dict__, "name": "none"}), plan_on(none, kept))
+    alone = next(trial for trial in plan.trials if trial.config.seed == 1)  # not a trial of `more`
+    newest = time.time() + 60
+    os.utime(tmp_path / "store" / trial_key(alone.id), (newest, newest))
     kept.put("sweeps/tiny/report/report.html", b"a page")
     manifest = next(iter(kept.list("datasets/gaussian-squares/"))).split("/")[2]
     sweeps = listed(capsys, kept)
     assert {sweep.pop("dataset") for sweep in sweeps} == {f"gaussian-squares@{manifest[:12]}"}
-    newest = max(item.modified for item in kept.scan("results/trials/"))
     at = datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds")
     found = {sweep["name"]: tuple(sweep.values())[1:] for sweep in sweeps}
     assert found["tiny"] == (2, 4, 4, at, True)
