@@ -121,6 +121,19 @@ function money(value) {
   return "$" + value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
+/* As the report's own words have them: half a last digit goes to the even one. */
+function number(value, digits) {
+  const size = Math.abs(value);
+  let text = size.toFixed(digits);
+  if (Math.abs((size * 2 ** (digits + 1)) % 2) === 1 && Number(text.slice(-1)) % 2) text = (Number(text) - 10 ** -digits).toFixed(digits);
+  return value < 0 && Number(text) !== 0 ? `\u2212${text}` : text;
+}
+
+function probability(value) {
+  if (value > 0 && value < 0.005) return "below 0.01";
+  return value >= 0.995 && value < 1 ? "above 0.99" : number(value, 2);
+}
+
 function start(document) {
   const data = JSON.parse(document.getElementById("data").textContent);
   const draws = decode(data.codes, data.drawn.length, data.draws);
@@ -243,8 +256,8 @@ function start(document) {
       return new Map();
     }
     const first = offers[found.first];
-    let text = `${sum}, buy ${first.name}, for ${money(priceOf(first, state.prices, state.axis))}: probability of being the best of what it buys ${found.probability.toFixed(2)}, expected regret ${found.regret.toFixed(3)}.`;
-    if (found.runner_up !== null) text += ` Next: ${offers[found.runner_up].name} (${found.runner_up_probability.toFixed(2)}).`;
+    let text = `${sum}, buy ${first.name}, for ${money(priceOf(first, state.prices, state.axis))}: probability of being the best of what it buys ${probability(found.probability)}, expected regret ${number(found.regret, 3)}.`;
+    if (found.runner_up !== null) text += ` Next: ${offers[found.runner_up].name} (${probability(found.runner_up_probability)}).`;
     $("advice").textContent = text;
     return new Map(places.map((place, i) => [place, found.shares[i]]));
   }
@@ -254,7 +267,7 @@ function start(document) {
     $("ranked").replaceChildren(...order.map((i) => {
       const offer = data.offers[i];
       const row = make("tr", front.includes(i) ? { class: "front" } : {});
-      const share = shares.has(i) && costs[i] <= state.dollars ? shares.get(i).toFixed(2) : "–";
+      const share = shares.has(i) && costs[i] <= state.dollars ? probability(shares.get(i)) : "–";
       for (const text of [offer.name, money(costs[i]), offer.robust, front.includes(i) ? "yes" : "no", share]) {
         row.append(make("td", {}, text));
       }
@@ -279,7 +292,7 @@ function start(document) {
     if (state.pinned.length === 2 && drawn.has(one) && drawn.has(other)) {
       const found = compare(draws[drawn.get(one)], draws[drawn.get(other)]);
       const dearer = costs[one] - costs[other];
-      box.append(make("p", {}, `The first minus the second: robust AUROC ${found.median.toFixed(3)} (95 % of draws ${found.low.toFixed(3)} to ${found.high.toFixed(3)}), above it in ${found.above.toFixed(2)} of the draws, for ${money(Math.abs(dearer))} ${dearer < 0 ? "less" : "more"}.`));
+      box.append(make("p", {}, `The first minus the second: robust AUROC ${number(found.median, 3)} (95 % of draws ${number(found.low, 3)} to ${number(found.high, 3)}), probability of being above it ${probability(found.above)}, for ${money(Math.abs(dearer))} ${dearer < 0 ? "less" : "more"}.`));
     }
   }
 
@@ -312,5 +325,5 @@ function start(document) {
   render();
 }
 
-if (typeof document === "undefined") module.exports = { advise, priceOf, onFrontier, compare, decode };
+if (typeof document === "undefined") module.exports = { advise, priceOf, onFrontier, compare, decode, number, probability };
 else start(document);

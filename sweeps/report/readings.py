@@ -45,11 +45,11 @@ class ReadingTaker:
         """
         import pyarrow.compute as pc
 
-        table = table.filter(pc.equal(table.column("split"), "test"))
+        is_test = pc.equal(table.column("split"), "test").to_numpy()
         epochs, scores = (table.column(name).to_numpy() for name in ("epoch", "score"))
         readings: dict[tuple[str, int], dict[str, Reading]] = {}
-        for epoch in dict.fromkeys(epochs.tolist()):
-            mine = epochs == epoch
+        for epoch in dict.fromkeys(epochs[is_test].tolist()):
+            mine = is_test & (epochs == epoch)
             first, count = int(mine.argmax()), int(mine.sum())
             whole = mine[first : first + count].all()
             part = table.slice(first, count) if whole else table.filter(mine)

@@ -24,13 +24,20 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PREFIX = "spurious_"
-_Row = tuple[int, str, str, Value]
-"""Epoch, split, metric and value."""
+Row = tuple[str, str, int, str, str, Value]
+"""Trial id, attempt, epoch, split, metric and value."""
 
 
 def score_epochs(
     table: pa.Table, segments: bool, directions: Mapping[str, int], point: OperatingPoint
 ) -> pa.Table:
+    """Return every metric of one trial's predictions, as `score_rows`, as rows of `epochs`."""
+    return as_epochs(score_rows(table, segments, directions, point))
+
+
+def score_rows(
+    table: pa.Table, segments: bool, directions: Mapping[str, int], point: OperatingPoint
+) -> list[Row]:
     """Return every metric of one trial's predictions at the kept and the last epoch.
 
     Args:
@@ -40,20 +47,24 @@ def score_epochs(
         point: How the threshold is fixed on validation.
 
     Returns:
-        Rows of `epochs` for the splits val and test, and `constant_scores` where all images have
-        one. Where predictions are the same at both
-        epochs, which a kept last epoch is, they are stored once and so are these rows.
+        Values for the splits val and test, and `constant_scores` where all images have one. Where
+        predictions are the same at both epochs, which a kept last epoch is, they are stored once
+        and so are these values.
     """
+    import pyarrow.compute as pc
+
     names = [n.removeprefix(PREFIX) for n in table.column_names if n.startswith(PREFIX)]
-    columns = {name: table.column(name).to_numpy() for name in ("epoch", "split", "label", "score")}
+    columns = {name: table.column(name).to_numpy() for name in ("epoch", "label", "score")}
+    of = {split: pc.equal(table.column("split"), split).to_numpy() for split in EVALUATION_SPLITS}
     attributes, classes = read_attributes(table, names), read_classes(table)
-    rows: list[_Row] = []
+    trial = [str(table.column(name)[0].as_py()) for name in ("trial_id", "attempt")]
+    rows: list[Row] = []
     for epoch in dict.fromkeys(columns["epoch"].tolist()):
         threshold = float("nan")
         if np.ptp(columns["score"][columns["epoch"] == epoch]) == 0:
-            rows.append((epoch, "test", CONSTANT_SCORES, Value(1.0)))
+            rows.append((trial[0], trial[1], epoch, "test", CONSTANT_SCORES, Value(1.0)))
         for split in EVALUATION_SPLITS:  # validation first: it fixes the threshold
-            mine = (columns["epoch"] == epoch) & (columns["split"] == split)
+            mine = (columns["epoch"] == epoch) & of[split]
             labels, scores = columns["label"][mine], columns["score"][mine]
             if split == "val":
                 threshold = point.threshold(labels, scores)
@@ -64,21 +75,21 @@ def score_epochs(
                 class_numbers=None if classes is None else classes[1][mine],
             )
             rows += [
-                (epoch, split, name, value)
+                (trial[0], trial[1], epoch, split, name, value)
                 for name, value in compute_metrics(predictions, segments)
             ]
-    return _as_table(rows, table)
+    return rows
 
 
-def _as_table(rows: Sequence[_Row], of: pa.Table) -> pa.Table:
-    """Return rows of `epochs`, of the attempt that predictions are of."""
+def as_epochs(rows: Sequence[Row]) -> pa.Table:
+    """Return values as rows of `epochs`."""
     import pyarrow as pa
 
     schema, count = arrow_schema("epochs"), len(rows)
-    epochs, splits, names, values = zip(*rows, strict=True) if rows else ((), (), (), ())
+    trials, attempts, epochs, splits, names, values = zip(*rows, strict=True) if rows else [()] * 6
     columns: dict[str, Any] = {
         "schema_version": [SCHEMA_VERSION] * count,
-        **{name: [of.column(name)[0].as_py()] * count for name in ("trial_id", "attempt")},
+        **{"trial_id": trials, "attempt": attempts},
         **{"epoch": epochs, "split": splits, "metric": names},
         "attribute": [value.attribute for value in values],
         "value": [value.value for value in values],

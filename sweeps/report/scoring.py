@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from spurious.scoring.operating_point import OperatingPoint
 from sweeps.report.readings import Readings, ReadingTaker
-from sweeps.report.scored import score_epochs
+from sweeps.report.scored import Row, as_epochs, score_rows
 from sweeps.results.reader import by_dictionary
 
 if TYPE_CHECKING:
@@ -53,15 +53,13 @@ class Scorer:
         Args:
             trials: Of each whether its model is a segmenter, and its rows of `predictions`.
         """
-        import pyarrow as pa
-
         taker = ReadingTaker(self.directions)
         readings: dict[tuple[str, int], Mapping[str, Reading]] = {}
-        rows = []
+        rows: list[Row] = []
         for segments, table in trials:
             readings.update(taker.read(table))
-            rows.append(score_epochs(table, segments, self.directions, self.point))
-        return by_dictionary(pa.concat_tables(rows).combine_chunks()), readings
+            rows += score_rows(table, segments, self.directions, self.point)
+        return by_dictionary(as_epochs(rows)), readings
 
 
 def score_trials(

@@ -40,6 +40,10 @@ def mid_ranks(values: Floats) -> Floats:
     """Return ranks from 1 along the last axis, ties sharing their mean rank."""
     order = np.argsort(values, axis=-1, kind="stable")
     ordered = np.take_along_axis(values, order, axis=-1)
+    if (ordered[..., 1:] != ordered[..., :-1]).all():  # no ties: ranks are places
+        ranks = np.empty(values.shape)
+        np.put_along_axis(ranks, order, np.arange(1.0, values.shape[-1] + 1), axis=-1)
+        return ranks
     index = np.broadcast_to(np.arange(values.shape[-1], dtype=np.float64), values.shape)
     starts = np.ones(values.shape, dtype=bool)
     starts[..., 1:] = ordered[..., 1:] != ordered[..., :-1]

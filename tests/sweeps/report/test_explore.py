@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page
 from report_tables import PLANTED, evidence, report_input, small, with_scores
 
 from spurious.config.options import Prices
-from sweeps.report import explore
+from sweeps.report import explore, wording
 from sweeps.report.advice import Offer, advise, price_of
 from sweeps.report.build import build_report
 from sweeps.report.chart import Mark, dollar_scale, frontier_svg
@@ -85,6 +85,24 @@ def test_script_and_python_answer_alike(tmp_path: Path) -> None:
             continue
         answer["advice"].pop("shares")
         assert answer["advice"] == dataclasses.asdict(advice)
+
+
+def test_script_and_report_write_numbers_alike(tmp_path: Path) -> None:
+    """Ties at half a last digit, limits instead of what only rounds to 0 or 1, a minus sign."""
+    values = [i / 2000 for i in range(-40, 2041)] + [i / 64 for i in range(-64, 65)]
+    run = """
+const page = require(process.argv[1]);
+const values = JSON.parse(require("fs").readFileSync(0, "utf8"));
+console.log(JSON.stringify(values.map((v) => [page.probability(v), page.number(v, 3)])));
+"""
+    path = tmp_path / "explore.js"
+    path.write_text(script())
+    command = [str(NODE), "-e", run, str(path)]
+    done = subprocess.run(
+        command, input=json.dumps(values), capture_output=True, text=True, check=True, timeout=60
+    )
+    expected = [[wording.probability(value), wording.number(value, 3)] for value in values]
+    assert json.loads(done.stdout) == expected
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +179,7 @@ def test_sliders_change_the_advice_as_the_numbers_say(page_path: Path, browser: 
             else:
                 seen.add(found.first)
                 assert f"buy {offers.offers[found.first].name}, for $" in text
-                assert f"what it buys {found.probability:.2f}" in text
+                assert f"what it buys {wording.probability(found.probability)}" in text
                 assert f"expected regret {found.regret:.3f}" in text
             if part is not None:
                 page.locator(f"#part-{part}").uncheck()
