@@ -12,7 +12,7 @@ import pandas as pd
 from cluster.common.wording import count_of
 from spurious.scoring.cost import PARTS
 from sweeps.report.evidence import Evidence, Key
-from sweeps.report.gate import ABOVE_CHANCE
+from sweeps.report.gate import HAS_LEARNED
 from sweeps.report.inference.intervals import Interval
 from sweeps.report.tuned import NOT_CHOSEN
 from sweeps.report.wording import (
@@ -152,7 +152,7 @@ def _place(cells: pd.DataFrame, compared: int) -> str:
         ranked = "ranked " if len(unranked) else ""
         which = f"{ranked}purchase with a defined robust AUROC"
     else:
-        which = f"purchase that is {ABOVE_CHANCE}"
+        which = f"purchase that is {HAS_LEARNED}"
         if unranked["unlearned"].str.startswith(NOT_CHOSEN).any():
             which += " and was chosen on validation"
     return f"is the only {which}; its mean robust AUROC"
@@ -163,7 +163,7 @@ def _nothing(cells: pd.DataFrame) -> str:
     if cells["robust_auroc_mean"].notna().any():
         finished = cells[cells["seeds_done"] > 0]
         lost = finished["unlearned"].fillna(NOT_CHOSEN).str.startswith(NOT_CHOSEN)
-        why = "with a defined robust AUROC is ranked" if lost.any() else f"is {ABOVE_CHANCE}"
+        why = "with a defined robust AUROC is ranked" if lost.any() else f"is {HAS_LEARNED}"
         return f"No purchase {why}, so nothing can be recommended; the reasons are marked below."
     return (
         "No purchase has a defined robust AUROC yet, so nothing can be recommended; the "

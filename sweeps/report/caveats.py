@@ -8,7 +8,7 @@ import pandas as pd
 
 from cluster.common.wording import count_of, has_or_have, is_or_are
 from sweeps.report.answer import Cell, best_cell, learned_cells
-from sweeps.report.gate import ABOVE_CHANCE, CHANCE
+from sweeps.report.gate import CHANCE, HAS_LEARNED
 from sweeps.report.inference.intervals import FEWEST_SEEDS
 from sweeps.report.tuned import NOT_CHOSEN, describe_tuning
 from sweeps.report.wording import describe_cell, number, probability, without
@@ -98,7 +98,7 @@ def _about_unlearned(cells: pd.DataFrame) -> list[str]:
     remaining = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
     return [
         f"{count_of(len(names), 'purchase')} of {len(cells)} {is_or_are(len(names))} not "
-        f"{ABOVE_CHANCE}, and {is_or_are(len(names))} neither ranked nor on the "
+        f"{HAS_LEARNED}, and {is_or_are(len(names))} neither ranked nor on the "
         f"frontier: {'; '.join(names[:_NAMED] + remaining)}."
     ]
 

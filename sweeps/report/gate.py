@@ -11,7 +11,7 @@ from sweeps.report.inference.intervals import Interval
 from sweeps.report.wording import number
 
 CHANCE = 0.5
-ABOVE_CHANCE = "shown to tell abnormal from normal images better than chance"
+HAS_LEARNED = "shown to have learned the abnormality"
 """What is said of cells that pass. One that does not may have learned the spurious attribute."""
 
 

@@ -27,7 +27,7 @@ from sweeps.report.exemplars import exemplar_rows
 from sweeps.report.explained import explained_context
 from sweeps.report.explore import explore_context, policy, style
 from sweeps.report.figure import CAPTION, Drawing
-from sweeps.report.gate import ABOVE_CHANCE, CHANCE
+from sweeps.report.gate import CHANCE, HAS_LEARNED
 from sweeps.report.learning import learning_context
 from sweeps.report.measures import measure_context
 from sweeps.report.method_names import short_methods
@@ -183,7 +183,7 @@ def _rest_of_page(source: ReportInput, priced: pd.DataFrame) -> dict[str, Any]:
         **_rule(source.rule, priced),
         "axis": axis_text(source.axis),
         "margin": f"{source.margin:g}",
-        "above_chance": ABOVE_CHANCE,
+        "has_learned": HAS_LEARNED,
         "prices": _price_rows(source.prices),
         "price_version": Prices.VERSION,
         "groups": _group_rows(source, priced),

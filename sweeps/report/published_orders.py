@@ -131,14 +131,16 @@ def _describe(row: Row) -> str:
 
 
 def describe_needed(order: Order, images: int | None) -> str:
-    """Return what would decide an order."""
+    """Return what would decide an order that is not, if it were the only one of its table."""
     difference = order.difference
     if difference.kind == "none":
         return f"no interval: {difference.reason}"
+    if difference.low > 0.0 or difference.high < 0.0:
+        return "decided alone, not with the table's correction"
     if order.seeds is not None:
-        return f"would need about {count_of(order.seeds, 'seed')}"
+        return f"alone it would need about {count_of(order.seeds, 'seed')}"
     if order.images is not None and images is not None:
-        return f"would need about {count_of(math.ceil(order.images * images), 'image')}"
+        return f"alone it would need about {count_of(math.ceil(order.images * images), 'image')}"
     return "neither seeds nor images would decide a difference of this size"
 
 

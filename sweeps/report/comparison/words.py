@@ -10,7 +10,7 @@ import yaml
 
 from cluster.common.wording import count_of, has_or_have, is_or_are
 from sweeps.report.comparison.frame import SAME, Side
-from sweeps.report.gate import ABOVE_CHANCE
+from sweeps.report.gate import HAS_LEARNED
 from sweeps.report.wording import axis_text, synthetic_note, yaml_line
 
 _ABSENT = "not given"
@@ -134,7 +134,7 @@ def _unlearned(frame: pd.DataFrame, names: Sequence[str]) -> Iterator[str]:
         if count:
             yield (
                 f"In {name}, {count_of(count, 'purchase')} {is_or_are(count)} not ranked: not "
-                f"{ABOVE_CHANCE}, or lost on validation. The table says which and why; their "
+                f"{HAS_LEARNED}, or lost on validation. The table says which and why; their "
                 f"differences say little."
             )
 

@@ -68,9 +68,8 @@ def no_bound(f: Facts, **said: str) -> None:
 
 
 @claim(
-    r"(?P<n>\d+ purchases?) of (?P<all>\d+) (?P<verb>is|are) not shown to tell abnormal "
-    r"from normal "
-    r"images better than chance, and (?P<again>is|are) neither ranked nor on the "
+    r"(?P<n>\d+ purchases?) of (?P<all>\d+) (?P<verb>is|are) not shown to have learned the "
+    r"abnormality, and (?P<again>is|are) neither ranked nor on the "
     r"frontier: (?P<names>.+)\."
 )
 def unranked(f: Facts, n: str, all: str, verb: str, again: str, names: str) -> None:

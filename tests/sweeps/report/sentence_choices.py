@@ -310,15 +310,17 @@ def needed(why: str, judged: Judged, images: int) -> None:
     """What would decide an order, up to a seed, or a share of the images."""
     if judged.difference.kind == "none":
         reason(why.removeprefix("no interval: "), judged.difference.reason)
+    elif judged.difference.low > 0 or judged.difference.high < 0:
+        same(why, "decided alone, not with the table's correction")
     elif not math.isnan(judged.seeds):
-        words = why.split()
+        words = why.removeprefix("alone it ").split()
         assert (words[:3], words[4]) == (["would", "need", "about"], "seeds"), why
         assert abs(int(words[3]) - judged.seeds) <= 1, f"{why}: {judged.seeds}"
     elif not math.isnan(judged.times):
         if "neither" in why:  # a limit of rounding
             assert judged.times > 1e3
             return
-        words = why.split()
+        words = why.removeprefix("alone it ").split()
         assert words[4].startswith("image"), f"{why}: {judged.times * images}"
         wanted = judged.times * images
         assert abs(number(words[3]) - wanted) <= 1 + 0.05 * wanted, f"{why}: {wanted}"

@@ -21,8 +21,8 @@ TEXTS = (
     "A number tells how many training images were annotated, where there is room for it.",
     "A purchase is one specificity, one budget and one training method.",
     (
-        "A purchase whose models are not shown to tell abnormal from normal images better than "
-        "chance: AUROC or Dice on validation at chance or undefined, the overall AUROC's "
+        "A purchase whose models are not shown to have learned the abnormality: AUROC or "
+        "Dice on validation at chance or undefined, the overall AUROC's "
         "lower limit "
         "at or below 0.5, training that diverged or did not move."
     ),
@@ -131,8 +131,8 @@ TEXTS = (
         "new patients."
     ),
     (
-        "Pale ones are not ranked: they are not shown to be better than chance, or lost on "
-        "validation."
+        "Pale ones are not ranked: they are not shown to have learned the abnormality, or lost "
+        "on validation."
     ),
     "Plan",
     "Prices without a row never change it.",
@@ -159,7 +159,7 @@ TEXTS = (
     (
         "Robust AUROC is judged with Holm's correction over the table: above or below, "
         "or not decided "
-        "and what would decide it."
+        "and what would decide it alone."
     ),
     (
         "Robust AUROC of masks minus that of boxes, paired by seed on the same images, "

@@ -58,7 +58,7 @@ TEXTS = (
     "Predicted pixels: a segmenter's probabilities.",
     (
         "Robust AUROC is judged with Holm's correction over the table: above or below, or not "
-        "decided and what would decide it."
+        "decided and what would decide it alone."
     ),
     (
         "Saliency: the absolute gradient by the image of a classifier's log-odds or of the mean of "

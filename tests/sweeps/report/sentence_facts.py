@@ -18,7 +18,7 @@ from sentence_statistics import Array, Limits, Read, of_cell, of_difference
 from sentence_trials import choose_epoch, count_items, value_at, what_happened
 
 Key = tuple[str, str, str]
-ABOVE = "shown to tell abnormal from normal images better than chance"
+ABOVE = "shown to have learned the abnormality"
 ORACLES = ("group-dro", "resample", "reweight")
 NOUNS = {"label": "labels", "box": "boxes", "mask": "masks"}
 ORDER = ["label", "box=image", "box"]

@@ -213,7 +213,7 @@ def test_nothing_learned_or_defined_recommends_nothing(made: Made) -> None:
     """Two reasons, two sentences; the trials are counted."""
     chance = {one.key: [0.4, 0.41, 0.42] for one in made.planned}
     text = answered(with_metric(made, "val", "auroc", chance))
-    assert text.startswith("No purchase is shown to tell abnormal from normal images better")
+    assert text.startswith("No purchase is shown to have learned the abnormality")
     nowhere = with_scores(made, {one.key: [math.nan] * 3 for one in made.planned})
     assert "nothing can be recommended" in answered(nowhere)
     priced, table = tables(nowhere)
@@ -279,6 +279,6 @@ def test_the_only_purchase_is_not_the_best_of_many(made: Made) -> None:
     chance = {one.key: [0.4, 0.4, 0.4] for one in made.planned if one.key != MASKS}
     text = answered(with_metric(with_scores(made, PLANTED), "val", "auroc", chance))
     assert text.startswith(
-        "Masks on all images, trained with erm, is the only purchase that is shown to tell "
-        "abnormal from normal images better than chance; its mean robust AUROC: 0.82 over 3 seeds"
+        "Masks on all images, trained with erm, is the only purchase that is shown to have "
+        "learned the abnormality; its mean robust AUROC: 0.82 over 3 seeds"
     )

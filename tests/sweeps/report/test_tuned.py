@@ -117,7 +117,7 @@ def test_the_only_ranked_one_of_a_grid_is_called_so(tmp_path: Path) -> None:
     files = build_report(
         read_report_input(spec, run_here(store, spec, tmp_path), store), tmp_path / "report"
     )
-    assert "better than chance and was chosen on validation" in files.answer
+    assert "learned the abnormality and was chosen on validation" in files.answer
     assert "Values differ in price" in " ".join(files.caveats)
 
 
