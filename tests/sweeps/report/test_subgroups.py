@@ -153,6 +153,9 @@ def test_numbers_are_divided_into_quarters_and_text_by_value() -> None:
         mine = [age for age, code in zip(ages, found.codes, strict=False) if code == place]
         assert (min(mine), max(mine)) == (low, high)
     assert group_values("year", [2019.0, 2020.0, 2019.0]).names == ("2019", "2020")
+    six = [float(year) for year in range(2015, 2021)] * 2
+    assert group_values("year", six).names == ("2015", "2016", "2017", "2018", "2019", "2020")
+    assert len(group_values("year", [*six, 2021.0]).names) == 4
     skewed = group_values("dose", [0.0] * 60 + [float(i) for i in range(1, 41)])
     assert skewed.names == ("0", "above 0 to 15", "above 15 to 40")
     sites = [f"s{i:02d}" for i in range(12) for _ in range(30 - i)]
