@@ -3,7 +3,7 @@ RUN = .venv/bin
 # an environment of another Python is replaced; one of this Python is brought up to date
 OTHER = $$([ "$$($(RUN)/python -V 2>&1)" = "$$($(PYTHON) -V)" ] || echo --clear)
 JOBS ?= 3
-.PHONY: setup demo check test docs e2e manifests bench bench-coverage bench-damage bench-data bench-engine bench-kills bench-search lock
+.PHONY: setup demo check test docs e2e manifests bench bench-coverage bench-damage bench-data bench-engine bench-kills bench-search lock slow
 setup: .venv/ready
 .venv/ready: requirements/dev.txt requirements/runtime.txt requirements/tables.txt pyproject.toml
 	$(PYTHON) -m venv $(OTHER) .venv && $(RUN)/pip install --quiet --require-virtualenv uv && $(RUN)/uv pip sync --quiet --compile-bytecode --python $(RUN)/python --require-hashes requirements/dev.txt requirements/tables.txt
@@ -15,6 +15,8 @@ check: setup
 	$(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy && $(RUN)/lint-imports && $(RUN)/python tests/private_words.py && $(RUN)/hadolint docker/Dockerfile
 test: setup check
 	$(RUN)/pytest -n $(JOBS) --dist worksteal
+slow: setup
+	$(RUN)/pytest -n $(JOBS) --dist worksteal -m slow
 docs: setup
 	$(RUN)/python -m docs.generate
 e2e: setup

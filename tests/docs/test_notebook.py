@@ -17,6 +17,8 @@ from sweeps.cli import main
 from sweeps.plan.archive import archive
 from sweeps.spec.model import load_spec
 
+pytestmark = pytest.mark.slow
+
 QUICKSTART = ROOT / "sweeps" / "specs" / "quickstart.yaml"
 SHORT = {"train.epochs": 10, "axes.budget": [20, 60], "axes.seed": [0, 1], "dataset.n_train": 80}
 TEN = 10

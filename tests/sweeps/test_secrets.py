@@ -20,7 +20,7 @@ from cluster.errors import ClusterError
 from cluster.stores import open_store
 from cluster.stores.s3 import S3Store
 
-pytestmark = pytest.mark.timeout(280)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from cluster.stores.s3 import S3Store
 pytestmark = pytest.mark.timeout(180)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [server_of, supervisor_of])
 def test_a_server_that_is_killed_in_use_comes_back_at_its_port(
     tmp_path: Path,

@@ -243,6 +243,7 @@ BIASED = GaussianSquares(
 """A faint abnormality beside a plain block that goes with it in 4 of 5 images."""
 
 
+@pytest.mark.slow
 def test_known_groups_beat_erm_where_it_relies_on_the_block() -> None:
     """By more than .1 in robust AUROC."""
     dataset = squares(BIASED)

@@ -166,6 +166,7 @@ def place(tmp_path: Path) -> Any:
         yield made
 
 
+@pytest.mark.slow
 def test_the_command_times_kinds_on_ray(place: Place) -> None:
     """It says what it does, commits nothing, and later plans have its times."""
     store = ("--store", str(place.store))

@@ -14,6 +14,8 @@ from tiny_sweeps import Place, made_place, wait_until
 from cluster.stores.folder import FolderStore
 from sweeps.results import tables as results
 
+pytestmark = pytest.mark.slow
+
 SECRET = "a-secret-of-the-user-0123456789"
 LINE = re.compile(r"\(tiny pid=(\d+)\) \S+-20-erm-s\d ([0-9a-f]{16}): INFO sweeps\.trial\.run: .*")
 

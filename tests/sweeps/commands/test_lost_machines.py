@@ -20,7 +20,7 @@ from sweeps.plan.facts import plan_on
 from sweeps.results import tables as results
 from sweeps.spec.model import Spec
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 EPOCHS, EVERY = 1000, 40
 CHANGED = {
     **{"train.epochs": EPOCHS, "checkpoint.every_epochs": EVERY},

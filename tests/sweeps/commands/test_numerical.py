@@ -75,6 +75,7 @@ def test_only_the_others_are_run(half: Spec, folder_store: FolderStore) -> None:
     assert [trial.label for trial in other.to_run] == [LABEL]
 
 
+@pytest.mark.slow
 def test_the_option_tries_it_again(half: Spec, folder_store: FolderStore, capsys: Any) -> None:
     """What the message names; the training diverges as before."""
     assert main(command("run", folder_store, "--retry-numerical")) == 1

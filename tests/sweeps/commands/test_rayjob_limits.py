@@ -16,6 +16,8 @@ from cluster.stores.folder import FolderStore
 from sweeps.cli import main
 from sweeps.results.tables import committed_ids
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 RETRIES = 2
 ENDED_WELL = {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}

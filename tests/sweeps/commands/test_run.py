@@ -88,6 +88,7 @@ def sessions(place: Place) -> set[Path]:
     return set(place.temporary.glob("sweeps-ray-*"))
 
 
+@pytest.mark.slow
 def test_a_killed_driver_costs_the_trials_in_flight_nothing_but_time(place: Place) -> None:
     """After `kill -9` the same command runs what has no result, from checkpoints, and no more.
 

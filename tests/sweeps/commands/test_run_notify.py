@@ -19,6 +19,8 @@ from cluster.jobs.requests import same_work
 from cluster.stores.folder import FolderStore
 from sweeps.cli import main
 
+pytestmark = pytest.mark.slow
+
 FAST = ("--set", "axes.seed=[0]", "--set", "axes.specificity=[label]")
 
 

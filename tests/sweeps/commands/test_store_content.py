@@ -302,6 +302,7 @@ def test_what_an_unfinished_sweep_needs_stays(kept: FolderStore, here: Path) -> 
     assert not any(key.startswith("stages/") for key in listed)
 
 
+@pytest.mark.slow
 def test_checkpoints_of_stopped_trials_go_when_the_search_is_over(tmp_path: Path) -> None:
     """Not before; and the search, made longer, is the one that it would have been."""
     store, spec = FolderStore(tmp_path / "store"), real_spec()

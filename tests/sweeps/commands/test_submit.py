@@ -118,6 +118,7 @@ def test_a_sweep_is_submitted_followed_and_looked_at(sweep: Sweep) -> None:
     assert len(sweep.jobs()) == 1
 
 
+@pytest.mark.slow
 def test_a_submitted_sweep_is_attached_to_and_stopped(sweep: Sweep) -> None:
     """Submitting it again makes no second job while the first one lives; afterwards it does.
 
@@ -155,6 +156,7 @@ def test_a_submitted_sweep_is_attached_to_and_stopped(sweep: Sweep) -> None:
     assert [job["status"] for job in sweep.jobs()] == ["STOPPED", "STOPPED"]
 
 
+@pytest.mark.slow
 def test_the_outcome_is_the_jobs_and_failures_are_told_without_it(sweep: Sweep) -> None:
     """Failed trials make status 1; their class and last lines are in the store for good."""
     pairs = {"axes.seed": "[0]", "axes.specificity": "[label]", "train.epochs": "8"}
@@ -211,6 +213,7 @@ def test_without_the_right_token_nothing_happens(
     assert sweep.jobs() == []
 
 
+@pytest.mark.slow
 def test_over_tls_with_an_authority_of_ones_own(sweep: Sweep) -> None:
     """REQUESTS_CA_BUNDLE counts for requests and for the followed log; without it: refused."""
     user = sweep.cluster.user

@@ -21,6 +21,8 @@ from sweeps.plan.plan import Plan
 from sweeps.results import tables as results
 from sweeps.spec.stored import STORED, digest_of, put_spec
 
+pytestmark = pytest.mark.slow
+
 LONG = "train.per_specificity={mask: {epochs: 120}}"
 """Two of the four trials then take some seconds each."""
 SPEC = tiny(train__per_specificity={"mask": {"epochs": 120}})

@@ -201,6 +201,7 @@ def start(place: Place, errors: Path) -> subprocess.Popen[str]:
         )
 
 
+@pytest.mark.slow
 def test_a_killed_driver_leaves_packs_of_what_was_committed(place: Place) -> None:
     """With the machine's own copies gone, too, no result of before is read one by one."""
     store = FolderStore(place.store)
@@ -217,6 +218,7 @@ def test_a_killed_driver_leaves_packs_of_what_was_committed(place: Place) -> Non
     assert read_one_by_one(store) == set()
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_compact_goes_on(place: Place) -> None:
     """It is told once, and the run ends as it would have: here at an interrupt."""
     store = FolderStore(place.store)

@@ -28,6 +28,8 @@ from sweeps.errors import SweepError
 from sweeps.trial.events import Outcome
 from sweeps.trial.gpu import CONTEXT_BYTES, enforce_share, read_memory, trials_per_gpu
 
+pytestmark = pytest.mark.slow
+
 GIB = 2**30
 
 

@@ -19,6 +19,8 @@ from sweeps.results import tables as results
 from sweeps.results.tables import checkpointed_ids
 from sweeps.spec.model import Spec, parse_spec
 
+pytestmark = pytest.mark.slow
+
 
 def run(here: RayHere, store: FolderStore, spec: Spec, cache: Path) -> tuple[int, str, list[str]]:
     """Run what is missing: exit status, what was printed, which limit was told."""

@@ -17,6 +17,8 @@ from cluster.jobs.nodes import ask_node, this_node
 from sweeps.driver.losses import Trace, look_for_trace
 from sweeps.trial.deadline import dump_path
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[PoolHere]:

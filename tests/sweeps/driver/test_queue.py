@@ -101,6 +101,7 @@ def do_nothing(task: Task, progress: Any, control: Control) -> Outcome:
     return Outcome(task.trial_id, "committed", 0.0)
 
 
+@pytest.mark.slow
 def test_the_driver_forgets_the_trials_that_ended(ray_here: RayHere, task: Task) -> None:
     """After 250 trials it holds those that wait for an actor, and no others; each ended once."""
     tasks, watcher = numbered(task, 250), Counting()

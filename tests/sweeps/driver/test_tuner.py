@@ -42,6 +42,8 @@ from sweeps.plan.facts import plan_on
 from sweeps.results import tables as results
 from sweeps.trial.run import FitFunction
 
+pytestmark = pytest.mark.slow
+
 
 def test_sweeps_share_trials_and_numbers_do_not_depend_on_where_they_run(
     ray_here: RayHere, s3_environment: Endpoint, tmp_path: Path

@@ -11,6 +11,8 @@ from faulty_runs import places, run_faulty
 from memory_groups import little_memory
 from pool_here import pool_here
 
+pytestmark = pytest.mark.slow
+
 GIB = 2**30
 EATER = f"{0:016x}"
 NODE = {"num_cpus": 2, "memory": 4 * GIB}

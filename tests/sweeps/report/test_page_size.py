@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from report_tables import make, plan, report_input
 
 from sweeps.report.build import build_report
@@ -31,6 +32,7 @@ def noise(trial_id: str) -> pd.DataFrame:
     ]
 
 
+@pytest.mark.slow
 def test_three_hundred_purchases(tmp_path: Path) -> None:
     """All draws, a frontier of dozens, training curves and pictures of noise."""
     specificities = ("label", "box", "mask", "r=2", "r=4", "r=8")

@@ -43,7 +43,8 @@ CHECKERS = (
 for _name in CHECKERS:
     importlib.import_module(f"sentence_{_name}")
 
-SETS, CHUNK = 200, 10
+SETS, FAST, CHUNK = 200, 20, 10
+"""All; those of `make test`, the others are slow; those of one test."""
 DRAWN = 40
 """Every such result set has its figure drawn."""
 
@@ -68,7 +69,13 @@ def build(result: Result, folder: Path) -> tuple[Facts, dict[str, list[Block]]]:
     return Facts(raw_of(result.source, result.epochs, result.predictions, folder)), pages
 
 
-@pytest.mark.parametrize("first", range(0, SETS, CHUNK))
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(first, marks=() if first < FAST else pytest.mark.slow)
+        for first in range(0, SETS, CHUNK)
+    ],
+)
 def test_every_sentence_is_true(
     first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,8 @@ from cluster.stores.folder import FolderStore
 from sweeps.plan.searched import searches_dict
 from sweeps.results import tables as results
 
+pytestmark = pytest.mark.slow
+
 EXTENDED = REAL.replace("trials: 5", "trials: 8")
 
 

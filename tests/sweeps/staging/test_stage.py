@@ -228,6 +228,7 @@ def test_a_worker_that_is_lost_is_told(
     assert staging.stage(folder_store, Crashing(), "crashing").rows == 6
 
 
+@pytest.mark.slow
 def test_the_phantom_path_as_a_user_goes_it(ray_here: RayHere, tmp_path: Path) -> None:
     """From `phantom` to `report`, on a cluster that is already there: RAY_ADDRESS leads to it."""
     with made_place(tmp_path, RAY_ADDRESS=ray_here.address) as place:
@@ -271,6 +272,7 @@ train: {epochs: 2, batch_size: 6}
 """
 
 
+@pytest.mark.slow
 def test_the_dermoscopy_phantom_path(ray_here: RayHere, tmp_path: Path) -> None:
     """Phantom, staging, and a model of three classes of pixels, as a user goes it."""
     small = {"n_train": 24, "n_val": 12, "n_test": 12, "width": 64, "prevalence": 0.5}

@@ -122,6 +122,7 @@ def test_every_sweep_of_these_papers_is_tried() -> None:
     assert of_papers == set(CASES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_small_sweep_runs_and_is_reported(
     name: str, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
