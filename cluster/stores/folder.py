@@ -118,10 +118,10 @@ class FolderStore:
 
     def scan(self, prefix: str) -> Iterator[StoredObject]:
         """Objects whose keys start with `prefix`, ascending by code point of the key."""
-        objects = []
+        objects, root = [], os.fspath(self._root)
         for key in self.list(prefix):
             try:
-                objects.append(_describe(key, self._path(key).stat()))
+                objects.append(_describe(key, os.stat(f"{root}/{key}")))
             except OSError as error:  # removed since it was listed
                 if error.errno not in _ABSENT:
                     raise self._unavailable(key, "read", error) from error
@@ -225,9 +225,9 @@ def _describe(key: str, status: os.stat_result) -> StoredObject:
 def _keys_below(folder: Path, prefix: str) -> list[str]:
     """Return every key in a folder, in no order; a folder that vanishes meanwhile is empty."""
     keys: list[str] = []
-    for path, _, names in os.walk(folder, onerror=_raise_unless_absent):
-        below = Path(path).relative_to(folder).as_posix()
-        start = prefix if below == "." else f"{prefix}{below}/"
+    top = os.fspath(folder)
+    for path, _, names in os.walk(top, onerror=_raise_unless_absent):
+        start = prefix if path == top else f"{prefix}{path[len(top) :].lstrip('/')}/"
         keys += [start + name for name in names if is_key(start + name)]
     return keys
 
