@@ -1,6 +1,7 @@
 """Time and memory of commands on thousands of results in S3, each in a fresh process.
 
     .venv/bin/python tests/benchmarks/results [--trials 1000 10000] [--epochs 10 150] [--images 50]
+        [--verbs VERB ...] [--states STATE ...]
 
 A real SeaweedFS holds results that the project's own codec wrote. `status`, `plan`, `pull`,
 `report` and a `run` with nothing to do are measured four times: without packs, in the store or on
@@ -34,8 +35,8 @@ from sweeps.plan.plan import Plan
 from sweeps.results.compaction import compact
 from sweeps.results.keys import COMPACT
 
-KILLED = "killed while running"
-STATES = ("not compacted", KILLED, "compacted", "compacted, kept here")
+LOOSE, KILLED, COMPACTED = "not compacted", "killed while running", "compacted"
+STATES = (LOOSE, KILLED, COMPACTED, "compacted, kept here")
 VERBS = ("status", "plan", "pull", "report", "run")
 LEFT = 500
 """Results of the last minutes of a run with short trials."""
@@ -89,16 +90,19 @@ def forget_packs(store: Store) -> None:
         store.delete(key)
 
 
-def compact_most(store: Store, plan: Plan) -> None:
-    """Compact results as a run does by and by, and leave the last of them."""
-    forget_packs(store)
+def bring_to(state: str, store: Store, plan: Plan) -> None:
+    """Compact all results, or as a run does by and by, all but the last of them."""
     ids = [trial.id for trial in plan.trials]
-    upto = max(len(ids) - LEFT, len(ids) // 2)
+    upto = {KILLED: max(len(ids) - LEFT, len(ids) // 2), COMPACTED: len(ids)}.get(state, 0)
+    if state == KILLED:
+        forget_packs(store)
     for start in range(0, upto, AT_ONCE):
         compact(store, ids[start : min(start + AT_ONCE, upto)])
 
 
-def compare(trials: int, epochs: int, images: int, verbs: Sequence[str], home: Path) -> None:
+def compare(
+    trials: int, epochs: int, images: int, verbs: Sequence[str], states: Sequence[str], home: Path
+) -> None:
     """Measure all commands on one sweep."""
     with embedded_server(home) as endpoint:
         os.environ.update(endpoint.environment())
@@ -114,12 +118,11 @@ def compare(trials: int, epochs: int, images: int, verbs: Sequence[str], home: P
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         (folder / "sweep.yaml").write_text(spec_text(trials, epochs, images))
-        for verb in ("list", "get"):
+        for verb in ("list", "get") if LOOSE in states else ("list",):
             figures = measure(BARE, [store.url, verb], os.environ, folder)
             print(f"  {'bare ' + verb:<32}{figures}", flush=True)
-        for state in STATES:
-            if state == KILLED:
-                compact_most(store, plan_on(spec, store, verify=False))
+        for state in states:
+            bring_to(state, store, plan_on(spec, store, verify=False))
             for verb in verbs:
                 place = folder / ("home" if "here" in state or verb == "run" else f"home-{verb}")
                 if "here" not in state:
@@ -138,6 +141,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, nargs="+", default=[10, 150])
     parser.add_argument("--images", type=int, default=50, help="of validation, and of the test")
     parser.add_argument("--verbs", nargs="+", default=VERBS, choices=VERBS)
+    parser.add_argument("--states", nargs="+", default=STATES, choices=STATES)
     parser.add_argument("--home", type=Path, help="keep the store here, and use it again")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -145,7 +149,10 @@ def main() -> int:
         home.mkdir(parents=True, exist_ok=True)
         for trials in options.trials:
             for epochs in options.epochs:
-                compare(trials, epochs, options.images, options.verbs, home)
+                compare(
+                    *(trials, epochs, options.images),
+                    *(options.verbs, options.states, home),
+                )
     return 0
 
 
