@@ -176,7 +176,7 @@ def square_note(options: GaussianSquares) -> str:
         text += "and the spurious block may cover the abnormality, which the equations rule out."
     n, a, b = options.image_size, options.abnormality_size, options.spurious_size
     w = options.spurious_given_positive * b * b / (n * n - a * a) if n > a else 0.0
-    if 0.0 < w < 1.0:
+    if 0.0 < w < 1.0 and a * a / (n * n) < maximiser(w):
         text += (
             f" The closed information rises until abnormal pixels are {number(maximiser(w), 2)} of "
             "the target, and only then falls to 0."

@@ -63,10 +63,10 @@ def projection_context(
     name = _attribute(embeddings)
     by = "label (y)" if name is None else f"label (y) and attribute {name} (s)"
     caption = (
-        f"Embeddings of test images by the kept model of each purchase's first seed, projected by "
-        f"UMAP with cosine distance and {NEIGHBOURS} neighbours, at most {MOST:,} images each; "
-        f"coloured by {by}. Neighbours in a panel are alike to the model; axes have no unit, and "
-        f"distances between clusters little meaning."
+        f"Embeddings of test images by the kept model of each purchase's first seed that has them, "
+        f"projected by UMAP with cosine distance and at most {NEIGHBOURS} neighbours, at most "
+        f"{MOST:,} images each; coloured by {by}. Neighbours in a panel are alike to the model; "
+        f"axes have no unit, and distances between clusters little meaning."
     )
     alt = f"Scatter plots of test images in two dimensions, coloured by {by}, one per purchase."
     return {"png": embed(png), "alt": alt, "caption": caption}

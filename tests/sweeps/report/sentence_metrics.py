@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pandas as pd
 from sentence_claims import (
     LIMIT,
     limits,
@@ -15,8 +16,8 @@ from sentence_claims import (
     spread,
     table,
 )
-from sentence_document import Table
-from sentence_facts import Facts
+from sentence_document import Entry, Table
+from sentence_facts import Cell, Facts
 from sentence_statistics import t_limits
 
 
@@ -96,14 +97,28 @@ def measures(f: Facts, of: Table) -> None:
         mine = e[e["trial_id"].isin(ids)]
         values = mine.loc[mine["metric"] == "variance_measure", "value"].dropna().to_numpy()
         near(row["variance"].main, float(values.mean()) if len(values) else math.nan)
+        low, high = t_limits(values) if len(values) else (math.nan, math.nan)
+        spread(row["variance"].below, max(low, 0.0), high)
         for y in ("0", "1"):
             of_y = mine[(mine["metric"] == f"alignment_y{y}") & (mine["split"] == "test")]
             of_y = of_y.loc[of_y["attribute"] == row["attribute"].main, "value"].dropna().to_numpy()
             entry = row[f"alignment, y = {y}"]
             near(entry.main, float(of_y.mean()) if len(of_y) else math.nan)
-            if entry.more and entry.below != "\N{EN DASH}":
-                low, high = t_limits(of_y)
-                spread(entry.below, max(low, -1.0), min(high, 1.0))
+            low, high = t_limits(of_y) if len(of_y) else (math.nan, math.nan)
+            spread(entry.below, max(low, -1.0), min(high, 1.0))
+        _gap(row, cell, mine)
+
+
+def _gap(row: dict[str, Entry], cell: Cell, mine: pd.DataFrame) -> None:
+    """AUROC gaps of the epochs that count, which only trained sweeps have."""
+    of = mine[(mine["metric"] == "auroc_gap") & (mine["split"] == "test")]
+    of = of[of["attribute"] == row["attribute"].main].set_index(["trial_id", "epoch"])["value"]
+    at = [(t.row["trial_id"], t.epoch) for t in cell.trials]
+    gaps = of.reindex(at).dropna().to_numpy()
+    entry = row["auroc gap"]
+    near(entry.main, float(gaps.mean()) if len(gaps) else math.nan)
+    low, high = t_limits(gaps) if len(gaps) else (math.nan, math.nan)
+    spread(entry.below, max(low, -1.0), min(high, 1.0))
 
 
 table("annotation", "images", "method", "attribute", "variance")(measures)

@@ -6,7 +6,8 @@ import json
 import re
 from collections import Counter
 
-from sentence_claims import claim, money, near, number, plural, same
+import yaml
+from sentence_claims import CONSTANT, claim, money, near, number, plural, same
 from sentence_facts import Facts, noun
 from sentence_tables import hours
 
@@ -171,6 +172,25 @@ def software(f: Facts, n: str, device: str, versions: str) -> None:
         parts = ", ".join(f"{k} {v}" for k, v in json.loads(t.row["versions"]).items())
         of[str(t.row["device"]), parts] += 1
     same(n, plural(of[device, versions], "trial"))
+
+
+@claim(r"(?P<pairs>[a-z_]+(?:\.[a-z_]+)*=.+)", whole=True)
+def overrides(f: Facts, pairs: str) -> None:
+    """Every entry that was replaced, with its value as YAML."""
+    known = f.raw.others["overrides"]
+    names = "|".join(map(re.escape, known))
+    parts = re.split(rf"(?:^| )({names})=", pairs)
+    shown = dict(zip(parts[1::2], map(yaml.safe_load, parts[2::2]), strict=True))
+    assert parts[0] == ""
+    assert shown == known
+
+
+def says_replaced(f: Facts) -> None:
+    """Something was."""
+    assert f.raw.others["overrides"]
+
+
+CONSTANT["Entries of it that were replaced"] = says_replaced
 
 
 @claim(r"(?P<name>\S+) (?P<digest>[0-9a-f]{64})", whole=True)

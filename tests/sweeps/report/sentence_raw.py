@@ -10,11 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 from sentence_facts import Raw
 
+from spurious.data.budget import draw
+from spurious.generators.gaussian_squares import GaussianSquaresSource
 from spurious.scoring.registry import METRICS
+from spurious.squares import images
 from sweeps.report.tables import ReportInput
 
 
@@ -83,7 +87,32 @@ def _others(source: ReportInput, folder: Path) -> dict[str, Any]:
         "published": source.published,
         "carried": carried,
         "sweep": source.provenance.sweep,
+        "overrides": source.provenance.overrides,
         "cautions": _count_items((folder / "report.md").read_text()),
+        "squares": None if source.squares is None else _squares(source),
+    }
+
+
+def _squares(source: ReportInput) -> dict[str, Any]:
+    """The generator's training images, which of them were annotated, and how many are measured."""
+    assert source.squares is not None
+    generator = GaussianSquaresSource(source.squares)
+    names = [name for name in generator.index() if name.startswith("train-")]
+    drawn = [generator.load(name) for name in names]
+    labels = np.array([record.label for record in drawn])
+    nothing = np.zeros_like(drawn[0].mask)
+    digest = source.provenance.dataset_digest
+    return {
+        "options": dataclasses.asdict(source.squares),
+        "labels": labels,
+        "pixels": np.stack([record.image[:, :, 0] for record in drawn]).astype(np.float64),
+        "abnormal": np.stack([record.mask for record in drawn]),
+        "blocks": np.stack([record.features.get("block", nothing) for record in drawn]),
+        "most_pixels": images.MOST_PIXELS,
+        "annotated": {
+            (one.key[1], one.seed): draw(labels, one.cell.budget, digest, one.seed)
+            for one in source.planned
+        },
     }
 
 

@@ -36,6 +36,8 @@ CHECKERS = (
         "shown",
         "subgroups",
         "unfinished",
+        "squares",
+        "pictures",
     ),
     "constants",
     "constants_more",
