@@ -136,7 +136,8 @@ class _Page(HTMLParser):
         if tag in ("td", "th") and self._depth:
             parts = [" ".join("".join(part).split()) for part in self._parts]
             more = tuple(part for part in parts[1:] if part)
-            self._rows[-1][tag == "td"].append(Entry(parts[0], more))  # type: ignore[arg-type]
+            of_row = tag == "td" or len(self._rows) > 1  # a row's own heading is an entry of it
+            self._rows[-1][of_row].append(Entry(parts[0], more))  # type: ignore[arg-type]
             self._parts = []
         elif tag == "span" and self._depth and self._parts:
             self._parts.append([])

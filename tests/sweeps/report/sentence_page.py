@@ -231,7 +231,7 @@ def threshold(f: Facts, point: str) -> None:
     same(point, f.raw.others["point"])
 
 
-@claim(r"(?P<word>[a-z][\w-]*(?:\([^)]*\))?|boxes \(one per image\)|coarse masks)")
+@claim(r"(?P<word>(?!saliency$)[a-z][\w-]*(?:\([^)]*\))?|boxes \(one per image\)|coarse masks)")
 def named_word(f: Facts, word: str) -> None:
     """A legend's entry, or the sweep's name: something that is in the sweep."""
     kinds = {noun(c.key[0]).partition(" (r")[0] for c in f.cells}

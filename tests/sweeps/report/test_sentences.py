@@ -37,6 +37,7 @@ CHECKERS = (
         "subgroups",
         "unfinished",
         "squares",
+        "examples",
         "pictures",
     ),
     "constants",

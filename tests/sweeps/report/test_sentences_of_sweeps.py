@@ -43,6 +43,7 @@ model: {classifier: {name: small-cnn, channels: 4, levels: 1},
 train: {epochs: 3, batch_size: 10}
 embeddings: true
 explanations: true
+examples: 2
 """
 R = [{"r": r} for r in (1, 3, 8)]
 AVOID: dict[str, Any] = {
@@ -63,6 +64,7 @@ FEW = {
     "axes.seed": [0],
     "embeddings": False,
     "explanations": False,
+    "examples": 0,
 }
 WIDE = {**FEW, "dataset.abnormality_size": 14}
 RINGS = {
@@ -87,13 +89,15 @@ def read(
     trials = results.read_trials(store, plan.done)
     stored = {
         name: results.read_attempts(store, name, results.trials_with(store, name, trials))
-        for name in ("epochs", "predictions", "embeddings")
+        for name in ("epochs", "predictions", "embeddings", "examples")
     }
     predictions = dict(list(stored["predictions"].to_pandas().groupby("trial_id")))
     raw = raw_of(source, stored["epochs"].to_pandas(), predictions, folder)
     seen = {
         "pictures": drawn.read(),
         "embedded": set(stored["embeddings"].column("trial_id").to_pylist()),
+        "pictured": set(stored["examples"].column("trial_id").to_pylist()),
+        "pictured_each": spec.examples,
     }
     facts = Facts(dataclasses.replace(raw, others={**raw.others, **seen}))
     pages = {
