@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sentence_claims import CONSTANT, cell_of, claim, near, same, table
+from sentence_claims import CONSTANT, cell_of, claim, near, number, plural, same, table
 from sentence_document import Entry, Table
 from sentence_facts import Cell, Facts
 from sentence_shown import shown
 from sentence_statistics import Array
 
+MOST = 12
 KINDS = {"saliency", "Grad-CAM", "predicted pixels"}
 CONSTANT.update(
     dict.fromkeys(
@@ -39,8 +40,8 @@ def kept(f: Facts, trial: Any, split: str) -> pd.DataFrame:
     return rows[rows["kept"] & (rows["split"] == split)].sort_values("sample_id")
 
 
-def groups(f: Facts) -> dict[str, list[str]]:
-    """Words of each group of test images to the ids of its first few."""
+def groups(f: Facts, most: int = MOST) -> dict[str, list[str]]:
+    """Words of each group of test images to the ids of its first few; so many in all."""
     [name] = f.raw.directions
     rows = kept(f, next(iter(pictured(f).values())), "test")
     rows = rows.assign(against=f.count_against(rows) > 0)
@@ -48,7 +49,7 @@ def groups(f: Facts) -> dict[str, list[str]]:
     for (label, has), group in rows.groupby(["label", f"spurious_{name}"]):
         words = f"y = {label}, {'' if has else 'no '}{name}{' *' * bool(group['against'].all())}"
         of[words] = list(group["sample_id"][: f.raw.others["pictured_each"]])
-    return of
+    return {words: ids[: max(1, most // len(of))] for words, ids in of.items()}
 
 
 def youden(labels: Array, scores: Array) -> float:
@@ -73,6 +74,24 @@ def first_images(f: Facts, point: str) -> None:
     """`example_images` holds images, seeds, scores and answers."""
     same(point, f.raw.others["point"])
     same(point, "the highest Youden's J on validation")
+
+
+@claim(r"(?P<n>[\d,]+) more example images? (?P<verb>is|are) in the tables and not on the page\.")
+def more_images(f: Facts, n: str, verb: str) -> None:
+    """Those that trials kept beyond twelve."""
+    every, here = (sum(map(len, groups(f, most).values())) for most in (10**6, MOST))
+    assert number(n) == every - here > 0
+    same(verb, "is" if every - here == 1 else "are")
+
+
+@claim(
+    r"(?P<n>[\d,]+) of (?P<all>[\d,]+ purchases?) kept no pictures: their trials ran without "
+    r"`?examples`?\."
+)
+def no_pictures(f: Facts, n: str, all: str) -> None:
+    """Of those that are shown."""
+    assert number(n) == len(shown(f)) - len(pictured(f)) > 0
+    same(all, plural(len(shown(f)), "purchase"))
 
 
 @claim(r"test image (?P<name>\S+)")

@@ -43,7 +43,7 @@ model: {classifier: {name: small-cnn, channels: 4, levels: 1},
 train: {epochs: 3, batch_size: 10}
 embeddings: true
 explanations: true
-examples: 2
+examples: 4
 """
 R = [{"r": r} for r in (1, 3, 8)]
 AVOID: dict[str, Any] = {
@@ -124,11 +124,12 @@ def test_squares_beside_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_squares_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No closed form; labels of seed 0 have no embeddings; more images than are projected."""
+    """No closed form; labels of seed 0 have no embeddings and masks no pictures; many images."""
     monkeypatch.setattr(figure, "draw_frontier_figure", lambda *_: PICTURE)
     store, cache = FolderStore(tmp_path / "store"), tmp_path / "cache"
-    first = {"axes.specificity": ["label"], "axes.seed": [0], "embeddings": False}
+    first = {"axes.specificity": ["label"], "axes.seed": [0], "embeddings": False, "examples": 0}
     run(store, NO_ROOM | first, cache)
+    run(store, NO_ROOM | {"axes.specificity": ["mask"], "examples": 0}, cache)
     spec, plan = run(store, NO_ROOM, cache)
     hold(*read(store, spec, plan, tmp_path / "report", monkeypatch, projects=False))
 
