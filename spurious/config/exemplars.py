@@ -32,8 +32,8 @@ class Exbl(FirstModelOptions):
         rule: `activation_precision` takes the explanations with the highest and the lowest share of
             their strongest 5 % inside the region; of equal ones the share of all of it decides,
             then the smaller id.
-        candidates: Explanations that the annotator is shown, on labels: of that many positive images,
-            of all where there are fewer.
+        candidates: Explanations that the annotator is shown, on labels: of that many positive
+            images, of all where there are fewer.
         hinge: `formula` is max(d_good - d_bad + margin, 0) (equation 8); `text` has minus margin,
             which is 0 unless an explanation is nearer to the bad one by more than the margin.
         distance: `euclidean` of all pixels (the paper), or their mean square (`mse`, the code).

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sentence_claims import CONSTANT, cell_of, claim, near, number, plural, same, table
-from sentence_document import Entry, Table
+from sentence_claims import CONSTANT, DOCUMENT, cell_of, claim, near, number, plural, same, table
+from sentence_document import Block, Entry, Table
 from sentence_facts import Cell, Facts
 from sentence_shown import shown
 from sentence_statistics import Array
@@ -29,7 +30,7 @@ CONSTANT.update(
 
 def pictured(f: Facts) -> dict[Cell, Any]:
     """Purchases that are shown, with the trial of the first seed that kept pictures."""
-    ids = f.raw.others["pictured"]
+    ids = f.raw.others.get("pictured", ())
     of = {c: [t for t in c.trials if t.row["trial_id"] in ids] for c in shown(f)}
     return {cell: min(having, key=lambda t: t.row["seed"]) for cell, having in of.items() if having}
 
@@ -141,3 +142,13 @@ def _answers(f: Facts, trial: Any, row: tuple[Entry, ...], ids: list[str]) -> No
         words = "abnormal" if score >= threshold else "normal"
         wrong = (score >= threshold) != (label == 1)
         assert entry.more == (words, "wrong")[: 1 + wrong], f"{name}: {entry}"
+
+
+def section(f: Facts, blocks: Sequence[Block]) -> None:
+    """The page has the table where a purchase that is shown has pictures, and there alone."""
+    if any(getattr(block, "kind", "") == "alt" for block in blocks):  # Markdown has no pictures
+        tables = [block for block in blocks if isinstance(block, Table)]
+        assert sum(of.columns[0] == "mean" for of in tables) == bool(pictured(f))
+
+
+DOCUMENT.append(section)
