@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from cluster.common.wording import count_of
 from spurious.config.datasets import GaussianSquares
 from spurious.config.options import Specificity
 from spurious.errors import ConfigError
@@ -153,9 +154,9 @@ def _images_note(options: GaussianSquares, cells: pd.DataFrame) -> str:
     measured = squares_measured(options, cells)
     which = "all" if measured.images == options.n_train else "the first"
     return (
-        f"Measured on the {measured.positives:,} abnormal ones of {which} {measured.images:,} "
-        f"training images, whatever a budget annotates; the standardised variance is that of the "
-        f"trials, of the images that they were annotated with."
+        f"Measured on {count_of(measured.positives, 'abnormal image')} of {which} "
+        f"{measured.images:,} training images, whatever a budget annotates; the standardised "
+        f"variance is that of the trials, of the images that they were annotated with."
     )
 
 

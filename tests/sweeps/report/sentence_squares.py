@@ -210,7 +210,7 @@ def no_room(f: Facts, w: str) -> None:
 
 
 @claim(
-    r"Measured on the (?P<positives>[\d,]+) abnormal ones of (?P<which>all|the first) "
+    r"Measured on (?P<positives>[\d,]+) abnormal images? of (?P<which>all|the first) "
     r"(?P<n>[\d,]+) training images, whatever a budget annotates; the standardised variance is "
     r"that of the trials, of the images that they were annotated with\."
 )
@@ -252,7 +252,7 @@ def section(f: Facts, blocks: Sequence[Block]) -> None:
         "may cover the": options["overlap"] == "independent",
         "The closed information rises": 0.0 < w < 1.0 and first < highest(w),
         "leaves no room": w > 1.0,
-        "Measured on the": True,
+        "Measured on ": True,
     }
     assert {text: text in words for text in expected} == expected
 

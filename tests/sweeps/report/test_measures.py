@@ -187,10 +187,8 @@ def test_the_page_says_which_images_were_measured(made: Made) -> None:
         measure_context(options, cells, measures(priced, made.epochs))["squares_note"]
         for options in (GaussianSquares(n_train=20), GaussianSquares(n_train=60, image_size=1024))
     ]
-    assert re.search(r"Measured on the \d+ abnormal ones of all 20 training images,", notes[0])
-    assert re.search(
-        r"Measured on the \d+ abnormal ones of the first 19 training images,", notes[1]
-    )
+    assert re.search(r"Measured on \d+ abnormal images of all 20 training images,", notes[0])
+    assert re.search(r"Measured on \d+ abnormal images of the first 19 training images,", notes[1])
 
 
 def test_a_seed_counts_once_however_many_methods_it_has(made: Made) -> None:
