@@ -208,7 +208,10 @@ class Facts:
         whole = history[history["attribute"].isna()]
         wide = whole.pivot_table("value", "epoch", ["split", "metric"], dropna=False)
         predictions = self.raw.predictions.get(str(row["trial_id"]), pd.DataFrame())
-        curves = {f"{s}.{m}": wide[s, m].copy() for s, m in wide.columns}
+        curves = {  # of the epochs in which it was measured
+            f"{s}.{m}": rows.set_index("epoch")["value"].sort_index()
+            for (s, m), rows in whole.groupby(["split", "metric"])
+        }
         reads: dict[int, dict[str, Read | None]] = {}
         for epoch in sorted(set(predictions.get("epoch", []))):
             for split in ("val", "test"):

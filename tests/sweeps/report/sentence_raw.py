@@ -82,6 +82,7 @@ def _others(source: ReportInput, folder: Path) -> dict[str, Any]:
         "skipped": [reason for _, reason in source.skipped],
         "failure_meanings": source.failure_meanings,
         "examples": list(source.examples),
+        "sample_ids": source.sample_ids,
         "covariates": source.covariates,
         "searches": [_search(of) for of in source.searches],
         "published": source.published,

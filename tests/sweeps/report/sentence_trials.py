@@ -9,7 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-STEERED = ("actdiff", "gradmask", "classify-masked", "rrr")
+STEERED = (
+    *("actdiff", "gradmask", "actdiff-gradmask", "classify-masked", "classify-shuffled"),
+    *("adversarial", "reconstruct-masked", "rrr", "rbr", "xbl", "care", "exbl"),
+)
+"""Methods of classifiers that look at masks: validation costs them labels."""
 
 
 def value_at(curves: Mapping[str, pd.Series], name: str, epoch: int | None) -> float:

@@ -38,6 +38,7 @@ CHECKERS = (
         "unfinished",
         "squares",
         "examples",
+        "exemplars",
         "pictures",
     ),
     "constants",

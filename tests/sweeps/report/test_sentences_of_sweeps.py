@@ -73,6 +73,17 @@ RINGS = {
     "dataset.n_test": 12,  # fewer than the neighbours
 }
 
+PAIRS = {
+    "axes.specificity": ["label", "mask"],
+    "axes.method": ["erm", {"name": "exbl", "candidates": 4}],
+    "train.epochs": 5,
+    "train.evaluate_every": 2,
+    "train.learning_rate": 1e-9,  # the metric that chooses the epoch stays the same
+    "explanations": False,
+    "examples": 0,
+}
+"""Exemplary explanations; metrics of some epochs alone."""
+
 
 def run(store: FolderStore, overrides: dict[str, Any], cache: Path) -> tuple[Spec, Plan]:
     """Run the sweep; what there is already is kept."""
@@ -134,11 +145,13 @@ def test_squares_without_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     hold(*read(store, spec, plan, tmp_path / "report", monkeypatch, projects=False))
 
 
-@pytest.mark.parametrize("overrides", [FEW, WIDE, RINGS], ids=["first", "wide", "rings"])
+@pytest.mark.parametrize(
+    "overrides", [FEW, WIDE, RINGS, PAIRS], ids=["first", "wide", "rings", "pairs"]
+)
 def test_small_sweeps(
     overrides: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first 25 images alone; squares nearly as wide as images; no squares, and real UMAP."""
+    """The first 25 images; squares nearly as wide as images; no squares, real UMAP; eXBL."""
     monkeypatch.setattr(figure, "draw_frontier_figure", lambda *_: PICTURE)
     monkeypatch.setattr(images, "MOST_PIXELS", 25 * 16 * 16 + 9)
     store = FolderStore(tmp_path / "store")
