@@ -39,7 +39,8 @@ def correlation(f: Facts, kind: str, region: str, rho: str, n: str, of: str, cel
 )
 def without(f: Facts, n: str, all: str) -> None:
     """So many have none."""
-    known = set(f.raw.others["explained"]["trial_id"])
+    explained = f.raw.others["explained"]
+    known = set() if explained is None else set(explained["trial_id"])
     assert number(n) == sum(t.row["trial_id"] not in known for t in f.trials)
     same(all, plural(len(f.trials), "trial"))
 
