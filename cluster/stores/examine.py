@@ -41,7 +41,7 @@ def examine_store(store: Store) -> tuple[Ability, ...]:
     """Try everything that this project does with a store.
 
     Raises:
-        NotFound, Unavailable: there is no such bucket or folder, or it is out of reach.
+        NotFound, Unavailable: the bucket or folder is missing or out of reach.
     """
     small: Store = store
     measure_cure: Callable[[ClusterError], str] = _no_cure

@@ -34,7 +34,7 @@ class DerivedArrays(Protocol):
             fill: Sets every element of an array of this shape, which is zero before.
 
         Returns:
-            None where there is no place for it: the caller then computes what it needs alone.
+            None where no place is left for it: the caller then computes what it needs alone.
         """
         ...
 

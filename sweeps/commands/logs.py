@@ -71,8 +71,8 @@ def logs(
     Where neither has a line of a trial, print the last lines that the store keeps of a failed one.
 
     Raises:
-        SweepError: there is no run here, and neither a cluster nor a trial is named.
-        ClusterError: the cluster does not answer, there is no run here, and no trial is named.
+        SweepError: no run is here, and neither a cluster nor a trial is named.
+        ClusterError: the cluster does not answer, no run is here, and no trial is named.
     """
     trial, name = line_filter.trial, get_sweep_name(source)
     if trial is not None and not re.fullmatch("[0-9a-f]{1,16}", trial):

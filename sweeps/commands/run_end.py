@@ -56,7 +56,7 @@ class RunEnd:
         return round(time.monotonic() - self.began, 3)
 
     def counts(self) -> dict[str, int]:
-        """Count trials, as `sweeps status` does; empty while there is no plan."""
+        """Count trials, as `sweeps status` does; empty before the plan is made."""
         if self.plan is None:
             return {}
         return {

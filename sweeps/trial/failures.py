@@ -75,7 +75,7 @@ def lacks_memory(error: BaseException) -> bool:
 
 def lacks_gpu_memory(error: BaseException) -> bool:
     """Return whether it was a GPU, and not its machine, that had no memory left."""
-    torch = sys.modules.get("torch")  # without it there is no such error
+    torch = sys.modules.get("torch")  # without it no such error exists
     return torch is not None and isinstance(error, torch.OutOfMemoryError)
 
 

@@ -40,7 +40,7 @@ class Interval:
         se: Standard error over seeds and patients; NaN where unknown.
         df: Degrees of freedom of it; infinite where seeds do not differ.
         kind: `at least` and `at most` are one-sided exact bounds, whose other end is 1 or 0.
-        reason: Why there is no interval; empty where there is one.
+        reason: Why none can be given; empty where one is.
         cases: Patients with an image of the rarer class; 0 where nobody knows.
     """
 
