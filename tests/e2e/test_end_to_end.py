@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 SUBMIT = ("submit", "sweep.yaml", "--store", STORE)
 PROVENANCE = (
     *("attempt", "seconds_total", "seconds_training", "images_per_second", "resumed_from_epoch"),
-    *("started_at", "finished_at", "node", "versions", "cpus", "gpus"),
+    *("started_at", "finished_at", "written_at", "node", "versions", "cpus", "gpus"),
     *("epochs_sha256", "predictions_sha256", "embeddings_sha256"),  # of objects with attempt ids
 )
 EVERY = 25
