@@ -140,12 +140,16 @@ def _rows(reader: ResultReader, keys: Sequence[str]) -> Iterator[_Row]:
 def _look_at_sisters(reader: ResultReader, rows: Sequence[_Row]) -> dict[str, Fact | DamagedResult]:
     """Return what is known of the other objects of some trials' attempts, by key."""
     outcomes: dict[str, Fact | DamagedResult] = {}
-    for position, name in enumerate(SISTERS):
-        hashes = {
+    tables = [
+        {
             attempt_key(name, row.trial_id, row.attempt): row.hashes[position]
             for row in rows
             if row.hashes[position] is not None or (not row.is_hashed)
         }
+        for position, name in enumerate(SISTERS)
+    ]
+    reader.listing.prepare(key for hashes in tables for key in hashes)
+    for hashes in tables:
         if hashes:
             expected = {key: sha256 for key, sha256 in hashes.items() if sha256 is not None}
             outcomes |= reader.look(list(hashes), expected)

@@ -55,9 +55,16 @@ class KnownObjects:
         self._local = [table for table in self._local_indexes() if table is not None]
 
     def facts(self, keys: Collection[str]) -> Iterator[Fact]:
-        """Yield facts about some objects of one table that still count; several of one perhaps."""
-        for table in (*self.stored.values(), *self._local):
-            yield from self._matching(table, keys)
+        """Yield facts about some objects of one table that still count; several of one perhaps.
+
+        Of several the last is the best: the one with a pack, on this machine where it is.
+        """
+        left = set(keys)
+        for table in (*self._local, *self.stored.values()):
+            for fact in self._matching(table, left) if left else ():
+                if fact.pack is not None:
+                    left.discard(fact.key)
+                yield fact
 
     def indexed(self, keys: Collection[str]) -> set[str]:
         """Return which objects an index of the store names, with a pack that can be had."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
@@ -35,14 +35,14 @@ class ResultListing:
     def trials(self) -> dict[str, StoredObject]:
         """The commit object of every trial with a result, by trial id."""
         if self._trials is None:
-            self._list_whole("trials", TRIALS)
+            self._list_whole(["trials"])
             committed = [item for key, item in self._objects.items() if key.startswith(TRIALS)]
             self._trials = {trial_of(item.key): item for item in committed}
         return self._trials
 
     def failures(self, ids: Collection[str] | None = None) -> list[StoredObject]:
         """Records of failed attempts of some trials, or of all, by key."""
-        self._list_whole("failures", FAILURES)
+        self._list_whole(["failures"])
         chosen = None if ids is None else set(ids)
         return [
             self._objects[key]
@@ -75,6 +75,7 @@ class ResultListing:
     def prepare(self, keys: Iterable[str]) -> None:
         """List what is needed to know whether these objects are there."""
         trials: dict[str, set[str]] = {}
+        whole = []
         for key in keys:
             trials.setdefault(table_of(key), set()).add(trial_of(key))
         for table, ids in trials.items():
@@ -83,16 +84,21 @@ class ResultListing:
             new = [each for each in sorted(ids) if (table, each) not in self._of_trials]
             n_listed = sum(of == table for of, _ in self._of_trials) + len(new)
             if table == "trials" or n_listed * _FEW > len(self.trials):
-                self._list_whole(table, f"results/{table}/")
+                whole.append(table)
             else:
                 self._list_trials(table, new)
+        self._list_whole(whole)
 
-    def _list_whole(self, table: str, prefix: str) -> None:
-        if table not in self._whole:
-            self._whole.add(table)
-            for item in self._store.scan(prefix):
-                if item.key.endswith(SUFFIX):
-                    self._objects[item.key] = item
+    def _list_whole(self, tables: Sequence[str]) -> None:
+        """List some tables, at once: a server makes a page while another one is read here."""
+        new = [table for table in tables if table not in self._whole]
+        if not new:
+            return
+        with ThreadPoolExecutor(len(new)) as pool:
+            prefixes = [f"results/{table}/" for table in new]
+            for items in pool.map(lambda prefix: list(self._store.scan(prefix)), prefixes):
+                self._objects.update((i.key, i) for i in items if i.key.endswith(SUFFIX))
+        self._whole.update(new)
 
     def _list_trials(self, table: str, new: Collection[str]) -> None:
         prefixes = [f"results/{table}/{trial_id}/" for trial_id in new]
