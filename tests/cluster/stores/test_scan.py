@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
+from botocore.utils import parse_timestamp
 
 from cluster.errors import NotFound
 from cluster.stores.base import Store
+from cluster.stores.s3_client import parse_time
 
 
 def test_a_scan_tells_bytes_apart(store: Store) -> None:
@@ -30,3 +32,24 @@ def test_a_scan_tells_bytes_apart(store: Store) -> None:
     assert store.read("a/b")[1].tag == second.tag
     with pytest.raises(NotFound, match="no/such"):
         store.read("no/such")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("2026-11-30T20:23:15.000Z", "2026-11-30T20:23:15Z", "2026-11-30T20:23:15.123456+02:00"),
+        *("Mon, 30 Nov 2026 20:23:15 GMT", "20261130T202315Z", "1764534195", 1764534195.5),
+    ],
+)
+def test_times_are_those_of_botocore(text: str | float) -> None:
+    """Also where a server writes them otherwise than ISO 8601."""
+    assert parse_time(text).timestamp() == parse_timestamp(text).timestamp()
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-13-30T20:23:15Z", ""])
+def test_what_is_no_time_is_refused_as_botocore_does(text: str) -> None:
+    """The same kind of error."""
+    with pytest.raises(ValueError, match=r"Invalid timestamp|Unknown|parse|month"):
+        parse_timestamp(text)
+    with pytest.raises(ValueError, match=r"Invalid timestamp|Unknown|parse|month"):
+        parse_time(text)
