@@ -15,8 +15,10 @@ from spurious.config.datasets import GaussianSquares
 from spurious.config.options import Specificity
 from spurious.squares.images import measure_squares
 from sweeps.report.evidence import Evidence
+from sweeps.report.inference.intervals import Interval
+from sweeps.report.inference.orders import judge_orders
 from sweeps.report.published import Judged, published_frame
-from sweeps.report.published_orders import table_orders
+from sweeps.report.published_orders import describe_needed, table_orders
 from sweeps.report.published_words import published_sections
 from sweeps.spec.papers import PublishedTable, find
 
@@ -241,3 +243,16 @@ def test_information_is_measured_on_the_squares_themselves() -> None:
     [section] = published_sections([figure3], frame, judged)
     [metric] = [m for m in section["metrics"] if m["name"].startswith("Mutual information")]
     assert metric["orders"][0].endswith("1 left open; the values are in the paper's order in 1.")
+
+
+def test_what_the_correction_alone_keeps_open_says_so() -> None:
+    """Five differences of p = 0.03: none holds together, and each would alone."""
+    seeds, df = (0.04, 0.05, 0.06), 1e6
+    se = 0.05 / 2.17  # a normal quantile: p is 0.03
+    one = Interval(seeds, 0.05, 0.05 - 1.96 * se, 0.05 + 1.96 * se, se, df, "two-sided")
+    [alone] = judge_orders([one])
+    assert alone.verdict == "confirmed"
+    for difference in (one, replace(one, mean=-one.mean, low=-one.high, high=-one.low)):
+        judged = judge_orders([difference] * 5)
+        assert {order.verdict for order in judged} == {"not decided"}
+        assert describe_needed(judged[0], 100) == "decided alone, not with the table's correction"
