@@ -13,6 +13,7 @@ demo: setup
 	$(RUN)/sweeps report sweeps/specs/quickstart.yaml
 check: setup
 	$(RUN)/ruff check . && $(RUN)/ruff format --check . && $(RUN)/mypy && $(RUN)/lint-imports && $(RUN)/python tests/private_words.py && $(RUN)/hadolint docker/Dockerfile
+	$(RUN)/pytest -q -p no:cacheprovider tests/test_project.py -k short
 test: setup check
 	$(RUN)/pytest -n $(JOBS) --dist worksteal
 slow: setup

@@ -82,7 +82,7 @@ def tables(
         source = _source(sweep, settings)
         document = _document(lambda: command(source, _url(store), Path(folder), as_json=True))
         return {
-            name: pq.read_table(of["path"], memory_map=False)
+            name: pq.ParquetFile(of["path"]).read(use_threads=False)
             for name, of in document["tables"].items()
         }
 

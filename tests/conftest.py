@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # before Ray is imported: loopback alone
@@ -30,6 +31,13 @@ from cluster.stores.s3 import S3Store
 
 # Whoever runs the tests may ignore Ctrl-C, as a shell's background does; what they start must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip slow tests that begin after $SLOW_UNTIL, in seconds since 1970, where it is set."""
+    until = os.environ.get("SLOW_UNTIL")
+    if until and item.get_closest_marker("slow") and time.time() > float(until):
+        pytest.skip("it would have begun after $SLOW_UNTIL")
 
 
 @pytest.fixture(scope="session", autouse=True)

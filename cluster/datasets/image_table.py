@@ -152,8 +152,9 @@ def read_image_table(store: Store, manifest: Manifest) -> Any | None:
     """
     key = image_table_key(manifest.name, manifest.digest)
     try:
-        source = io.BytesIO(store.get(key))
-        table = pq.read_table(source, page_checksum_verification=True)
+        source = pa.BufferReader(store.get(key))
+        file = pq.ParquetFile(source, page_checksum_verification=True)
+        table = file.read(use_threads=False)
         table.validate(full=True)
         metadata = table.schema.metadata or {}
         if metadata.get(CONTENT_KEY, b"").decode() != manifest.content_digest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from docs.generate import science, sweep, verbs
+from docs.generate import measured, science, sweep, verbs
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "methods": science.methods,
@@ -26,4 +26,5 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "telemetry": sweep.telemetry,
     "failure-classes": sweep.failure_classes,
     "verbs": verbs.verbs,
+    "mask-fraction": measured.mask_fraction,
 }

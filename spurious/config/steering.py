@@ -84,10 +84,14 @@ class ActDiff(Reconstructing):
             (equation 1), `channel` the mean over all places of the norm over channels (their code
             when it was published), `width` of the norm over columns (the same code under newer
             versions of torch).
+        compared: Of `all` layers the values before their ReLU, as the paper has it, or after it
+            (`after_relu`): in the code of 2019 the U-Net's, the auto-encoder's and the CNN's ReLU
+            overwrites the values that were listed for the comparison, the ResNet's does not.
     """
 
     weight: Weight = 10.0
     layers: Literal["all", "last"] = "all"
+    compared: Literal["before_relu", "after_relu"] = "before_relu"
     norm: Literal["layer", "channel", "width"] = "layer"
 
     passes: ClassVar[float] = 2.2

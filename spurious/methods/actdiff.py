@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch.nn import functional
 
 from spurious.config.steering import ActDiff
 from spurious.data.batches import Batch
@@ -78,7 +79,11 @@ class ActivationDifference(Steered):
 
     def read(self, output: Embedded, hidden: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
         """Return what is compared of a pass."""
-        return hidden if self.options.layers == "all" else [output.images]
+        if self.options.layers == "last":
+            return [output.images]
+        if self.options.compared == "after_relu":
+            return [functional.relu(values) for values in hidden]
+        return hidden
 
 
 def fit(problem: TrainingProblem, options: ActDiff, hooks: Hooks) -> Fit:

@@ -95,8 +95,9 @@ def count_annotations(facts: ImageFacts, config: FitConfig) -> AnnotationCounts:
     Raises:
         ConfigError: the budget is larger than the training split.
     """
+    kind: SupervisionKind = "label" if facts.drawn is None else config.specificity.kind
     return counts_of(
-        _annotated(facts, config.budget, config.seed, config.specificity.kind),
+        _annotated(facts, config.budget, config.seed, kind),  # all images are drawn alike
         _all_of(facts, "val", config.specificity.kind),
         len(facts.labels["train"]),
         facts.attributes,
@@ -158,7 +159,7 @@ def _negatives(totals: Totals, config: FitConfig) -> int:
     return negatives + totals.undrawn
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 16)
 def _annotated(facts: ImageFacts, budget: Budget, seed: int, kind: SupervisionKind) -> Totals:
     """Sum over a draw; every method and specificity of a sweep shares it, so it is drawn once."""
     labels, abnormalities = facts.labels["train"], facts.abnormalities["train"]

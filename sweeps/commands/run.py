@@ -108,7 +108,7 @@ def run(
             if as_json or status == 1 or target is not None:
                 end.failed, end.classes = _find_failed(store, plan)
             if as_json:
-                print_json({"sweep": spec.name, "store": store.url, **end.timed_counts()})
+                print_json({"sweep": spec.name, "store": store.url, **end.summary(spec)})
             else:
                 _note_next_commands(status, plan, end.failed, source, store_url)
             return end.exit_status
@@ -226,7 +226,7 @@ def _run_on_ray(
             get_cache_folder(),
             console,
             quiet=how.quiet,
-            on_limit=end.stopped_by,
+            on_end=end.note_end,
             kept=get_result_cache(store),
         )
         reader = open_results(store)

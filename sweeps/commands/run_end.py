@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sweeps.notify import Event, Status, notify
 from sweeps.plan.plan import Plan, Trial
+from sweeps.spec.model import Spec
 
+_USED = ("cpu_hours", "gpu_hours", "dollars")
 EXIT_LIMIT = 3
 """Exit status of a command whose sweep a limit stopped."""
 _STATUS: dict[int, Status] = {0: "done", 1: "failed", EXIT_LIMIT: "limit", 130: "interrupted"}
@@ -29,6 +31,7 @@ class RunEnd:
         failed: Trials without a result of which an attempt failed.
         classes: Failure class of each of these attempts.
         limit: Which limit stopped it, by what and what to do; empty otherwise.
+        used: GPU-hours, CPU-hours and dollars of this run's attempts, by the name of each limit.
     """
 
     sweep: str
@@ -39,10 +42,11 @@ class RunEnd:
     failed: Sequence[Trial] = ()
     classes: Sequence[str] = ()
     limit: str = ""
+    used: Mapping[str, float] = field(default_factory=dict)
 
-    def stopped_by(self, limit: str) -> None:
-        """Note which limit stopped the run."""
-        self.limit = limit
+    def note_end(self, limit: str, used: Mapping[str, float]) -> None:
+        """Note which limit stopped the run, and what it used."""
+        self.limit, self.used = limit, used
 
     @property
     def exit_status(self) -> int:
@@ -66,9 +70,12 @@ class RunEnd:
             "missing": len(self.plan.missing) - len(self.failed),
         }
 
-    def timed_counts(self) -> dict[str, float]:
-        """Count trials, with the seconds since the start."""
-        return {**self.counts(), "seconds": self.seconds}
+    def summary(self, spec: Spec) -> dict[str, float | None]:
+        """Count trials, and the seconds, hours and dollars of the run; see `sweeps run --help`."""
+        used: dict[str, float | None] = {name: self.used.get(name, 0.0) for name in _USED}
+        if spec.cost.compute is None:
+            used["dollars"] = None  # nodes have no price
+        return {**self.counts(), "seconds": self.seconds, **used}
 
     @contextmanager
     def posted(self, url: str | None) -> Iterator[None]:

@@ -178,7 +178,15 @@ VERBS: Sequence[Verb] = (
         "cluster of RAY_ADDRESS. Interrupt it at any time: the same command continues from "
         "checkpoints. Exit status 1 says that trials failed. --notify posts how it ended, as one "
         "JSON line, to a URL.",
-        {**_SWEEP, **_STORE, **_COUNTS, "seconds": "wall-clock seconds of this command"},
+        {
+            **_SWEEP,
+            **_STORE,
+            **_COUNTS,
+            "seconds": "wall-clock seconds of this command",
+            "cpu_hours": "CPU-hours of this run's trials, also of those that did not end",
+            "gpu_hours": "the same in GPU-hours",
+            "dollars": "the same in dollars, null where nodes have no price (`cost.compute`)",
+        },
     ),
     Verb(
         "submit",

@@ -24,9 +24,13 @@ class Bill:
     def __init__(self, spending: Spending, board: Board, shares: GpuShares | None = None) -> None:
         self._spending, self._board, self._shares = spending, board, shares
 
+    def used(self) -> dict[str, float]:
+        """Return what this run's attempts used so far, by the name of each limit."""
+        return self._spending.used_by_run(time.monotonic())
+
     def spent(self) -> float:
         """Return the dollars of this run's attempts so far, of those that run with them."""
-        return self._spending.used_by_run(time.monotonic())["dollars"]
+        return self.used()["dollars"]
 
     def expected(self) -> float | None:
         """Return the dollars of the whole run, None before anything tells how fast trials are."""
@@ -44,7 +48,7 @@ class Bill:
 
     def describe_use(self) -> str:
         """Return what the run used in the end, in words, and what the sweep used before it."""
-        used, before = self._spending.used_by_run(time.monotonic()), self._spending.before
+        used, before = self.used(), self._spending.before
         parts = [_describe(name, amount, before[name]) for name, amount in used.items() if amount]
         compute = self._spending.spec.cost.compute
         at = "" if compute is None else f", at the price of {compute.node}"

@@ -75,6 +75,8 @@ class Board(Watcher):
         self.add(trials, done)
         self._at_once, self._batch = at_once, batch
         self._began: dict[str, float] = {}
+        self._earlier: dict[str, float] = {}
+        """Trial id to the share of its epochs that its attempt of now found in a checkpoint."""
         self._spent = self._expected_of_spent = 0.0
 
     @property
@@ -127,11 +129,15 @@ class Board(Watcher):
         """See `Watcher`."""
         self._set(task, "running")
         self.running[task.trial_id] = (task.label, 0, 0)
+        self._earlier[task.trial_id] = 0.0
         self._began[task.trial_id] = time.monotonic()
 
-    def on_epoch(self, task: TaskName, epoch: int, epochs: int, values: dict[str, float]) -> None:
+    def on_epoch(
+        self, task: TaskName, epoch: int, epochs: int, values: dict[str, float], since: int = 0
+    ) -> None:
         """See `Watcher`."""
         self.running[task.trial_id] = (task.label, epoch, epochs)
+        self._earlier[task.trial_id] = since / epochs
 
     def on_retried(self, task: TaskName, message: str) -> None:
         """See `Watcher`."""
@@ -153,7 +159,8 @@ class Board(Watcher):
             return
         if outcome.state == "committed" and task.trial_id in self._began:
             self._spent += time.monotonic() - self._began[task.trial_id]
-            self._expected_of_spent += self._work(task.trial_id)
+            here = 1 - self._earlier[task.trial_id]
+            self._expected_of_spent += self._work(task.trial_id) * here
         cell = self._cell.get(task.trial_id)
         if cell is None or cell.is_search:
             return
@@ -188,10 +195,12 @@ class Board(Watcher):
         spent, expected = self._spent, self._expected_of_spent
         # copies: threads that draw and export ask while the driver takes notes
         for trial_id, (_, epoch, epochs) in tuple(self.running.items()):
-            reached = self._work(trial_id) * epoch / epochs if epochs else 0.0
-            progress += reached * per_second(trial_id)
-            if not self._expected_of_spent and reached:
-                spent, expected = spent + now - self._began[trial_id], expected + reached
+            share = epoch / epochs if epochs else 0.0
+            progress += self._work(trial_id) * share * per_second(trial_id)
+            here = share - self._earlier.get(trial_id, 0.0)
+            if not self._expected_of_spent and here > 0:
+                spent += now - self._began[trial_id]
+                expected += self._work(trial_id) * here
         if not expected:
             return None
         ids = (*self._waiting, *self._foreseen.values())

@@ -77,7 +77,8 @@ class TuneEvents(TrialProgressCallback):
             if watch is not None and (message := watch.start()):
                 self.watcher.on_store_away(message)
         elif "epoch" in result:
-            self.watcher.on_epoch(name, result["epoch"], result["epochs"], result["values"])
+            epoch, epochs, since = (result[key] for key in ("epoch", "epochs", "since"))
+            self.watcher.on_epoch(name, epoch, epochs, result["values"], since)
 
     def _note_outcome(self, trial_id: str, outcome: Outcome, node: str) -> None:
         self.tally.outcomes[trial_id] = outcome

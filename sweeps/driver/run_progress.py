@@ -48,7 +48,9 @@ class RunProgress(Watcher):
         with Live(self.view, console=self.console, refresh_per_second=_REFRESH_PER_S):
             yield self
 
-    def on_epoch(self, task: TaskName, epoch: int, epochs: int, values: dict[str, float]) -> None:
+    def on_epoch(
+        self, task: TaskName, epoch: int, epochs: int, values: dict[str, float], since: int = 0
+    ) -> None:
         """See `Watcher`."""
         if self.is_live or self.quiet or time.monotonic() - self.last_line <= HEARTBEAT_S:
             return

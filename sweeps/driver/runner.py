@@ -45,6 +45,9 @@ from sweeps.trial.tasks import Task, task_for
 if TYPE_CHECKING:
     from sweeps.trial.run import FitFunction
 
+OnEnd = Callable[[str, Mapping[str, float]], None]
+"""Receives which limit stopped a run, empty where none did, and what it used by limits' names."""
+
 
 def run_plan(
     spec: Spec,
@@ -56,7 +59,7 @@ def run_plan(
     fit_function: FitFunction | None = None,
     *,
     quiet: bool = False,
-    on_limit: Callable[[str], None] = lambda _: None,
+    on_end: OnEnd = lambda *_: None,
     kept: PackCache | None = None,
 ) -> int:
     """Run a plan's missing trials.
@@ -68,7 +71,7 @@ def run_plan(
         console: A rich console.
         fit_function: What trains instead of a trial's own method.
         quiet: Tell of failures, warnings and the end alone.
-        on_limit: Receives which limit stopped the run.
+        on_end: Receives which limit stopped the run, and what it used.
         kept: Where packs of results are kept here; None compacts none while the run goes on.
 
     Returns:
@@ -95,7 +98,7 @@ def run_plan(
         kept=kept,
         use=UseRecord(store, spec.name, history.attempts),
     )
-    return run.run(console, on_limit, quiet=quiet)
+    return run.run(console, on_end, quiet=quiet)
 
 
 def _foresee(plan: Plan, expected: Plan) -> list[Trial]:
@@ -129,7 +132,7 @@ class _Run:
     kept: PackCache | None
     use: UseRecord
 
-    def run(self, console: Any, on_limit: Callable[[str], None], *, quiet: bool) -> int:
+    def run(self, console: Any, on_end: OnEnd, *, quiet: bool) -> int:
         """Run the trials; return the exit status."""
         spec, plan, store, board = self.spec, self.plan, self.store, self.board
         tasks = [self.to_task(trial) for trial in plan.to_run]
@@ -167,8 +170,8 @@ class _Run:
         _refuse_lost_store(spec, len(queue.labels), tally, watch)
         if shares is not None:
             write_measured(store, shares)
-        if reached := self._find_limit(queue):
-            on_limit(reached)
+        reached = self._find_limit(queue)
+        on_end(reached, bill.used())
         console.print(f"sweep '{spec.name}': {bill.describe_use()}", highlight=False)
         committed = self._find_done(tally)
         elsewhere = (queue.labels.keys() & committed) - tally.committed_here

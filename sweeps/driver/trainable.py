@@ -100,13 +100,18 @@ def make_trainable(
 def _told_progress(title: WorkerTitle) -> Progress:
     """Return a function that tells the driver of epochs, at most every two seconds."""
     last = time.monotonic()
+    since = latest = 0
 
     def progress(epoch: int, epochs: int, values: Any) -> None:
-        nonlocal last
+        nonlocal last, latest, since
+        if latest == 0 or epoch <= latest:  # the first one, or that of another model
+            since = epoch - 1
+        latest = epoch
         title.epoch(epoch, epochs)
         if time.monotonic() - last >= _REPORT_EVERY_S:
             last = time.monotonic()
-            tune.report({"epoch": epoch, "epochs": epochs, "values": dict(values)})
+            epoch_of = {"epoch": epoch, "epochs": epochs, "since": since}
+            tune.report({**epoch_of, "values": dict(values)})
 
     return progress
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -77,6 +77,7 @@ is raised, so that older results are recognised.
 ADDED_LATER: Mapping[str, Any] = {
     "method.adjust_pairs": "both",
     "method.centre_by": "class",
+    "method.compared": "before_relu",
     "method.first_balance": "natural",
     "method.first_keep": "best val.auroc",
     "method.gradient_factor": "one",
@@ -97,7 +98,7 @@ ADDED_LATER: Mapping[str, Any] = {
 A key at that value is left out of the hash, so adding an option keeps every earlier id.
 """
 
-NOT_IN_EARLIER_ROWS = ("train.score_test",)
+NOT_IN_EARLIER_ROWS = ("method.compared", "train.score_test")
 """Keys of `ADDED_LATER` that are left out of a result's row, too, at the old value.
 
 Rows of trials from before then stay what they are; the keys before these stand in rows.
@@ -184,6 +185,18 @@ def trial_id(
     if revision is None:
         revision = revision_of(config, training_images)
     return _digits(hashed_text(resolve_config(config, dataset_digest, revision)))
+
+
+def trial_ids(
+    config: FitConfig, seeds: Iterable[int], dataset_digest: str, training_images: int | None
+) -> list[str]:
+    """Return the id of each seed of a cell, as `trial_id` would: a plan has thousands of them.
+
+    No change of `REVISIONS` applies to some seeds alone.
+    """
+    resolved = resolve_config(config, dataset_digest, revision_of(config, training_images))
+    hashed = json.loads(hashed_text(resolved))
+    return [_digits(canonical(hashed | {"seed": seed})) for seed in seeds]
 
 
 def _digits(text: str) -> str:

@@ -5,7 +5,7 @@ Pure: it is given facts about the dataset and the ids that have a result, and to
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -17,7 +17,7 @@ from spurious.data.attributes import GroupCounts
 from spurious.data.mask_of import MaskOf
 from spurious.scoring.annotations import ImageFacts
 from sweeps.plan.cell import Cell
-from sweeps.plan.identity import EarlierId, earlier_ids, trial_id
+from sweeps.plan.identity import EarlierId, earlier_ids, trial_ids
 from sweeps.plan.searched import CellSearch
 from sweeps.plan.steering import exemplar_reason, implies_lesion
 from sweeps.plan.unfit import refuse_unfit, unfit_reason
@@ -276,21 +276,17 @@ def make_plan(
         spec.axes.specificity, spec.budgets(), spec.axes.method
     ):
         cell = Cell(specificity, budget, method)
-        reason = skip_reason(specificity, budget, method, spec.negatives_for(specificity))
-        reason = reason or model_reason(spec, cell)
-        if reason is None and facts is not None:
-            reason = unfit_reason(cell, facts)
+        reason = _why_skipped(spec, cell, facts)
         if reason is None:
             cells.append(cell)
         else:
             skipped.append((cell, reason))
+    trials: tuple[Trial, ...] = ()
     if facts is not None:
         refuse_unfit(spec, cells, facts)
-    trials = (
-        ()
-        if facts is None or spec.search is not None
-        else tuple(make_trial(spec, cell, seed, facts) for cell in cells for seed in spec.axes.seed)
-    )
+    if facts is not None and spec.search is None:
+        seeds = spec.axes.seed
+        trials = tuple(trial for cell in cells for trial in make_trials(spec, cell, seeds, facts))
     return Plan(
         name=spec.name,
         cells=tuple(cells),
@@ -302,6 +298,14 @@ def make_plan(
         unknown=unknown,
         older=find_older(trials, done, None if facts is None else facts.training_images),
     )
+
+
+def _why_skipped(spec: Spec, cell: Cell, facts: DatasetFacts | None) -> str | None:
+    reason = skip_reason(
+        cell.specificity, cell.budget, cell.method, spec.negatives_for(cell.specificity)
+    )
+    reason = reason or model_reason(spec, cell)
+    return reason or (None if facts is None else unfit_reason(cell, facts))
 
 
 def find_older(
@@ -319,6 +323,14 @@ def find_older(
 
 def make_trial(spec: Spec, cell: Cell, seed: int, facts: DatasetFacts) -> Trial:
     """Return one trial of a cell."""
-    config = fit_config(spec, cell, seed, facts)
-    number = trial_id(config, facts.digest, facts.training_images)
-    return Trial(number, cell, config, facts.name, facts.digest)
+    return make_trials(spec, cell, [seed], facts)[0]
+
+
+def make_trials(spec: Spec, cell: Cell, seeds: Sequence[int], facts: DatasetFacts) -> list[Trial]:
+    """Return the trials of a cell."""
+    config = fit_config(spec, cell, 0, facts)
+    ids = trial_ids(config, seeds, facts.digest, facts.training_images)
+    return [
+        Trial(number, cell, replace(config, seed=seed), facts.name, facts.digest)
+        for number, seed in zip(ids, seeds, strict=True)
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from spurious.config.options import Budget, FitConfig
@@ -41,16 +41,19 @@ def cell_price(spec: Spec, cell: Cell, facts: DatasetFacts | None) -> CellPrice 
     """Price a cell's trials; None before its dataset is staged."""
     if facts is None or facts.counts is None:
         return None
-    configs = [fit_config(spec, cell, seed, facts) for seed in spec.axes.seed]
+    first = fit_config(spec, cell, spec.axes.seed[0], facts)
     images = facts.images
     if images is not None:
-        each = [_cost(spec, config, count_annotations(images, config)) for config in configs]
+        configs = (replace(first, seed=seed) for seed in spec.axes.seed)
+        counted = [count_annotations(images, config) for config in configs]
+        costs = {counts: _cost(spec, first, counts) for counts in set(counted)}
+        each = [costs[counts] for counts in counted]
         return _price(spec, _mean(each), each, is_exact=True)
     train, val, attributes = facts.counts["train"], facts.counts["val"], len(facts.attributes)
 
     def price(drawn: Totals, of_val: Totals) -> Cost:
-        counts = counts_of(drawn, of_val, train["n"], attributes, configs[0], facts.mask_of)
-        return _cost(spec, configs[0], counts)
+        counts = counts_of(drawn, of_val, train["n"], attributes, first, facts.mask_of)
+        return _cost(spec, first, counts)
 
     possible = [
         price(drawn, of_val)

@@ -196,9 +196,9 @@ def _tables(
 
 def _drawn(files: ReportFiles, figures: Figures) -> list[tuple[Path | None, bytes | None]]:
     return [
-        (files.figure, figures.frontier.png),
-        (files.figure_svg, figures.frontier.svg),
-        (files.figure_pdf, figures.frontier.pdf),
+        (files.figure, figures.frontier().png),
+        (files.figure_svg, figures.frontier().svg),
+        (files.figure_pdf, figures.frontier().pdf),
         (files.projection, figures.projection),
         (files.resolution, figures.resolution),
         (files.scatter, figures.scatter),
@@ -219,6 +219,7 @@ def _draw(
     from sweeps.report.explained_scatter import scatter_png
     from sweeps.report.figure import draw_frontier_figure
     from sweeps.report.page import Figures
+    from sweeps.report.processes import begin
     from sweeps.report.projection import projection_png
     from sweeps.report.resolution import resolution_png
     from sweeps.report.searched import name_as_in_axes
@@ -227,7 +228,7 @@ def _draw(
     frames = (priced, table, explained)
     priced, table, explained = (name_as_in_axes(frame, source.searches) for frame in frames)
     return Figures(
-        step(draw_frontier_figure(table, priced, attained)),
+        step(begin(len(priced), draw_frontier_figure, table, priced, attained)),
         step(projection_png(source.embeddings, priced, table) if source.embeddings else None),
         step(resolution_png(table, priced, measured, source.squares)),
         step(scatter_png(explained, table)),

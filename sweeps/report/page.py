@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +64,14 @@ from sweeps.report.wording import (
 
 @dataclass(frozen=True)
 class Figures:
-    """The frontier; PNG bytes of embeddings, resolutions and explanations, where there are any."""
+    """The pictures of a report.
 
-    frontier: Drawing
+    Attributes:
+        frontier: Waits for the frontier's, which may be drawn by another process.
+        projection, resolution, scatter, examples: PNG bytes, where there are any.
+    """
+
+    frontier: Callable[[], Drawing]
     projection: bytes | None = None
     resolution: bytes | None = None
     scatter: bytes | None = None
@@ -111,7 +116,7 @@ def page_context(
         "answer": answer(cells, evidence, source.margin, source.axis),
         "caveats": _caveats(source, cells, priced, events),
         "status": _status(cells),
-        **{"figure": embed(figures.frontier.png), "alt": _alternative_text(cells)},
+        "alt": _alternative_text(cells),
         "frontier": _frontier_rows(cells),
         **_choices(source, priced, cells, attained, evidence),
         **method_context(cells, evidence),
@@ -121,12 +126,12 @@ def page_context(
         "exemplars": exemplar_rows(priced, source.epochs.rows, source.sample_ids),
         "metrics": metric_context(cells, priced, source.epochs.rows, metrics, source.point),
         "explained": explained_context(source, cells, priced, explained, figures.of_explanations),
-        "searched": search_context(source.search, source.searches),
         "subgroups": subgroup_context(subgroups, shown),
         **_pictures(source, figures),
         **_trials(source, priced, cells, shown, events),
         "files": files,
         **_rest_of_page(source, priced),
+        "figure": embed(figures.frontier().png),  # last: all else is worked out meanwhile
     }
 
 
@@ -180,6 +185,7 @@ def _rest_of_page(source: ReportInput, priced: pd.DataFrame) -> dict[str, Any]:
     """Return how numbers were chosen and priced, and what they were computed with."""
     return {
         **{"caption": CAPTION, "latex_caption": _latex_caption(source)},
+        "searched": search_context(source.search, source.searches),
         **_rule(source.rule, priced),
         "axis": axis_text(source.axis),
         "margin": f"{source.margin:g}",

@@ -6,18 +6,15 @@ readings.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from spurious.scoring.operating_point import OperatingPoint
+from sweeps.report.processes import count_processes, start_processes
 from sweeps.report.readings import Readings, ReadingTaker
 from sweeps.report.scored import Row, as_epochs, score_rows
 from sweeps.results.reader import by_dictionary
@@ -28,9 +25,6 @@ if TYPE_CHECKING:
     from sweeps.report.inference.components import Reading
 
 _BATCH: Final = 64
-_WORTH_PROCESSES: Final = 1000
-"""Trials from which on it pays to start processes, a second each."""
-_MOST_PROCESSES: Final = 8
 
 
 @dataclass(frozen=True)
@@ -87,13 +81,12 @@ def score_trials(
 def _score(
     scorer: Scorer, batches: Iterable[list[tuple[bool, pa.Table]]], count: int
 ) -> Iterator[tuple[pa.Table, Readings]]:
-    processes = min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
-    if count < _WORTH_PROCESSES or processes < 2 or not _may_spawn():
+    processes = count_processes(count)
+    if not processes:
         yield from map(scorer.score, batches)
         return
-    spawn = multiprocessing.get_context("spawn")  # a fork would copy the locks of threads
     waiting: deque[Future[tuple[pa.Table, Readings]]] = deque()
-    with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
+    with start_processes(processes) as pool:
         for batch in batches:
             counts = [(segments, table.num_rows) for segments, table in batch]
             packed = _pack([table for _, table in batch])
@@ -102,12 +95,6 @@ def _score(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def _may_spawn() -> bool:
-    """Whether a new process may import the program that runs: a script may have no guard."""
-    path = getattr(sys.modules["__main__"], "__file__", None)
-    return path is None or Path(path).name in ("sweeps", "__main__.py")
 
 
 def _pack(tables: Sequence[pa.Table]) -> bytes:

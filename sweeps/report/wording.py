@@ -42,6 +42,8 @@ PRICE_MEANINGS = {
     "ranked_pair": "clicks for naming a good and a bad explanation; each that is shown is a label",
 }
 NONE = "\N{EN DASH}"
+MOST_SEEDS = 12
+"""Values of seeds that are listed one by one."""
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -76,8 +78,9 @@ def limits(of: Interval, digits: int = 3) -> str:
 
 
 def seed_values(seeds: Sequence[float], digits: int = 3) -> str:
-    """Return `seeds 0.84, 0.00, 0.56`."""
-    values = ", ".join(number(value, digits) for value in seeds)
+    """Return `seeds 0.84, 0.00, 0.56`; of more than can be read at a glance, `0.00 to 0.84`."""
+    shown = seeds if len(seeds) <= MOST_SEEDS else (min(seeds), max(seeds))
+    values = (", " if shown is seeds else " to ").join(number(value, digits) for value in shown)
     return f"{noun_of(len(seeds), 'seed')} {values}"
 
 

@@ -60,7 +60,7 @@ class KnownObjects:
         Of several the last is the best: the one with a pack, on this machine where it is.
         """
         left = set(keys)
-        for table in (*self._local, *self.stored.values()):
+        for table in (*self._local, *self._largest_first()):
             for fact in self._matching(table, left) if left else ():
                 if fact.pack is not None:
                     left.discard(fact.key)
@@ -68,8 +68,12 @@ class KnownObjects:
 
     def indexed(self, keys: Collection[str]) -> set[str]:
         """Return which objects an index of the store names, with a pack that can be had."""
-        matches = (fact for table in self.stored.values() for fact in self._matching(table, keys))
-        return {fact.key for fact in matches if fact.pack is None or fact.pack in self._packs}
+        left, there = set(keys), set[str]()
+        for table in self._largest_first():
+            matching = self._matching(table, left) if left else ()
+            new = {f.key for f in matching if f.pack is None or f.pack in self._packs}
+            left, there = left - new, there | new
+        return there
 
     def facts_in(self, index: str) -> list[Fact]:
         """Return the facts of one of the store's indexes that still count, packs of it included."""
@@ -106,6 +110,10 @@ class KnownObjects:
                 self._packs.discard(match[1])
         for name in [name for name in self.stored if self._download(index_key(name), name) is None]:
             del self.stored[name]
+
+    def _largest_first(self) -> list[pa.Table]:
+        """Return the store's indexes: a large one has what small ones had before it."""
+        return sorted(self.stored.values(), key=len, reverse=True)
 
     def _matching(self, index: pa.Table, keys: Collection[str]) -> Iterator[Fact]:
         import pyarrow as pa

@@ -116,7 +116,7 @@ def decode_pack(
     version = int(file.schema_arrow.metadata[_VERSION_KEY])
     if version == SCHEMA_VERSION:
         return file.read(columns, use_threads=False).replace_schema_metadata(None)
-    table = migrate(pq.read_table(pa.BufferReader(data), use_threads=False))
+    table = migrate(file.read(use_threads=False))
     return table.replace_schema_metadata(None).select(columns or table.column_names)
 
 

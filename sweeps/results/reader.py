@@ -200,9 +200,12 @@ class ResultReader:
     def each(self, keys: Sequence[str]) -> Iterator[pa.Table]:
         """Yield the rows of each object, in the order of `keys`; raises as `tables` does."""
         for segments in self._chunks(keys, None):
-            for facts, pack in segments:
-                table = self._rows(facts, pack, None)
-                whole, first = table.cast(schema_of(facts[0].table, facts[0].columns)), 0
+            kinds = {(fact.table, fact.columns) for of, _ in segments for fact in of}
+            alike = [segments] if len(kinds) == 1 else [[segment] for segment in segments]
+            for part in alike:  # neighbours in a pack have the same columns
+                facts = [fact for of, _ in part for fact in of]
+                schema = schema_of(facts[0].table, facts[0].columns)
+                whole, first = self._join(part, None).cast(schema), 0
                 for fact in facts:
                     yield whole.slice(first, fact.rows)
                     first += fact.rows

@@ -139,11 +139,15 @@ def _cells(axes: FoundAxes, models: Models) -> Iterator[_Cell]:
 
 def _check_select(root: Field, select: SelectionRule, cells: Iterable[_Cell]) -> None:
     """Note a report's rule that some cell has no metric for."""
-    reasons = [reason for cell in cells if (reason := _lacks(select, *cell))]
-    if reasons:
+    every = list(cells)
+    lacking = [(cell, reason) for cell in every if (reason := _lacks(select, *cell))]
+    if lacking:
+        hint = f"did you mean 'best {select.split}.auroc', or kept?"
+        segmented = all(method.options.segments(kind.kind) for (kind, method), _ in lacking)
+        if segmented and len(lacking) < len(every):
+            hint += " 'model.segmenter: null' leaves out the cells that train a segmenter"
         (root.at("select", "epoch") or root).refuse(
-            f"a rule for every cell of axes, and {reasons[0]}",
-            f"did you mean 'best {select.split}.auroc', or kept?",
+            f"a rule for every cell of axes, and {lacking[0][1]}", hint
         )
 
 

@@ -132,8 +132,13 @@ class Watcher:
     def on_started(self, task: TaskName, share: Share) -> None:
         """A trial was placed on a worker, with a share of its node."""
 
-    def on_epoch(self, task: TaskName, epoch: int, epochs: int, values: dict[str, float]) -> None:
-        """A trial reached an epoch; told at most every two seconds a trial."""
+    def on_epoch(
+        self, task: TaskName, epoch: int, epochs: int, values: dict[str, float], since: int = 0
+    ) -> None:
+        """A trial reached an epoch; told at most every two seconds a trial.
+
+        This attempt trained the epochs after `since`, an earlier one those before.
+        """
 
     def on_retried(self, task: TaskName, message: str) -> None:
         """An attempt was lost, another one follows."""
@@ -171,10 +176,12 @@ class Watchers(Watcher):
         for watcher in self.watchers:
             watcher.on_started(task, share)
 
-    def on_epoch(self, task: TaskName, epoch: int, epochs: int, values: dict[str, float]) -> None:
+    def on_epoch(
+        self, task: TaskName, epoch: int, epochs: int, values: dict[str, float], since: int = 0
+    ) -> None:
         """See `Watcher`."""
         for watcher in self.watchers:
-            watcher.on_epoch(task, epoch, epochs, values)
+            watcher.on_epoch(task, epoch, epochs, values, since)
 
     def on_retried(self, task: TaskName, message: str) -> None:
         """See `Watcher`."""

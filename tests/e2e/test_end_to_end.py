@@ -113,7 +113,7 @@ def test_a_sweep_survives_every_fault(
     before = state_of(user)
     lose_head(cluster, WORKERS)
     scrape_all(scraped, podman)
-    assert follower.wait(timeout=120) != 0
+    assert follower.wait(timeout=300) != 0
     log(f"after the head was lost: {before['done']} of 6 trials done")
     again = user.sweeps(*SUBMIT, timeout=900)
     log(again.stderr.strip().splitlines()[-1])
@@ -130,7 +130,7 @@ def check_dashboard(server: Prometheus) -> None:
         names = server.names()
         return {name for name in on_cpu if not {name, f"{name}_bucket"} & names}
 
-    wait_for("our metrics in Prometheus", lambda: not missing(), 240, 5)
+    wait_for("our metrics in Prometheus", lambda: not missing(), 600, 5)
     variables = {"$sweep": "e2e", "$__rate_interval": "1m", "$__range": "1h"}  # as Grafana fills
     asked = queries()
     for name, value in variables.items():
@@ -214,8 +214,8 @@ def test_stop_is_graceful(user: User, cluster: Cluster) -> None:
     store = StoreView(cluster)
     more = ("--set", "axes.seed=[3,4]", "--set", "name=stopped")
     user.sweeps(*SUBMIT, *more, "--no-wait")
-    wait_for("trials in flight", lambda: "running" in running(user), 240, 5)
-    user.sweeps("stop", "stopped", timeout=240)
+    wait_for("trials in flight", lambda: "running" in running(user), 600, 5)
+    user.sweeps("stop", "stopped", timeout=600)
     saved = store.checkpoints()
     log(f"stopped; saved: {sorted(seen.epoch for seen in saved.values())}")
     assert saved

@@ -72,6 +72,8 @@ def actdiff(state: State, x: Any, labels: Any, outside: Any, masked: Any, of: An
     """Equation 1 of Viviano et al. 2019, or the norms of their code."""
     shuffled, whole = network(state, masked), network(state, x)
     pairs = list(zip(shuffled.before, whole.before, strict=True))
+    if of["compared"] == "after_relu":
+        pairs = [(a * (a > 0), b * (b > 0)) for a, b in pairs]
     if of["layers"] == "last":
         pairs = [(shuffled.maps.mean(dim=(2, 3)), whole.maps.mean(dim=(2, 3)))]
     if of["norm"] == "layer":

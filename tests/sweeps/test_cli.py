@@ -97,6 +97,8 @@ def test_a_sweep_is_known_by_name_with_its_overrides(
     assert "all 2 trials have a result; nothing to run" in captured.err
     summary = read_json("run", captured.out)
     assert [summary[key] for key in ("trials", "done", "failed", "missing")] == [2, 2, 0, 0]
+    used = [summary[key] for key in ("cpu_hours", "gpu_hours", "dollars")]
+    assert used == [0, 0, None]  # nodes have no price
     assert main(run) == 0
     follow_next_commands(capsys, "report", "pull")
     assert folder_store.get("sweeps/tiny/spec.yaml").decode() == TEXT

@@ -141,7 +141,7 @@ def _read_parquet(path: Path, issues: ReaderIssues) -> Iterator[tuple[int, dict[
     from pyarrow import ArrowException, parquet  # most tables are text
 
     try:
-        table = parquet.read_table(path)
+        table = parquet.ParquetFile(path).read(use_threads=False)
         embedded = [c.name for c in table.schema if "bytes" in str(c.type) and c.name]
         rows = table.to_pylist() if not embedded else []
     except (ArrowException, OSError, ValueError) as error:  # ValueError: texts that are not UTF-8

@@ -25,13 +25,12 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from synthetic import spec_text, write_results
+from synthetic import SPECIFICITIES, spec_text, write_results
 
 from cluster.embedded.server import embedded_server
 from cluster.stores import open_store
 from cluster.stores.base import Store
 from sweeps.plan.facts import plan_on
-from sweeps.plan.plan import Plan
 from sweeps.results.compaction import compact
 from sweeps.results.keys import COMPACT
 
@@ -40,7 +39,8 @@ STATES = (LOOSE, KILLED, COMPACTED, "compacted, kept here")
 VERBS = ("status", "plan", "pull", "report", "run")
 LEFT = 500
 """Results of the last minutes of a run with short trials."""
-AT_ONCE = 1000
+AT_ONCE = 10_000
+"""Results that are compacted together: each time all are listed."""
 BARE = """
 import sys, time
 from concurrent.futures import ThreadPoolExecutor
@@ -90,9 +90,8 @@ def forget_packs(store: Store) -> None:
         store.delete(key)
 
 
-def bring_to(state: str, store: Store, plan: Plan) -> None:
+def bring_to(state: str, store: Store, ids: Sequence[str]) -> None:
     """Compact all results, or as a run does by and by, all but the last of them."""
-    ids = [trial.id for trial in plan.trials]
     upto = {KILLED: max(len(ids) - LEFT, len(ids) // 2), COMPACTED: len(ids)}.get(state, 0)
     if state == KILLED:
         forget_packs(store)
@@ -100,29 +99,31 @@ def bring_to(state: str, store: Store, plan: Plan) -> None:
         compact(store, ids[start : min(start + AT_ONCE, upto)])
 
 
-def compare(
-    trials: int, epochs: int, images: int, verbs: Sequence[str], states: Sequence[str], home: Path
-) -> None:
+def compare(trials: int, epochs: int, images: int, options: argparse.Namespace, home: Path) -> None:
     """Measure all commands on one sweep."""
+    verbs, states = options.verbs, options.states
     with embedded_server(home) as endpoint:
         os.environ.update(endpoint.environment())
         store = open_store(f"s3://{endpoint.bucket}/results-{trials}-{epochs}-{images}")
-        forget_packs(store)
+        if {LOOSE, KILLED} & set(states):
+            forget_packs(store)
         began = time.perf_counter()
-        spec = write_results(store, trials, epochs, images)
+        text = spec_text(trials, epochs, images, options.specificities)
+        spec = write_results(store, text)
+        ids = [trial.id for trial in plan_on(spec, store, verify=False).trials]
         print(
-            f"\n{trials} trials of {epochs} epochs and {2 * images} images, written in "
+            f"\n{len(ids)} trials of {epochs} epochs and {2 * images} images, written in "
             f"{time.perf_counter() - began:.0f} s"
         )
         folder = home / "work"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        (folder / "sweep.yaml").write_text(spec_text(trials, epochs, images))
+        (folder / "sweep.yaml").write_text(text)
         for verb in ("list", "get") if LOOSE in states else ("list",):
             figures = measure(BARE, [store.url, verb], os.environ, folder)
             print(f"  {'bare ' + verb:<32}{figures}", flush=True)
         for state in states:
-            bring_to(state, store, plan_on(spec, store, verify=False))
+            bring_to(state, store, ids)
             for verb in verbs:
                 place = folder / ("home" if "here" in state or verb == "run" else f"home-{verb}")
                 if "here" not in state:
@@ -140,6 +141,10 @@ def main() -> int:
     parser.add_argument("--trials", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--epochs", type=int, nargs="+", default=[10, 150])
     parser.add_argument("--images", type=int, default=50, help="of validation, and of the test")
+    parser.add_argument(
+        "--specificities", nargs="+", default=SPECIFICITIES, choices=SPECIFICITIES,
+        help="one of them halves the sweep",
+    )  # fmt: skip
     parser.add_argument("--verbs", nargs="+", default=VERBS, choices=VERBS)
     parser.add_argument("--states", nargs="+", default=STATES, choices=STATES)
     parser.add_argument("--home", type=Path, help="keep the store here, and use it again")
@@ -149,10 +154,7 @@ def main() -> int:
         home.mkdir(parents=True, exist_ok=True)
         for trials in options.trials:
             for epochs in options.epochs:
-                compare(
-                    *(trials, epochs, options.images),
-                    *(options.verbs, options.states, home),
-                )
+                compare(trials, epochs, options.images, options, home)
     return 0
 
 

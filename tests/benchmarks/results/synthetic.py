@@ -18,10 +18,12 @@ from sweeps.plan.identity import canonical, resolve_config, revision_of
 from sweeps.plan.plan import Plan, Trial
 from sweeps.results import tables as results
 from sweeps.results.counts import count_columns
+from sweeps.results.keys import TRIALS as TRIALS_FOLDER
 from sweeps.results.schemas import TRIALS
 from sweeps.spec.model import GeneratorDataset, MethodChoice, Spec, parse_spec
 
 CELLS = 50
+SPECIFICITIES = ("label", "mask")
 IMAGES = 50
 """Validation images, and as many for testing, where nothing else is said."""
 _GROUPS = ("n_y0_s0", "n_y0_s1", "n_y1_s0", "n_y1_s1")
@@ -32,14 +34,22 @@ _METRICS = (
 """What a classifier on squares has of validation and test; training has its loss alone."""
 
 
-def spec_text(trials: int, epochs: int, images: int = IMAGES) -> str:
-    """A sweep of `CELLS` cells: 25 budgets of labels and of masks, and seeds to fill them."""
+def spec_text(
+    trials: int,
+    epochs: int,
+    images: int = IMAGES,
+    specificities: Sequence[str] = SPECIFICITIES,
+) -> str:
+    """A sweep of `CELLS` cells: 25 budgets of labels and of masks, and seeds to fill them.
+
+    With one specificity it has half of these cells, and of the trials.
+    """
     budgets = ", ".join(str(4 * number) for number in range(1, CELLS // 2 + 1))
     return f"""
 name: synthetic-{trials}-{epochs}-{images}
 dataset: {{name: gaussian-squares, image_size: 16, abnormality_size: 4, spurious_size: 4,
           prevalence: 0.5, n_train: 200, n_val: {images}, n_test: {images}}}
-axes: {{specificity: [label, mask], budget: [{budgets}], method: [erm],
+axes: {{specificity: [{", ".join(specificities)}], budget: [{budgets}], method: [erm],
        seed: [{", ".join(map(str, range(trials // CELLS)))}]}}
 model: {{classifier: {{name: small-cnn, channels: 4, levels: 1}},
         segmenter: {{name: small-unet, channels: 4, levels: 1}}}}
@@ -47,18 +57,18 @@ train: {{epochs: {epochs}, batch_size: 4}}
 """
 
 
-def write_results(store: Store, trials: int, epochs: int, images: int = IMAGES) -> Spec:
-    """Stage the sweep's dataset and commit a result for each of its trials that has none."""
+def write_results(store: Store, text: str) -> Spec:
+    """Stage a sweep's dataset and commit a result for each of its trials that has none."""
     from sweeps.staging.sources import generator_staging
     from sweeps.staging.stage import stage
 
-    text = spec_text(trials, epochs, images)
     spec = parse_spec(text)
     assert isinstance(spec.dataset, GeneratorDataset)
     name, staged = spec.dataset.name, generator_staging(spec.dataset.name, spec.dataset.options)
     stage(store, staged.source, name, digest=staged.digest, options=staged.options, in_process=True)
+    written = set(store.list(TRIALS_FOLDER))
     missing = [number for number, trial in enumerate(_plan(store, spec).trials)
-               if not store.exists(results.trial_key(trial.id))]  # fmt: skip
+               if results.trial_key(trial.id) not in written]  # fmt: skip
     parts = [missing[start : start + 250] for start in range(0, len(missing), 250)]
     with ProcessPoolExecutor(2, get_context("spawn")) as processes:
         list(processes.map(_write_some, [text] * len(parts), [store.url] * len(parts), parts))

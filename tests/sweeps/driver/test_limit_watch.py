@@ -12,9 +12,10 @@ from searching import plan_here, real_text
 from tiny_sweeps import fit_and_tell, printed, quiet_console, stage_here, tiny
 
 from cluster.stores.folder import FolderStore
+from sweeps.commands.run_end import RunEnd
 from sweeps.driver.runner import run_plan
 from sweeps.plan.facts import plan_on
-from sweeps.plan.spending import spending_of
+from sweeps.plan.spending import format_used, spending_of
 from sweeps.results import tables as results
 from sweeps.results.tables import checkpointed_ids
 from sweeps.spec.model import Spec, parse_spec
@@ -24,12 +25,18 @@ pytestmark = pytest.mark.slow
 
 def run(here: RayHere, store: FolderStore, spec: Spec, cache: Path) -> tuple[int, str, list[str]]:
     """Run what is missing: exit status, what was printed, which limit was told."""
-    console, told = quiet_console(), []
+    console, end = quiet_console(), RunEnd(spec.name)
     plan = plan_on(spec, store)
     status = run_plan(
-        spec, plan, store, here.session, cache, console, fit_and_tell, on_limit=told.append
+        *(spec, plan, store, here.session, cache, console, fit_and_tell),
+        on_end=end.note_end,
     )
-    return status, printed(console), told
+    used, text = end.summary(spec), printed(console)
+    assert f"this run used {format_used('cpu_hours', used['cpu_hours'] or 0)}" in text
+    assert (used["dollars"] is None) == (spec.cost.compute is None)
+    if used["dollars"]:
+        assert f", {format_used('dollars', used['dollars'])}" in text
+    return status, text, [end.limit] if end.limit else []
 
 
 def test_a_number_of_trials_is_a_portion_of_the_sweep(ray_here: RayHere, tmp_path: Path) -> None:
@@ -53,7 +60,7 @@ def test_searches_that_are_not_over_are_counted(ray_here: RayHere, tmp_path: Pat
     spec = parse_spec(f"{real_text()}\nlimits: {{trials: 1}}\n")
     stage_here(store, spec)
     status = run_plan(
-        spec, plan_here(store, spec), store, ray_here.session, cache, console, on_limit=print
+        spec, plan_here(store, spec), store, ray_here.session, cache, console, on_end=print
     )
     assert status == 3
     assert re.search(r"stopped: (\d trials? and )?2 searches are not done", printed(console))

@@ -187,6 +187,29 @@ def test_time_left_follows_the_expected_lengths(clock: list[float]) -> None:
     assert all(math.isnan(cell.best) or cell.best == 0.5 for cell in board.cells.values())
 
 
+def test_time_left_counts_no_epoch_of_an_earlier_run(clock: list[float]) -> None:
+    """A trial that goes on from a checkpoint says how fast it is by what it trained here alone."""
+    plan = planned(seeds=2, budgets=1)
+    a, b, _, _ = plan.trials
+    board = Board([a, b], seconds={a.id: 100, b.id: 100})
+    board.on_started(named(a), SHARE)
+    clock[0] = 10.0
+    board.on_epoch(named(a), 85, 100, {}, 80)
+    # 5 epochs took 10 s: the other 15 of this trial take 30 s, the 100 of the next one 200
+    assert board.seconds_left() == pytest.approx(230)
+    clock[0] = 40.0
+    board.on_ended(named(a), ended(a, 0.5), "")
+    assert board.seconds_left() == pytest.approx(200)
+    board.on_started(named(b), SHARE)
+    clock[0] = 140.0
+    board.on_epoch(named(b), 50, 100, {})
+    board.on_retried(named(b), "its worker died")
+    board.on_started(named(b), SHARE)  # until an epoch tells, all of it may be to do
+    assert board.seconds_left() == pytest.approx(200)
+    board.on_epoch(named(b), 51, 100, {}, 50)
+    assert board.seconds_left() == pytest.approx(98)
+
+
 def searching(section: str) -> tuple[Spec, list[CellRun], Plan, Simulated]:
     """A sweep of two cells and two seeds with a search, of which nothing has run."""
     spec, store = search_spec(section), Simulated()

@@ -7,8 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from sweeps.driver import progress
+from sweeps.driver import progress, trainable
 from sweeps.driver.progress import Rate, count_progress
+from sweeps.driver.worker_title import WorkerTitle
 
 
 @pytest.fixture
@@ -47,3 +48,19 @@ def test_lines_have_both(clock: list[float]) -> None:
         "staging films: 80 of 100 images, 0.5 images/s, 0:40 left",
         "staging films: 100 of 100 images, 0.5 images/s",
     ]
+
+
+def test_a_worker_tells_which_epochs_it_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on after epoch 40; then comes another model of the trial, trained from its start."""
+    now, told = [100.0], []
+    monkeypatch.setattr(trainable.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(trainable.tune, "report", told.append)
+    tell = trainable._told_progress(WorkerTitle("films", "label-2-jtt-s0", is_retried=False))
+    for epochs, model in ((range(41, 51), 50), (range(1, 31), 30)):
+        for epoch in epochs:
+            now[0] += 0.5
+            tell(epoch, model, {"train.loss": 0.5})
+    seen = [(each["since"], each["epoch"], each["epochs"]) for each in told]
+    assert seen[:2] == [(40, 44, 50), (40, 48, 50)]
+    assert seen[2:4] == [(0, 2, 30), (0, 6, 30)]
+    assert [each["values"] for each in told] == [{"train.loss": 0.5}] * 10

@@ -232,6 +232,7 @@ def test_what_has_been_added_later() -> None:
     assert dict(ADDED_LATER) == {
         "method.adjust_pairs": "both",
         "method.centre_by": "class",
+        "method.compared": "before_relu",
         "method.first_balance": "natural",
         "method.first_keep": "best val.auroc",
         "method.gradient_factor": "one",

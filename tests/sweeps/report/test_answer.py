@@ -27,6 +27,7 @@ from spurious.scoring.selection import parse_rule
 from sweeps.report.answer import answer, best_cell, choose
 from sweeps.report.build import build_report
 from sweeps.report.caveats import caveats
+from sweeps.report.wording import seed_values
 from sweeps.spec.model import MethodChoice
 
 MASKS, BOXES = ("mask", "all", "erm"), ("box", "600", "erm")
@@ -99,6 +100,12 @@ def test_wide_seeds_recommend_nothing_cheap(made: Made) -> None:
     wide = scores | {MASKS: [0.85, 0.5, 0.3]}
     text = answered(with_scores(made, wide))
     assert text.endswith("That interval is wider than 0.5: no cheaper alternative is named.")
+
+
+def test_many_seeds_are_told_as_a_range() -> None:
+    """Two hundred numbers in a sentence are read by nobody."""
+    assert seed_values([0.84, 0.0, 0.56], 2) == "seeds 0.84, 0.00, 0.56"
+    assert seed_values([index / 200 for index in range(200)], 2) == "seeds 0.00 to 0.99"
 
 
 def test_nearly_perfect_seeds_have_a_cheaper_equal(made: Made) -> None:

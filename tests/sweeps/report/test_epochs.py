@@ -16,7 +16,7 @@ from spurious.scoring.operating_point import OperatingPoint
 from spurious.scoring.selection import parse_rule, select_epoch
 from sweeps.errors import ResultError
 from sweeps.plan.cell import cell_of
-from sweeps.report import scoring
+from sweeps.report import processes, scoring
 from sweeps.report.epochs import Epochs, gather
 from sweeps.report.scoring import Scorer, score_trials
 from sweeps.results.schemas import arrow_schema
@@ -167,9 +167,9 @@ def test_processes_score_as_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = Scorer({"block": 1}, OperatingPoint())
     scored = []
     for worth in (10_000, 1):
-        monkeypatch.setattr(scoring, "_WORTH_PROCESSES", worth)
+        monkeypatch.setattr(processes, "_WORTH_PROCESSES", worth)
         monkeypatch.setattr(scoring, "_BATCH", 2)
-        monkeypatch.setattr(scoring, "_may_spawn", lambda: True)
+        monkeypatch.setattr(processes, "_may_spawn", lambda: True)
         scored.append(score_trials(scorer, segments, each_table(store, "predictions", trials)))
     (rows, readings), (again, others) = scored
     assert rows is not None

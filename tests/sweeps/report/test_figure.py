@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -24,11 +25,13 @@ from report_tables import (
 )
 
 from spurious.config.options import Prices
+from sweeps.report import processes
 from sweeps.report.figure import draw_frontier_figure
 from sweeps.report.labels import Label, write_labels
 from sweeps.report.layout import apart, first_free, overlap
 from sweeps.report.panels import dollar_axis, draw_band
 from sweeps.report.probabilities import attainment_frame
+from sweeps.report.processes import begin
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +53,19 @@ def test_figure_is_deterministic_and_large_enough(made: Made) -> None:
     image = Image.open(io.BytesIO(first))
     assert image.width >= 1200
     assert not set(image.info) - {"dpi"}
+
+
+def test_another_process_draws_the_same(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large reports have the figure drawn while the page is made."""
+    priced, table, rests_on = evidence(made)
+    arguments = (table, priced, attainment_frame(table, rests_on))
+    monkeypatch.setattr(processes, "_may_spawn", lambda: True)
+    here = begin(len(priced), os.getpid)
+    monkeypatch.setattr(processes, "_WORTH_PROCESSES", len(priced))
+    elsewhere = begin(len(priced), os.getpid)
+    assert here() == os.getpid() != elsewhere()
+    drawn = begin(len(priced), draw_frontier_figure, *arguments)
+    assert drawn() == draw_frontier_figure(*arguments)
 
 
 def test_figure_leaves_matplotlib_alone(made: Made) -> None:

@@ -11,10 +11,12 @@ import pytest
 from bad_searches import SEARCH_CASES
 from bad_sections import SECTION_CASES
 from bad_specs import DATA_CASES, GOOD, add, change
+from tiny_sweeps import FILMS
 
 from spurious.config.methods import METHODS
 from spurious.config.options import Train
 from sweeps.errors import SpecError
+from sweeps.plan.plan import make_plan
 from sweeps.spec.fields import options_of
 from sweeps.spec.model import load_spec, parse_spec
 from sweeps.spec.yaml import MAX_BYTES, read
@@ -199,3 +201,19 @@ def test_many_unknown_keys_are_counted() -> None:
     found = refusal(GOOD + "".join(f"key{i}: 1\n" for i in range(150)))
     assert len(found) == 101
     assert found[-1] == "sweep.yaml: and 50 more problems"
+
+
+def test_a_rule_of_classifiers_leaves_segmented_cells_out() -> None:
+    """Of labels and masks under ERM, and masks that steer a classifier; the remedy is taken."""
+    several = {"axes.specificity": ["label", "mask"], "axes.method": ["erm", "rrr"]}
+    rule = {**several, "select.epoch": "best val.accuracy"}
+    [line] = refusal(FILMS, rule)
+    assert "a rule for every cell of axes, and mask has no accuracy" in line
+    assert line.endswith("'model.segmenter: null' leaves out the cells that train a segmenter")
+    spec = parse_spec(FILMS, overrides={**rule, "model.segmenter": None})
+    cells = [str(cell) for cell in make_plan(spec, None).cells]
+    assert {cell.split(" / ")[0] + " " + cell.split(" / ")[2] for cell in cells} == {
+        "label erm", "mask rrr",
+    }  # fmt: skip
+    [line] = refusal(FILMS, {**rule, "axes.specificity": ["mask"], "axes.method": ["erm"]})
+    assert "segmenter" not in line  # nothing would be left

@@ -15,7 +15,7 @@ from spurious.config.options import Train
 from spurious.methods.first_model import first_config
 from spurious.scoring.cost import Cost
 from sweeps.plan.cell import Cell
-from sweeps.plan.identity import generator_digest
+from sweeps.plan.identity import generator_digest, trial_id
 from sweeps.plan.plan import DatasetFacts, Plan, make_trial
 from sweeps.plan.prices import cell_price
 from sweeps.plan.searched import dimensions_of
@@ -30,8 +30,12 @@ def test_every_shipped_sweep_is_planned(file: str) -> None:
     assert f"{spec.name}.yaml" == file
     assert plan.cells
     assert plan.facts is not None
-    cells = [(cell, seed) for cell in plan.cells for seed in spec.axes.seed]
-    assert len({make_trial(spec, *each, plan.facts).id for each in cells}) == len(cells)
+    facts = plan.facts
+    trials = [make_trial(spec, cell, seed, facts) for cell in plan.cells for seed in spec.axes.seed]
+    assert len({trial.id for trial in trials}) == len(trials)
+    of = facts.digest, facts.training_images
+    assert [trial.id for trial in trials] == [trial_id(trial.config, *of) for trial in trials]
+    assert list(plan.trials) in ([], trials)
     for name in spec.published:
         assert find(name, spec.dataset.name) is not None
 

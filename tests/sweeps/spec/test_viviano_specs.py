@@ -39,6 +39,13 @@ def published(name: str, dataset: str) -> set[tuple[str, str, str]]:
     return {(v.specificity, v.budget or "all", str(v.method)) for v in table.values}
 
 
+def _check_form_of_code(options: Any, compared: str) -> None:
+    """Its ReLU overwrites what actdiff compares, in all models but the ResNet."""
+    assert getattr(options, "norm", "channel") == "channel"
+    assert getattr(options, "compared", compared) == compared
+    assert getattr(options, "size", "l1") == "l1"
+
+
 @pytest.mark.parametrize("name", TABLE_1)
 def test_table_1_is_four_sweeps(name: str) -> None:
     """The cells of each are the rows of its model and no others, with weights of 10 everywhere."""
@@ -62,8 +69,7 @@ def test_table_1_is_four_sweeps(name: str) -> None:
             assert options.reconstruct == (10.0 if has_decoder else 0.0)
         if has_decoder:
             assert options.reconstruction == "cross_entropy"
-        assert getattr(options, "norm", "layer") == "layer"
-        assert getattr(options, "size", "l2") == "l2"
+        _check_form_of_code(options, "before_relu" if name.endswith("resnet") else "after_relu")
 
 
 def test_all_rows_of_table_1_are_in_these_sweeps() -> None:
@@ -78,7 +84,7 @@ def test_a_cpu_has_three_rows_at_the_next_papers_length() -> None:
     spec, plan = shipped("crosses-table1-resnet-short")
     _, whole = shipped("crosses-table1-resnet")
     assert [str(cell) for cell in plan.cells] == [
-        "label / 500 / erm", "mask / 500 / actdiff", "mask / 500 / gradmask",
+        "label / 500 / erm", "mask / 500 / actdiff(norm=channel)", "mask / 500 / gradmask(size=l1)",
     ]  # fmt: skip
     assert (spec.axes.seed, spec.resources.gpus) == ((0, 1, 2), 0.0)
     long = {trial.label: trial.config for trial in whole.trials}
@@ -159,6 +165,7 @@ def test_table_2_is_swept_on_the_decathlon(name: str) -> None:
         if getattr(options, "steers", False):
             assert options.radius == radius
             assert getattr(options, "reconstruct", 1.0) == (1.0 if "unet" in name else 0.0)
+        _check_form_of_code(options, "after_relu" if "unet" in name else "before_relu")
 
 
 @pytest.mark.parametrize(
