@@ -27,4 +27,5 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "failure-classes": sweep.failure_classes,
     "verbs": verbs.verbs,
     "mask-fraction": measured.mask_fraction,
+    "mask-fraction-means": measured.mask_fraction_means,
 }

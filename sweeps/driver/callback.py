@@ -13,7 +13,7 @@ from sweeps.driver.limit_watch import LimitWatch
 from sweeps.driver.losses import Losses, Reason
 from sweeps.driver.queue import TrialQueue
 from sweeps.driver.store_watch import StoreWatch
-from sweeps.driver.tune_queue import TRIAL_ID
+from sweeps.driver.tune_queue import TRIAL_ID, unpack_task
 from sweeps.plan.packing import Share
 from sweeps.trial.events import LostWorker, Outcome, Tally, TaskName, Watcher
 
@@ -102,8 +102,16 @@ class TuneEvents(TrialProgressCallback):
         self.watcher.on_retried(self._name(trial), self._lost(trial))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        """The last attempt was lost."""
+        """Tune tries no more: the last attempt was lost, or the trial could not even begin.
+
+        Of one that it was about to give to an actor, Tune starts no other attempt.
+        """
         name = self._name(trial)
+        if trial.is_told_again or self.losses.is_retried(name.trial_id):
+            self.queue.give_back(unpack_task(trial.config))
+            if not trial.is_told_again:
+                self.on_trial_recover(iteration, trials, trial)
+            return
         message = self._lost(trial)
         self.tally.lost[name.trial_id] = message
         self.losses.forget(name.trial_id)

@@ -6,6 +6,7 @@ Nothing here knows Ray or a clock, so a simulation with a virtual clock uses the
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Protocol
@@ -50,6 +51,8 @@ class TrialQueue:
         self._most, self._begun = most, set[str]()
         self.labels: dict[str, str] = {}
         """Trial id to short name, of every task that was ever given."""
+        self.returned = Counter[str]()
+        """Trial id to how often its task came back."""
         self._waiting: list[tuple[float, int, Task]] = []
         self._number = 0
         self._is_closed = False
@@ -65,6 +68,12 @@ class TrialQueue:
             heapq.heappush(self._waiting, (-expected, self._number, task))
             self._number += 1
             self.labels[task.trial_id] = task.label
+
+    def give_back(self, task: Task) -> None:
+        """Put a task back that could not begin: it is the next one, and counts as not given out."""
+        self._begun.discard(task.trial_id)
+        self.returned[task.trial_id] += 1
+        heapq.heappush(self._waiting, (-float("inf"), -self.returned.total(), task))
 
     def take(self) -> Task | None:
         """Return the next task, None where none waits by now or the queue was closed."""

@@ -42,15 +42,28 @@ def unpack_task(config: dict[str, Any]) -> Task:
 
 
 class TaskTrial(Trial):
-    """A trial of Tune's that is tried again where the run's judge of losses says so."""
+    """A trial of Tune's that is tried again where the run's judge of losses says so.
+
+    Attributes:
+        losses: The judge.
+        cache: Folder of the node cache.
+        is_told_again: Whether Tune told one loss twice. It does where an idle actor is dead when it
+            is given the trial: first of the actor, whereupon the trial is tried again, and then of
+            the call, whereupon it is given up.
+    """
 
     losses: Losses
     cache: Path
+    is_told_again = False
+    _last_error: Any = None
 
     def handle_error(self, exc: Any = None) -> None:
-        """See the base class; the judge hears of it before Tune asks what follows."""
+        """See the base class; the judge hears of it before Tune asks what follows, and once."""
         super().handle_error(exc)
-        self.losses.judge(self.config[TRIAL_ID], self.cache, exc)
+        self.is_told_again = exc is not None and exc is self._last_error
+        self._last_error = exc
+        if not self.is_told_again:
+            self.losses.judge(self.config[TRIAL_ID], self.cache, exc)
 
     def should_recover(self) -> bool:
         """See the base class, which counts failures whatever they were."""
@@ -58,15 +71,22 @@ class TaskTrial(Trial):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
-        for name in ("losses", "cache"):  # Tune writes trials down for a restore that never comes
+        # Tune writes trials down for a restore that never comes
+        for name in ("losses", "cache", "_last_error"):
             state.pop(name, None)
         return state
 
 
-def tune_id(task: Task) -> str:
-    """Return what Tune knows a task by: a search may run a trial in parts, one after the other."""
+def tune_id(task: Task, returned: int) -> str:
+    """Return what Tune knows a task by, never the same again.
+
+    Args:
+        task: What is given out. A search may run a trial in parts, one after the other.
+        returned: How often a task of its trial came back to the queue.
+    """
     part = "" if task.until_epoch is None else f"_{task.until_epoch}"
-    return f"{task.trial_id}{part}"
+    again = f"_again_{returned}" if returned else ""
+    return f"{task.trial_id}{part}{again}"
 
 
 class QueueSearch(SearchAlgorithm):
@@ -104,7 +124,7 @@ class QueueSearch(SearchAlgorithm):
         trial = TaskTrial(
             self._experiment.run_identifier,
             config=pack_task(task),
-            trial_id=tune_id(task),
+            trial_id=tune_id(task, self.queue.returned[task.trial_id]),
             storage=self._experiment.storage,
             placement_group_factory=factory(self.placement.request(task.trial_id)),
             trial_name_creator=lambda trial: name,

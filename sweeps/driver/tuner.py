@@ -36,6 +36,12 @@ from sweeps.driver.tune_queue import QueueScheduler, QueueSearch
 from sweeps.errors import SweepError
 from sweeps.trial.events import Tally, Watcher
 
+_PATIENCE = {"TUNE_FUNCTION_THREAD_TIMEOUT_S": "120"}
+"""Seconds that Tune waits for the thread of the trial before, by itself 2.
+
+Then it gives the next trial up and tells nobody, so that its search would wait for it without end.
+"""
+
 
 def run_tasks(
     name: str,
@@ -69,7 +75,7 @@ def run_tasks(
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # our progress shows the same
     tally, stopping = Tally(), Stopping(Notices(uuid.uuid4().hex))
-    choose_environment_of_actors(variables_that_keep_memory(os.environ))
+    choose_environment_of_actors({**variables_that_keep_memory(os.environ), **_PATIENCE})
     folder = tempfile.mkdtemp(prefix="spurious-sweeps-tune-", dir=scratch)
     limit_s = 60 * (math.inf if trial_minutes is None else trial_minutes)
     placement = Placement(lambda key: Request(cpus, _share(shares, gpus, key)), list_nodes)

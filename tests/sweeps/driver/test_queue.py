@@ -48,6 +48,19 @@ def test_the_longest_come_first_and_unknown_ones_before_them(task: Task) -> None
     assert queue.take() is None
 
 
+def test_what_comes_back_is_next_and_counts_once(task: Task) -> None:
+    """Also where the limit of trials was reached with it; others wait for their turn."""
+    tasks = numbered(task, 4)
+    queue = TrialQueue(tasks, {each.trial_id: 1.0 for each in tasks}, most=2)
+    assert [queue.take(), queue.take(), queue.take()] == [*tasks[:2], None]
+    queue.give_back(tasks[1])
+    assert not queue.is_finished
+    assert [queue.take(), queue.take()] == [tasks[1], None]
+    assert queue.is_spent
+    assert queue.returned == {tasks[1].trial_id: 1}
+    assert len(queue) == 2
+
+
 def test_a_closed_queue_gives_nothing_out(task: Task) -> None:
     """A stop leaves the rest for the next run."""
     queue = TrialQueue(numbered(task, 3))

@@ -137,9 +137,13 @@ def test_a_store_that_is_away_ends_the_run_with_its_error(tmp_path: Path) -> Non
 
 
 def test_parts_of_a_trial_have_names_of_their_own(tmp_path: Path) -> None:
-    """Tune knows a trial's rungs apart, which it may see in one run."""
+    """Tune knows a trial's rungs apart, which it may see in one run, and one that came back."""
     place = Place(tmp_path, real_spec())
     task = place.task(place.plan.searched_next[0])
-    names = {tune_id(replace(task, until_epoch=until)) for until in (1, 3, None)}
-    assert len(names) == 3
-    assert tune_id(task) == task.trial_id
+    names = {
+        tune_id(replace(task, until_epoch=until), returned)
+        for until in (1, 3, None)
+        for returned in (0, 1, 2)
+    }
+    assert len(names) == 9
+    assert tune_id(task, 0) == task.trial_id
