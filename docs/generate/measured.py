@@ -53,7 +53,7 @@ def mask_fraction_means() -> str:
 def _over_seeds(values: Sequence[float]) -> str:
     """Write mean, SD and the t-interval of the mean, as a report does beside published numbers."""
     summary = within(summarize(values), METRICS["accuracy"])
-    return f"{summary.mean:.2f} ± {summary.sd:.2f} ({summary.low:.2f} to {summary.high:.2f})"
+    return f"{summary.mean:.3f} ± {summary.sd:.3f} ({summary.low:.3f} to {summary.high:.3f})"
 
 
 def _form(config: Any) -> str:
