@@ -34,10 +34,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip slow tests that begin after $SLOW_UNTIL, in seconds since 1970, where it is set."""
-    until = os.environ.get("SLOW_UNTIL")
-    if until and item.get_closest_marker("slow") and time.time() > float(until):
-        pytest.skip("it would have begun after $SLOW_UNTIL")
+    """Skip what takes minutes and begins after $TESTS_UNTIL, in seconds since 1970, if it is set."""
+    until = os.environ.get("TESTS_UNTIL")
+    late = until and time.time() > float(until)
+    if late and any(item.get_closest_marker(name) for name in ("slow", "readme")):
+        pytest.skip("it would have begun after $TESTS_UNTIL")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -212,7 +212,7 @@ def told_costs(user: User, protocol: Protocol) -> None:
 def test_stop_is_graceful(user: User, cluster: Cluster) -> None:
     """A stopped sweep has saved its trials in mid-flight, and goes on from there."""
     store = StoreView(cluster)
-    more = ("--set", "axes.seed=[3,4]", "--set", "name=stopped")
+    more = ("--set", "axes.seed=[3]", "--set", "name=stopped")
     user.sweeps(*SUBMIT, *more, "--no-wait")
     wait_for("trials in flight", lambda: "running" in running(user), 600, 5)
     user.sweeps("stop", "stopped", timeout=600)
@@ -220,9 +220,8 @@ def test_stop_is_graceful(user: User, cluster: Cluster) -> None:
     log(f"stopped; saved: {sorted(seen.epoch for seen in saved.values())}")
     assert saved
     user.sweeps(*SUBMIT, *more, timeout=900)
-    assert store.committed() == 10
-    logs = user.sweeps("logs", "stopped", "--store", STORE).stdout
-    assert "10" in logs or "finished" in logs
+    assert store.committed() == 8
+    assert "finished" in user.sweeps("logs", "stopped", "--store", STORE).stdout
 
 
 def running(user: User) -> str:
