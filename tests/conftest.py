@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import pytest
 from fault_server import ACCESS_KEY, SECRET_KEY, FaultServer, Serve, serve_faults, write_certificate
 from store_kinds import STORES
@@ -31,10 +32,13 @@ from cluster.stores.s3 import S3Store
 
 # Whoever runs the tests may ignore Ctrl-C, as a shell's background does; what they start must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# No test is timed: a busy machine takes a second for what it does in a millisecond.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what takes minutes and begins after $TESTS_UNTIL, in seconds since 1970, if it is set."""
+    """Skip what takes minutes and begins after $TESTS_UNTIL, in seconds since 1970, where set."""
     until = os.environ.get("TESTS_UNTIL")
     late = until and time.time() > float(until)
     if late and any(item.get_closest_marker(name) for name in ("slow", "readme")):

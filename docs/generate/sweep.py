@@ -10,9 +10,9 @@ from typing import Any
 
 from docs.generate.documents import ROOT, code, table
 from spurious.config.fields import Pattern, Sha256
+from sweeps.catalogue.exported.tables import EVALUATION_TABLES
 from sweeps.commands.failures import describe_policy
 from sweeps.commands.sweep_tables import TABLES
-from sweeps.models.tables import EVALUATION_TABLES
 from sweeps.plan.plan import make_plan
 from sweeps.plan.searched import dimensions_of
 from sweeps.report.tables import REPORT_TABLES
@@ -21,8 +21,8 @@ from sweeps.spec.model import Spec, load_spec
 from sweeps.spec.papers import tables as published_tables
 from sweeps.spec.schema import spec_schema
 from sweeps.spec.values import DATASET, NAME, STORE, Models
-from sweeps.telemetry import METRICS as TELEMETRY
 from sweeps.trial.failures import POLICIES
+from sweeps.trial.telemetry import METRICS as TELEMETRY
 
 SPECS = ROOT / "sweeps" / "specs"
 MOST_LISTED = 10

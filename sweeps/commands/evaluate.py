@@ -18,7 +18,7 @@ from sweeps.commands.context import (
 from sweeps.commands.output import keep_stdout_for_json, note, print_json
 
 if TYPE_CHECKING:
-    from sweeps.models.evaluation import ModelEvaluation, SplitEvaluation
+    from sweeps.catalogue.exported.evaluation import ModelEvaluation, SplitEvaluation
 
 DEFAULT_SPLITS = ("val", "test")
 
@@ -50,9 +50,9 @@ def evaluate(
         NotFound: the dataset is not staged.
     """
     from cluster.node_cache.open import open_dataset
+    from sweeps.catalogue.exported.evaluation import evaluate_model
+    from sweeps.catalogue.exported.export import read_exported
     from sweeps.catalogue.listing import find_dataset
-    from sweeps.models.evaluation import evaluate_model
-    from sweeps.models.export import read_exported
 
     exported = read_exported(file)
     check_cache_folder()
@@ -76,8 +76,8 @@ def evaluate(
 
 def write_evaluation(evaluation: ModelEvaluation, folder: Path) -> tuple[list[Path], str]:
     """Write both tables and the text; return their paths, and the text."""
-    from sweeps.models.tables import encode_table
-    from sweeps.models.text import evaluation_text
+    from sweeps.catalogue.exported.tables import encode_table
+    from sweeps.catalogue.exported.text import evaluation_text
 
     text = evaluation_text(evaluation)
     names = evaluation.manifest.attribute_names
@@ -99,7 +99,7 @@ def _plain(stem: str) -> str:
 
 
 def _document(evaluation: ModelEvaluation) -> dict[str, Any]:
-    from sweeps.models.cautions import cautions
+    from sweeps.catalogue.exported.cautions import cautions
 
     document, manifest = evaluation.exported.document, evaluation.manifest
     return {

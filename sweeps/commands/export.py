@@ -30,8 +30,8 @@ def export(
     Raises:
         SweepError: no such cell or seed, no result, or no model was kept.
     """
-    from sweeps.models.choose import find_trial
-    from sweeps.models.export import export_model
+    from sweeps.catalogue.exported.choose import find_trial
+    from sweeps.catalogue.exported.export import export_model
 
     with store_session(choose_store_url_of(source, store_url)) as store:
         reader = open_results(store)

@@ -24,12 +24,12 @@ from sweeps.commands.context import (
     store_session,
 )
 from sweeps.commands.models_left import note_without_model
+from sweeps.commands.notify import choose_notify_url
 from sweeps.commands.output import keep_stdout_for_json, note, print_json
 from sweeps.commands.run_end import RunEnd
 from sweeps.commands.stage import ensure_staged
 from sweeps.driver.progress import make_console
 from sweeps.errors import ResultError
-from sweeps.notify import choose_notify_url
 from sweeps.plan.archive import archive
 from sweeps.plan.choices import refuse_impossible_choices
 from sweeps.plan.facts import refresh_plan

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from sweeps.notify import Event, Status, notify
+from sweeps.commands.notify import Event, Status, notify
 from sweeps.plan.plan import Plan, Trial
 from sweeps.spec.model import Spec
 

@@ -24,6 +24,7 @@ from sweeps.commands.context import (
     plan_sweep,
     store_session,
 )
+from sweeps.commands.notify import NOTIFY_VARIABLE, check_notify_url, has_password
 from sweeps.commands.output import keep_stdout_for_json, note, print_json
 from sweeps.commands.ray_job import (
     EXIT_DETACHED,
@@ -34,7 +35,6 @@ from sweeps.commands.ray_job import (
 )
 from sweeps.commands.run_end import EXIT_LIMIT
 from sweeps.errors import SweepError
-from sweeps.notify import NOTIFY_VARIABLE, check_notify_url, has_password
 from sweeps.plan.archive import archive
 from sweeps.plan.render import describe_nothing_to_run
 from sweeps.spec.model import Spec

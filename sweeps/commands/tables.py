@@ -6,10 +6,10 @@ import difflib
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from sweeps.catalogue.exported.tables import EVALUATION_TABLES
 from sweeps.commands.output import print_json
 from sweeps.commands.sweep_tables import TABLES
 from sweeps.errors import SweepError
-from sweeps.models.tables import EVALUATION_TABLES
 from sweeps.report.tables import REPORT_TABLES
 from sweeps.results.schemas import TableDescription
 

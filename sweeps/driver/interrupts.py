@@ -10,9 +10,9 @@ from types import FrameType
 
 from cluster.jobs.drain import drain_seconds
 from cluster.jobs.notices import Drain, Notices
-from sweeps.telemetry import PULSE
 from sweeps.trial.deadline import Deadline
 from sweeps.trial.events import Control
+from sweeps.trial.telemetry import PULSE
 
 _ASK_EVERY_S = 1.0
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from cluster.stores.base import Store
 from spurious.data.mask_of import MaskOf
-from sweeps import telemetry as metrics
 from sweeps.driver.board import Board
 from sweeps.driver.cell_scores import CellScores
 from sweeps.plan.cell import Cell
@@ -21,8 +20,9 @@ from sweeps.plan.plan import Plan, Trial
 from sweeps.plan.spending import compute_dollars
 from sweeps.results.tables import decode, trial_key
 from sweeps.spec.model import Spec
-from sweeps.telemetry import PULSE, STATES, harmless, ray_runs, record
+from sweeps.trial import telemetry as metrics
 from sweeps.trial.events import Outcome, TaskName, Watcher
+from sweeps.trial.telemetry import PULSE, STATES, harmless, ray_runs, record
 
 _STATE_OF = {
     "committed": "committed",
@@ -89,7 +89,7 @@ class SweepTelemetry(Watcher):
         self._cells |= {trial.id: trial.cell for trial in trials if trial.suggestion is None}
 
     def counts(self) -> dict[str, int]:
-        """Return trials in each of `sweeps.telemetry.STATES`; what searches will name waits."""
+        """Return trials in each of `telemetry.STATES`; what searches will name waits."""
         running, ended = len(self._running), Counter(tuple(self._ended.values()))
         unnamed = 0 if self._is_over else self._board.unnamed
         waiting = len(self._trials) + unnamed - ended.total() - running

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cluster.jobs.ray_internals import name_worker
-from sweeps.telemetry import PULSE, harmless
+from sweeps.trial.telemetry import PULSE, harmless
 
 
 class WorkerTitle:

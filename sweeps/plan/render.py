@@ -8,6 +8,7 @@ from typing import Any
 
 from cluster.common.wording import all_of, count_of, has_or_have, is_or_are
 from spurious.config.datasets import GENERATORS
+from sweeps.plan.arithmetic import arithmetic_notes
 from sweeps.plan.cell import Cell
 from sweeps.plan.checkpoints import checkpoint_notes
 from sweeps.plan.compute import Compute, compute_dict, compute_lines
@@ -42,6 +43,7 @@ def as_dict(plan: Plan, spec: Spec, compute: Compute | None = None) -> dict[str,
             *checkpoint_notes(plan, spec),
             *plan.explaining,
             *evaluation_notes(plan, spec),
+            *arithmetic_notes(plan, spec),
         ],
         "cells": [{**cell_dict(cell), "cost": _cost(plan, spec, cell)} for cell in plan.cells],
         "seeds": list(plan.seeds),
@@ -173,6 +175,7 @@ def as_text(plan: Plan, spec: Spec, compute: Compute | None = None) -> str:
     ]
     notes = [*_synthetic(plan, spec), *plan_notes(plan), *checkpoint_notes(plan, spec)]
     notes += [*plan.explaining, *_older(plan), *evaluation_notes(plan, spec)]
+    notes += arithmetic_notes(plan, spec)
     lines += [f"note: {line}" for line in notes]
     lines += [f"note: {line}" for line in diverged_lines(plan)]
     lines += [f"note: {line}" for line in damaged_lines(plan, "computed again by `sweeps run`")]

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sweeps import telemetry as metrics
-from sweeps.telemetry import PULSE, Metric, harmless, ray_runs, record
+from sweeps.trial import telemetry as metrics
+from sweeps.trial.telemetry import PULSE, Metric, harmless, ray_runs, record
 
 if TYPE_CHECKING:
     from cluster.node_cache.open import CachedDataset

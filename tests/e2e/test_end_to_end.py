@@ -32,7 +32,7 @@ from monitoring import Prometheus, prometheus
 from podman_here import Podman
 
 from cluster.stores import open_store
-from sweeps.telemetry import METRICS
+from sweeps.trial.telemetry import METRICS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 SUBMIT = ("submit", "sweep.yaml", "--store", STORE)

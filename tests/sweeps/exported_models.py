@@ -12,8 +12,8 @@ from cluster.datasets.manifest import find_manifest
 from cluster.node_cache.open import open_dataset
 from cluster.stores.base import Store
 from spurious.training.model_file import pack, unpack
-from sweeps.models.evaluation import ModelEvaluation, evaluate_model
-from sweeps.models.export import export_model, read_exported
+from sweeps.catalogue.exported.evaluation import ModelEvaluation, evaluate_model
+from sweeps.catalogue.exported.export import export_model, read_exported
 from sweeps.plan.facts import plan_on
 from sweeps.plan.plan import Trial
 from sweeps.results import tables as results

@@ -16,7 +16,7 @@ from dashboards import (
     selectors_in,
 )
 
-from sweeps.telemetry import METRICS
+from sweeps.trial.telemetry import METRICS
 
 SERIES = {
     name: metric

@@ -22,7 +22,7 @@ ALWAYS_MANY = {
     "sweeps/spec/schema.py": "kind",
     "sweeps/spec/fields.py": "len(known)",
     "sweeps/commands/debug.py": "len(matches)",
-    "sweeps/models/text.py": "len(values)",
+    "sweeps/catalogue/exported/text.py": "len(values)",
     "sweeps/plan/spending.py": "limit",
 }
 """Where a plural follows a number that is never one, or what is no number."""

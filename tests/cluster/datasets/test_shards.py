@@ -125,7 +125,7 @@ def test_a_shard_that_is_there_is_not_uploaded_again(folder_store):
     assert path.stat().st_ino == inode
 
 
-@settings(max_examples=25, deadline=None, database=None)
+@settings(max_examples=25, database=None)
 @given(
     cuts=st.sets(st.integers(1, 11), max_size=4),
     order=st.permutations(range(12)),

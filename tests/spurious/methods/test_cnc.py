@@ -70,7 +70,7 @@ def naive(
     return sum(losses) / len(losses) if losses else 0.0
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 14), st.integers(1, 6), st.integers(0, 999), st.sampled_from([0.05, 0.1, 1]))
 def test_the_loss_equals_a_plain_computation(
     count: int, width: int, seed: int, temperature: float
@@ -132,7 +132,6 @@ def test_parts_are_as_equal_as_cells_allow(sizes: list[int], wanted: int) -> Non
         assert part == size or part >= max(parts) - 1
 
 
-@settings(deadline=None)
 @given(st.integers(2, 60), st.integers(1, 20), st.integers(0, 99))
 def test_batches_hold_cells_in_equal_parts(count: int, size: int, seed: int) -> None:
     """Without an image twice; an epoch draws as many as there are, each epoch others."""

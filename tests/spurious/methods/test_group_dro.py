@@ -146,7 +146,7 @@ def numpy_steps(
     return q, found
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     st.integers(0, 10**6),
     st.lists(st.integers(1, 40), min_size=1, max_size=6),

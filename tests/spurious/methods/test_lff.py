@@ -70,7 +70,7 @@ def test_generalised_cross_entropy_by_hand() -> None:
     assert generalised_cross_entropy(half, 1e-9).item() == pytest.approx(math.log(2), rel=1e-6)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     st.lists(st.tuples(st.floats(-6, 6), st.floats(-6, 6)), min_size=1, max_size=6),
     st.floats(0.05, 1.0),

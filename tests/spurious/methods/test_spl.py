@@ -69,7 +69,7 @@ def test_identical_vectors_are_as_similar_as_can_be() -> None:
         assert (found.item(), found.dtype) == (0.0, torch.float32)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.floats(1e-3, 1e3), min_size=3, max_size=3), st.sampled_from(["pairs", "paper"]))
 def test_lengths_do_not_matter(scales: list[float], norm: Any) -> None:
     """Each vector may be of any length."""
@@ -78,7 +78,7 @@ def test_lengths_do_not_matter(scales: list[float], norm: Any) -> None:
     assert found == pytest.approx(expected, abs=1e-5)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(2, 40), st.integers(1, 17), st.integers(0, 99))
 def test_the_sum_of_unit_vectors_gives_all_pairs(count: int, width: int, seed: int) -> None:
     """The linear form is the double loop, with both norms."""

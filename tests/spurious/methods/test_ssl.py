@@ -92,7 +92,7 @@ def test_the_loss_of_two_views_by_hand() -> None:
     assert found == pytest.approx([0.292893, 0.0, 2.0], abs=1e-6)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3), st.integers(0, 99))
 def test_lengths_do_not_matter(a: float, b: float, seed: int) -> None:
     """Embeddings of other lengths cost the same; bfloat16 ones are compared in float32."""

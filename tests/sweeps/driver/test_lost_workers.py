@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
 from faulty_runs import Notes, tasks_here
 from ray_here import RayHere
 from tiny_sweeps import wait_until
@@ -67,14 +66,13 @@ class KillBetween(Notes):
         return not self.tasks and not self._ready
 
 
-@pytest.mark.parametrize("most", [None, 3])
 def test_the_trial_that_a_dead_worker_was_given_runs_elsewhere(
-    ray_here: RayHere, tmp_path: Path, most: int | None
+    ray_here: RayHere, tmp_path: Path
 ) -> None:
     """Told as an attempt that was lost; a limit of trials counts it once."""
     first, *later = tasks_here(tmp_path, ["first", "second", "third"])
     watcher = KillBetween(later, tmp_path, kills=2)
-    queue = TrialQueue([first], most=most, source=watcher)
+    queue = TrialQueue([first], most=3, source=watcher)
     attempt = partial(note_process, tmp_path)
     tally = run_tasks("killed", queue, cpus=2, gpus=0, watcher=watcher, attempt=attempt)
     assert watcher.ended == [(name, "committed") for name in ("first", "second", "third")]

@@ -30,9 +30,9 @@ from sweeps.plan.plan import Plan
 from sweeps.report.trials import price_trials
 from sweeps.results import tables as results
 from sweeps.spec.model import Spec
-from sweeps.telemetry import METRICS, Metric
 from sweeps.trial.events import Outcome, TaskName, Watchers
 from sweeps.trial.prometheus import IMAGES_PER_SECOND, TrialTelemetry
+from sweeps.trial.telemetry import METRICS, Metric
 
 SHARE = Share(2, 0.5)
 

@@ -10,7 +10,7 @@ import numpy as np
 from cluster.common.wording import count_of
 from spurious.data.mask_of import is_region
 from spurious.scoring.registry import METRICS
-from sweeps.models.evaluation import ModelEvaluation, SplitEvaluation
+from sweeps.catalogue.exported.evaluation import ModelEvaluation, SplitEvaluation
 from sweeps.report.wording import number, sentence
 
 

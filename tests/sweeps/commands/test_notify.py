@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from notified import posts_here
 
-from sweeps.errors import SweepError
-from sweeps.notify import (
+from sweeps.commands.notify import (
     NOTIFY_VARIABLE,
     Event,
     check_notify_url,
@@ -23,6 +22,7 @@ from sweeps.notify import (
     name_of,
     notify,
 )
+from sweeps.errors import SweepError
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "cluster.md"
 EVENT = Event("end", "tiny", "failed", 1, 4, 2, 1, 1, 12.5, {"numerical": 2}, "it broke")
@@ -104,7 +104,7 @@ def test_a_server_that_hangs_costs_a_bounded_time(
     kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One that takes the connection and says nothing, and one that answers byte by byte."""
-    monkeypatch.setattr("sweeps.notify.BOUND_S", 1.0)
+    monkeypatch.setattr("sweeps.commands.notify.BOUND_S", 1.0)
     began = time.monotonic()
     if kind == "silent":
         with socket.create_server(("127.0.0.1", 0)) as server:

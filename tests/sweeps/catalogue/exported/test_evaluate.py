@@ -33,9 +33,9 @@ from cluster.node_cache.open import open_dataset
 from cluster.stores.base import Store
 from cluster.stores.folder import FolderStore
 from spurious.config.datasets import GaussianSquares
+from sweeps.catalogue.exported.cautions import cautions
+from sweeps.catalogue.exported.evaluation import ModelEvaluation
 from sweeps.cli import main
-from sweeps.models.cautions import cautions
-from sweeps.models.evaluation import ModelEvaluation
 from sweeps.plan.plan import Trial
 from sweeps.spec.model import GeneratorDataset, parse_spec
 from sweeps.staging.sources import generator_staging

@@ -22,8 +22,8 @@ from spurious.scoring.groups import contradicts, mostly_contradicts
 from spurious.scoring.metric import Predictions
 from spurious.scoring.registry import METRICS, compute_metrics
 from spurious.training.evaluate import Evaluation, counts
+from sweeps.catalogue.exported.export import ExportedModel
 from sweeps.errors import SweepError
-from sweeps.models.export import ExportedModel
 from sweeps.report.inference.components import arrange, take_reading
 from sweeps.report.inference.intervals import Interval, model_interval
 from sweeps.results.schemas import PROBABILITY_PREFIX

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.datasets.manifest import find_manifest
+from sweeps.catalogue.exported.facts import describe_dataset, describe_result
 from sweeps.errors import ResultError
-from sweeps.models.facts import describe_dataset, describe_result
 from sweeps.plan.plan import Plan, Trial
 from sweeps.results.kept import describe_no_model, model_keys
 from sweeps.results.reader import ResultReader

@@ -24,7 +24,7 @@ from cluster.jobs.ray_internals import metrics_interval_ms
 STATES = ("waiting", "running", "committed", "already_done", "failed", "stopped")
 """States of a trial; `already_done` ones have a result that this run did not commit."""
 
-_log = logging.getLogger("sweeps.telemetry")
+_log = logging.getLogger("sweeps.trial.telemetry")
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cluster.common.wording import count_of
-from sweeps.models.cautions import cautions
-from sweeps.models.evaluation import ModelEvaluation, SplitEvaluation
+from sweeps.catalogue.exported.cautions import cautions
+from sweeps.catalogue.exported.evaluation import ModelEvaluation, SplitEvaluation
 from sweeps.plan.cell import cell_of
 from sweeps.report.wording import describe_cell, limits, number, sentence
 
