@@ -24,7 +24,7 @@ from sweeps.commands.notify import (
 )
 from sweeps.errors import SweepError
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "cluster.md"
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "cluster.md"
 EVENT = Event("end", "tiny", "failed", 1, 4, 2, 1, 1, 12.5, {"numerical": 2}, "it broke")
 LINE = (
     b'{"event": "end", "sweep": "tiny", "status": "failed", "exit_status": 1, "trials": 4, '
