@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from multiprocessing import get_context
 from typing import Any
 
@@ -80,11 +81,16 @@ def _plan(store: Store, spec: Spec) -> Plan:
 
 
 def _write_some(text: str, url: str, numbers: Sequence[int]) -> None:
-    store, spec = open_store(url, probe=False), parse_spec(text)
-    plan = _plan(store, spec)
-    images = spec.dataset.options.n_val  # type: ignore[union-attr]
+    store, plan, images = _planned(text, url)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda number: _commit(store, plan, plan.trials[number], images), numbers))
+
+
+@cache
+def _planned(text: str, url: str) -> tuple[Store, Plan, int]:
+    """Open the store and plan, once in a process: 100,000 trials take as long as many results."""
+    store, spec = open_store(url, probe=False), parse_spec(text)
+    return store, _plan(store, spec), spec.dataset.options.n_val  # type: ignore[union-attr]
 
 
 def _commit(store: Store, plan: Plan, trial: Trial, images: int) -> None:
