@@ -22,7 +22,8 @@ def arithmetic_notes(plan: Plan, spec: Spec) -> Iterator[str]:
         yield (
             "train.precision: bfloat16 is emulated by this machine's processor, which has no "
             "AVX-512: a step takes about ten times as long as in float32. Where trials run on such "
-            "processors, set train.precision=float32; trial ids and numbers change"
+            "processors, set train.precision=float32, and no other under train.per_specificity; "
+            "trial ids and numbers change"
         )
 
 

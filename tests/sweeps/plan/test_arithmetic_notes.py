@@ -41,6 +41,9 @@ def test_it_is_said_where_trials_run_on_such_a_processor(
     assert "ten times as long" in note
     assert "set train.precision=float32" in note
     assert notes(PLAIN, {"train.precision": "float32"}, tmp_path, monkeypatch) == []
+    of_masks = {"train.per_specificity": {"mask": {"precision": "bfloat16"}}}
+    [note] = notes(PLAIN, {"train.precision": "float32", **of_masks}, tmp_path, monkeypatch)
+    assert "no other under train.per_specificity" in note
 
 
 @pytest.mark.parametrize(
